@@ -1,0 +1,131 @@
+"""What a model and its actions are, independent of any one of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tao_skill.errors import BadRequest, NotFound, Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A file an action leaves behind.
+
+    Attributes:
+        kind: noun of the field: checkpoint, best_checkpoint, report, predictions, log, ...
+        path: absolute path.
+    """
+
+    kind: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a finished action has to say: final metrics by name and the files it left."""
+
+    metrics: Mapping[str, float]
+    artifacts: Sequence[Artifact]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What a check of spec and data found: problems stop the run, warnings do not."""
+
+    problems: Sequence[Problem] = ()
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """One verb of a model.
+
+    Attributes:
+        entry: `module:function` of the code behind it, `function(config) -> Outcome`; None while it has none.
+        next: actions that usually follow on its result.
+    """
+
+    name: str
+    summary: str
+    entry: str | None
+    next: tuple[str, ...] = ()
+
+    def load(self) -> Callable[[Any], Outcome]:
+        """Import the code behind the action; everything heavy is imported here and not before.
+
+        Raises:
+            BadRequest: this release has no code for the action.
+        """
+        if self.entry is None:
+            raise BadRequest(
+                f"action {self.name} is described but cannot be run in this release", fix="choose another action"
+            )
+        loaded: Callable[[Any], Outcome] = _attribute(self.entry)
+        return loaded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A trainable model.
+
+    Attributes:
+        config: dataclass that holds every parameter of every action.
+        actions: by name, in the order of the workflow.
+        check: `module:function` looking at spec and data before a job exists, `function(config, action) -> Advice`.
+        select: `module:function` choosing the file a downstream action starts from,
+            `function(action, results_dir, metric) -> Selection`.
+    """
+
+    name: str
+    skill: str
+    config: type
+    actions: Mapping[str, Action]
+    check: str
+    select: str
+
+    def action(self, name: str) -> Action:
+        """Look up an action.
+
+        Raises:
+            NotFound: the model has no such action.
+        """
+        if name not in self.actions:
+            raise NotFound(f"model {self.name} has no action {name!r}", fix=f"use one of {', '.join(self.actions)}")
+        return self.actions[name]
+
+    def check_run(self, config: Any, action: str) -> Advice:
+        """Look at spec and data together, without loading anything heavy."""
+        advice: Advice = _attribute(self.check)(config, action)
+        return advice
+
+    def select_result(self, action: str, results_dir: Path, metric: str) -> Selection:
+        """Choose the file of a finished job that a downstream action starts from.
+
+        Raises:
+            NotFound: the job left no such file.
+        """
+        selection: Selection = _attribute(self.select)(action, results_dir, metric)
+        return selection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """A chosen file and the reason for the choice."""
+
+    path: Path
+    reason: str
+
+
+def task_results_dir(config: Any, action: str) -> Path:
+    """Where an action writes: `<action>.results_dir`, else `results_dir/<action>` (TAO's rule)."""
+    own = getattr(config, action).results_dir
+    return Path(own) if own else Path(config.results_dir or "results") / action
+
+
+def _attribute(reference: str) -> Any:
+    module, name = reference.split(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,113 @@
+"""Every error a user or an agent can meet: a code, one clear message, the fix and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class TaoSkillError(Exception):
+    """Base of all expected errors.
+
+    Attributes:
+        code: stable machine-readable name, part of the JSON contract.
+        exit_code: process exit status: 1 job failed, 2 bad request, 3 not found, 4 dependency or device missing.
+        fix: what to change so that the same call succeeds.
+        path: the file or the spec key concerned, where there is one.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, fix: str, path: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+        self.path = path
+
+    def as_dict(self) -> dict[str, Any]:
+        """The `error` object of the JSON contract."""
+        shown: dict[str, Any] = {"code": self.code, "message": self.message, "fix": self.fix}
+        if self.path is not None:
+            shown["path"] = self.path
+        return shown
+
+
+class BadRequest(TaoSkillError):
+    """The call itself cannot be served as written."""
+
+    code = "bad_request"
+    exit_code = 2
+
+
+class BadData(BadRequest):
+    """An array, label file, checkpoint or other input file cannot be used."""
+
+    code = "bad_data"
+
+
+class KeyConflict(BadRequest):
+    """An idempotency key was used before for another request."""
+
+    code = "key_conflict"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing wrong with a spec.
+
+    Attributes:
+        key: dotted path of the spec key, e.g. `train.optim.lr`.
+        message: names the key, the value received and what is accepted.
+        fix: what to set instead.
+    """
+
+    key: str
+    message: str
+    fix: str
+
+
+class SpecError(BadRequest):
+    """A spec has one or more problems; all of them are reported at once."""
+
+    code = "bad_spec"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(
+            "\n".join(problem.message for problem in problems),
+            fix="; ".join(dict.fromkeys(problem.fix for problem in problems)),
+            path=problems[0].key,
+        )
+        self.problems = tuple(problems)
+
+    def as_dict(self) -> dict[str, Any]:
+        problems = [{"path": p.key, "message": p.message, "fix": p.fix} for p in self.problems]
+        return super().as_dict() | {"problems": problems}
+
+
+class NotFound(TaoSkillError):
+    """A model, action, job or file does not exist."""
+
+    code = "not_found"
+    exit_code = 3
+
+
+class MissingDependency(TaoSkillError):
+    """A package, extra or device that this call needs is absent."""
+
+    code = "missing_dependency"
+    exit_code = 4
+
+
+class JobFailed(TaoSkillError):
+    """A job ended in ERROR; the cause is in its record and log."""
+
+    code = "job_failed"
+
+
+class BadState(TaoSkillError):
+    """A job is not in a state that allows the call."""
+
+    code = "bad_state"
+    exit_code = 2

@@ -1,0 +1,28 @@
+"""The models of the bank, listed explicitly."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from tao_skill.action import Model
+from tao_skill.errors import NotFound
+from tao_skill.models import pose_classification
+
+MODELS: Final[Mapping[str, Model]] = MappingProxyType({pose_classification.MODEL.name: pose_classification.MODEL})
+
+
+def get_model(name: str | None = None) -> Model:
+    """The model called `name`; the only one if no name is given.
+
+    Raises:
+        NotFound: there is no such model.
+    """
+    if name is None and len(MODELS) == 1:
+        return next(iter(MODELS.values()))
+    if name not in MODELS:
+        close = difflib.get_close_matches(name or "", MODELS, n=1, cutoff=0.5)
+        raise NotFound(f"no model {name!r}", fix=f"use -m {close[0] if close else '|'.join(MODELS)}")
+    return MODELS[name]

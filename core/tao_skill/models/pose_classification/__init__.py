@@ -1,0 +1,58 @@
+"""Skeleton-action classification with ST-GCN, compatible with NVIDIA TAO's PoseClassificationNet."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tao_skill.action import Action, Model
+from tao_skill.models.pose_classification.config import ExperimentConfig
+
+_HERE: Final = __name__
+
+MODEL: Final = Model(
+    name="pose_classification",
+    skill="tao-train-pose-classification",
+    config=ExperimentConfig,
+    actions={
+        action.name: action
+        for action in (
+            Action(
+                name="dataset_convert",
+                summary="Turn DeepStream bodypose-3d JSON into sequences.",
+                entry=None,
+                next=("train", "inference"),
+            ),
+            Action(
+                name="train",
+                summary="Train ST-GCN on labelled sequences.",
+                entry=f"{_HERE}.train:run",
+                next=("evaluate", "inference", "export"),
+            ),
+            Action(
+                name="evaluate",
+                summary="Score a trained model on a labelled test set.",
+                entry=f"{_HERE}.evaluate:run",
+                next=("inference", "export"),
+            ),
+            Action(
+                name="inference",
+                summary="Name the action of each sequence.",
+                entry=f"{_HERE}.inference:run",
+            ),
+            Action(
+                name="export",
+                summary="Write a trained model as ONNX.",
+                entry=None,
+                next=("gen_trt_engine", "evaluate", "inference"),
+            ),
+            Action(
+                name="gen_trt_engine",
+                summary="Build a TensorRT engine from ONNX.",
+                entry=None,
+                next=("evaluate", "inference"),
+            ),
+        )
+    },
+    check=f"{_HERE}.check:check",
+    select=f"{_HERE}.results:select",
+)

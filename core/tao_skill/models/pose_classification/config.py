@@ -1,0 +1,374 @@
+"""Every parameter of pose classification: the only home of defaults, ranges, choices and AutoML hints.
+
+Keys and defaults are those of NVIDIA TAO's PoseClassificationNet (TAO Toolkit documentation, "PoseClassificationNet").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from tao_skill.spec.param import REQUIRED, Param
+
+TRAIN: Final = ("train",)
+ON_DATA: Final = ("train", "evaluate", "inference")
+ON_MODEL: Final = ("train", "evaluate", "inference", "export")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wandb:
+    enable: Annotated[bool, Param("Send metrics to Weights & Biases (needs the wandb extra).")] = False
+    project: Annotated[str | None, Param("W&B project.")] = None
+    entity: Annotated[str | None, Param("W&B user or team.")] = None
+    group: Annotated[str | None, Param("W&B group of the run.")] = None
+    tags: Annotated[list[str], Param("W&B tags of the run.")] = field(default_factory=list)
+    name: Annotated[str | None, Param("W&B run name; model_name when not given.")] = None
+    run_id: Annotated[str | None, Param("W&B run id; an existing id continues that run.")] = None
+    reinit: Annotated[bool, Param("Start a new W&B run even if one is active in the process.")] = False
+    sync_tensorboard: Annotated[bool, Param("Copy TensorBoard events to W&B.")] = False
+    save_code: Annotated[bool, Param("Store the main script with the W&B run.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    model_type: Annotated[str, Param("Network architecture.", choices=("ST-GCN",), inherit=True)] = "ST-GCN"
+    pretrained_model_path: Annotated[
+        str | None, Param("Weights to start training from.", only=TRAIN, reads_file=True)
+    ] = None
+    input_channels: Annotated[
+        int, Param("Channels of the data: 3 for x, y, z or x, y, confidence.", above=0, inherit=True)
+    ] = 3
+    dropout: Annotated[
+        float,
+        Param(
+            "Dropout probability of every block.",
+            minimum=0.0,
+            maximum=1.0,
+            only=TRAIN,
+            popular=True,
+            low=0.0,
+            high=0.8,
+            tune=True,
+        ),
+    ] = 0.5
+    graph_layout: Annotated[
+        str,
+        Param(
+            "Skeleton of the data.",
+            choices=("nvidia", "openpose", "human3.6m", "ntu-rgb+d", "ntu_edge", "coco"),
+            inherit=True,
+            popular=True,
+        ),
+    ] = "nvidia"
+    graph_strategy: Annotated[
+        str,
+        Param(
+            "Partition of a joint's neighbours (ST-GCN paper, section 3.3).",
+            choices=("uniform", "distance", "spatial"),
+            inherit=True,
+            searchable=True,
+            weights=(1.0, 1.0, 2.0),
+        ),
+    ] = "spatial"
+    edge_importance_weighting: Annotated[
+        bool, Param("Learn a weight for each edge in each block.", inherit=True, searchable=True)
+    ] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledData:
+    data_path: Annotated[str, Param("Sequences, .npy of shape (N, C, T, V, M).", reads_file=True, popular=True)] = (
+        REQUIRED
+    )
+    label_path: Annotated[str, Param("Labels, .pkl of [[names], [class ids]].", reads_file=True, popular=True)] = (
+        REQUIRED
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionalData:
+    data_path: Annotated[
+        str | None, Param("Sequences, .npy of shape (N, C, T, V, M).", reads_file=True, popular=True)
+    ] = None
+    label_path: Annotated[str | None, Param("Labels, .pkl of [[names], [class ids]].", reads_file=True)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlabelledData:
+    data_path: Annotated[str, Param("Sequences, .npy of shape (N, C, T, V, M).", reads_file=True, popular=True)] = (
+        REQUIRED
+    )
+    label_path: Annotated[
+        str | None, Param("Labels, if known: the predictions are then scored.", reads_file=True)
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetConfig:
+    train_dataset: Annotated[LabelledData, Param("Training set.", only=TRAIN)] = field(default_factory=LabelledData)
+    val_dataset: Annotated[OptionalData, Param("Validation set; without it no validation runs.", only=TRAIN)] = field(
+        default_factory=OptionalData
+    )
+    num_classes: Annotated[int, Param("Number of classes.", minimum=1, inherit=True, popular=True)] = 6
+    label_map: Annotated[
+        dict[str, int] | None, Param("Class id of each class name.", inherit=True, popular=True)
+    ] = None
+    random_choose: Annotated[
+        bool, Param("Train on a random fragment of window_size frames.", only=TRAIN, searchable=True)
+    ] = False
+    random_move: Annotated[
+        bool, Param("Train on randomly rotated, scaled and shifted skeletons.", only=TRAIN, searchable=True)
+    ] = False
+    window_size: Annotated[
+        int,
+        Param(
+            "Frames of a training sequence: shorter ones are padded, random_choose cuts longer ones; -1 keeps all.",
+            minimum=-1,
+            reject=(0,),
+            only=TRAIN,
+            low=16,
+            high=300,
+            tune=True,
+        ),
+    ] = -1
+    batch_size: Annotated[
+        int, Param("Sequences in a batch.", minimum=1, only=ON_DATA, popular=True, low=4, high=128, log=True)
+    ] = 64
+    num_workers: Annotated[int, Param("Processes that load data.", minimum=0, only=ON_DATA)] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cudnn:
+    benchmark: Annotated[bool, Param("Let cuDNN time its algorithms and take the fastest.")] = False
+    deterministic: Annotated[bool, Param("Use deterministic algorithms where there are any.")] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optim:
+    optimizer_type: Annotated[
+        str,
+        Param(
+            "Optimizer.",
+            choices=("torch.optim.SGD", "torch.optim.Adam", "torch.optim.Adamax"),
+            searchable=True,
+            weights=(2.0, 1.0, 1.0),
+        ),
+    ] = "torch.optim.SGD"
+    lr: Annotated[
+        float, Param("Initial learning rate.", above=0.0, popular=True, low=1e-4, high=1.0, log=True, tune=True)
+    ] = 0.1
+    momentum: Annotated[
+        float,
+        Param(
+            "Momentum of SGD.",
+            minimum=0.0,
+            maximum=1.0,
+            low=0.5,
+            high=0.99,
+            tune=True,
+            depends_on=("train.optim.optimizer_type", "torch.optim.SGD"),
+        ),
+    ] = 0.9
+    nesterov: Annotated[
+        bool,
+        Param(
+            "Nesterov momentum (needs momentum above 0).",
+            searchable=True,
+            depends_on=("train.optim.optimizer_type", "torch.optim.SGD"),
+        ),
+    ] = True
+    weight_decay: Annotated[
+        float, Param("L2 penalty on the weights.", minimum=0.0, low=1e-6, high=1e-2, log=True, tune=True)
+    ] = 1e-4
+    lr_scheduler: Annotated[
+        str,
+        Param(
+            "MultiStep decays at lr_steps, AutoReduce when lr_monitor stops improving.",
+            choices=("MultiStep", "AutoReduce"),
+            searchable=True,
+        ),
+    ] = "MultiStep"
+    lr_monitor: Annotated[
+        str,
+        Param(
+            "What AutoReduce watches.",
+            choices=("val_loss", "train_loss"),
+            depends_on=("train.optim.lr_scheduler", "AutoReduce"),
+        ),
+    ] = "val_loss"
+    patience: Annotated[
+        int,
+        Param(
+            "Epochs without an improvement of more than 0.1 % before AutoReduce lowers the rate.",
+            minimum=0,
+            low=1,
+            high=10,
+            tune=True,
+            depends_on=("train.optim.lr_scheduler", "AutoReduce"),
+        ),
+    ] = 1
+    min_lr: Annotated[
+        float,
+        Param(
+            "Lowest rate AutoReduce goes to.",
+            minimum=0.0,
+            low=1e-6,
+            high=1e-3,
+            log=True,
+            condition="< train.optim.lr",
+            depends_on=("train.optim.lr_scheduler", "AutoReduce"),
+            parent="train.optim.lr",
+        ),
+    ] = 1e-4
+    lr_steps: Annotated[
+        list[int],
+        Param(
+            "Epochs after which MultiStep decays the rate.",
+            minimum=1,
+            depends_on=("train.optim.lr_scheduler", "MultiStep"),
+        ),
+    ] = field(default_factory=lambda: [10, 60])
+    lr_decay: Annotated[
+        float, Param("Factor of each decay.", above=0.0, maximum=1.0, low=0.03, high=0.9, log=True, tune=True)
+    ] = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    num_gpus: Annotated[int, Param("GPUs per node; the larger of num_gpus and gpu_ids wins.", minimum=1)] = 1
+    gpu_ids: Annotated[list[int], Param("GPU indices.", minimum=0)] = field(default_factory=lambda: [0])
+    num_nodes: Annotated[int, Param("Machines that train together.", minimum=1)] = 1
+    seed: Annotated[int, Param("Seed of every random choice.", minimum=0, maximum=2**32 - 1)] = 1234
+    num_epochs: Annotated[int, Param("Passes over the training set.", minimum=1, popular=True)] = 10
+    checkpoint_interval: Annotated[int, Param("Checkpoint every so many units.", minimum=1)] = 1
+    checkpoint_interval_unit: Annotated[
+        str, Param("Unit of checkpoint_interval.", choices=("epoch", "step"))
+    ] = "epoch"
+    validation_interval: Annotated[int, Param("Validate every so many epochs.", minimum=1)] = 1
+    resume_training_checkpoint_path: Annotated[
+        str | None, Param("Checkpoint to continue from, instead of the latest in results_dir.", reads_file=True)
+    ] = None
+    results_dir: Annotated[str | None, Param("Where training writes; results_dir/train when not given.")] = None
+    grad_clip: Annotated[
+        float, Param("Largest gradient norm; 0 means no limit.", minimum=0.0, low=0.0, high=10.0, tune=True)
+    ] = 0.0
+    cudnn: Annotated[Cudnn, Param("cuDNN behaviour.")] = field(default_factory=Cudnn)
+    optim: Annotated[Optim, Param("Optimizer and learning-rate schedule.")] = field(default_factory=Optim)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    checkpoint: Annotated[str, Param("Trained model to evaluate.", reads_file=True, popular=True)] = REQUIRED
+    test_dataset: Annotated[LabelledData, Param("Test set.")] = field(default_factory=LabelledData)
+    results_dir: Annotated[str | None, Param("Where evaluation writes; results_dir/evaluate when not given.")] = None
+    num_gpus: Annotated[int, Param("GPUs to use; the larger of num_gpus and gpu_ids wins.", minimum=1)] = 1
+    gpu_ids: Annotated[list[int], Param("GPU indices.", minimum=0)] = field(default_factory=lambda: [0])
+    num_nodes: Annotated[int, Param("Machines to use; one is supported.", minimum=1)] = 1
+    batch_size: Annotated[int, Param("Sequences in a batch; -1 takes dataset.batch_size.", minimum=-1, reject=(0,))] = (
+        -1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceConfig:
+    checkpoint: Annotated[str, Param("Trained model to predict with.", reads_file=True, popular=True)] = REQUIRED
+    test_dataset: Annotated[UnlabelledData, Param("Sequences to classify.")] = field(default_factory=UnlabelledData)
+    output_file: Annotated[
+        str | None, Param("Predicted class names, one a line; results_dir/inference/results.txt when not given.")
+    ] = None
+    results_dir: Annotated[str | None, Param("Where inference writes; results_dir/inference when not given.")] = None
+    num_gpus: Annotated[int, Param("GPUs to use; the larger of num_gpus and gpu_ids wins.", minimum=1)] = 1
+    gpu_ids: Annotated[list[int], Param("GPU indices.", minimum=0)] = field(default_factory=lambda: [0])
+    num_nodes: Annotated[int, Param("Machines to use; one is supported.", minimum=1)] = 1
+    batch_size: Annotated[int, Param("Sequences in a batch; -1 takes dataset.batch_size.", minimum=-1, reject=(0,))] = (
+        -1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    checkpoint: Annotated[str, Param("Trained model to export.", reads_file=True, popular=True)] = REQUIRED
+    onnx_file: Annotated[str | None, Param("ONNX file to write; model.onnx in the results when not given.")] = None
+    results_dir: Annotated[str | None, Param("Where export writes; results_dir/export when not given.")] = None
+    gpu_id: Annotated[int, Param("GPU index.", minimum=0)] = 0
+    batch_size: Annotated[int, Param("Fixed batch of the ONNX input; -1 is dynamic.", minimum=-1, reject=(0,))] = -1
+    opset_version: Annotated[int | None, Param("ONNX opset; the exporter's own when not given.", minimum=11)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    cal_image_dir: Annotated[str | None, Param("Calibration data, .npy of shape (N, C, T, V, M).", reads_file=True)] = (
+        None
+    )
+    cal_cache_file: Annotated[str | None, Param("Calibration cache to read or write.")] = None
+    cal_batch_size: Annotated[int, Param("Sequences in a calibration batch.", minimum=1)] = 1
+    cal_batches: Annotated[int, Param("Batches to calibrate with.", minimum=1)] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorRT:
+    data_type: Annotated[
+        str, Param("Precision of the engine.", choices=("fp32", "fp16", "int8"), fold_case=True, popular=True)
+    ] = "fp32"
+    workspace_size: Annotated[int, Param("Builder workspace, in MiB.", minimum=1)] = 1024
+    min_batch_size: Annotated[int, Param("Smallest batch of the profile.", minimum=1)] = 1
+    opt_batch_size: Annotated[int, Param("Batch the engine is tuned for.", minimum=1)] = 1
+    max_batch_size: Annotated[int, Param("Largest batch of the profile.", minimum=1)] = 1
+    calibration: Annotated[Calibration, Param("Calibration of int8.")] = field(default_factory=Calibration)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenTrtEngineConfig:
+    onnx_file: Annotated[str, Param("ONNX file to build from.", reads_file=True, popular=True)] = REQUIRED
+    trt_engine: Annotated[str | None, Param("Engine file to write; in the results when not given.")] = None
+    results_dir: Annotated[str | None, Param("Where the build writes; results_dir/gen_trt_engine when not given.")] = (
+        None
+    )
+    gpu_id: Annotated[int, Param("GPU index.", minimum=0)] = 0
+    batch_size: Annotated[int, Param("Fixed batch; -1 takes the profile's.", minimum=-1, reject=(0,))] = -1
+    verbose: Annotated[bool, Param("Log every builder message.")] = False
+    timing_cache: Annotated[str | None, Param("Timing cache to read and update.")] = None
+    tensorrt: Annotated[TensorRT, Param("Builder settings.")] = field(default_factory=TensorRT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetConvertConfig:
+    data: Annotated[str, Param("DeepStream bodypose-3d JSON file.", reads_file=True, popular=True)] = REQUIRED
+    results_dir: Annotated[
+        str | None, Param("Where conversion writes; results_dir/dataset_convert when not given.")
+    ] = None
+    pose_type: Annotated[
+        str, Param("Which pose to take: 3D, 2.5D or 2D body pose.", choices=("3dbp", "25dbp", "2dbp"), popular=True)
+    ] = "3dbp"
+    num_joints: Annotated[int, Param("Joints of a pose.", minimum=1)] = 34
+    input_width: Annotated[int, Param("Width of the video, in pixels.", minimum=1)] = 1920
+    input_height: Annotated[int, Param("Height of the video, in pixels.", minimum=1)] = 1080
+    focal_length: Annotated[float, Param("Focal length of the camera, in pixels.", above=0.0)] = 1200.0
+    sequence_length_max: Annotated[int, Param("Frames of the arrays written.", minimum=1)] = 300
+    sequence_length_min: Annotated[int, Param("Fewest frames of a window worth keeping.", minimum=1)] = 10
+    sequence_length: Annotated[int, Param("Frames of a window.", minimum=1)] = 100
+    sequence_overlap: Annotated[float, Param("Step between windows, as a share of one.", above=0.0, maximum=1.0)] = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    encryption_key: Annotated[str | None, Param("Key that checkpoints are encrypted with.", secret=True)] = None
+    results_dir: Annotated[str | None, Param("Folder that results go to; the job's own when not given.")] = None
+    model_name: Annotated[str | None, Param("Name recorded with the model and its runs.")] = None
+    wandb: Annotated[Wandb, Param("Weights & Biases logging.")] = field(default_factory=Wandb)
+    model: Annotated[ModelConfig, Param("Network.", only=ON_MODEL)] = field(default_factory=ModelConfig)
+    dataset: Annotated[DatasetConfig, Param("Data.", only=ON_MODEL)] = field(default_factory=DatasetConfig)
+    train: Annotated[TrainConfig, Param("Training.", only=TRAIN)] = field(default_factory=TrainConfig)
+    evaluate: Annotated[EvaluateConfig, Param("Evaluation.", only=("evaluate",))] = field(
+        default_factory=EvaluateConfig
+    )
+    inference: Annotated[InferenceConfig, Param("Inference.", only=("inference",))] = field(
+        default_factory=InferenceConfig
+    )
+    export: Annotated[ExportConfig, Param("Export to ONNX.", only=("export",))] = field(default_factory=ExportConfig)
+    gen_trt_engine: Annotated[GenTrtEngineConfig, Param("TensorRT engine.", only=("gen_trt_engine",))] = field(
+        default_factory=GenTrtEngineConfig
+    )
+    dataset_convert: Annotated[DatasetConvertConfig, Param("Data conversion.", only=("dataset_convert",))] = field(
+        default_factory=DatasetConvertConfig
+    )

@@ -1,0 +1,72 @@
+"""status.json: one JSON object a line, with TAO's fields; and progress.json, the newest word on a running action."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from tao_skill import files
+
+STATUS_FILE: Final = "status.json"
+PROGRESS_FILE: Final = "progress.json"
+
+State = Literal["STARTED", "RUNNING", "SUCCESS", "FAILURE"]
+
+
+class StatusLog:
+    """Appends status lines to `results_dir/status.json` (fields as in TAO's status logger)."""
+
+    def __init__(self, results_dir: Path) -> None:
+        results_dir.mkdir(parents=True, exist_ok=True)
+        self.path = results_dir / STATUS_FILE
+        self.progress_path = results_dir / PROGRESS_FILE
+
+    def write(
+        self,
+        state: State,
+        message: str,
+        *,
+        kpi: Mapping[str, float] | None = None,
+        verbosity: str = "INFO",
+        **extra: Any,
+    ) -> None:
+        """Append one line in a single write; a kpi that is not finite is written as null."""
+        now = datetime.now()
+        line = extra | {
+            "date": f"{now.month}/{now.day}/{now.year}",
+            "time": f"{now.hour}:{now.minute}:{now.second}",
+            "status": state,
+            "verbosity": verbosity,
+            "message": message,
+        }
+        if kpi:
+            line["kpi"] = {name: value if math.isfinite(value) else None for name, value in kpi.items()}
+        text = json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, text.encode("utf-8"))
+        finally:
+            os.close(descriptor)
+
+    def progress(self, **facts: Any) -> None:
+        """Replace progress.json: e.g. epoch, epochs, batch, batches, train_loss, val_acc, eta_s."""
+        files.write_json(self.progress_path, facts)
+
+
+def read_status(results_dir: Path) -> list[dict[str, Any]]:
+    """All whole lines of a status.json; none if there is no file."""
+    path = results_dir / STATUS_FILE
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text("utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:  # the last line of a process that was killed
+            continue
+    return lines
