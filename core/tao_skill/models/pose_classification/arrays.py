@@ -1,0 +1,151 @@
+"""Read TAO's data files: sequences as .npy of shape (N, C, T, V, M), labels as a pickle of [[names], [class ids]]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tao_skill.errors import BadData, NotFound
+from tao_skill.models.pose_classification.plain_pickle import plain_value
+
+Sequences: TypeAlias = NDArray[np.floating[Any]]
+"""(N, C, T, V, M): sequences, channels, frames, joints, persons."""
+
+LABEL_BYTES_LIMIT: Final = 32 * 2**20
+"""Largest label file that is read: room for about a million labels."""
+
+_NPY_FIX: Final = "save it with numpy.save as a float array of shape (N, C, T, V, M)"
+_LABEL_FIX: Final = "write it with pickle.dump([[name, ...], [class id, ...]], file), plain str and int only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """One name and one class id (0 or above) for each sequence, in the order of the array."""
+
+    names: tuple[str, ...]
+    ids: tuple[int, ...]
+
+
+def open_sequences(path: str | Path) -> Sequences:
+    """Map an array of shape (N, C, T, V, M), any float type, N at least 1, without reading it into memory.
+
+    Raises:
+        NotFound: there is no such file.
+        BadData: the file is truncated or no .npy file, or holds another rank, an empty dimension or no floats.
+    """
+    file = _existing(path)
+    if not file.stat().st_size:
+        raise BadData(f"{file} is empty (0 bytes)", fix=_NPY_FIX, path=str(file))
+    try:
+        data = np.lib.format.open_memmap(file, mode="r")
+    except (ValueError, OverflowError, OSError, TokenError) as error:
+        raise BadData(
+            f"{file} cannot be read as .npy: {_one_line(error)}", fix=_npy_fix(error), path=str(file)
+        ) from error
+    _check_sequences(data, file)
+    return data
+
+
+def read_labels(path: str | Path) -> Labels:
+    """Read a pickle of [[names], [class ids]], lists or tuples, without running anything in it.
+
+    Raises:
+        NotFound: there is no such file.
+        BadData: the file is too large, damaged, of another form, or holds anything but str and int; NumPy integers
+            pass.
+    """
+    file = _existing(path)
+    size = file.stat().st_size
+    if not 0 < size <= LABEL_BYTES_LIMIT:
+        raise BadData(
+            f"{file} has {size} bytes; a label file has 1 to {LABEL_BYTES_LIMIT}", fix=_LABEL_FIX, path=str(file)
+        )
+    try:
+        return _labels(plain_value(file.read_bytes()))
+    except (ValueError, OSError) as error:
+        raise BadData(f"{file} is not a label file: {_one_line(error)}", fix=_LABEL_FIX, path=str(file)) from error
+
+
+def frames_used(data_NCTVM: Sequences, chunk: int = 64) -> NDArray[np.int64]:
+    """Length of each sequence without the padding at its end, shape (N,).
+
+    It is 1 + the index of the last frame with a nonzero value in any channel, joint or person; 0 where there is none.
+    At most `chunk` sequences are in memory at a time.
+    """
+    used = [_last_frame(block_nCTVM) for _, block_nCTVM in blocks(data_NCTVM, chunk)]
+    return np.concatenate(used) if used else np.zeros(0, dtype=np.int64)
+
+
+def blocks(data_NCTVM: Sequences, chunk: int) -> Iterator[tuple[int, Sequences]]:
+    """The array in order, as (index of the first sequence, at most `chunk` sequences)."""
+    for start in range(0, len(data_NCTVM), chunk):
+        yield start, np.asarray(data_NCTVM[start : start + chunk])
+
+
+def _last_frame(block_NCTVM: Sequences) -> NDArray[np.int64]:
+    moving_NT = (block_NCTVM != 0).any(axis=(1, 3, 4))
+    frames = moving_NT.shape[1]
+    last_N = frames - np.argmax(moving_NT[:, ::-1], axis=1)
+    return np.where(moving_NT.any(axis=1), last_N, 0).astype(np.int64)
+
+
+def _existing(path: str | Path) -> Path:
+    file = Path(path)
+    if not file.exists():
+        raise NotFound(f"there is no file {file}", fix="check the path; relative paths start at the working directory")
+    if not file.is_file():
+        raise BadData(f"{file} is not a regular file", fix="give the path of the file itself", path=str(file))
+    return file
+
+
+def _check_sequences(data: NDArray[Any], file: Path) -> None:
+    found = f"{file} has shape {data.shape} and type {data.dtype}"
+    if data.ndim != 5 or 0 in data.shape:
+        raise BadData(f"{found}; 5 dimensions (N, C, T, V, M) of at least 1 are needed", fix=_NPY_FIX, path=str(file))
+    if not np.issubdtype(data.dtype, np.floating):
+        raise BadData(
+            f"{found}; float16, float32 or float64 is needed",
+            fix="convert it with .astype(numpy.float32)",
+            path=str(file),
+        )
+
+
+def _npy_fix(error: Exception) -> str:
+    if "greater than file size" in str(error):
+        return "the file is cut short: copy or write it again"
+    return _NPY_FIX
+
+
+def _labels(value: Any) -> Labels:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"it holds a {type(value).__name__}, not the two lists [[names], [class ids]]")
+    names, ids = (_flat(part) for part in value)
+    _check_items(names, str, "name")
+    _check_items(ids, int, "class id")
+    if len(names) != len(ids):
+        raise ValueError(f"it has {len(names)} names and {len(ids)} class ids")
+    if ids and not 0 <= min(ids) <= max(ids) < 2**31:
+        raise ValueError(f"class ids range from {min(ids)} to {max(ids)}; they start at 0")
+    return Labels(names=names, ids=ids)
+
+
+def _flat(part: Any) -> tuple[Any, ...]:
+    if not isinstance(part, list | tuple):
+        raise ValueError(f"it holds a {type(part).__name__} where a list of names or class ids is needed")
+    return tuple(part)
+
+
+def _check_items(items: tuple[Any, ...], kind: type, noun: str) -> None:
+    for index, item in enumerate(items):
+        if type(item) is not kind:
+            raise ValueError(f"{noun} {index} is a {type(item).__name__}, not {kind.__name__}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,165 @@
+"""Skeleton sequences as batches: memory-mapped, augmented as in ST-GCN, repeatable from seed, epoch and index alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
+from tao_skill.models.pose_classification.config import DatasetConfig
+
+Sequence_CTVM = npt.NDArray[np.float32]
+
+ANGLES: Final = (-10.0, -5.0, 0.0, 5.0, 10.0)
+SCALES: Final = (0.9, 1.0, 1.1)
+SHIFTS: Final = (-0.2, -0.1, 0.0, 0.1, 0.2)
+"""Candidates of random_move: degrees, factors, and data units (ST-GCN's feeder)."""
+
+
+def random_choose(x_CTVM: Sequence_CTVM, size: int, rng: np.random.Generator) -> Sequence_CTVM:
+    """A fragment of `size` frames that starts inside the used ones; a shorter sequence is padded around (section 4.2).
+
+    A start is drawn among the frames in use, so that a fragment of a zero-padded sequence is never only padding.
+    """
+    frames = x_CTVM.shape[1]
+    if frames <= size:
+        return pad(x_CTVM, size, int(rng.integers(0, size - frames + 1)))
+    used = int(np.flatnonzero(x_CTVM.any(axis=(0, 2, 3)))[-1:].sum()) + 1
+    begin = int(rng.integers(0, max(0, used - size) + 1))
+    return x_CTVM[:, begin : begin + size]
+
+
+def pad(x_CTVM: Sequence_CTVM, size: int, begin: int = 0) -> Sequence_CTVM:
+    """Zero frames up to `size`, with the sequence at `begin`; a longer one is left whole."""
+    frames = x_CTVM.shape[1]
+    if frames >= size:
+        return x_CTVM
+    return np.pad(x_CTVM, ((0, 0), (begin, size - frames - begin), (0, 0), (0, 0)))
+
+
+def random_move(x_CTVM: Sequence_CTVM, rng: np.random.Generator) -> Sequence_CTVM:
+    """Rotate in the image plane, scale and shift, moving linearly from one draw to another (section 4.2).
+
+    Padding frames stay zero.
+    """
+    frames = x_CTVM.shape[1]
+    angle_T, scale_T, shift_x_T, shift_y_T = (
+        np.linspace(*rng.choice(candidates, 2), frames)
+        for candidates in (np.deg2rad(ANGLES), SCALES, SHIFTS, SHIFTS)
+    )
+    cos_T, sin_T = np.cos(angle_T) * scale_T, np.sin(angle_T) * scale_T
+    used_T = x_CTVM.any(axis=(0, 2, 3))
+    turn_ijT = np.array([[cos_T, -sin_T], [sin_T, cos_T]])
+    shift_iT = np.array([shift_x_T, shift_y_T])
+    moved = np.array(x_CTVM)
+    moved[:2] = (np.einsum("ijt,jtvm->itvm", turn_ijT, x_CTVM[:2]) + shift_iT[:, :, None, None]) * used_T[
+        :, None, None
+    ]
+    return moved
+
+
+class Skeletons(Dataset[tuple[Tensor, int]]):
+    """Sequences with their class ids (-1 where unknown), asked for by (epoch, index)."""
+
+    def __init__(self, data_path: Path, label_path: Path | None, augment: DatasetConfig | None = None, seed: int = 0):
+        self.data_NCTVM = open_sequences(data_path)
+        self.ids = read_labels(label_path).ids if label_path else None
+        self.augment = augment
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.data_NCTVM)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+        """(C, T, V, M) float32 and the class id."""
+        epoch, index = key
+        x_CTVM = np.array(self.data_NCTVM[index], dtype=np.float32)
+        if self.augment is not None:
+            x_CTVM = self._augmented(x_CTVM, np.random.default_rng([self.seed, epoch, index]))
+        return torch.from_numpy(np.ascontiguousarray(x_CTVM)), -1 if self.ids is None else self.ids[index]
+
+    def _augmented(self, x_CTVM: Sequence_CTVM, rng: np.random.Generator) -> Sequence_CTVM:
+        assert self.augment is not None
+        if self.augment.random_choose:
+            x_CTVM = random_choose(x_CTVM, self.augment.window_size, rng)
+        elif self.augment.window_size > 0:
+            x_CTVM = pad(x_CTVM, self.augment.window_size)
+        return random_move(x_CTVM, rng) if self.augment.random_move else x_CTVM
+
+
+class Order(Sampler[tuple[int, int]]):
+    """(epoch, index) pairs: in order, or shuffled by seed and epoch. The first pass may start after `skip` of them."""
+
+    def __init__(self, size: int, *, seed: int | None = None, epoch: int = 0, skip: int = 0) -> None:
+        self.size, self.seed, self.epoch, self.skip = size, seed, epoch, skip
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch, skip, self.skip = self.epoch, self.skip, 0
+        order = range(self.size) if self.seed is None else np.random.default_rng([self.seed, epoch]).permutation(
+            self.size
+        )
+        return ((epoch, int(index)) for index in order[skip:])
+
+
+def loader(data: Skeletons, order: Order, *, batch_size: int, num_workers: int) -> DataLoader[Any]:
+    """Batches of (x_NCTVM float32, ids int64); the last one may be smaller."""
+    return DataLoader(
+        data,
+        batch_size=batch_size,
+        sampler=order,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+class SkeletonData(pl.LightningDataModule):
+    """Training and validation batches; its state is where in the shuffled order training stands."""
+
+    def __init__(self, config: DatasetConfig, seed: int) -> None:
+        super().__init__()
+        self.config = config
+        self.seed = seed
+        self.epoch = 0
+        self.batches_done = 0
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled and augmented."""
+        files = self.config.train_dataset
+        data = Skeletons(Path(files.data_path), Path(files.label_path), self.config, self.seed)
+        skip = self.batches_done * self.config.batch_size
+        return self._loader(data, Order(len(data), seed=self.seed, epoch=self.epoch, skip=skip))
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Whole sequences in order; nothing if there is no validation set."""
+        files = self.config.val_dataset
+        if not files.data_path or not files.label_path:
+            return []
+        data = Skeletons(Path(files.data_path), Path(files.label_path))
+        return self._loader(data, Order(len(data)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch to go on with and batches of it already trained on."""
+        return {"epoch": self.epoch, "batches_done": self.batches_done}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where a checkpoint was taken."""
+        self.epoch, self.batches_done = state_dict["epoch"], state_dict["batches_done"]
+
+    def _loader(self, data: Skeletons, order: Order) -> DataLoader[Any]:
+        return loader(data, order, batch_size=self.config.batch_size, num_workers=self.config.num_workers)

@@ -1,0 +1,180 @@
+"""ST-GCN as a Lightning module: loss, metrics, optimiser and schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import SGD, Adam, Adamax, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, ReduceLROnPlateau
+
+from tao_skill import __version__
+from tao_skill.models.pose_classification.config import ExperimentConfig, ModelConfig, Optim
+from tao_skill.models.pose_classification.net import STGCN
+
+PLATEAU_THRESHOLD: Final = 1e-3
+"""Relative improvement below which AutoReduce counts an epoch as none."""
+
+OPTIMIZERS: Final[Mapping[str, Callable[[Iterable[Tensor], Optim], Optimizer]]] = MappingProxyType(
+    {
+        "torch.optim.SGD": lambda parameters, optim: SGD(
+            parameters,
+            lr=optim.lr,
+            momentum=optim.momentum,
+            nesterov=optim.nesterov,
+            weight_decay=optim.weight_decay,
+        ),
+        "torch.optim.Adam": lambda parameters, optim: Adam(
+            parameters, lr=optim.lr, weight_decay=optim.weight_decay
+        ),
+        "torch.optim.Adamax": lambda parameters, optim: Adamax(
+            parameters, lr=optim.lr, weight_decay=optim.weight_decay
+        ),
+    }
+)
+
+SCHEDULERS: Final[Mapping[str, Callable[[Optimizer, Optim], LRScheduler]]] = MappingProxyType(
+    {
+        "MultiStep": lambda optimizer, optim: MultiStepLR(optimizer, optim.lr_steps, gamma=optim.lr_decay),
+        "AutoReduce": lambda optimizer, optim: ReduceLROnPlateau(
+            optimizer,
+            factor=optim.lr_decay,
+            patience=optim.patience,
+            threshold=PLATEAU_THRESHOLD,
+            min_lr=optim.min_lr,
+        ),
+    }
+)
+
+
+def build_net(model: ModelConfig, num_classes: int) -> STGCN:
+    """The network a spec describes, newly initialised."""
+    return STGCN(
+        layout=model.graph_layout,
+        strategy=model.graph_strategy,
+        num_classes=num_classes,
+        channels=model.input_channels,
+        dropout=model.dropout,
+        edge_importance=model.edge_importance_weighting,
+    )
+
+
+class _Sums:
+    """Running loss, hits and count, kept on the device until an epoch closes."""
+
+    def __init__(self, loss: float = 0.0, hits: float = 0.0, count: int = 0) -> None:
+        self.loss: float | Tensor = loss
+        self.hits: float | Tensor = hits
+        self.count = count
+
+    def add(self, loss: Tensor, scores_NK: Tensor, ids_N: Tensor) -> None:
+        self.loss = self.loss + loss.double() * len(ids_N)
+        self.hits = self.hits + (scores_NK.argmax(1) == ids_N).sum()
+        self.count += len(ids_N)
+
+    def take(self) -> tuple[float, float]:
+        loss, hits, count = self.state()
+        self.loss, self.hits, self.count = 0.0, 0.0, 0
+        return loss / max(count, 1), hits / max(count, 1)
+
+    def state(self) -> tuple[float, float, int]:
+        return float(self.loss), float(self.hits), self.count
+
+
+class PoseClassifier(pl.LightningModule):
+    """Cross-entropy training of ST-GCN.
+
+    Randomness inside a step is a function of seed and step alone, and the sums behind epoch metrics and the schedule
+    are part of the checkpoint, so a resumed run is the uninterrupted run.
+    """
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = build_net(config.model, config.dataset.num_classes)
+        self.scheduler: LRScheduler | None = None
+        self.metrics: dict[str, float] = {}
+        self._scheduler_state: dict[str, Any] | None = None
+        self._train_sums = _Sums()
+        self._val_sums = _Sums()
+
+    def forward(self, x_NCTVM: Tensor) -> Tensor:
+        """Class scores (N, num_classes)."""
+        scores: Tensor = self.model(x_NCTVM)
+        return scores
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed dropout from seed and step."""
+        torch.manual_seed(self.config.train.seed * 1_000_003 + self.global_step)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Loss of one batch."""
+        return self._step(batch, self._train_sums)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Add one batch to the sums."""
+        self._step(batch, self._val_sums)
+
+    def on_validation_epoch_end(self) -> None:
+        """Close val_loss and val_acc."""
+        self._close("val", self._val_sums)
+
+    def close_epoch(self) -> None:
+        """Close train_loss and train_acc, then step the schedule; before the epoch is reported and saved."""
+        self._close("train", self._train_sums)
+        optim = self.config.train.optim
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            if optim.lr_monitor in self.metrics:
+                self.scheduler.step(self.metrics[optim.lr_monitor])
+        elif self.scheduler is not None:
+            self.scheduler.step()
+
+    def configure_optimizers(self) -> Optimizer:
+        """The optimiser; its schedule is stepped in close_epoch, which Lightning would do after the checkpoint."""
+        optim = self.config.train.optim
+        optimizer = OPTIMIZERS[optim.optimizer_type](self.parameters(), optim)
+        self.scheduler = SCHEDULERS[optim.lr_scheduler](optimizer, optim)
+        if self._scheduler_state is not None:
+            self.scheduler.load_state_dict(self._scheduler_state)
+        return optimizer
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the schedule, the sums of the running epoch and the facts of the model."""
+        assert self.scheduler is not None
+        checkpoint["lr_schedulers"] = [self.scheduler.state_dict()]
+        checkpoint["tao_skill"] = {
+            "version": __version__,
+            "model_name": self.config.model_name,
+            "graph_layout": self.config.model.graph_layout,
+            "graph_strategy": self.config.model.graph_strategy,
+            "input_channels": self.config.model.input_channels,
+            "num_classes": self.config.dataset.num_classes,
+            "label_map": self.config.dataset.label_map,
+            "metrics": dict(self.metrics),
+            "train_sums": self._train_sums.state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the schedule and the sums."""
+        self._scheduler_state = next(iter(checkpoint.get("lr_schedulers", [])), None)
+        own = checkpoint.get("tao_skill", {})
+        self.metrics = dict(own.get("metrics", {}))
+        if "train_sums" in own:
+            self._train_sums = _Sums(*own["train_sums"])
+
+    def _step(self, batch: tuple[Tensor, Tensor], sums: _Sums) -> Tensor:
+        x_NCTVM, ids_N = batch
+        scores_NK = self.model(x_NCTVM)
+        loss = F.cross_entropy(scores_NK, ids_N)
+        sums.add(loss.detach(), scores_NK.detach(), ids_N)
+        return loss
+
+    def _close(self, stage: str, sums: _Sums) -> None:
+        loss, accuracy = sums.take()
+        self.metrics |= {f"{stage}_loss": loss, f"{stage}_acc": accuracy}
+        self.log_dict({f"{stage}_loss": loss, f"{stage}_acc": accuracy}, sync_dist=True)

@@ -1,0 +1,56 @@
+"""Class scores of a set of sequences by a trained network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tao_skill.models.pose_classification import checkpoint
+from tao_skill.models.pose_classification.config import EvaluateConfig, ExperimentConfig, InferenceConfig
+from tao_skill.models.pose_classification.data import Order, Skeletons, loader
+from tao_skill.models.pose_classification.devices import check_nodes, plan_devices
+from tao_skill.models.pose_classification.module import build_net
+from tao_skill.status import StatusLog
+
+
+def class_names(config: ExperimentConfig) -> list[str]:
+    """Name of each class id; `class_<id>` where the label map has none."""
+    names = {identity: name for name, identity in (config.dataset.label_map or {}).items()}
+    return [names.get(identity, f"class_{identity}") for identity in range(config.dataset.num_classes)]
+
+
+def probabilities(
+    config: ExperimentConfig, task: EvaluateConfig | InferenceConfig, action: str, status: StatusLog
+) -> npt.NDArray[np.float32]:
+    """Softmax scores of every sequence of the task's test set, in its order.
+
+    Returns:
+        (N, num_classes) float32.
+
+    Raises:
+        BadData: the checkpoint does not fit the spec.
+        MissingDependency: GPUs or nodes asked for are not there.
+    """
+    check_nodes(action, task.num_nodes)
+    devices = plan_devices(task.num_gpus, task.gpu_ids, torch.cuda.device_count())
+    first = devices.devices[0] if isinstance(devices.devices, Sequence) else 0
+    device = torch.device("cpu" if devices.accelerator == "cpu" else f"cuda:{first}")
+    status.write("RUNNING", f"{devices.note[0].upper()}{devices.note[1:]}; one device is used.")
+    net = build_net(config.model, config.dataset.num_classes)
+    checkpoint.load_network(net, Path(task.checkpoint), config.encryption_key)
+    net.to(device).eval()
+    data = Skeletons(Path(task.test_dataset.data_path), None)
+    size = config.dataset.batch_size if task.batch_size == -1 else task.batch_size
+    batches = loader(data, Order(len(data)), batch_size=size, num_workers=config.dataset.num_workers)
+    began, parts = time.monotonic(), []
+    with torch.inference_mode():
+        for done, (x_NCTVM, _) in enumerate(batches, start=1):
+            parts.append(net(x_NCTVM.to(device)).softmax(1).cpu().numpy())
+            left_s = (time.monotonic() - began) / done * (len(batches) - done)
+            status.progress(batch=done, batches=len(batches), eta_s=round(left_s, 1))
+    return np.concatenate(parts)

@@ -1,0 +1,124 @@
+"""Names of the files that training leaves, and which of them a downstream action starts from. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from tao_skill import files
+from tao_skill.action import Selection
+from tao_skill.errors import BadRequest, NotFound
+
+LATEST: Final = "pc_model_latest.pth"
+BEST: Final = "pc_model_best.pth"
+INDEX: Final = "checkpoints.json"
+_NAME: Final = re.compile(r"model_epoch_(\d+)(?:_step_(\d+))?\.pth")
+_MINIMISED: Final = ("loss",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """One checkpoint file of a results folder.
+
+    Attributes:
+        file: name inside the folder. epoch: 0-based. step: optimiser steps done (0 in files named by epoch alone).
+        metrics: val_acc, val_loss, ... of that very model; empty if no validation ran on it.
+    """
+
+    file: str
+    epoch: int
+    step: int
+    metrics: Mapping[str, float]
+
+
+def checkpoint_name(epoch: int, step: int) -> str:
+    """TAO's file name: 0-based epoch, global step."""
+    return f"model_epoch_{epoch:03d}_step_{step:05d}.pth"
+
+
+def read_index(results_dir: Path) -> list[Checkpoint]:
+    """Checkpoints in order of training; names alone where a folder came without an index."""
+    found = {}
+    for path in results_dir.glob("model_epoch_*.pth"):
+        if match := _NAME.fullmatch(path.name):
+            found[path.name] = Checkpoint(
+                file=path.name, epoch=int(match[1]), step=int(match[2] or 0), metrics={}
+            )
+    index = results_dir / INDEX
+    if index.exists():
+        for entry in json.loads(index.read_text("utf-8")):
+            if entry["file"] in found:
+                found[entry["file"]] = Checkpoint(**entry)
+    return sorted(found.values(), key=lambda checkpoint: (checkpoint.epoch, checkpoint.step))
+
+
+def write_index(results_dir: Path, checkpoints: list[Checkpoint]) -> None:
+    """Record the checkpoints and their metrics."""
+    files.write_json(results_dir / INDEX, [asdict(checkpoint) for checkpoint in checkpoints])
+
+
+def latest(results_dir: Path) -> Path | None:
+    """The checkpoint training continues from: the latest link if it holds, else the newest file."""
+    link = results_dir / LATEST
+    if link.exists():
+        return link.resolve()
+    index = read_index(results_dir)
+    return results_dir / index[-1].file if index else None
+
+
+def best(checkpoints: list[Checkpoint], metric: str) -> Checkpoint | None:
+    """The best by `metric` (a loss is minimised), ties by val_loss, then the later; None if none was validated."""
+    sign = -1.0 if metric.endswith(_MINIMISED) else 1.0
+    scored = [checkpoint for checkpoint in checkpoints if metric in checkpoint.metrics]
+    return max(
+        scored,
+        key=lambda one: (sign * one.metrics[metric], -one.metrics.get("val_loss", 0.0), one.step),
+        default=None,
+    )
+
+
+def select(action: str, results_dir: Path, metric: str) -> Selection:
+    """The file a downstream action takes from a finished `action`, with the reason.
+
+    Raises:
+        NotFound: the job left no such file.
+        BadRequest: jobs of this action make no model.
+    """
+    if action not in _SELECT:
+        raise BadRequest(
+            f"a job of action {action} makes no model to go on with",
+            fix=f"give --parent a job of {', '.join(_SELECT)}",
+        )
+    return _SELECT[action](results_dir, metric)
+
+
+def _of_train(results_dir: Path, metric: str) -> Selection:
+    index = read_index(results_dir)
+    winner = best(index, metric)
+    if winner is not None:
+        reason = f"best {metric} {winner.metrics[metric]:.4f}, epoch {winner.epoch}"
+        return Selection(path=results_dir / winner.file, reason=reason)
+    newest = latest(results_dir)
+    if newest is None:
+        raise NotFound(f"no checkpoint in {results_dir}", fix="let the train job reach its first checkpoint")
+    return Selection(path=newest, reason=f"latest checkpoint, as no validation measured {metric}")
+
+
+def _only(pattern: str) -> Callable[[Path, str], Selection]:
+    def choose(results_dir: Path, metric: str) -> Selection:
+        found = sorted(results_dir.glob(pattern))
+        if not found:
+            raise NotFound(f"no {pattern} in {results_dir}", fix="run that job to its end")
+        return Selection(path=found[-1], reason=f"the {pattern[1:]} file the job wrote")
+
+    return choose
+
+
+_SELECT: Final[Mapping[str, Callable[[Path, str], Selection]]] = MappingProxyType(
+    {"train": _of_train, "export": _only("*.onnx"), "gen_trt_engine": _only("*.engine")}
+)

@@ -1,0 +1,123 @@
+"""Train ST-GCN, or go on training it."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from tao_skill.action import Artifact, Outcome, task_results_dir
+from tao_skill.models.pose_classification import checkpoint, results
+from tao_skill.models.pose_classification.callbacks import CheckpointFiles, Checkpoints, Report
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.data import SkeletonData
+from tao_skill.models.pose_classification.devices import check_nodes, plan_devices
+from tao_skill.models.pose_classification.module import PoseClassifier
+from tao_skill.models.pose_classification.tracking import finish_run, start_run
+from tao_skill.status import StatusLog
+
+METRIC = "val_acc"
+
+
+def run(config: ExperimentConfig) -> Outcome:
+    """Train as `config` says; continues from the latest checkpoint of the results folder, if there is one.
+
+    Raises:
+        BadData: the checkpoint or the pretrained weights do not fit.
+        MissingDependency: a GPU, a node launcher or the wandb extra is missing.
+    """
+    results_dir = task_results_dir(config, "train").absolute()
+    status = StatusLog(results_dir)
+    status.write("STARTED", "Starting Training.")
+    try:
+        metrics = _fit(config, results_dir, status)
+    except BaseException as error:
+        status.write("FAILURE", f"Training stopped: {type(error).__name__}.", verbosity="ERROR")
+        raise
+    status.write("SUCCESS", "Training finished.", kpi=metrics)
+    return Outcome(metrics=metrics, artifacts=_artifacts(results_dir))
+
+
+def _fit(config: ExperimentConfig, results_dir: Path, status: StatusLog) -> dict[str, float]:
+    pl.seed_everything(config.train.seed, workers=True)
+    run = start_run(config, "train")
+    module = PoseClassifier(config)
+    resume = _resume_path(config, results_dir)
+    if resume is None and config.model.pretrained_model_path:
+        said = checkpoint.load_pretrained(
+            module.model, Path(config.model.pretrained_model_path), config.encryption_key
+        )
+        status.write("RUNNING", f"Starting from {said}.")
+    trainer = build_trainer(config, results_dir, status)
+    if resume is not None:
+        status.write("RUNNING", f"Resuming from {resume.name}.")
+    with warnings.catch_warnings():
+        # The data module restores its place itself, and one worker is TAO's default.
+        warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        data = SkeletonData(config.dataset, config.train.seed)
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    metrics = _final(module, results_dir)
+    finish_run(run, metrics)
+    return metrics
+
+
+def build_trainer(config: ExperimentConfig, results_dir: Path, status: StatusLog) -> pl.Trainer:
+    """Lightning's trainer, set as the spec says."""
+    train = config.train
+    check_nodes("train", train.num_nodes)
+    devices = plan_devices(train.num_gpus, train.gpu_ids, torch.cuda.device_count())
+    status.write("RUNNING", f"{devices.note[0].upper()}{devices.note[1:]}.")
+    return pl.Trainer(
+        accelerator=devices.accelerator,
+        devices=devices.devices,
+        num_nodes=train.num_nodes,
+        max_epochs=train.num_epochs,
+        check_val_every_n_epoch=train.validation_interval,
+        gradient_clip_val=train.grad_clip or None,
+        benchmark=train.cudnn.benchmark,
+        deterministic="warn" if train.cudnn.deterministic else False,
+        default_root_dir=results_dir,
+        logger=_loggers(results_dir),
+        log_every_n_steps=10,
+        callbacks=[Checkpoints(results_dir, train, METRIC), Report(status, train.num_epochs)],
+        plugins=[CheckpointFiles(config.encryption_key)],
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _loggers(results_dir: Path) -> list[Logger]:
+    return [TensorBoardLogger(results_dir, name="tensorboard"), CSVLogger(results_dir, name="csv")]
+
+
+def _resume_path(config: ExperimentConfig, results_dir: Path) -> Path | None:
+    given = config.train.resume_training_checkpoint_path
+    return Path(given) if given else results.latest(results_dir)
+
+
+def _final(module: PoseClassifier, results_dir: Path) -> dict[str, float]:
+    """The last epoch's metrics, and the best one's."""
+    metrics = dict(module.metrics)
+    winner = results.best(results.read_index(results_dir), METRIC)
+    if winner is not None:
+        metrics |= {f"best_{METRIC}": winner.metrics[METRIC], "best_epoch": float(winner.epoch)}
+    return metrics
+
+
+def _artifacts(results_dir: Path) -> list[Artifact]:
+    kinds: dict[str, Any] = {
+        "latest_checkpoint": results.latest(results_dir),
+        "best_checkpoint": results_dir / results.BEST,
+        "status": results_dir / "status.json",
+        "tensorboard": results_dir / "tensorboard",
+        "csv": results_dir / "csv",
+    }
+    return [
+        Artifact(kind=kind, path=path.resolve()) for kind, path in kinds.items() if path is not None and path.exists()
+    ]

@@ -1,0 +1,116 @@
+"""JSON Schema (draft 2020-12) of what one action of a model reads, from the model's config type."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tao_skill.spec.param import REQUIRED, Param
+from tao_skill.spec.tree import Leaf, Node, children, iter_params, shape
+
+__all__ = ["Leaf", "build_schema", "default_values", "iter_params", "object_schema"]
+
+DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+TUNED_ACTION: Final = "train"
+"""The one action AutoML varies; in every other schema `x-automl` says that nothing is enabled."""
+
+_TYPES: Final[Mapping[type, str]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
+
+
+def build_schema(config_type: type, model: str, action: str) -> dict[str, Any]:
+    """The published schema of an action: `object_schema` with defaults and the lists that agents and AutoML start from."""
+    leaves = list(iter_params(config_type, action))
+    tuned = action == TUNED_ACTION
+    return {
+        "$schema": DRAFT,
+        "title": f"{model} {action}",
+        "description": f"Every parameter that {action} of {model} reads.",
+        **object_schema(config_type, action),
+        "default": default_values(config_type, action),
+        "popular": [leaf.key for leaf in leaves if leaf.param.popular],
+        "automl_default_parameters": [leaf.key for leaf in leaves if tuned and leaf.param.tune],
+        "automl_disabled_parameters": [leaf.key for leaf in leaves if not (tuned and leaf.param.may_search)],
+    }
+
+
+def object_schema(config_type: type, action: str, prefix: str = "") -> dict[str, Any]:
+    """Schema of one section, nested sections included."""
+    nodes = children(config_type, action, prefix)
+    properties = {node.name: _node_schema(node, action) for node in nodes}
+    found: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    required = [node.name for node in nodes if _is_required(node, properties[node.name])]
+    return found | ({"required": required} if required else {})
+
+
+def default_values(config_type: type, action: str | None = None) -> dict[str, Any]:
+    """Defaults of what an action reads, nested; a required parameter shows `???`."""
+    return {
+        node.name: default_values(node.type, action) if node.is_section else copy.deepcopy(node.default)
+        for node in children(config_type, action)
+    }
+
+
+def _is_required(node: Node, schema: Mapping[str, Any]) -> bool:
+    return "required" in schema if node.is_section else node.default == REQUIRED
+
+
+def _node_schema(node: Node, action: str) -> dict[str, Any]:
+    described = {"description": node.param.description}
+    if node.is_section:
+        return described | object_schema(node.type, action, node.key)
+    default = {} if node.default == REQUIRED else {"default": node.default}
+    return described | _value_schema(node) | default | {"x-automl": _automl(node.param, action)}
+
+
+def _value_schema(node: Node) -> dict[str, Any]:
+    parts = shape(node.type)
+    item = _item_schema(node.param, parts.item, required=node.default == REQUIRED)
+    wrapped: Mapping[type | None, dict[str, Any]] = {
+        None: item,
+        list: {"type": "array", "items": item},
+        dict: {"type": "object", "additionalProperties": item},
+    }
+    found = wrapped[parts.container]
+    if parts.optional:
+        found |= {"type": [found["type"], "null"]}
+        found |= {"enum": [*found["enum"], None]} if "enum" in found else {}
+    return found
+
+
+def _item_schema(param: Param, item: type, *, required: bool) -> dict[str, Any]:
+    blank = ("", REQUIRED) if required and item is str else ()
+    rejected = [*param.reject, *blank]
+    found: dict[str, Any] = {
+        "type": _TYPES[item],
+        "enum": _options(param),
+        "minimum": param.minimum,
+        "exclusiveMinimum": param.above,
+        "maximum": param.maximum,
+        "not": {"enum": rejected} if rejected else None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _options(param: Param) -> list[str] | None:
+    if not param.choices:
+        return None
+    upper = [choice.upper() for choice in param.choices] if param.fold_case else []
+    return list(dict.fromkeys([*param.choices, *upper]))
+
+
+def _automl(param: Param, action: str) -> dict[str, Any]:
+    if action != TUNED_ACTION:
+        return {"enabled": False}
+    depends_on = dict(zip(("key", "value"), param.depends_on, strict=True)) if param.depends_on else None
+    hints = {
+        "tune": param.tune or None,
+        "low": param.low,
+        "high": param.high,
+        "log": param.log or None,
+        "option_weights": list(param.weights) or None,
+        "condition": param.condition,
+        "depends_on": depends_on,
+        "parent": param.parent,
+    }
+    return {"enabled": param.may_search} | {name: value for name, value in hints.items() if value is not None}

@@ -1,0 +1,136 @@
+"""A config type walked as a tree of sections and parameters, in declaration order."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, Final, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from tao_skill.spec.param import Param
+
+
+class Leaf(NamedTuple):
+    """One parameter: dotted key, metadata, declared type and default (`param.REQUIRED` if it has none)."""
+
+    key: str
+    param: Param
+    type: Any
+    default: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One field of a config type, a section (nested config type) or a parameter."""
+
+    key: str
+    name: str
+    param: Param
+    type: Any
+    default: Any
+
+    @property
+    def is_section(self) -> bool:
+        """Whether the field holds further fields."""
+        return is_dataclass(self.type)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A parameter's type taken apart: `list[int] | None` has item int, container list and is optional."""
+
+    item: type
+    container: type | None
+    optional: bool
+
+
+@cache
+def children(config_type: type, action: str | None = None, prefix: str = "") -> tuple[Node, ...]:
+    """The fields directly inside a config type that `action` reads; all of them for None."""
+    hints = get_type_hints(config_type, include_extras=True)
+    found = []
+    for field in fields(config_type):
+        declared, param = get_args(hints[field.name])
+        if action is None or not param.only or action in param.only:
+            key = f"{prefix}.{field.name}" if prefix else field.name
+            found.append(Node(key=key, name=field.name, param=param, type=declared, default=_default(field)))
+    return tuple(found)
+
+
+def walk(config_type: type, action: str | None = None, prefix: str = "") -> Iterator[Node]:
+    """Every section and parameter that `action` reads, a section before what it holds."""
+    for node in children(config_type, action, prefix):
+        yield node
+        if node.is_section:
+            yield from walk(node.type, action, node.key)
+
+
+def iter_params(config_type: type, action: str | None = None) -> Iterator[Leaf]:
+    """Every parameter that `action` reads, or that the model has if no action is given."""
+    for node in walk(config_type, action):
+        if not node.is_section:
+            yield Leaf(node.key, node.param, node.type, node.default)
+
+
+def readers(config_type: type, key: str) -> tuple[str, ...]:
+    """Actions that read a known key; empty means every action."""
+    names: tuple[str, ...] = ()
+    for node in walk(config_type):
+        if node.param.only and (key == node.key or key.startswith(f"{node.key}.")):
+            names = tuple(name for name in node.param.only if not names or name in names)
+    return names
+
+
+def lookup(values: Mapping[str, Any], key: str) -> Any:
+    """The value under a dotted key; None where there is none."""
+    found: Any = values
+    for name in key.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+@cache
+def shape(declared: Any) -> Shape:
+    """Take a parameter's type apart."""
+    optional = get_origin(declared) in (Union, types.UnionType)
+    inner = next(part for part in get_args(declared) if part is not types.NoneType) if optional else declared
+    container = get_origin(inner)
+    return Shape(item=get_args(inner)[-1] if container else inner, container=container, optional=optional)
+
+
+_NOUNS: Final[dict[type, tuple[str, str]]] = {
+    str: ("text", "texts"),
+    bool: ("true or false", "true or false values"),
+    int: ("an integer", "integers"),
+    float: ("a number", "numbers"),
+}
+
+
+def accepted(param: Param, declared: Any) -> str:
+    """What a parameter accepts, in words: `an integer of at least -1 but not 0`."""
+    parts = shape(declared)
+    one, many = _NOUNS[parts.item]
+    if param.choices:
+        one = many = f"one of {', '.join(param.choices)}"
+    limits = _limits(param)
+    worded = {None: one + limits, list: f"a list of {many}{limits}", dict: f"a mapping of names to {many}{limits}"}
+    return worded[parts.container] + (" or null" if parts.optional else "")
+
+
+def _limits(param: Param) -> str:
+    text = ""
+    if param.minimum is not None and param.maximum is not None:
+        text = f" from {param.minimum:.10g} to {param.maximum:.10g}"
+    elif param.minimum is not None:
+        text = f" of at least {param.minimum:.10g}"
+    elif param.above is not None:
+        text = f" above {param.above:.10g}"
+        text += f" and at most {param.maximum:.10g}" if param.maximum is not None else ""
+    elif param.maximum is not None:
+        text = f" of at most {param.maximum:.10g}"
+    return text + (f" but not {', '.join(map(str, param.reject))}" if param.reject else "")
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
