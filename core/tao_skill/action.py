@@ -54,17 +54,26 @@ class Action:
     entry: str | None
     next: tuple[str, ...] = ()
 
-    def load(self) -> Callable[[Any], Outcome]:
-        """Import the code behind the action; everything heavy is imported here and not before.
+    def runnable(self) -> str:
+        """The entry point.
 
         Raises:
             BadRequest: this release has no code for the action.
         """
         if self.entry is None:
             raise BadRequest(
-                f"action {self.name} is described but cannot be run in this release", fix="choose another action"
+                f"action {self.name} is described but cannot be run in this release",
+                fix="choose another action, or use --dry-run to check its spec",
             )
-        loaded: Callable[[Any], Outcome] = _attribute(self.entry)
+        return self.entry
+
+    def load(self) -> Callable[[Any], Outcome]:
+        """Import the code behind the action; everything heavy is imported here and not before.
+
+        Raises:
+            BadRequest: this release has no code for the action.
+        """
+        loaded: Callable[[Any], Outcome] = _attribute(self.runnable())
         return loaded
 
 
@@ -78,6 +87,9 @@ class Model:
         check: `module:function` looking at spec and data before a job exists, `function(config, action) -> Advice`.
         select: `module:function` choosing the file a downstream action starts from,
             `function(action, results_dir, metric) -> Selection`.
+        latest: `module:function` finding what an interrupted run continues from, `function(results_dir) -> Path | None`.
+        sample: `module:function` writing generated data, `function(folder) -> dict`.
+        inspect: `module:function` describing data, `function(data, labels, other_data, other_labels) -> dict`.
     """
 
     name: str
@@ -86,6 +98,9 @@ class Model:
     actions: Mapping[str, Action]
     check: str
     select: str
+    latest: str
+    sample: str
+    inspect: str
 
     def action(self, name: str) -> Action:
         """Look up an action.
@@ -110,6 +125,24 @@ class Model:
         """
         selection: Selection = _attribute(self.select)(action, results_dir, metric)
         return selection
+
+
+    def latest_result(self, results_dir: Path) -> Path | None:
+        """What an interrupted run in `results_dir` continues from."""
+        found: Path | None = _attribute(self.latest)(results_dir)
+        return found
+
+    def write_sample(self, folder: Path) -> dict[str, Any]:
+        """Write a generated data set and say what it is."""
+        described: dict[str, Any] = _attribute(self.sample)(folder)
+        return described
+
+    def inspect_data(
+        self, data: Path, labels: Path | None, other_data: Path | None, other_labels: Path | None
+    ) -> dict[str, Any]:
+        """Describe a data set, and what it shares with another split."""
+        described: dict[str, Any] = _attribute(self.inspect)(data, labels, other_data, other_labels)
+        return described
 
 
 @dataclass(frozen=True, kw_only=True)

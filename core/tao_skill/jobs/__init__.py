@@ -1,0 +1,1 @@
+"""Jobs: one record a folder, one process an attempt."""

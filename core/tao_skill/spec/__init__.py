@@ -1,0 +1,1 @@
+"""The spec of an action: parameters, schema, template, loading and checking."""

@@ -27,11 +27,11 @@ def check(config_type: type, action: str, values: Mapping[str, Any]) -> dict[str
     spec = normalised(config_type, action, values)
     problems: dict[str, Problem] = {}
     for error in _validator(config_type, action).iter_errors(spec):
-        for problem in explain(config_type, action, spec, error):
+        for problem in explain(config_type, action, values, error):
             problems.setdefault(problem.key, problem)
     for leaf in iter_params(config_type, action):
         if _is_infinite(lookup(spec, leaf.key)):
-            problems.setdefault(leaf.key, bad_value(leaf, lookup(spec, leaf.key)))
+            problems.setdefault(leaf.key, bad_value(leaf, lookup(values, leaf.key)))
     if problems:
         raise SpecError(list(problems.values()))
     return _filled(config_type, action, spec)
@@ -51,9 +51,7 @@ def is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value in ("", REQUIRED))
 
 
-def normalised(
-    config_type: type, action: str | None, values: Mapping[str, Any], prefix: str = ""
-) -> dict[str, Any]:
+def normalised(config_type: type, action: str | None, values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Values as they will run: blanks gone, 10.0 as 10, 1 as 1.0 where a float is read, choices in their own case."""
     known = {node.name: node for node in children(config_type, action, prefix)}
     found: dict[str, Any] = {}
@@ -62,7 +60,7 @@ def normalised(
         if node.is_section:
             is_mapping = isinstance(value, Mapping)
             is_other = not is_mapping and not is_blank(value)
-            found[name] = value if is_other else normalised(node.type, action, value or {}, node.key)  # type: ignore[arg-type]
+            found[name] = value if is_other else normalised(node.type, action, value or {}, node.key)
         elif not is_blank(value):
             found[name] = _converted(node, value)
     return found | {name: value for name, value in values.items() if name not in known}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tao_skill.errors import Problem
-from tao_skill.spec.tree import Leaf, accepted, iter_params, lookup, readers, walk
+from tao_skill.spec.param import REQUIRED
+from tao_skill.spec.tree import Leaf, accepted, iter_params, lookup, readers, shape, walk
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -16,29 +17,34 @@ if TYPE_CHECKING:
 MAX_SHOWN: Final = 80
 """Characters of a value that a message shows."""
 
-HIDDEN: Final = "(a hidden value)"
+HIDDEN: Final = "hidden"
 
 
-def explain(config_type: type, action: str, spec: Mapping[str, Any], error: ValidationError) -> Iterator[Problem]:
-    """The problems behind one error of the validator: with a value, with a section's keys, or with a section."""
+def explain(config_type: type, action: str, values: Mapping[str, Any], error: ValidationError) -> Iterator[Problem]:
+    """The problems behind one error of the validator: with a value, with a section's keys, or with a section.
+
+    `values` is the spec as received, so that messages show what the user wrote.
+    """
+    schema = cast(Mapping[str, Any], error.schema)
+    received: Any = error.instance
     path = ".".join(str(part) for part in error.absolute_path)
     prefix = f"{path}." if path else ""
     leaves = {leaf.key: leaf for leaf in iter_params(config_type, action)}
     leaf = next((leaf for leaf in leaves.values() if f"{path}.".startswith(f"{leaf.key}.")), None)
     if leaf is not None:
-        yield bad_value(leaf, lookup(spec, leaf.key))
+        yield bad_value(leaf, lookup(values, leaf.key))
     elif error.validator == "additionalProperties":
-        for name in error.instance:
-            if name not in error.schema["properties"]:
-                yield from _unknown(config_type, action, f"{prefix}{name}", error.instance[name])
+        for name in received:
+            if name not in schema["properties"]:
+                yield from _unknown(config_type, action, f"{prefix}{name}", received[name])
     elif error.validator == "required":
-        for name in error.validator_value:
-            if name not in error.instance:
+        for name in schema["required"]:
+            if name not in received:
                 yield _missing(leaves[f"{prefix}{name}"])
     else:
         yield Problem(
             key=path,
-            message=f"{path} is {_shown(error.instance)}; accepted: a section, i.e. a mapping of its keys",
+            message=f"{path} is {_shown(received)}; accepted: a section, i.e. a mapping of its keys",
             fix=f"set keys inside {path}, e.g. {_example(leaves, path)}=...",
         )
 
@@ -47,19 +53,26 @@ def bad_value(leaf: Leaf, value: Any) -> Problem:
     """A value outside of what its parameter accepts."""
     key, param, declared, default = leaf
     wanted = accepted(param, declared)
-    close = difflib.get_close_matches(str(value), param.choices, n=1, cutoff=0.4)
-    usual = "" if close or param.secret or default is None or default == "???" else f" (default {_shown(default)})"
+    close = _closest_choice(str(value), param.choices)
+    needs_quotes = shape(declared).item is str and not param.choices and not isinstance(value, str)
+    usual = f" (default {_shown(default)})" if default not in (None, REQUIRED) else ""
+    quoted = f"put the value of {key} in quotes" if needs_quotes else f"set {key} to {wanted}{usual}"
+    fix = f"use {key}={close}" if close else quoted
     return Problem(
         key=key,
         message=f"{key} is {HIDDEN if param.secret else _shown(value)}; accepted: {wanted}",
-        fix=f"use {key}={close[0]}" if close else f"set {key} to {wanted}{usual}",
+        fix=fix,
     )
+
+
+def _closest_choice(value: str, choices: Sequence[str]) -> str | None:
+    inside = [choice for choice in choices if value and value.lower() in choice.lower()]
+    close = inside or difflib.get_close_matches(value, choices, n=1, cutoff=0.4)
+    return close[0] if close else None
 
 
 def _missing(leaf: Leaf) -> Problem:
-    return Problem(
-        key=leaf.key, message=f"{leaf.key} is required: {leaf.param.description}", fix=f"set {leaf.key}=..."
-    )
+    return Problem(key=leaf.key, message=f"{leaf.key} is required: {leaf.param.description}", fix=f"set {leaf.key}=...")
 
 
 def _unknown(config_type: type, action: str, key: str, value: Any) -> Iterator[Problem]:
@@ -80,7 +93,9 @@ def _unknown(config_type: type, action: str, key: str, value: Any) -> Iterator[P
 
 
 def _typo(config_type: type, action: str, key: str, value: Any) -> Problem:
-    own, every = ([node.key for node in walk(config_type, name)] for name in (action, None))
+    own, every = (
+        [node.key for node in walk(config_type, name) if not key.startswith(f"{node.key}.")] for name in (action, None)
+    )
     close = _closest(key, own) or _closest(key, every)
     shown = HIDDEN if _may_be_secret(config_type, key) else "a section" if isinstance(value, Mapping) else _shown(value)
     if close is None:

@@ -19,7 +19,7 @@ _TYPES: Final[Mapping[type, str]] = {str: "string", bool: "boolean", int: "integ
 
 
 def build_schema(config_type: type, model: str, action: str) -> dict[str, Any]:
-    """The published schema of an action: `object_schema` with defaults and the lists that agents and AutoML start from."""
+    """The published schema: `object_schema` with defaults and the lists that agents and AutoML start from."""
     leaves = list(iter_params(config_type, action))
     tuned = action == TUNED_ACTION
     return {

@@ -31,8 +31,6 @@ _RESOLVED: Final = (
 class _Loader(yaml.SafeLoader):
     """Safe loader with the core types of YAML 1.2: 1e-4 is a number; yes, on and dates are text; keys are text."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         mapping: dict[Any, Any] = {}
         for key, value in node.value:
@@ -40,7 +38,7 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be plain text", key.start_mark)
             if key.value in mapping:
                 raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key.value!r}", key.start_mark)
-            mapping[key.value] = self.construct_object(value, deep=deep)  # type: ignore[no-untyped-call]
+            mapping[key.value] = self.construct_object(value, deep=deep)
         return mapping
 
     def construct_integer(self, node: yaml.ScalarNode) -> int:
@@ -48,6 +46,7 @@ class _Loader(yaml.SafeLoader):
         return int(text, _BASES.get(text[:2], 10))
 
 
+_Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in _RESOLVED:
     _Loader.add_implicit_resolver(_tag, re.compile(f"^{_pattern}$"), _first)
 _Loader.yaml_constructors = {
@@ -62,7 +61,7 @@ def parse_yaml(text: str) -> Any:
     """Parse one YAML document.
 
     Raises:
-        ValueError: it is not YAML, holds a duplicate key or an unsafe tag, or is too large once aliases are written out.
+        ValueError: it is not YAML, holds a duplicate key or an unsafe tag, or holds too many values.
     """
     try:
         value = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)

@@ -114,7 +114,11 @@ def accepted(param: Param, declared: Any) -> str:
     if param.choices:
         one = many = f"one of {', '.join(param.choices)}"
     limits = _limits(param)
-    worded = {None: one + limits, list: f"a list of {many}{limits}", dict: f"a mapping of names to {many}{limits}"}
+    worded: Mapping[type | None, str] = {
+        None: one + limits,
+        list: f"a list of {many}{limits}",
+        dict: f"a mapping of names to {many}{limits}",
+    }
     return worded[parts.container] + (" or null" if parts.optional else "")
 
 

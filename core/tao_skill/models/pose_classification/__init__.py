@@ -55,4 +55,7 @@ MODEL: Final = Model(
     },
     check=f"{_HERE}.check:check",
     select=f"{_HERE}.results:select",
+    latest=f"{_HERE}.results:latest",
+    sample=f"{_HERE}.sample:write_sample",
+    inspect=f"{_HERE}.inspect:inspect",
 )

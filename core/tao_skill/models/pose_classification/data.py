@@ -145,11 +145,11 @@ class SkeletonData(pl.LightningDataModule):
         skip = self.batches_done * self.config.batch_size
         return self._loader(data, Order(len(data), seed=self.seed, epoch=self.epoch, skip=skip))
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Whole sequences in order; nothing if there is no validation set."""
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Whole sequences in order; asked for only if there is a validation set."""
         files = self.config.val_dataset
-        if not files.data_path or not files.label_path:
-            return []
+        assert files.data_path
+        assert files.label_path
         data = Skeletons(Path(files.data_path), Path(files.label_path))
         return self._loader(data, Order(len(data)))
 

@@ -29,10 +29,10 @@ def run(config: ExperimentConfig) -> Outcome:
     status = StatusLog(results_dir)
     status.write("STARTED", "Starting Evaluation.")
     tracked = start_run(config, "evaluate")
-    predicted_N = probabilities(config, config.evaluate, "evaluate", status).argmax(axis=1)
+    scores_NK = probabilities(config, config.evaluate, "evaluate", status)
     true_N = np.array(read_labels(Path(config.evaluate.test_dataset.label_path)).ids)
-    names = class_names(config)
-    report = score(true_N, predicted_N, names)
+    report = score(true_N, scores_NK.argmax(axis=1), class_names(config))
+    report["loss"] = float(-np.log(np.maximum(scores_NK[np.arange(len(true_N)), true_N], 1e-30)).mean())
     files.write_json(results_dir / REPORT, report)
     metrics = {"accuracy": report["accuracy"], "avg_accuracy": report["avg_accuracy"]}
     print(table(report))

@@ -1,0 +1,118 @@
+"""Finds the packaged data: schemas, references, runners and skills, in an installed wheel or in a checkout.
+
+Every function takes the bank's folder as `folder`; without it TAO_SKILL_BANK, then the wheel, then the checkout is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from tao_skill.errors import NotFound
+
+VARIABLE: Final = "TAO_SKILL_BANK"
+_PACKAGE: Final = Path(__file__).resolve().parent
+
+
+def root(folder: Path | None = None) -> Path:
+    """The folder that holds schemas/, references/, runners/ and skills/.
+
+    Raises:
+        NotFound: there is none.
+    """
+    named = folder or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+    candidates = [named] if named else [_PACKAGE / "bank", *_PACKAGE.parents[:2]]
+    for candidate in candidates:
+        if (candidate / "schemas").is_dir() and (candidate / "skills").is_dir():
+            return candidate
+    raise NotFound(
+        f"no skill bank in {' or '.join(map(str, candidates))}: schemas/ and skills/ are missing",
+        fix=f"reinstall tao-skill, or set {VARIABLE} to a folder that has them",
+    )
+
+
+def schema_path(model: str, action: str, folder: Path | None = None) -> Path:
+    """The published schema of an action; the file may be missing."""
+    return root(folder) / "schemas" / model / f"{action}.schema.json"
+
+
+def template_path(model: str, action: str, folder: Path | None = None) -> Path:
+    """The spec template of an action; the file may be missing."""
+    return root(folder) / "references" / model / f"spec_template_{action}.yaml"
+
+
+def runner_path(model: str, action: str, folder: Path | None = None) -> Path:
+    """The generated runner of an action; the file may be missing."""
+    return root(folder) / "runners" / model / f"{action}.py"
+
+
+def skills_dir(folder: Path | None = None) -> Path:
+    """The folder of skills, one folder each."""
+    return root(folder) / "skills"
+
+
+def load_schema(model: str, action: str, folder: Path | None = None) -> dict[str, Any]:
+    """The published schema of an action.
+
+    Raises:
+        NotFound: it is missing, or is not strict JSON.
+    """
+    return _read_json(schema_path(model, action, folder))
+
+
+def manifest(model: str, folder: Path | None = None) -> dict[str, Any]:
+    """The manifest of a model: its actions with files and hashes, and its AutoML facts.
+
+    Raises:
+        NotFound: it is missing, or is not strict JSON.
+    """
+    return _read_json(root(folder) / "schemas" / model / "manifest.json")
+
+
+def skill_info(model: str, folder: Path | None = None) -> dict[str, Any]:
+    """What is written by hand about a model: aliases, shorthand keys, monitoring metric, whether AutoML is enabled.
+
+    Raises:
+        NotFound: it is missing, or is not a YAML mapping.
+    """
+    import yaml
+
+    path = root(folder) / "references" / model / "skill_info.yaml"
+    try:
+        value = yaml.safe_load(_read(path))
+    except yaml.YAMLError as error:
+        raise _unusable(path, str(error)) from error
+    if not isinstance(value, dict):
+        raise _unusable(path, "it holds no mapping")
+    return value
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(_read(path), parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise _unusable(path, str(error)) from error
+    if not isinstance(value, dict):
+        raise _unusable(path, "it holds no object")
+    return value
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unusable(path, "it is missing" if isinstance(error, FileNotFoundError) else str(error)) from error
+
+
+def _unusable(path: Path, reason: str) -> NotFound:
+    return NotFound(
+        f"{path} cannot be used: {reason}",
+        fix="run `python tools/generate.py` in a checkout, or reinstall tao-skill",
+        path=str(path),
+    )
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not strict JSON")

@@ -1,0 +1,61 @@
+"""`tao-skill models`, `schema` and `template`."""
+
+from __future__ import annotations
+
+import click
+
+from tao_skill.cli.output import emit, json_option
+from tao_skill.models import MODELS, get_model
+
+
+@click.command()
+@json_option
+def models(as_json: bool) -> None:
+    """List the models and their actions."""
+    from tao_skill import bank
+
+    described = [
+        {
+            "name": model.name,
+            "skill": model.skill,
+            "automl_enabled": bank.skill_info(model.name)["automl_enabled"],
+            "actions": [
+                {"name": action.name, "summary": action.summary, "available": action.entry is not None}
+                for action in model.actions.values()
+            ],
+        }
+        for model in MODELS.values()
+    ]
+    lines = []
+    for model in described:
+        lines += [f"{model['name']}  (skill {model['skill']})"]
+        lines += [
+            f"  {action['name']:<16} {action['summary']}{'' if action['available'] else '  [not in this release]'}"
+            for action in model["actions"]
+        ]
+    emit({"models": described}, "\n".join(lines), as_json=as_json)
+
+
+@click.command()
+@click.argument("action")
+@click.option("-m", "--model", help="Model; the only one when not given.")
+@json_option
+def schema(action: str, model: str | None, as_json: bool) -> None:
+    """Print the JSON Schema of ACTION's spec."""
+    from tao_skill import bank
+
+    chosen = get_model(model)
+    click.echo(bank.schema_path(chosen.name, chosen.action(action).name).read_text("utf-8"), nl=False)
+
+
+@click.command()
+@click.argument("action")
+@click.option("-m", "--model", help="Model; the only one when not given.")
+@json_option
+def template(action: str, model: str | None, as_json: bool) -> None:
+    """Print a spec template of ACTION, with comments."""
+    from tao_skill import bank
+
+    chosen = get_model(model)
+    text = bank.template_path(chosen.name, chosen.action(action).name).read_text("utf-8")
+    emit({"action": action, "template": text}, text.rstrip("\n"), as_json=as_json)

@@ -1,0 +1,78 @@
+"""`tao-skill jobs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tao_skill.cli.output import emit, job_document, job_text, json_option, results_option
+from tao_skill.cli.run import print_job, wait_and_print
+from tao_skill.jobs.store import Store
+
+
+@click.group()
+def jobs() -> None:
+    """List, show, follow and cancel jobs."""
+
+
+@jobs.command("list")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Newest jobs to list.")
+@results_option
+@json_option
+def list_jobs(limit: int, results_root: Path, as_json: bool) -> None:
+    """List jobs, newest first."""
+    found = Store(results_root.absolute()).list()
+    rows = [
+        {"id": job.id, "action": job.action, "state": job.state, "parent": job.parent, "created": job.created}
+        for job in found[:limit]
+    ]
+    lines = [f"{row['id']:<34} {row['action']:<12} {row['state']:<9} {row['created']}" for row in rows]
+    emit({"jobs": rows, "total": len(found)}, "\n".join(lines) or "no jobs", as_json=as_json)
+
+
+@jobs.command()
+@click.argument("job")
+@results_option
+@json_option
+def show(job: str, results_root: Path, as_json: bool) -> None:
+    """Show a job: state, route, metrics, artifacts, what comes next."""
+    document = job_document(Store(results_root.absolute()).get(job), results_root)
+    emit(document, job_text(document), as_json=as_json)
+
+
+@jobs.command()
+@click.argument("job")
+@click.option("--lines", type=click.IntRange(min=1), default=50, show_default=True, help="Last lines to print.")
+@results_option
+@json_option
+def logs(job: str, lines: int, results_root: Path, as_json: bool) -> None:
+    """Print the end of a job's log."""
+    from tao_skill.jobs.launch import tail
+
+    store = Store(results_root.absolute())
+    found = store.get(job)
+    text = tail(store, found.id, lines)
+    emit({"job": found.id, "log": text}, text.rstrip("\n"), as_json=as_json)
+
+
+@jobs.command()
+@click.argument("job")
+@results_option
+@json_option
+def wait(job: str, results_root: Path, as_json: bool) -> int:
+    """Follow a job to its end; Ctrl-C stops following, not the job."""
+    store = Store(results_root.absolute())
+    return wait_and_print(store.get(job), store, results_root, own=False, as_json=as_json)
+
+
+@jobs.command()
+@click.argument("job")
+@results_option
+@json_option
+def cancel(job: str, results_root: Path, as_json: bool) -> None:
+    """Stop a running job."""
+    from tao_skill.jobs.launch import cancel as stop
+
+    store = Store(results_root.absolute())
+    print_job(stop(store, store.get(job).id), results_root, as_json=as_json)

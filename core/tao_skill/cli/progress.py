@@ -1,0 +1,60 @@
+"""Following a job: a live bar on a terminal, a line an epoch elsewhere; both on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from tao_skill.cli.output import interactive, note
+from tao_skill.jobs.store import Job
+
+Listener = Callable[[Job, Mapping[str, Any] | None], None]
+
+
+@contextmanager
+def follow() -> Iterator[Listener]:
+    """A listener for `jobs.launch.wait`, right for where stderr goes."""
+    if not interactive():
+        yield _lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def show(job: Job, progress: Mapping[str, Any] | None) -> None:
+            if progress is not None:
+                bar.update(task, completed=_share(progress), description=f"{job.action}  {_words(progress)}")
+
+        yield show
+
+
+def _lines() -> Listener:
+    told: set[int] = set()
+
+    def show(job: Job, progress: Mapping[str, Any] | None) -> None:
+        if progress is None or "epoch" not in progress or progress["batch"] < progress["batches"]:
+            return
+        if progress["epoch"] not in told:
+            told.add(progress["epoch"])
+            note(f"{job.id}  {_words(progress)}")
+
+    return show
+
+
+def _share(progress: Mapping[str, Any]) -> float:
+    inside = progress["batch"] / max(1, progress["batches"])
+    return float((progress["epoch"] + inside) / progress["epochs"] if "epoch" in progress else inside)
+
+
+def _words(progress: Mapping[str, Any]) -> str:
+    parts = []
+    if "epoch" in progress:
+        parts.append(f"epoch {progress['epoch'] + 1}/{progress['epochs']}")
+    names = ("train_loss", "val_loss", "val_acc") if "train_loss" in progress else ("batch_loss",)
+    parts += [f"{name} {progress[name]:.4f}" for name in names if progress.get(name) is not None]
+    return "  ".join([*parts, f"ETA {timedelta(seconds=round(progress['eta_s']))}"])

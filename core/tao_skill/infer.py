@@ -1,0 +1,106 @@
+"""Inference functions: how a spec parameter gets its value from the job, its parent or the environment.
+
+Names and meanings are those of NVIDIA TAO's skill configurations; which key uses which function is said in SKILL.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from tao_skill.action import Model
+
+DEFAULT_KEY: Final = "tlt_encode"
+KEY_VARIABLE: Final = "TAO_SKILL_ENCRYPTION_KEY"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """A finished job that this one builds on.
+
+    Attributes:
+        results_dir: where its action wrote. spec: its checked spec.
+    """
+
+    id: str
+    action: str
+    results_dir: Path
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """All an inference function may look at.
+
+    Attributes:
+        job_dir: folder of the job that is to be. metric: what the best checkpoint is chosen by.
+    """
+
+    model: Model
+    action: str
+    job_dir: Path
+    parent: Parent | None
+    metric: str
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inferred:
+    """A value, and why it is this one."""
+
+    value: str
+    reason: str
+
+
+Function = Callable[[Inputs], Inferred | None]
+
+
+def _key(inputs: Inputs) -> Inferred:
+    if given := inputs.environment.get(KEY_VARIABLE):
+        return Inferred(value=given, reason=f"from {KEY_VARIABLE}")
+    return Inferred(value=DEFAULT_KEY, reason="TAO's default key, which is public: files are stored plainly")
+
+
+def _output_dir(inputs: Inputs) -> Inferred:
+    return Inferred(value=str(inputs.job_dir), reason="the job's own folder")
+
+
+def _parent_model(inputs: Inputs) -> Inferred | None:
+    if inputs.parent is None:
+        return None
+    chosen = inputs.model.select_result(inputs.parent.action, inputs.parent.results_dir, inputs.metric)
+    return Inferred(value=str(chosen.path), reason=f"{chosen.reason}, of job {inputs.parent.id}")
+
+
+def _create_onnx_file(inputs: Inputs) -> Inferred:
+    return Inferred(value=str(inputs.job_dir / "model.onnx"), reason="in the job's own folder")
+
+
+def _create_inference_result_file_pose(inputs: Inputs) -> Inferred:
+    return Inferred(value=str(inputs.job_dir / "results.txt"), reason="in the job's own folder")
+
+
+def _ptm_if_no_resume_model(inputs: Inputs) -> Inferred | None:
+    chosen = _parent_model(inputs)
+    return chosen and Inferred(value=chosen.value, reason=f"{chosen.reason}; used unless the job resumes")
+
+
+def _resume_model(inputs: Inputs) -> Inferred | None:
+    latest = inputs.model.latest_result(inputs.job_dir / inputs.action)
+    return latest and Inferred(value=str(latest), reason="the job's own latest checkpoint")
+
+
+FUNCTIONS: Final[Mapping[str, Function]] = MappingProxyType(
+    {
+        "key": _key,
+        "output_dir": _output_dir,
+        "parent_model": _parent_model,
+        "create_onnx_file": _create_onnx_file,
+        "create_inference_result_file_pose": _create_inference_result_file_pose,
+        "ptm_if_no_resume_model": _ptm_if_no_resume_model,
+        "resume_model": _resume_model,
+    }
+)

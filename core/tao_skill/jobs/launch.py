@@ -1,0 +1,141 @@
+"""Jobs as local processes: start one, follow it, stop it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from tao_skill.errors import JobFailed
+from tao_skill.jobs.process import signal_group
+from tao_skill.jobs.record import INTERRUPTED, TERMINAL, Ending, Job
+from tao_skill.jobs.store import Store
+
+SECRETS_VARIABLE: Final = "TAO_SKILL_SECRETS"
+WORKER: Final = (sys.executable, "-m", "tao_skill.jobs.worker")
+_KILL_WAIT_S: Final = 5.0
+
+OnProgress = Callable[[Job, dict[str, Any] | None], None]
+
+
+def start(
+    store: Store, job: Job, secrets: Mapping[str, str], *, worker: Sequence[str] = WORKER
+) -> subprocess.Popen[bytes]:
+    """Spawn the worker of a job in a session of its own, its output appended to the job's log.
+
+    Args:
+        secrets: values by dotted spec key; they travel in the worker's environment and nowhere else.
+        worker: the command that runs a job; it is called with the job's folder and the number of the attempt.
+
+    Raises:
+        BadState: the job is COMPLETE, or another process holds or runs it.
+        JobFailed: the worker could not be spawned.
+    """
+    number = len(store.claim(job.id).attempts)
+    try:
+        with store.log_path(job.id).open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [*worker, str(store.folder(job.id)), str(number)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, SECRETS_VARIABLE: json.dumps(dict(secrets))},
+            )
+    except OSError as error:
+        failed = JobFailed(f"the worker could not be started: {error}", fix="free memory or disk space and run again")
+        store.close_attempt(job.id, number, Ending(state="ERROR", exit_code=1, error=failed.as_dict()))
+        raise failed from error
+    store.hand_over(job.id, number, process.pid)
+    return process
+
+
+def wait(
+    store: Store,
+    ref: str,
+    timeout: float | None = None,
+    *,
+    poll: float = 0.5,
+    on_progress: OnProgress | None = None,
+    process: subprocess.Popen[bytes] | None = None,
+) -> Job:
+    """Follow a job until it ends, or for `timeout` seconds; gives back the record as it is then.
+
+    Args:
+        poll: seconds between two looks.
+        on_progress: called at every look with the record and the action's newest progress.
+        process: the worker, if this process spawned it.
+
+    Raises:
+        NotFound, BadData: there is no such job, or its record cannot be read.
+    """
+    store, job = store.find(ref)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        exit_code = process.poll() if process is not None else None
+        job = store.reconcile(job.id, exit_code) if exit_code is not None else store.get(job.id)
+        if on_progress is not None:
+            on_progress(job, read_progress(job))
+        if job.state in TERMINAL or (deadline is not None and time.monotonic() >= deadline):
+            return job
+        _pause(poll, process)
+
+
+def cancel(store: Store, ref: str, grace_s: float = 10.0) -> Job:
+    """Stop a job: SIGTERM to its processes, SIGKILL after `grace_s` seconds; CANCELED unless COMPLETE by then.
+
+    Raises:
+        BadState: the job has ended, or runs on another machine.
+        NotFound, BadData: there is no such job, or its record cannot be read.
+        PermissionError: its processes belong to another user.
+    """
+    store, job = store.find(ref)
+    job = store.request_cancel(job.id)
+    if job.state in TERMINAL:
+        return job
+    attempt = job.attempts[-1]
+    signal_group(attempt, signal.SIGTERM)
+    wait(store, job.id, grace_s, poll=0.1)
+    signal_group(attempt, signal.SIGKILL)
+    wait(store, job.id, _KILL_WAIT_S, poll=0.1)
+    return store.close_attempt(job.id, attempt.number, Ending(state="CANCELED", exit_code=INTERRUPTED))
+
+
+def tail(store: Store, ref: str, lines: int) -> str:
+    """The last lines of a job's log; empty if nothing was printed.
+
+    Raises:
+        NotFound, BadData: there is no such job, or its record cannot be read.
+    """
+    store, job = store.find(ref)
+    path = store.log_path(job.id)
+    if not path.exists():
+        return ""
+    with path.open(encoding="utf-8", errors="replace") as log:
+        return "".join(deque(log, maxlen=max(lines, 0)))
+
+
+def read_progress(job: Job) -> dict[str, Any] | None:
+    """The newest progress of the running attempt, None before there is any."""
+    if job.state == "PENDING":
+        return None
+    try:
+        progress = json.loads(job.progress_path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return progress if isinstance(progress, dict) else None
+
+
+def _pause(seconds: float, process: subprocess.Popen[bytes] | None) -> None:
+    if process is None or process.returncode is not None:
+        time.sleep(seconds)
+        return
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)

@@ -1,0 +1,310 @@
+"""Job folders: `<root>/<id>/job.json`, written atomically, changed only under a lock.
+
+An attempt always names the process that answers for it. The process that opens a job, or claims a further attempt, holds
+it as PENDING; it hands it over to the worker it spawned; the worker makes it RUNNING and closes it. Whichever of them dies,
+the next reader finds a live state without its process and closes the attempt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock
+
+from tao_skill import files
+from tao_skill.errors import BadData, BadRequest, BadState, NotFound
+from tao_skill.jobs.process import is_alive, is_mine, process_created, signal_name, this_host, this_process
+from tao_skill.jobs.record import (
+    INTERRUPTED,
+    TERMINAL,
+    Attempt,
+    Ending,
+    Job,
+    check_id,
+    key_digest,
+    refuse_conflict,
+    resume_hint,
+    timestamp,
+)
+
+RECORD_FILE: Final = "job.json"
+LOG_FILE: Final = "log.txt"
+_LOCK: Final = ".lock"
+
+
+class Store:
+    """The jobs under one results root."""
+
+    def __init__(self, root: Path, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.root = root.absolute()
+        self._clock = clock
+
+    def folder(self, job_id: str) -> Path:
+        """Folder of a job, directly under the root.
+
+        Raises:
+            BadRequest: the id could leave the root.
+        """
+        return self.root / check_id(job_id)
+
+    def log_path(self, job_id: str) -> Path:
+        """Everything the job's processes print."""
+        return self.folder(job_id) / LOG_FILE
+
+    def open(self, job: Job) -> tuple[Job, bool]:
+        """Create folder and record in one step, the first attempt held by this process; True if this call created them.
+
+        Simultaneous calls with one key give one job: the first creates it, the others get it and False.
+
+        Raises:
+            BadRequest: the id could leave the root.
+            BadState: without a key, the id is taken.
+            KeyConflict: the key stands for another request.
+            BadData: the record that the key stands for cannot be read.
+        """
+        folder = self.folder(job.id)
+        self.root.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.root / _LOCK):
+            known = self._with_key(job.key)
+            if known is None and not folder.exists():
+                opened = _with_attempt(job)
+                self._create(folder, opened)
+                return opened, True
+        if known is None:
+            raise BadState(f"{folder} exists already", fix="move it away, or choose another id", path=str(folder))
+        existing = self._read(known)
+        refuse_conflict(existing, job)
+        return self._fresh(existing), False
+
+    def find(self, ref: str) -> tuple[Store, Job]:
+        """The job of an id, a unique prefix, `latest`, `latest:ACTION` or the path of a job folder, and its store.
+
+        Raises:
+            NotFound: there is none.
+            BadRequest: a prefix fits several jobs.
+            BadData: its record cannot be read.
+        """
+        if os.sep in ref or ref in {".", ".."}:
+            folder = Path(ref).resolve()
+            home = Store(folder.parent, clock=self._clock)
+        else:
+            folder, home = self._named(ref), self
+        return home, home._fresh(home._read(folder))
+
+    def get(self, ref: str) -> Job:
+        """The job that `find` finds."""
+        return self.find(ref)[1]
+
+    def list(self) -> Sequence[Job]:
+        """Every job with a readable record, newest first."""
+        jobs = []
+        for folder in self._folders():
+            try:
+                jobs.append(self._fresh(self._read(folder)))
+            except (BadData, NotFound):  # `get` says what is wrong with it; the others are still shown
+                continue
+        return sorted(jobs, key=lambda job: (job.created, job.id), reverse=True)
+
+    def claim(self, job_id: str) -> Job:
+        """Hold the next attempt for this process, as PENDING; a claim it holds already is given back.
+
+        Raises:
+            BadState: the job is COMPLETE, or another process holds or runs it.
+            NotFound, BadData: there is no such job, or its record cannot be read.
+        """
+        return self._update(job_id, self._claimed)
+
+    def hand_over(self, job_id: str, number: int, pid: int) -> Job:
+        """Let the process `pid` answer for an attempt that is still PENDING."""
+        created = process_created(pid)
+        return self._update(
+            job_id,
+            lambda job: _with_last(job, pid=pid, pid_created=created) if _is_pending(job, number) else job,
+        )
+
+    def begin_attempt(self, job_id: str, number: int) -> Job:
+        """Make the claimed attempt RUNNING in this process.
+
+        Raises:
+            BadState: the attempt was closed, or another process runs it.
+        """
+
+        def begin(job: Job) -> Job:
+            if not _is_pending(job, number):
+                raise BadState(
+                    f"attempt {number} of job {job.id} cannot begin: the job is {job.state}",
+                    fix=f"tao-skill jobs show {job.id}",
+                )
+            return _with_last(job, state="RUNNING", started=timestamp(self._clock()), **this_process())
+
+        return self._update(job_id, begin)
+
+    def close_attempt(self, job_id: str, number: int, ending: Ending) -> Job:
+        """End an attempt; one that has ended stays as it is. An ERROR after a cancel request counts as CANCELED."""
+        return self._update(job_id, lambda job: self._closed(job, number, ending))
+
+    def request_cancel(self, job_id: str) -> Job:
+        """Note that the job shall stop; one that has not begun is CANCELED at once.
+
+        Raises:
+            BadState: the job has ended, or runs on another machine.
+        """
+        return self._update(job_id, self._cancel_requested)
+
+    def reconcile(self, job_id: str, exit_code: int | None = None) -> Job:
+        """Close the last attempt if its process is gone from this machine; `exit_code` is what is known of its end."""
+        return self._update(job_id, lambda job: self._settled(job, exit_code))
+
+    def _claimed(self, job: Job) -> Job:
+        job = self._settled(job, None)
+        if job.state == "COMPLETE":
+            raise BadState(f"job {job.id} is COMPLETE", fix="use its result, or start a new job with another --key")
+        if not job.attempts or job.state in TERMINAL:
+            return replace(_with_attempt(job), cancel_requested=False)
+        last = job.attempts[-1]
+        if last.state == "PENDING" and is_mine(last):
+            return job
+        raise BadState(
+            f"job {job.id} is {job.state} in process {last.pid} on {last.host}",
+            fix=f"tao-skill jobs wait {job.id}, or tao-skill jobs cancel {job.id}",
+        )
+
+    def _cancel_requested(self, job: Job) -> Job:
+        job = self._settled(job, None)
+        if job.state in TERMINAL:
+            raise BadState(f"job {job.id} is {job.state} and cannot be canceled", fix="nothing is left to cancel")
+        job = job if job.attempts else _with_attempt(job)
+        last = job.attempts[-1]
+        if last.host != this_host():
+            raise BadState(
+                f"job {job.id} runs on {last.host}, not on this machine",
+                fix=f"cancel it on {last.host}; if that machine is gone, start a new job with another --key",
+            )
+        job = replace(job, cancel_requested=True)
+        if last.state == "PENDING":
+            return self._closed(job, last.number, Ending(state="CANCELED", exit_code=INTERRUPTED))
+        return job
+
+    def _settled(self, job: Job, exit_code: int | None) -> Job:
+        if job.state in TERMINAL or not job.attempts or is_alive(job.attempts[-1]):
+            return job
+        error = self._death(job, exit_code)
+        return self._closed(job, len(job.attempts), Ending(state="ERROR", exit_code=exit_code, error=error))
+
+    def _closed(self, job: Job, number: int, ending: Ending) -> Job:
+        if number != len(job.attempts) or job.state in TERMINAL:
+            return job
+        if job.cancel_requested and ending.state == "ERROR":
+            ending = Ending(state="CANCELED", exit_code=INTERRUPTED)
+        ended = _with_last(
+            job,
+            state=ending.state,
+            exit_code=ending.exit_code,
+            error=ending.error,
+            ended=timestamp(self._clock()),
+        )
+        return replace(ended, metrics=dict(ending.metrics), artifacts=ending.artifacts)
+
+    def _death(self, job: Job, exit_code: int | None) -> dict[str, Any]:
+        last = job.attempts[-1]
+        how = f" ({signal_name(-exit_code)})" if exit_code is not None and exit_code < 0 else ""
+        what = "while the job was running" if last.state == "RUNNING" else "before the job began"
+        return {
+            "code": "process_died",
+            "message": f"process {last.pid} ended{how} {what} and left no result",
+            "fix": resume_hint(job, self.log_path(job.id)),
+        }
+
+    def _fresh(self, job: Job) -> Job:
+        if job.state in TERMINAL or not job.attempts or is_alive(job.attempts[-1]):
+            return job
+        return self.reconcile(job.id)
+
+    def _update(self, job_id: str, change: Callable[[Job], Job]) -> Job:
+        folder = self.folder(job_id)
+        self._require(folder)
+        with FileLock(folder / _LOCK):
+            job = self._read(folder)
+            changed = change(job)
+            if changed != job:
+                files.write_json(folder / RECORD_FILE, changed.to_dict())
+            return changed
+
+    def _create(self, folder: Path, job: Job) -> None:
+        staging = Path(tempfile.mkdtemp(dir=self.root, prefix=".new-"))
+        try:
+            staging.chmod(0o755)
+            files.write_json(staging / RECORD_FILE, job.to_dict())
+            staging.rename(folder)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        files.sync_folder(self.root)
+
+    def _read(self, folder: Path) -> Job:
+        path = self._require(folder)
+        try:
+            job = Job.from_dict(json.loads(path.read_text("utf-8")))
+            if job.id != folder.name:
+                raise ValueError(f"it is the record of job {job.id!r}, in a folder called {folder.name!r}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadData(
+                f"{path} is not a readable job record: {error}",
+                fix=f"restore {RECORD_FILE}, or move the folder {folder} away",
+                path=str(path),
+            ) from error
+        return job
+
+    def _require(self, folder: Path) -> Path:
+        path = folder / RECORD_FILE
+        if not path.is_file():
+            raise NotFound(f"no job {folder.name!r} in {folder.parent}", fix="see tao-skill jobs list", path=str(path))
+        return path
+
+    def _named(self, ref: str) -> Path:
+        if ref.split(":", 1)[0] == "latest":
+            return self._latest(ref)
+        names = [folder.name for folder in self._folders() if folder.name.startswith(ref)]
+        if ref not in names and len(names) > 1:
+            raise BadRequest(f"{ref!r} fits several jobs: {', '.join(names)}", fix="give more of the id")
+        return self.root / (names[0] if len(names) == 1 else ref)
+
+    def _latest(self, ref: str) -> Path:
+        _, _, action = ref.partition(":")
+        for job in self.list():
+            if action in ("", job.action):
+                return self.root / job.id
+        what = f"{action} job" if action else "job"
+        raise NotFound(f"no {what} in {self.root} yet", fix="run one, or name another --results-root")
+
+    def _with_key(self, key: str | None) -> Path | None:
+        if key is None:
+            return None
+        return next((folder for folder in self._folders() if folder.name.endswith(f"-{key_digest(key)}")), None)
+
+    def _folders(self) -> Sequence[Path]:
+        if not self.root.is_dir():
+            return []
+        visible = (entry for entry in self.root.iterdir() if not entry.name.startswith("."))
+        return sorted(entry for entry in visible if (entry / RECORD_FILE).is_file())
+
+
+def _with_attempt(job: Job) -> Job:
+    attempt = Attempt(number=len(job.attempts) + 1, state="PENDING", **this_process())
+    return replace(job, attempts=(*job.attempts, attempt))
+
+
+def _with_last(job: Job, **changes: Any) -> Job:
+    return replace(job, attempts=(*job.attempts[:-1], replace(job.attempts[-1], **changes)))
+
+
+def _is_pending(job: Job, number: int) -> bool:
+    return number == len(job.attempts) and job.state == "PENDING"

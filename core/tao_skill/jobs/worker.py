@@ -1,0 +1,152 @@
+"""The process of one attempt: `python -m tao_skill.jobs.worker FOLDER ATTEMPT`."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import math
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tao_skill.action import Model, Outcome
+from tao_skill.errors import BadState, JobFailed, TaoSkillError
+from tao_skill.jobs.launch import SECRETS_VARIABLE
+from tao_skill.jobs.record import INTERRUPTED, Ending, Job, resume_hint
+from tao_skill.jobs.store import Store
+from tao_skill.models import get_model
+from tao_skill.spec.load import build
+
+FindModel = Callable[[str], Model]
+Redact = Callable[[str], str]
+
+
+def main(arguments: Sequence[str], find_model: FindModel = get_model) -> int:
+    """Run an attempt that was claimed for this process; the exit status is that of the attempt."""
+    folder, number = Path(arguments[0]), int(arguments[1])
+    secrets: dict[str, str] = json.loads(os.environ.pop(SECRETS_VARIABLE, "{}"))
+    redact = redactor(secrets.values())
+    sys.stdout, sys.stderr = RedactedStream(1, redact), RedactedStream(2, redact)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        job = run_job(Store(folder.parent), folder.name, number, secrets, redact=redact, find_model=find_model)
+    except BadState as error:  # canceled before it began, or taken over
+        print(error.message, file=sys.stderr)
+        return error.exit_code
+    return job.attempts[number - 1].exit_code or 0
+
+
+def run_job(
+    store: Store, job_id: str, number: int, secrets: Mapping[str, str], *, redact: Redact, find_model: FindModel
+) -> Job:
+    """Begin the attempt, run the action and close the attempt with what came of it.
+
+    Raises:
+        BadState: the attempt is not waiting to begin; nothing was run.
+    """
+    job = store.begin_attempt(job_id, number)
+    ending = _attempt(job, secrets, redact, find_model, log=store.log_path(job_id))
+    return store.close_attempt(job_id, number, ending)
+
+
+def redactor(secrets: Iterable[str]) -> Redact:
+    """Function that puts *** in the place of every secret, as written or escaped."""
+    values = [value for value in secrets if value]
+    forms = {form for value in values for form in (value, repr(value)[1:-1], json.dumps(value)[1:-1])}
+    ordered = sorted(forms, key=len, reverse=True)
+
+    def redact(text: str) -> str:
+        for form in ordered:
+            text = text.replace(form, "***")
+        return text
+
+    return redact
+
+
+class RedactedStream(io.TextIOWrapper):
+    """Text to a file descriptor, line by line, without secrets."""
+
+    def __init__(self, descriptor: int, redact: Redact) -> None:
+        raw = open(descriptor, "wb", closefd=False)  # noqa: SIM115 - a descriptor, not a path
+        super().__init__(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        self._redact = redact
+
+    def write(self, text: str) -> int:
+        """Write the text redacted; the length is that of the text given."""
+        super().write(self._redact(text))
+        return len(text)
+
+
+def _attempt(job: Job, secrets: Mapping[str, str], redact: Redact, find_model: FindModel, *, log: Path) -> Ending:
+    """The job boundary: whatever happens inside becomes an ending."""
+    try:
+        return _complete(_run(job, secrets, find_model))
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        traceback.print_exception(error)
+        return _failed(error, job, redact, log)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it has ended; let that be recorded
+
+
+def _run(job: Job, secrets: Mapping[str, str], find_model: FindModel) -> Outcome:
+    print(f"attempt {len(job.attempts)} of {job.id}: {job.model} {job.action}", file=sys.stderr)
+    job.progress_path.unlink(missing_ok=True)  # an earlier attempt's
+    model = find_model(job.model)
+    config = build(model.config, _with_secrets(job.spec, secrets))
+    return model.action(job.action).load()(config)
+
+
+def _with_secrets(spec: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    whole = copy.deepcopy(dict(spec))
+    for key, value in secrets.items():
+        *folders, name = key.split(".")
+        place = whole
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[name] = value
+    return whole
+
+
+def _complete(outcome: Outcome) -> Ending:
+    return Ending(
+        state="COMPLETE",
+        exit_code=0,
+        metrics={name: float(value) if math.isfinite(value) else None for name, value in outcome.metrics.items()},
+        artifacts=tuple({"kind": artifact.kind, "path": str(artifact.path)} for artifact in outcome.artifacts),
+    )
+
+
+def _failed(error: BaseException, job: Job, redact: Redact, log: Path) -> Ending:
+    if isinstance(error, TaoSkillError):
+        return Ending(state="ERROR", exit_code=error.exit_code, error=_redacted(error.as_dict(), redact))
+    message = f"{type(error).__name__}: {error}".rstrip(": ")
+    facts = JobFailed(message, fix=f"read the log {log}").as_dict()
+    if not isinstance(error, Exception):
+        facts |= {"code": "interrupted", "fix": resume_hint(job, log)}
+    exit_code = JobFailed.exit_code if isinstance(error, Exception) else INTERRUPTED
+    return Ending(state="ERROR", exit_code=exit_code, error=_redacted(facts, redact))
+
+
+def _redacted(value: Any, redact: Redact) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [_redacted(item, redact) for item in value]
+    if isinstance(value, dict):
+        return {name: _redacted(item, redact) for name, item in value.items()}
+    return value
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough; what follows must not be interrupted
+    raise SystemExit(signal.Signals(number).name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,169 @@
+"""Spec and data looked at together, before a job exists. Imports no torch; reads array headers and label files only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from tao_skill.action import Advice
+from tao_skill.errors import Problem, TaoSkillError
+from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
+from tao_skill.models.pose_classification.config import DatasetConfig, ExperimentConfig
+from tao_skill.models.pose_classification.graph import LAYOUTS
+from tao_skill.models.pose_classification.inspect import small_set_warning
+from tao_skill.spec.tree import iter_params
+
+
+def check(config: ExperimentConfig, action: str) -> Advice:
+    """All that can be known to go wrong (problems) or badly (warnings) with this spec on this data."""
+    problems = list(_missing_files(config, action))
+    if problems or action not in _CHECKS:
+        return Advice(problems=problems)
+    problems = [*_label_map(config.dataset), *_CHECKS[action](config)]
+    warnings = [] if problems or action != "train" else list(_train_warnings(config))
+    return Advice(problems=problems, warnings=warnings)
+
+
+def _missing_files(config: ExperimentConfig, action: str) -> Iterator[Problem]:
+    for leaf in iter_params(ExperimentConfig, action):
+        value = attrgetter(leaf.key)(config)
+        if leaf.param.reads_file and value and not Path(value).is_file():
+            yield Problem(
+                key=leaf.key,
+                message=f"{leaf.key} is {value!r}, and there is no such file",
+                fix=f"set {leaf.key} to an existing file",
+            )
+
+
+def _label_map(dataset: DatasetConfig) -> Iterator[Problem]:
+    if dataset.label_map is None:
+        return
+    ids = sorted(dataset.label_map.values())
+    if ids != list(range(dataset.num_classes)):
+        yield Problem(
+            key="dataset.label_map",
+            message=f"dataset.label_map has the ids {ids}, dataset.num_classes is {dataset.num_classes}, "
+            f"accepted: each of 0..{dataset.num_classes - 1} once",
+            fix=f"set dataset.num_classes={len(ids)}, or give every class id from 0 on one name",
+        )
+
+
+def _train(config: ExperimentConfig) -> Iterator[Problem]:
+    yield from _train_settings(config)
+    for split in ("train_dataset", "val_dataset"):
+        files = getattr(config.dataset, split)
+        if files.data_path:
+            yield from _data(config, f"dataset.{split}", files.data_path, files.label_path)
+
+
+def _train_settings(config: ExperimentConfig) -> Iterator[Problem]:
+    dataset, optim = config.dataset, config.train.optim
+    if bool(dataset.val_dataset.data_path) != bool(dataset.val_dataset.label_path):
+        key = "dataset.val_dataset.label_path" if dataset.val_dataset.data_path else "dataset.val_dataset.data_path"
+        yield Problem(key=key, message=f"{key} is not set, but the other of the two is", fix=f"set {key}")
+    if dataset.random_choose and dataset.window_size < 1:
+        yield Problem(
+            key="dataset.window_size",
+            message=f"dataset.random_choose is true, so dataset.window_size must be at least 1, "
+            f"but it is {dataset.window_size}",
+            fix="set dataset.window_size to the frames of a fragment, or dataset.random_choose=false",
+        )
+    if optim.optimizer_type == "torch.optim.SGD" and optim.nesterov and optim.momentum == 0:
+        yield Problem(
+            key="train.optim.nesterov",
+            message="train.optim.nesterov is true, which needs train.optim.momentum above 0, but it is 0",
+            fix="set train.optim.nesterov=false or train.optim.momentum=0.9",
+        )
+    if optim.lr_scheduler == "AutoReduce" and optim.lr_monitor == "val_loss" and not dataset.val_dataset.data_path:
+        yield Problem(
+            key="train.optim.lr_monitor",
+            message="train.optim.lr_monitor is 'val_loss', but dataset.val_dataset.data_path is not set",
+            fix="set dataset.val_dataset, or train.optim.lr_monitor=train_loss",
+        )
+
+
+def _test_set(action: str) -> Callable[[ExperimentConfig], Iterator[Problem]]:
+    def look(config: ExperimentConfig) -> Iterator[Problem]:
+        files = getattr(config, action).test_dataset
+        yield from _data(config, f"{action}.test_dataset", files.data_path, files.label_path)
+
+    return look
+
+
+_CHECKS: Final[Mapping[str, Callable[[ExperimentConfig], Iterator[Problem]]]] = MappingProxyType(
+    {"train": _train, "evaluate": _test_set("evaluate"), "inference": _test_set("inference")}
+)
+
+
+def _data(config: ExperimentConfig, section: str, data_path: str, label_path: str | None) -> Iterator[Problem]:
+    try:
+        shape = open_sequences(data_path).shape
+    except TaoSkillError as error:
+        yield Problem(key=f"{section}.data_path", message=f"{section}.data_path: {error.message}", fix=error.fix)
+        return
+    yield from _shape(config, f"{section}.data_path", shape)
+    if label_path:
+        yield from _labels(config, f"{section}.label_path", label_path, shape[0])
+
+
+def _shape(config: ExperimentConfig, key: str, shape: tuple[int, ...]) -> Iterator[Problem]:
+    _, channels, _, joints, _ = shape
+    layout = config.model.graph_layout
+    if joints != LAYOUTS[layout].joints:
+        fitting = [name for name, one in LAYOUTS.items() if one.joints == joints]
+        yield Problem(
+            key="model.graph_layout",
+            message=f"model.graph_layout is {layout!r} ({LAYOUTS[layout].joints} joints), but {key} has {joints} joints",
+            fix=f"set model.graph_layout={'|'.join(fitting)}" if fitting else "convert the data to a known layout",
+        )
+    if channels != config.model.input_channels:
+        yield Problem(
+            key="model.input_channels",
+            message=f"model.input_channels is {config.model.input_channels}, but {key} has {channels} channels",
+            fix=f"set model.input_channels={channels}",
+        )
+
+
+def _labels(config: ExperimentConfig, key: str, label_path: str, sequences: int) -> Iterator[Problem]:
+    try:
+        ids = read_labels(label_path).ids
+    except TaoSkillError as error:
+        yield Problem(key=key, message=f"{key}: {error.message}", fix=error.fix)
+        return
+    if len(ids) != sequences:
+        yield Problem(
+            key=key,
+            message=f"{key} has {len(ids)} labels for {sequences} sequences",
+            fix="give the label file of that data file",
+        )
+    classes = config.dataset.num_classes
+    if outside := sorted({identity for identity in ids if not 0 <= identity < classes}):
+        yield Problem(
+            key="dataset.num_classes",
+            message=f"dataset.num_classes is {classes}, but {key} has the class ids {outside[:5]}",
+            fix=f"set dataset.num_classes={max(ids) + 1}, or number the classes from 0",
+        )
+
+
+def _train_warnings(config: ExperimentConfig) -> Iterator[str]:
+    dataset = config.dataset
+    n, _, frames, _, _ = open_sequences(dataset.train_dataset.data_path).shape
+    if warning := small_set_warning(n, config.train.optim.lr, dataset.batch_size):
+        yield warning
+    if dataset.batch_size > n:
+        yield f"dataset.batch_size is {dataset.batch_size}, but there are {n} sequences: every epoch is one step"
+    if not dataset.val_dataset.data_path:
+        yield "there is no dataset.val_dataset: no validation runs, and the latest checkpoint stands for the best"
+    if 0 < dataset.window_size < frames and not dataset.random_choose:
+        yield (
+            f"dataset.window_size={dataset.window_size} has no effect on sequences of {frames} frames "
+            "unless dataset.random_choose=true"
+        )
+    counts = Counter(read_labels(dataset.train_dataset.label_path).ids)
+    if absent := [identity for identity in range(dataset.num_classes) if not counts[identity]]:
+        yield f"no training sequence has the class ids {absent}"
+

@@ -1,0 +1,301 @@
+"""What every generated runner calls: load the spec, infer, check, route, and open the job.
+
+A plan is that path stopped before the job record; `submit` takes it up from there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tao_skill import bank
+from tao_skill.action import Model, task_results_dir
+from tao_skill.errors import BadRequest, Problem, SpecError, TaoSkillError
+from tao_skill.infer import FUNCTIONS, Inferred, Inputs, Parent
+from tao_skill.jobs.store import Job, Store
+from tao_skill.models import get_model
+from tao_skill.policy import Policy, Route, decide, parse_policy
+from tao_skill.spec import load
+from tao_skill.spec.tree import iter_params, lookup
+
+POLICY_ARGUMENT: Final = "automl_policy"
+RESUME: Final = "resume_model"
+MODEL_FUNCTIONS: Final = ("parent_model",)
+HIDDEN: Final = "***"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRequirement:
+    """A file an action reads.
+
+    Attributes:
+        key: spec key. files: names it has in a data folder, most wanted first.
+        from_parent: key of the parent's spec that stands in for it.
+    """
+
+    key: str
+    files: tuple[str, ...]
+    required: bool
+    from_parent: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """One action of one model with what its SKILL.md says of it.
+
+    Attributes:
+        inference: spec key -> name of an inference function.
+    """
+
+    model: str
+    action: str
+    inference: Mapping[str, str]
+    data: Sequence[DataRequirement]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user or agent asks for.
+
+    Attributes:
+        overrides: `KEY=VALUE` texts. parent: a job reference. automl: policy flag. words: the request in plain words.
+        key: idempotency key. command: how to repeat the call, for the record.
+    """
+
+    spec_file: Path | None = None
+    overrides: Sequence[str] = ()
+    parent: str | None = None
+    automl: str | None = None
+    words: str | None = None
+    key: str | None = None
+    command: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that a run would do.
+
+    Attributes:
+        spec: checked and complete, without secrets. inferred: spec key -> value (secrets hidden), function and reason.
+        ignored: keys of the spec file that only other actions read. secrets: top-level or dotted key -> value.
+    """
+
+    job_id: str
+    job_dir: Path
+    results_dir: Path
+    model: Model
+    action: str
+    route: Route
+    spec: Mapping[str, Any]
+    secrets: Mapping[str, str]
+    inferred: Mapping[str, Mapping[str, str]]
+    ignored: Sequence[str]
+    warnings: Sequence[str]
+    parent: str | None
+    key: str | None
+    command: Sequence[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form of a dry run."""
+        return {
+            "plan": {
+                "job_id": self.job_id,
+                "model": self.model.name,
+                "action": self.action,
+                "parent": self.parent,
+                "results_dir": str(self.results_dir),
+                "spec": self.spec,
+                "inferred": self.inferred,
+                "ignored": list(self.ignored),
+                "warnings": list(self.warnings),
+            },
+            "route": vars(self.route),
+        }
+
+
+def load_runner(model: str, action: str) -> Runner:
+    """The generated runner of an action, from the bank.
+
+    Raises:
+        NotFound: the bank has none.
+    """
+    namespace: dict[str, Any] = {"__name__": f"runners.{model}.{action}"}
+    path = bank.runner_path(model, action)
+    exec(compile(path.read_text("utf-8"), str(path), "exec"), namespace)  # noqa: S102 - packaged with this code
+    runner: Runner = namespace["RUNNER"]
+    return runner
+
+
+def plan(
+    runner: Runner, request: Request, store: Store, *, environment: Mapping[str, str], now: datetime, token: str
+) -> Plan:
+    """Do all of a run that comes before its job record.
+
+    Raises:
+        SpecError: the spec has problems, all of them named.
+        BadRequest, NotFound: the request cannot be served.
+    """
+    model = get_model(runner.model)
+    info = bank.skill_info(model.name)
+    values, ignored, policy = _given(runner, model, request, info)
+    parent_job = store.get(request.parent) if request.parent else None
+    job_id = store.new_id(runner.action, request.key, now=now, token=token)
+    inputs = Inputs(
+        model=model,
+        action=runner.action,
+        job_dir=store.root / job_id,
+        parent=_as_parent(parent_job) if parent_job else None,
+        metric=info["monitoring_metric"],
+        environment=environment,
+    )
+    inferred = dict(_infer(runner, inputs, load.given_keys(values)))
+    pairs = [(key, one["value"]) for key, one in inferred.items() if one["by"] != RESUME]
+    spec = _checked(runner, model, load.override(model.config, values, pairs), parent_job)
+    config = load.build(model.config, spec)
+    advice = model.check_run(config, runner.action)
+    if advice.problems:
+        raise SpecError(advice.problems)
+    secrets = {key: str(lookup(spec, key)) for key in _secret_keys(model, runner.action) if lookup(spec, key)}
+    shown = {key: one | ({"value": HIDDEN} if key in secrets else {}) for key, one in inferred.items()}
+    return Plan(
+        job_id=job_id,
+        job_dir=inputs.job_dir,
+        results_dir=task_results_dir(config, runner.action).absolute(),
+        model=model,
+        action=runner.action,
+        route=_route(model, runner.action, policy, request.words, info),
+        spec=load.override(model.config, spec, [(key, None) for key in secrets]),
+        secrets=secrets,
+        inferred=shown,
+        ignored=ignored,
+        warnings=advice.warnings,
+        parent=parent_job.id if parent_job else None,
+        key=request.key,
+        command=request.command,
+    )
+
+
+def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
+    """Open the job record of a plan; with a key used before, the job of that key.
+
+    Returns:
+        The job, and whether it is new.
+
+    Raises:
+        BadRequest: the route is automl, which has no loop in this release, or the action cannot be run.
+        KeyConflict: the key belongs to another request.
+    """
+    planned.model.action(planned.action).runnable()
+    if planned.route.route == "automl":
+        raise BadRequest(
+            f"this train is routed to AutoML ({planned.route.reason}), and this release has no AutoML loop yet",
+            fix="run it directly with --automl off",
+            path=POLICY_ARGUMENT,
+        )
+    job = Job(
+        id=planned.job_id,
+        model=planned.model.name,
+        action=planned.action,
+        parent=planned.parent,
+        key=planned.key,
+        route=vars(planned.route),
+        command=tuple(planned.command),
+        spec=planned.spec,
+        results_dir=str(planned.results_dir),
+        created=now.isoformat(),
+    )
+    return store.open(job)
+
+
+def _given(
+    runner: Runner, model: Model, request: Request, info: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str], Policy | None]:
+    """Template <- file <- shorthand <- overrides, what was ignored, and the explicit policy."""
+    written = load.read_spec_file(request.spec_file) if request.spec_file else {}
+    policies = [written.pop(POLICY_ARGUMENT)] if POLICY_ARGUMENT in written else []
+    kept, ignored = load.project(model.config, runner.action, written)
+    pairs = [load.parse_override(text) for text in request.overrides]
+    policies += [value for key, value in pairs if key == POLICY_ARGUMENT]
+    policies += [request.automl] if request.automl else []
+    pairs = [pair for pair in pairs if pair[0] != POLICY_ARGUMENT]
+    shorthand: Mapping[str, str] = info["shorthand"]
+    short = [(load.expand_shorthand(key, shorthand), value) for key, value in pairs if key in shorthand]
+    full = [(key, value) for key, value in pairs if key not in shorthand]
+    values = load.override(model.config, kept, [*short, *full])
+    return values, ignored, parse_policy(policies[-1]) if policies else None
+
+
+def _as_parent(job: Job) -> Parent:
+    return Parent(id=job.id, action=job.action, results_dir=Path(job.results_dir), spec=job.spec)
+
+
+def _infer(runner: Runner, inputs: Inputs, given: set[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Every parameter that can be inferred and was not given, with its value, function and reason."""
+    for key, function in runner.inference.items():
+        if key not in given and (found := FUNCTIONS[function](inputs)):
+            yield key, _entry(found, function)
+    if inputs.parent is None:
+        return
+    for leaf in iter_params(inputs.model.config, runner.action):
+        value = lookup(inputs.parent.spec, leaf.key)
+        if leaf.param.inherit and leaf.key not in given and value is not None:
+            yield leaf.key, {"value": value, "by": "parent", "reason": f"as in job {inputs.parent.id}"}
+    for need in runner.data:
+        value = lookup(inputs.parent.spec, need.from_parent) if need.from_parent else None
+        if need.key not in given and value is not None:
+            reason = f"{need.from_parent} of job {inputs.parent.id}"
+            yield need.key, {"value": value, "by": "parent", "reason": reason}
+
+
+def _entry(found: Inferred, function: str) -> dict[str, str]:
+    return {"value": found.value, "by": function, "reason": found.reason}
+
+
+def _checked(runner: Runner, model: Model, values: Mapping[str, Any], parent: Job | None) -> dict[str, Any]:
+    """The complete spec; where a parent would have filled what is missing, the fix says so."""
+    try:
+        return load.check(model.config, runner.action, values)
+    except SpecError as error:
+        if parent is not None:
+            raise
+        raise SpecError([_parent_would_help(runner, problem, values) for problem in error.problems]) from None
+
+
+def _parent_would_help(runner: Runner, problem: Problem, values: Mapping[str, Any]) -> Problem:
+    from_parent = {key for key, function in runner.inference.items() if function in MODEL_FUNCTIONS}
+    from_parent |= {need.key for need in runner.data if need.from_parent}
+    if problem.key in from_parent and load.is_blank(lookup(values, problem.key)):
+        return replace(problem, fix=f"give --parent JOB, or {problem.fix}")
+    return problem
+
+
+def _secret_keys(model: Model, action: str) -> list[str]:
+    return [leaf.key for leaf in iter_params(model.config, action) if leaf.param.secret]
+
+
+def _route(model: Model, action: str, policy: Policy | None, words: str | None, info: Mapping[str, Any]) -> Route:
+    return decide(
+        action=action,
+        explicit=policy,
+        request=words,
+        automl_enabled=bool(info["automl_enabled"]),
+        missing=_missing_for_automl(model) if action == "train" else None,
+    )
+
+
+def _missing_for_automl(model: Model) -> str | None:
+    """What AutoML lacks of the packaged train schema and template; None if both are there and parse."""
+    try:
+        bank.load_schema(model.name, "train")
+        yaml.safe_load(bank.template_path(model.name, "train").read_text("utf-8"))
+    except TaoSkillError as error:
+        return error.message
+    except (OSError, json.JSONDecodeError, yaml.YAMLError) as error:
+        return f"the packaged train schema or template cannot be read ({type(error).__name__})"
+    return None

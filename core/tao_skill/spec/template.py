@@ -1,0 +1,42 @@
+"""The spec template of an action: its defaults as YAML, with what each parameter means and accepts as comments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from tao_skill.spec.tree import Node, accepted, children
+
+INDENT = "  "
+
+
+def build_template(config_type: type, model: str, action: str) -> str:
+    """YAML text, in declaration order; a required parameter shows `???`."""
+    head = f"# Spec of {action} of {model}. Replace every ???; what is left out or null takes its default.\n"
+    return head + "\n".join(_lines(config_type, action, "")) + "\n"
+
+
+def _lines(config_type: type, action: str, indent: str) -> Iterator[str]:
+    for node in children(config_type, action):
+        if not indent:
+            yield ""
+        yield f"{indent}# {_comment(node)}"
+        if node.is_section:
+            yield f"{indent}{node.name}:"
+            yield from _lines(node.type, action, indent + INDENT)
+        else:
+            yield f"{indent}{node.name}: {_scalar(node.default)}"
+
+
+def _comment(node: Node) -> str:
+    if node.is_section:
+        return node.param.description
+    return f"{node.param.description} Accepted: {accepted(node.param, node.type)}."
+
+
+def _scalar(value: Any) -> str:
+    """JSON, which is YAML too; an exponent gets the fraction that YAML 1.1 readers need to see a number."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    is_bare = isinstance(value, float) and "e" in text and "." not in text
+    return text.replace("e", ".0e") if is_bare else text

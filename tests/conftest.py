@@ -1,0 +1,57 @@
+"""Shared ground of the tests: real data where it is, a small generated set everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.sample import write_sample
+from tao_skill.spec import load
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+REAL_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real recordings; tests that need it skip without it."""
+    if not REAL_DATA.is_dir():
+        pytest.skip("the real recordings are not beside this checkout")
+    return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated six-class set of a few short sequences."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_sample(folder, train=12, val=6, frames=16, seed=3)
+    return folder
+
+
+def dataset(folder: Path) -> dict[str, Any]:
+    """Spec keys of the generated set."""
+    return {
+        f"dataset.{split}_dataset.{name}_path": str(folder / f"{split}_{name}.{ending}")
+        for split in ("train", "val")
+        for name, ending in (("data", "npy"), ("label", "pkl"))
+    }
+
+
+def experiment(folder: Path, results_dir: Path, /, **overrides: Any) -> ExperimentConfig:
+    """A config that trains on the generated set in a second; keys with `__` for dots change it."""
+    pairs = {
+        **dataset(folder),
+        "results_dir": str(results_dir),
+        "dataset.batch_size": 5,
+        "dataset.num_workers": 0,
+        "model.dropout": 0.2,
+        "train.num_epochs": 2,
+        "train.optim.lr": 0.02,
+        **{key.replace("__", "."): value for key, value in overrides.items()},
+    }
+    config = load.build(ExperimentConfig, load.override(ExperimentConfig, {}, pairs.items()))
+    assert isinstance(config, ExperimentConfig)
+    return config

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from tao_skill.errors import BadData
+from tao_skill.models.pose_classification import checkpoint
+from tao_skill.models.pose_classification.net import STGCN
+
+
+def test_a_secret_key_encrypts_and_only_that_key_opens(tmp_path: Path) -> None:
+    path = tmp_path / "c.pth"
+    checkpoint.save({"state_dict": {"model.x": torch.ones(3)}, "note": "plain-marker"}, path, "s3cret")
+    assert b"plain-marker" not in path.read_bytes()
+    assert torch.equal(checkpoint.load(path, "s3cret")["state_dict"]["model.x"], torch.ones(3))
+    for wrong, said in (("other", "wrong"), (None, "not set"), ("", "not set")):
+        with pytest.raises(BadData, match=said) as caught:
+            checkpoint.load(path, wrong)
+        assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [None, "", "tlt_encode"])
+def test_without_a_secret_key_the_file_is_plain(tmp_path: Path, key: str | None) -> None:
+    checkpoint.save({"a": 1}, tmp_path / "c.pth", key)
+    assert torch.load(tmp_path / "c.pth", weights_only=True) == {"a": 1}
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch " + str(Evil.marker),)
+
+    marker: Path
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    Evil.marker = tmp_path / "ran"
+    torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(BadData, match=r"evil\.pth"):
+        checkpoint.load(tmp_path / "evil.pth")
+    assert not Evil.marker.exists()
+
+
+def test_broken_foreign_and_missing_files_are_named(tmp_path: Path) -> None:
+    good = tmp_path / "good.pth"
+    checkpoint.save({"state_dict": {}}, good)
+    (tmp_path / "cut.pth").write_bytes(good.read_bytes()[:-50])
+    (tmp_path / "text.pth").write_text("no checkpoint")
+    checkpoint.save({"state_dict": {}, "state_dict_encrypted": True}, tmp_path / "tao.pth")
+    for name, said in (("cut", "cannot be read"), ("text", "cannot be read"), ("tao", "by TAO"), ("no", "not exist")):
+        with pytest.raises(BadData, match=said):
+            checkpoint.load(tmp_path / f"{name}.pth")
+
+
+@pytest.mark.parametrize("form", ["lightning", "bare", "prefixed"])
+def test_weights_load_in_each_of_taos_forms(tmp_path: Path, form: str) -> None:
+    net, other = STGCN(num_classes=3), STGCN(num_classes=3)
+    prefixed = {f"model.{name}": value for name, value in net.state_dict().items()}
+    saved = {"lightning": {"state_dict": prefixed, "pytorch-lightning_version": "2.4.0"}, "bare": net.state_dict()}
+    checkpoint.save(saved.get(form, prefixed), tmp_path / "c.pth")
+    checkpoint.load_network(other, tmp_path / "c.pth")
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), other.parameters(), strict=True))
+
+
+def test_another_layout_is_refused_with_both_sides_said(tmp_path: Path) -> None:
+    checkpoint.save(STGCN(layout="coco").state_dict(), tmp_path / "c.pth")
+    with pytest.raises(BadData, match=r"A is \(3, 17, 17\), the spec makes \(3, 34, 34\)"):
+        checkpoint.load_network(STGCN(), tmp_path / "c.pth")
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.pth"
+    checkpoint.save({"a": 1}, path)
+    with pytest.raises(AttributeError, match="pickle"):
+        checkpoint.save({"a": lambda: None}, path)
+    assert checkpoint.load(path) == {"a": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["c.pth"]

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
+
+from tao_skill.models.pose_classification import evaluate, inference, train
+from tao_skill.models.pose_classification.arrays import read_labels
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tests.conftest import experiment
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    train.run(experiment(tiny, folder, train__optim__lr=0.05))
+    return folder / "train" / "pc_model_latest.pth"
+
+
+def task(tiny: Path, trained: Path, out: Path, action: str, **more: object) -> ExperimentConfig:
+    keys = {f"{action}__checkpoint": str(trained), f"{action}__test_dataset__data_path": str(tiny / "val_data.npy")}
+    return experiment(tiny, out, **keys, **more)
+
+
+def test_scores_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    true, predicted = rng.integers(0, 4, 200), rng.integers(0, 5, 200)
+    report = evaluate.score(true, predicted, ["a", "b", "c", "d", "absent"])
+    assert report["accuracy"] == pytest.approx(100 * accuracy_score(true, predicted))
+    recalls = [one["accuracy"] for one in report["classes"] if one["accuracy"] is not None]
+    assert report["avg_accuracy"] == pytest.approx(np.mean(recalls))
+    assert report["confusion_matrix"] == confusion_matrix(true, predicted, labels=range(5)).tolist()
+    known = predicted < 4
+    balanced = evaluate.score(true[known], predicted[known], list("abcd"))["avg_accuracy"]
+    assert balanced == pytest.approx(100 * balanced_accuracy_score(true[known], predicted[known]))
+    assert report["classes"][4]["accuracy"] is None
+
+
+def test_evaluation_is_right_about_what_inference_predicts(tiny: Path, trained: Path, tmp_path: Path) -> None:
+    labels = str(tiny / "val_label.pkl")
+    names = ["sitting_down", "getting_up", "sitting", "standing", "walking", "jumping"]
+    facts = {"dataset__label_map": {name: i for i, name in enumerate(names)}}
+    evaluated = evaluate.run(
+        task(tiny, trained, tmp_path, "evaluate", evaluate__test_dataset__label_path=labels, **facts)
+    )
+    predicted = inference.run(task(tiny, trained, tmp_path, "inference", **facts))
+    lines = (tmp_path / "inference" / "results.txt").read_text().splitlines()
+    truth = [names[i] for i in read_labels(Path(labels)).ids]
+    hits = sum(a == b for a, b in zip(lines, truth, strict=True))
+    assert evaluated.metrics["accuracy"] == pytest.approx(100 * hits / len(truth))
+    report = json.loads((tmp_path / "evaluate" / "evaluation.json").read_text())
+    assert np.trace(report["confusion_matrix"]) == hits
+    assert set(predicted.metrics) == {"sequences", "mean_confidence"}
+    details = json.loads((tmp_path / "inference" / "results.json").read_text())
+    assert [one["name"] for one in details["predictions"]] == lines
+    for one in details["predictions"]:
+        assert sum(one["probabilities"]) == pytest.approx(1.0, abs=1e-4)
+        assert int(np.argmax(one["probabilities"])) == one["id"]
+
+
+def test_known_labels_score_an_inference(tiny: Path, trained: Path, tmp_path: Path) -> None:
+    labels = str(tiny / "val_label.pkl")
+    outcome = inference.run(
+        task(tiny, trained, tmp_path, "inference", inference__test_dataset__label_path=labels)
+    )
+    details = json.loads((tmp_path / "inference" / "results.json").read_text())
+    assert outcome.metrics["accuracy"] == pytest.approx(100 * np.mean([p["correct"] for p in details["predictions"]]))
+    assert details["classes"] == [f"class_{i}" for i in range(6)]
+
+
+def test_predictions_do_not_depend_on_the_batch(tiny: Path, trained: Path, tmp_path: Path) -> None:
+    found = []
+    for size in (1, 4, -1):
+        inference.run(task(tiny, trained, tmp_path, "inference", inference__batch_size=size))
+        details = json.loads((tmp_path / "inference" / "results.json").read_text())
+        found.append(np.array([p["probabilities"] for p in details["predictions"]]))
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+    np.testing.assert_allclose(found[0], found[2], atol=1e-5)

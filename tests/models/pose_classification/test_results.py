@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tao_skill.errors import BadRequest, NotFound
+from tao_skill.models.pose_classification.results import (
+    LATEST,
+    Checkpoint,
+    best,
+    checkpoint_name,
+    latest,
+    read_index,
+    select,
+    write_index,
+)
+
+
+def entry(epoch: int, folder: Path, **metrics: float) -> Checkpoint:
+    one = Checkpoint(file=checkpoint_name(epoch, epoch * 7), epoch=epoch, step=epoch * 7, metrics=metrics)
+    (folder / one.file).touch()
+    return one
+
+
+def test_the_best_is_by_metric_then_by_validation_loss_then_later(tmp_path: Path) -> None:
+    index = [
+        entry(0, tmp_path, val_acc=0.9, val_loss=0.5),
+        entry(1, tmp_path, val_acc=0.9, val_loss=0.4),
+        entry(2, tmp_path, val_acc=0.9, val_loss=0.4),
+        entry(3, tmp_path),
+    ]
+    assert best(index, "val_acc") is index[2]
+    assert best(index, "val_loss") is index[2]
+    assert best(index[3:], "val_acc") is None
+
+
+def test_selection_says_which_and_why(tmp_path: Path) -> None:
+    write_index(tmp_path, [entry(0, tmp_path, val_acc=0.75), entry(1, tmp_path, val_acc=0.5)])
+    chosen = select("train", tmp_path, "val_acc")
+    assert chosen.path == tmp_path / "model_epoch_000_step_00000.pth"
+    assert chosen.reason == "best val_acc 0.7500, epoch 0"
+
+
+def test_both_spellings_of_tao_are_found_without_an_index(tmp_path: Path) -> None:
+    for name in ("model_epoch_003.pth", "model_epoch_010_step_00099.pth", "model_epoch_x.pth"):
+        (tmp_path / name).touch()
+    assert [one.epoch for one in read_index(tmp_path)] == [3, 10]
+    assert latest(tmp_path) == tmp_path / "model_epoch_010_step_00099.pth"
+    (tmp_path / LATEST).symlink_to("model_epoch_003.pth")
+    assert latest(tmp_path) == (tmp_path / "model_epoch_003.pth").resolve()
+
+
+def test_files_that_are_gone_are_not_offered(tmp_path: Path) -> None:
+    gone = entry(0, tmp_path, val_acc=1.0)
+    write_index(tmp_path, [gone, entry(1, tmp_path, val_acc=0.5)])
+    (tmp_path / gone.file).unlink()
+    assert select("train", tmp_path, "val_acc").path.name == "model_epoch_001_step_00007.pth"
+
+
+def test_other_actions_give_their_own_file_or_say_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").touch()
+    assert select("export", tmp_path, "val_acc").path.name == "model.onnx"
+    with pytest.raises(NotFound, match=r"\.engine"):
+        select("gen_trt_engine", tmp_path, "val_acc")
+    with pytest.raises(NotFound, match="no checkpoint"):
+        select("train", tmp_path, "val_acc")
+    with pytest.raises(BadRequest, match="evaluate makes no model"):
+        select("evaluate", tmp_path, "val_acc")

@@ -1,0 +1,391 @@
+"""Every setting does something: each parameter of train, evaluate and inference is changed and its effect seen."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tao_skill.errors import MissingDependency, TaoSkillError
+from tao_skill.models.pose_classification import checkpoint, evaluate, inference, results, tracking, train
+from tao_skill.models.pose_classification.check import check
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.devices import check_nodes, plan_devices
+from tao_skill.models.pose_classification.module import SCHEDULERS
+from tao_skill.spec.tree import iter_params
+from tao_skill.status import StatusLog
+from tests.conftest import experiment
+
+Ground = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def ground(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    """A trained model to compare with and to build on."""
+    folder = tmp_path_factory.mktemp("ground")
+    train.run(experiment(tiny, folder))
+    return {"tiny": tiny, "folder": folder, "checkpoint": folder / "train" / results.LATEST}
+
+
+def final(folder: Path) -> dict[str, torch.Tensor]:
+    newest = results.latest(folder)
+    assert newest is not None
+    return checkpoint.network_state(checkpoint.load(newest))
+
+
+def differs(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() != other.keys() or any(
+        one[n].shape != other[n].shape or not torch.equal(one[n], other[n]) for n in one
+    )
+
+
+# What a change does, by kind. Each gets the ground, a folder and the changed key and value.
+
+
+def weights_differ(value: Any, **beside: Any) -> Callable[[Ground, Path, str], None]:
+    """Two trainings that differ in this key alone end with other weights."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        base = ground["folder"]
+        if beside:
+            base = folder / "base"
+            train.run(experiment(ground["tiny"], base, **beside))
+        train.run(experiment(ground["tiny"], folder / "changed", **beside, **{key: value}))
+        assert differs(final(base / "train"), final(folder / "changed" / "train"))
+
+    return prove
+
+
+def refused(value: Any, **beside: Any) -> Callable[[Ground, Path, str], None]:
+    """The check before the job names the key."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        problems = check(experiment(ground["tiny"], folder, **beside, **{key: value}), "train").problems
+        assert key in [problem.key for problem in problems]
+
+    return prove
+
+
+def trainer_gets(value: Any, look: Callable[[Any], Any], expected: Any) -> Callable[[Ground, Path, str], None]:
+    """Lightning's trainer is set."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        built = train.build_trainer(experiment(ground["tiny"], folder, **{key: value}), folder, StatusLog(folder))
+        assert look(built) == expected
+        assert look(train.build_trainer(experiment(ground["tiny"], folder), folder, StatusLog(folder))) != expected
+
+    return prove
+
+
+def steps_saved(value: Any, expected: list[int], **beside: Any) -> Callable[[Ground, Path, str], None]:
+    """Checkpoints lie at these steps."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        train.run(experiment(ground["tiny"], folder, **beside, **{key: value}))
+        index = results.read_index(folder / "train")
+        kept = [one.step for one in index if not (one == results.best(index, "val_acc") and one.step not in expected)]
+        assert kept == expected
+
+    return prove
+
+
+def gpus(value: Any, expected: list[int]) -> Callable[[Ground, Path, str], None]:
+    """The GPUs chosen where there are four."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        config = experiment(ground["tiny"], folder, **{key: value})
+        task = attrgetter(key.split(".")[0])(config)
+        assert plan_devices(task.num_gpus, task.gpu_ids, 4).devices == expected
+        assert plan_devices(task.num_gpus, task.gpu_ids, 0).accelerator == "cpu"
+
+    return prove
+
+
+def nodes_refused(ground: Ground, folder: Path, key: str) -> None:
+    with pytest.raises(MissingDependency, match=key):
+        check_nodes(key.split(".")[0], 2, {})
+
+
+def wandb_gets(value: Any, name: str) -> Callable[[Ground, Path, str], None]:
+    """W&B's init is called with it."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        config = experiment(ground["tiny"], folder, **{key: value})
+        assert tracking.wandb_arguments(config, folder)[name] == value
+        assert tracking.wandb_arguments(experiment(ground["tiny"], folder), folder).get(name) != value
+
+    return prove
+
+
+def wandb_enabled(ground: Ground, folder: Path, key: str) -> None:
+    config = experiment(ground["tiny"], folder, **{key: True})
+    if tracking.importlib.util.find_spec("wandb") is None:
+        with pytest.raises(MissingDependency, match="wandb"):
+            train.run(config)
+        return
+    import wandb
+
+    wandb.setup(wandb.Settings(mode="offline"))
+    train.run(config)
+    assert list((folder / "train" / "wandb").glob("offline-run-*"))
+
+
+def writes_to(value: str, file: str) -> Callable[[Ground, Path, str], None]:
+    """The action's files lie in the folder named."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        action = key.split(".")[0] if "." in key else "train"
+        run(action, ground, folder, **{key: str(folder / value)})
+        assert (folder / value / file).exists()
+
+    return prove
+
+
+def run(action: str, ground: Ground, folder: Path, **changes: Any) -> None:
+    tiny = ground["tiny"]
+    task = {
+        "evaluate.checkpoint": str(ground["checkpoint"]),
+        "evaluate.test_dataset.data_path": str(tiny / "val_data.npy"),
+        "evaluate.test_dataset.label_path": str(tiny / "val_label.pkl"),
+        "inference.checkpoint": str(ground["checkpoint"]),
+        "inference.test_dataset.data_path": str(tiny / "val_data.npy"),
+    }
+    config = experiment(tiny, folder, **{**task, **changes})
+    {"train": train.run, "evaluate": evaluate.run, "inference": inference.run}[action](config)
+
+
+def report_differs(value: Callable[[Ground], Any], **beside: Any) -> Callable[[Ground, Path, str], None]:
+    """The action's report is another one."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        action = key.split(".")[0]
+        name = {"evaluate": "evaluate/evaluation.json", "inference": "inference/results.json"}[action]
+        run(action, ground, folder / "base", **beside)
+        run(action, ground, folder / "changed", **beside, **{key: value(ground)})
+        texts = [json.loads((folder / one / name).read_text()) for one in ("base", "changed")]
+        assert texts[0] != texts[1]
+
+    return prove
+
+
+def other_sequences(ground: Ground) -> str:
+    path = ground["folder"] / "other.npy"
+    np.save(path, np.load(ground["tiny"] / "train_data.npy")[:6])
+    return str(path)
+
+
+def other_labels(ground: Ground) -> str:
+    path = ground["folder"] / "other.pkl"
+    path.write_bytes(pickle.dumps([[f"s{i}" for i in range(6)], [0] * 6]))
+    return str(path)
+
+
+def another_model(ground: Ground) -> str:
+    folder = ground["folder"] / "another"
+    if not folder.exists():
+        train.run(experiment(ground["tiny"], folder, train__seed=5, train__optim__lr=0.1))
+    return str(folder / "train" / results.LATEST)
+
+
+def batches_are(size: int) -> Callable[[Ground, Path, str], None]:
+    """progress.json counts batches of that size over the six sequences."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        action = key.split(".")[0]
+        run(action, ground, folder, **{key: size})
+        assert json.loads((folder / action / "progress.json").read_text())["batches"] == -(-6 // size)
+
+    return prove
+
+
+def workers_are(ground: Ground, folder: Path, key: str) -> None:
+    from tao_skill.models.pose_classification.data import SkeletonData
+
+    config = experiment(ground["tiny"], folder, **{key: 2})
+    assert SkeletonData(config.dataset, 0).train_dataloader().num_workers == 2
+
+
+def schedule_differs(value: Any, **beside: Any) -> Callable[[Ground, Path, str], None]:
+    """The learning rates over ten stagnating epochs are others."""
+
+    def rates(config: ExperimentConfig) -> list[float]:
+        optim = config.train.optim
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=optim.lr)
+        schedule = SCHEDULERS[optim.lr_scheduler](optimizer, optim)
+        found = []
+        for _ in range(10):
+            schedule.step(1.0) if optim.lr_scheduler == "AutoReduce" else schedule.step()  # type: ignore[arg-type]
+            found.append(optimizer.param_groups[0]["lr"])
+        return found
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        tiny = ground["tiny"]
+        assert rates(experiment(tiny, folder, **beside)) != rates(experiment(tiny, folder, **beside, **{key: value}))
+
+    return prove
+
+
+def encrypts(ground: Ground, folder: Path, key: str) -> None:
+    train.run(experiment(ground["tiny"], folder, **{key: "a secret"}))
+    newest = results.latest(folder / "train")
+    assert newest is not None
+    with pytest.raises(TaoSkillError, match="not set"):
+        checkpoint.load(newest)
+    assert "state_dict" in checkpoint.load(newest, "a secret")
+
+
+def recorded_in_checkpoint(value: Any, field: str) -> Callable[[Ground, Path, str], None]:
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        train.run(experiment(ground["tiny"], folder, **{key: value}))
+        newest = results.latest(folder / "train")
+        assert newest is not None
+        assert checkpoint.load(newest)["tao_skill"][field] == value
+
+    return prove
+
+
+def resumes_from(ground: Ground, folder: Path, key: str) -> None:
+    first = ground["folder"] / "train" / results.checkpoint_name(0, 3)
+    train.run(experiment(ground["tiny"], folder, **{key: str(first)}))
+    assert [one.step for one in results.read_index(folder / "train")] == [6]
+    assert not differs(final(folder / "train"), final(ground["folder"] / "train"))
+
+
+def validates_at(ground: Ground, folder: Path, key: str) -> None:
+    train.run(experiment(ground["tiny"], folder, **{key: 2}))
+    assert ["val_acc" in one.metrics for one in results.read_index(folder / "train")] == [False, True]
+
+
+def monitored(ground: Ground, folder: Path, key: str) -> None:
+    """The other loss is what the schedule's own best value is."""
+    best = {}
+    for monitor in ("val_loss", "train_loss"):
+        config = experiment(
+            ground["tiny"], folder / monitor, train__optim__lr_scheduler="AutoReduce", **{key: monitor}
+        )
+        metrics = train.run(config).metrics
+        saved = checkpoint.load(folder / monitor / "train" / results.LATEST)
+        best[monitor] = saved["lr_schedulers"][0]["best"]
+        assert best[monitor] <= metrics[monitor]
+    assert best["val_loss"] != best["train_loss"]
+
+
+def predictions_written(ground: Ground, folder: Path, key: str) -> None:
+    run("inference", ground, folder, **{key: str(folder / "mine.txt")})
+    assert len((folder / "mine.txt").read_text().splitlines()) == 6
+    assert (folder / "mine.json").exists()
+
+
+def only_choice(ground: Ground, folder: Path, key: str) -> None:
+    from tao_skill.errors import SpecError
+    from tao_skill.spec import load
+
+    values = load.override(ExperimentConfig, {}, [(key, "AGCN")])
+    with pytest.raises(SpecError, match="ST-GCN"):
+        load.check(ExperimentConfig, "train", values)
+
+
+reduce = {"train.optim.lr_scheduler": "AutoReduce"}
+
+EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
+    "encryption_key": encrypts,
+    "results_dir": writes_to("elsewhere", "train/status.json"),
+    "model_name": recorded_in_checkpoint("fall detector", "model_name"),
+    "wandb.enable": wandb_enabled,
+    "wandb.project": wandb_gets("p", "project"),
+    "wandb.entity": wandb_gets("e", "entity"),
+    "wandb.group": wandb_gets("g", "group"),
+    "wandb.tags": wandb_gets(["t"], "tags"),
+    "wandb.name": wandb_gets("n", "name"),
+    "wandb.run_id": wandb_gets("i", "id"),
+    "wandb.reinit": wandb_gets(True, "reinit"),
+    "wandb.sync_tensorboard": wandb_gets(True, "sync_tensorboard"),
+    "wandb.save_code": wandb_gets(True, "save_code"),
+    "model.model_type": only_choice,
+    "model.pretrained_model_path": lambda ground, folder, key: weights_differ(another_model(ground))(
+        ground, folder, key
+    ),
+    "model.input_channels": lambda ground, folder, key: refused(2)(ground, folder, key),
+    "model.dropout": weights_differ(0.6),
+    "model.graph_layout": lambda ground, folder, key: refused("coco")(ground, folder, key),
+    "model.graph_strategy": weights_differ("uniform"),
+    "model.edge_importance_weighting": weights_differ(False),
+    "dataset.train_dataset.data_path": lambda ground, folder, key: refused("/no/such.npy")(ground, folder, key),
+    "dataset.train_dataset.label_path": lambda ground, folder, key: refused("/no/such.pkl")(ground, folder, key),
+    "dataset.val_dataset.data_path": lambda ground, folder, key: refused("/no/such.npy")(ground, folder, key),
+    "dataset.val_dataset.label_path": lambda ground, folder, key: refused(None)(ground, folder, key),
+    "dataset.num_classes": weights_differ(9),
+    "dataset.label_map": refused({"walking": 0}),
+    "dataset.random_choose": weights_differ(True, **{"dataset.window_size": 8}),
+    "dataset.random_move": weights_differ(True),
+    "dataset.window_size": weights_differ(24),
+    "dataset.batch_size": weights_differ(4),
+    "dataset.num_workers": workers_are,
+    "train.num_gpus": gpus(2, [0, 1]),
+    "train.gpu_ids": gpus([1, 3], [1, 3]),
+    "train.num_nodes": nodes_refused,
+    "train.seed": weights_differ(99),
+    "train.num_epochs": weights_differ(1),
+    "train.checkpoint_interval": steps_saved(2, [6, 12], **{"train.num_epochs": 4}),
+    "train.checkpoint_interval_unit": steps_saved("step", [2, 4, 6], **{"train.checkpoint_interval": 2}),
+    "train.validation_interval": validates_at,
+    "train.resume_training_checkpoint_path": resumes_from,
+    "train.results_dir": writes_to("own", "status.json"),
+    "train.grad_clip": weights_differ(0.01),
+    "train.cudnn.benchmark": trainer_gets(True, lambda _: torch.backends.cudnn.benchmark, True),
+    "train.cudnn.deterministic": trainer_gets(False, lambda _: torch.are_deterministic_algorithms_enabled(), False),
+    "train.optim.optimizer_type": weights_differ("torch.optim.Adamax"),
+    "train.optim.lr": weights_differ(0.2),
+    "train.optim.momentum": weights_differ(0.5),
+    "train.optim.nesterov": weights_differ(False),
+    "train.optim.weight_decay": weights_differ(0.01),
+    "train.optim.lr_scheduler": schedule_differs("AutoReduce"),
+    "train.optim.lr_monitor": monitored,
+    "train.optim.patience": schedule_differs(3, **reduce),
+    "train.optim.min_lr": schedule_differs(1e-3, **reduce),
+    "train.optim.lr_steps": schedule_differs([2, 4]),
+    "train.optim.lr_decay": schedule_differs(0.5),
+    "evaluate.checkpoint": report_differs(another_model),
+    "evaluate.test_dataset.data_path": report_differs(other_sequences),
+    "evaluate.test_dataset.label_path": report_differs(other_labels),
+    "evaluate.results_dir": writes_to("own", "evaluation.json"),
+    "evaluate.num_gpus": gpus(2, [0, 1]),
+    "evaluate.gpu_ids": gpus([2], [2]),
+    "evaluate.num_nodes": nodes_refused,
+    "evaluate.batch_size": batches_are(2),
+    "inference.checkpoint": report_differs(another_model),
+    "inference.test_dataset.data_path": report_differs(lambda ground: str(ground["tiny"] / "train_data.npy")),
+    "inference.test_dataset.label_path": report_differs(lambda ground: str(ground["tiny"] / "val_label.pkl")),
+    "inference.output_file": predictions_written,
+    "inference.results_dir": writes_to("own", "results.txt"),
+    "inference.num_gpus": gpus(2, [0, 1]),
+    "inference.gpu_ids": gpus([2], [2]),
+    "inference.num_nodes": nodes_refused,
+    "inference.batch_size": batches_are(4),
+}
+
+LANDED = ("train", "evaluate", "inference")
+KEYS = list(dict.fromkeys(leaf.key for action in LANDED for leaf in iter_params(ExperimentConfig, action)))
+
+
+def test_no_setting_of_an_action_is_forgotten() -> None:
+    assert KEYS == [key for key in EFFECTS if key in KEYS]
+    assert set(KEYS) == set(EFFECTS)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_setting_has_an_effect(key: str, ground: Ground, tmp_path: Path) -> None:
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    try:
+        EFFECTS[key](ground, tmp_path, key)
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+
+

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tao_skill.errors import BadData
+from tao_skill.models.pose_classification import checkpoint, results, train
+from tao_skill.models.pose_classification.arrays import read_labels
+from tao_skill.models.pose_classification.data import Order
+from tao_skill.models.pose_classification.module import SCHEDULERS, build_net
+from tao_skill.status import read_status
+from tests.conftest import experiment
+from tests.models.pose_classification.test_net import reference_scores
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    newest = results.latest(folder / "train")
+    assert newest is not None
+    return checkpoint.network_state(checkpoint.load(newest))
+
+
+def assert_same(one: Path, other: Path) -> None:
+    left, right = weights(one), weights(other)
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_training_equals_a_plain_pytorch_loop(tiny: Path, tmp_path: Path) -> None:
+    """Two epochs of SGD with momentum through an independent forward pass give the trainer's weights."""
+    config = experiment(tiny, tmp_path, model__dropout=0.0, train__optim__lr_steps=[1], train__grad_clip=0.5)
+    train.run(config)
+    torch.manual_seed(config.train.seed)
+    net = build_net(config.model, 6)
+    data = torch.from_numpy(np.load(tiny / "train_data.npy"))
+    ids = torch.tensor(read_labels(tiny / "train_label.pkl").ids)
+    optim = config.train.optim
+    velocity = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
+    for epoch in range(2):
+        rate = optim.lr * (optim.lr_decay if epoch >= 1 else 1.0)
+        order = [index for _, index in Order(12, seed=config.train.seed, epoch=epoch)]
+        for begin in range(0, 12, 5):
+            rows = order[begin : begin + 5]
+            state = {**dict(net.named_parameters()), "A": net.A}
+            loss = F.cross_entropy(reference_scores(state, data[rows], training=True), ids[rows])
+            grads = torch.autograd.grad(loss, list(net.parameters()))
+            size = torch.cat([grad.flatten() for grad in grads]).norm()
+            with torch.no_grad():
+                for (name, p), grad in zip(net.named_parameters(), grads, strict=True):
+                    step = grad * min(1.0, 0.5 / float(size)) + optim.weight_decay * p
+                    velocity[name] = optim.momentum * velocity[name] + step
+                    p -= rate * (step + optim.momentum * velocity[name])
+    trained = weights(tmp_path)
+    for name, p in net.named_parameters():
+        torch.testing.assert_close(trained[name], p.detach(), rtol=2e-3, atol=2e-5)
+
+
+def test_seeded_runs_repeat_exactly_whatever_the_workers(tiny: Path, tmp_path: Path) -> None:
+    for name, workers in (("a", 0), ("b", 0), ("c", 1)):
+        train.run(experiment(tiny, tmp_path / name, dataset__num_workers=workers, dataset__random_move=True))
+    assert_same(tmp_path / "a", tmp_path / "b")
+    assert_same(tmp_path / "a", tmp_path / "c")
+
+
+@pytest.mark.parametrize("scheduler", ["MultiStep", "AutoReduce"])
+def test_a_run_in_two_parts_is_the_run_in_one(tiny: Path, tmp_path: Path, scheduler: str) -> None:
+    settings = {
+        "train__optim__lr_scheduler": scheduler,
+        "train__optim__lr_steps": [1, 2],
+        "train__optim__patience": 0,
+        "dataset__random_move": True,
+    }
+    whole = train.run(experiment(tiny, tmp_path / "whole", train__num_epochs=4, **settings))
+    train.run(experiment(tiny, tmp_path / "parts", train__num_epochs=2, **settings))
+    parts = train.run(experiment(tiny, tmp_path / "parts", train__num_epochs=4, **settings))
+    assert parts.metrics == whole.metrics
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_training_resumes_inside_an_epoch_without_a_trace(tiny: Path, tmp_path: Path) -> None:
+    steps = {"train__checkpoint_interval_unit": "step", "train__checkpoint_interval": 1, "dataset__num_workers": 1}
+    whole = train.run(experiment(tiny, tmp_path / "whole", **steps))
+    inside = tmp_path / "whole" / "train" / results.checkpoint_name(1, 5)
+    again = train.run(experiment(tiny, tmp_path / "again", train__resume_training_checkpoint_path=str(inside), **steps))
+    assert again.metrics["train_loss"] == whole.metrics["train_loss"]
+    assert again.metrics["val_loss"] == whole.metrics["val_loss"]
+    assert_same(tmp_path / "whole", tmp_path / "again")
+
+
+def test_a_finished_run_leaves_taos_files(tiny: Path, tmp_path: Path) -> None:
+    outcome = train.run(experiment(tiny, tmp_path))
+    folder = tmp_path / "train"
+    names = sorted(path.name for path in folder.glob("*.pth"))
+    assert names == [
+        "model_epoch_000_step_00003.pth",
+        "model_epoch_001_step_00006.pth",
+        "pc_model_best.pth",
+        "pc_model_latest.pth",
+    ]
+    assert (folder / "pc_model_latest.pth").readlink() == Path("model_epoch_001_step_00006.pth")
+    saved = checkpoint.load(folder / "pc_model_latest.pth")
+    assert {"state_dict", "pytorch-lightning_version", "epoch", "global_step", "optimizer_states"} <= saved.keys()
+    assert all(name.startswith("model.") for name in saved["state_dict"])
+    lines = read_status(folder)
+    assert [lines[0]["status"], lines[-1]["status"]] == ["STARTED", "SUCCESS"]
+    kpis = [set(line["kpi"]) for line in lines[:-1] if "kpi" in line]
+    assert kpis == [{"val_loss", "val_acc"}, {"train_loss", "train_acc"}] * 2
+    assert all({"date", "time", "status", "verbosity", "message"} <= line.keys() for line in lines)
+    assert {artifact.kind for artifact in outcome.artifacts} >= {"latest_checkpoint", "best_checkpoint", "tensorboard"}
+    assert list((folder / "tensorboard").rglob("events*"))
+    assert list((folder / "csv").rglob("metrics.csv"))
+    assert not list(folder.glob(".*"))
+
+
+def test_the_best_checkpoint_is_kept_also_beyond_the_interval(tiny: Path, tmp_path: Path) -> None:
+    train.run(experiment(tiny, tmp_path, train__num_epochs=4, train__checkpoint_interval=4, train__optim__lr=0.05))
+    index = results.read_index(tmp_path / "train")
+    lines = [line["kpi"] for line in read_status(tmp_path / "train")[:-1] if "val_acc" in line.get("kpi", {})]
+    best = max(lines, key=lambda kpi: (kpi["val_acc"], -kpi["val_loss"]))
+    winner = results.best(index, "val_acc")
+    assert winner is not None
+    assert winner.metrics["val_acc"] == best["val_acc"]
+    assert winner.metrics["val_loss"] == best["val_loss"]
+    assert {one.epoch for one in index} == {winner.epoch, 3}
+    assert len(list((tmp_path / "train").glob("model_epoch_*"))) == len(index)
+
+
+def test_more_sequences_in_a_batch_than_there_are_is_fine(tiny: Path, tmp_path: Path) -> None:
+    outcome = train.run(experiment(tiny, tmp_path, dataset__batch_size=64, train__num_epochs=1))
+    assert np.isfinite(outcome.metrics["train_loss"])
+
+
+def test_without_a_validation_set_the_latest_checkpoint_is_chosen_and_said(tiny: Path, tmp_path: Path) -> None:
+    train.run(experiment(tiny, tmp_path, dataset__val_dataset__data_path=None, dataset__val_dataset__label_path=None))
+    chosen = results.select("train", tmp_path / "train", "val_acc")
+    assert chosen.path.name == "model_epoch_001_step_00006.pth"
+    assert "no validation" in chosen.reason
+
+
+def test_pretrained_weights_start_training_and_another_head_is_made_anew(tiny: Path, tmp_path: Path) -> None:
+    train.run(experiment(tiny, tmp_path / "first"))
+    start = str(tmp_path / "first" / "train" / results.LATEST)
+    still = {"train__num_epochs": 1, "train__optim__lr": 1e-12, "model__pretrained_model_path": start}
+    train.run(experiment(tiny, tmp_path / "second", **still))
+    before, after = weights(tmp_path / "first"), weights(tmp_path / "second")
+    torch.testing.assert_close(after["fcn.weight"], before["fcn.weight"])
+    train.run(experiment(tiny, tmp_path / "third", dataset__num_classes=8, **still))
+    assert weights(tmp_path / "third")["fcn.weight"].shape[0] == 8
+    said = [line["message"] for line in read_status(tmp_path / "third" / "train")]
+    assert any("head newly initialised" in message for message in said)
+    with pytest.raises(BadData, match="graph_strategy|does not fit"):
+        train.run(experiment(tiny, tmp_path / "fourth", model__graph_strategy="uniform", **still))
+    assert read_status(tmp_path / "fourth" / "train")[-1]["status"] == "FAILURE"
+
+
+def test_auto_reduce_counts_less_than_a_thousandth_as_no_improvement() -> None:
+    from tao_skill.models.pose_classification.config import Optim
+
+    optim = Optim(lr=1.0, lr_scheduler="AutoReduce", patience=1, lr_decay=0.5, min_lr=0.2)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=optim.lr)
+    schedule = SCHEDULERS["AutoReduce"](optimizer, optim)
+    rates = []
+    for loss in (1.0, 0.9995, 0.9992, 0.99, 0.9895, 0.9892, 0.98, 0.9795, 0.9793):
+        schedule.step(loss)  # type: ignore[arg-type]
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == [1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.2]
+
+
+def test_the_index_is_plain_json(tiny: Path, tmp_path: Path) -> None:
+    train.run(experiment(tiny, tmp_path, train__num_epochs=1))
+    (entry,) = json.loads((tmp_path / "train" / results.INDEX).read_text())
+    assert entry["file"] == "model_epoch_000_step_00003.pth"
+    assert set(entry["metrics"]) == {"val_loss", "val_acc", "train_loss", "train_acc"}
