@@ -87,7 +87,8 @@ class Model:
         check: `module:function` looking at spec and data before a job exists, `function(config, action) -> Advice`.
         select: `module:function` choosing the file a downstream action starts from,
             `function(action, results_dir, metric) -> Selection`.
-        latest: `module:function` finding what an interrupted run continues from, `function(results_dir) -> Path | None`.
+        latest: `module:function` finding what an interrupted run continues from,
+            `function(results_dir) -> Path | None`.
         sample: `module:function` writing generated data, `function(folder) -> dict`.
         inspect: `module:function` describing data, `function(data, labels, other_data, other_labels) -> dict`.
     """
@@ -125,7 +126,6 @@ class Model:
         """
         selection: Selection = _attribute(self.select)(action, results_dir, metric)
         return selection
-
 
     def latest_result(self, results_dir: Path) -> Path | None:
         """What an interrupted run in `results_dir` continues from."""

@@ -82,6 +82,7 @@ class SpecError(BadRequest):
         self.problems = tuple(problems)
 
     def as_dict(self) -> dict[str, Any]:
+        """The `error` object, with every problem."""
         problems = [{"path": p.key, "message": p.message, "fix": p.fix} for p in self.problems]
         return super().as_dict() | {"problems": problems}
 

@@ -84,13 +84,14 @@ def _create_inference_result_file_pose(inputs: Inputs) -> Inferred:
 
 
 def _ptm_if_no_resume_model(inputs: Inputs) -> Inferred | None:
-    chosen = _parent_model(inputs)
-    return chosen and Inferred(value=chosen.value, reason=f"{chosen.reason}; used unless the job resumes")
+    if chosen := _parent_model(inputs):
+        return Inferred(value=chosen.value, reason=f"{chosen.reason}; used unless the job resumes")
+    return None
 
 
 def _resume_model(inputs: Inputs) -> Inferred | None:
     latest = inputs.model.latest_result(inputs.job_dir / inputs.action)
-    return latest and Inferred(value=str(latest), reason="the job's own latest checkpoint")
+    return Inferred(value=str(latest), reason="the job's own latest checkpoint") if latest else None
 
 
 FUNCTIONS: Final[Mapping[str, Function]] = MappingProxyType(

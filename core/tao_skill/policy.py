@@ -53,7 +53,9 @@ def parse_policy(value: Any) -> Policy:
         if str(value).lower() == policy:
             return policy
     raise BadRequest(
-        f"automl_policy is {value!r}, accepted: {', '.join(POLICIES)}", fix="use automl_policy=off", path="automl_policy"
+        f"automl_policy is {value!r}, accepted: {', '.join(POLICIES)}",
+        fix="use automl_policy=off",
+        path="automl_policy",
     )
 
 
@@ -89,4 +91,6 @@ def decide(
     if missing:
         reason = f"AutoML is enabled but not runnable for this model until schemas are generated: {missing}"
         return Route(policy=policy, route="direct", reason=reason)
-    return Route(policy=policy, route="automl", reason=f"automl_policy is {policy} and AutoML is enabled for this model")
+    return Route(
+        policy=policy, route="automl", reason=f"automl_policy is {policy} and AutoML is enabled for this model"
+    )

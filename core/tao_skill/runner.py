@@ -18,7 +18,8 @@ from tao_skill import bank
 from tao_skill.action import Model, task_results_dir
 from tao_skill.errors import BadRequest, Problem, SpecError, TaoSkillError
 from tao_skill.infer import FUNCTIONS, Inferred, Inputs, Parent
-from tao_skill.jobs.store import Job, Store
+from tao_skill.jobs.record import Job, new_id, timestamp
+from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.policy import Policy, Route, decide, parse_policy
 from tao_skill.spec import load
@@ -115,7 +116,7 @@ class Plan:
                 "ignored": list(self.ignored),
                 "warnings": list(self.warnings),
             },
-            "route": vars(self.route),
+            "route": dict(vars(self.route)),
         }
 
 
@@ -145,13 +146,13 @@ def plan(
     info = bank.skill_info(model.name)
     values, ignored, policy = _given(runner, model, request, info)
     parent_job = store.get(request.parent) if request.parent else None
-    job_id = store.new_id(runner.action, request.key, now=now, token=token)
+    job_id = new_id(runner.action, request.key, now=now, token=token)
     inputs = Inputs(
         model=model,
         action=runner.action,
-        job_dir=store.root / job_id,
+        job_dir=store.folder(job_id),
         parent=_as_parent(parent_job) if parent_job else None,
-        metric=info["monitoring_metric"],
+        metric=info["monitoring"]["metric"],
         environment=environment,
     )
     inferred = dict(_infer(runner, inputs, load.given_keys(values)))
@@ -204,11 +205,11 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
         action=planned.action,
         parent=planned.parent,
         key=planned.key,
-        route=vars(planned.route),
+        route=dict(vars(planned.route)),
         command=tuple(planned.command),
-        spec=planned.spec,
+        spec=dict(planned.spec),
         results_dir=str(planned.results_dir),
-        created=now.isoformat(),
+        created=timestamp(now),
     )
     return store.open(job)
 
@@ -224,7 +225,7 @@ def _given(
     policies += [value for key, value in pairs if key == POLICY_ARGUMENT]
     policies += [request.automl] if request.automl else []
     pairs = [pair for pair in pairs if pair[0] != POLICY_ARGUMENT]
-    shorthand: Mapping[str, str] = info["shorthand"]
+    shorthand: Mapping[str, str] = info["spec_shorthand"]
     short = [(load.expand_shorthand(key, shorthand), value) for key, value in pairs if key in shorthand]
     full = [(key, value) for key, value in pairs if key not in shorthand]
     values = load.override(model.config, kept, [*short, *full])

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from tao_skill.cli.output import interactive, note
-from tao_skill.jobs.store import Job
+from tao_skill.jobs.record import Job
 
 Listener = Callable[[Job, Mapping[str, Any] | None], None]
 

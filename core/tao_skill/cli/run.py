@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ from tao_skill.cli.output import (
     note,
     results_option,
 )
-from tao_skill.errors import JobFailed
-from tao_skill.jobs.store import Job, Store
+from tao_skill.errors import BadState, JobFailed
+from tao_skill.jobs.record import Job
+from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.policy import POLICIES
 
@@ -83,24 +83,21 @@ def run(
     return _carry_out(job, store, planned.secrets, results_root, detach=detach, as_json=as_json)
 
 
-def _carry_out(
-    job: Job, store: Store, secret_values: Any, results_root: Path, *, detach: bool, as_json: bool
-) -> int:
+def _carry_out(job: Job, store: Store, secret_values: Any, results_root: Path, *, detach: bool, as_json: bool) -> int:
     """Start the job unless it runs or is done already, and wait for it unless told not to."""
     from tao_skill.jobs.launch import start
 
-    process = None
-    if job.state != "COMPLETE" and not job.live:
+    try:
         process = start(store, job, secret_values)
+    except BadState:  # the key's job is complete, or another process runs it
+        process = None
     if detach:
         emit({"job": {"id": job.id, "state": store.get(job.id).state}}, job.id, as_json=as_json)
         return 0
     return wait_and_print(job, store, results_root, process=process, own=process is not None, as_json=as_json)
 
 
-def wait_and_print(
-    job: Job, store: Store, results_root: Path, *, process: Any = None, own: bool, as_json: bool
-) -> int:
+def wait_and_print(job: Job, store: Store, results_root: Path, *, process: Any = None, own: bool, as_json: bool) -> int:
     """Follow a job to its end and print it; Ctrl-C cancels a job that this call started."""
     from tao_skill.cli.progress import follow
     from tao_skill.jobs.launch import cancel, wait
@@ -156,8 +153,7 @@ def _plan_text(document: dict[str, Any]) -> str:
     lines = [f"{planned['job_id']}  {planned['model']} {planned['action']}, not started (dry run)"]
     lines += [f"  route    {route['route']}: {route['reason']}", f"  results  {planned['results_dir']}"]
     lines += [
-        f"  inferred {key} = {one['value']}  ({one['by']}: {one['reason']})"
-        for key, one in planned["inferred"].items()
+        f"  inferred {key} = {one['value']}  ({one['by']}: {one['reason']})" for key, one in planned["inferred"].items()
     ]
     lines += [f"  ignored  {key} (read by other actions)" for key in planned["ignored"]]
     lines += [f"  warning  {warning}" for warning in planned["warnings"]]

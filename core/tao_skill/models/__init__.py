@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from tao_skill import bank
 from tao_skill.action import Model
 from tao_skill.errors import NotFound
 from tao_skill.models import pose_classification
@@ -15,14 +16,22 @@ MODELS: Final[Mapping[str, Model]] = MappingProxyType({pose_classification.MODEL
 
 
 def get_model(name: str | None = None) -> Model:
-    """The model called `name`; the only one if no name is given.
+    """The model called `name`, by its own name or an alias of its skill_info; the only one if no name is given.
 
     Raises:
         NotFound: there is no such model.
     """
     if name is None and len(MODELS) == 1:
         return next(iter(MODELS.values()))
-    if name not in MODELS:
+    known = name if name in MODELS else _by_alias(name or "")
+    if known is None:
         close = difflib.get_close_matches(name or "", MODELS, n=1, cutoff=0.5)
         raise NotFound(f"no model {name!r}", fix=f"use -m {close[0] if close else '|'.join(MODELS)}")
-    return MODELS[name]
+    return MODELS[known]
+
+
+def _by_alias(name: str) -> str | None:
+    for model in MODELS:
+        if name.casefold() in (alias.casefold() for alias in bank.skill_info(model)["aliases"]):
+            return model
+    return None

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
-
 from tao_skill.models.pose_classification import evaluate, inference, train
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.config import ExperimentConfig
+
 from tests.conftest import experiment
 
 
@@ -63,9 +63,7 @@ def test_evaluation_is_right_about_what_inference_predicts(tiny: Path, trained: 
 
 def test_known_labels_score_an_inference(tiny: Path, trained: Path, tmp_path: Path) -> None:
     labels = str(tiny / "val_label.pkl")
-    outcome = inference.run(
-        task(tiny, trained, tmp_path, "inference", inference__test_dataset__label_path=labels)
-    )
+    outcome = inference.run(task(tiny, trained, tmp_path, "inference", inference__test_dataset__label_path=labels))
     details = json.loads((tmp_path / "inference" / "results.json").read_text())
     assert outcome.metrics["accuracy"] == pytest.approx(100 * np.mean([p["correct"] for p in details["predictions"]]))
     assert details["classes"] == [f"class_{i}" for i in range(6)]

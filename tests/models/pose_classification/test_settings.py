@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from tao_skill.errors import MissingDependency, TaoSkillError
 from tao_skill.models.pose_classification import checkpoint, evaluate, inference, results, tracking, train
 from tao_skill.models.pose_classification.check import check
@@ -21,6 +20,7 @@ from tao_skill.models.pose_classification.devices import check_nodes, plan_devic
 from tao_skill.models.pose_classification.module import SCHEDULERS
 from tao_skill.spec.tree import iter_params
 from tao_skill.status import StatusLog
+
 from tests.conftest import experiment
 
 Ground = dict[str, Any]
@@ -267,9 +267,7 @@ def monitored(ground: Ground, folder: Path, key: str) -> None:
     """The other loss is what the schedule's own best value is."""
     best = {}
     for monitor in ("val_loss", "train_loss"):
-        config = experiment(
-            ground["tiny"], folder / monitor, train__optim__lr_scheduler="AutoReduce", **{key: monitor}
-        )
+        config = experiment(ground["tiny"], folder / monitor, train__optim__lr_scheduler="AutoReduce", **{key: monitor})
         metrics = train.run(config).metrics
         saved = checkpoint.load(folder / monitor / "train" / results.LATEST)
         best[monitor] = saved["lr_schedulers"][0]["best"]
@@ -376,7 +374,7 @@ KEYS = list(dict.fromkeys(leaf.key for action in LANDED for leaf in iter_params(
 
 
 def test_no_setting_of_an_action_is_forgotten() -> None:
-    assert KEYS == [key for key in EFFECTS if key in KEYS]
+    assert [key for key in EFFECTS if key in KEYS] == KEYS
     assert set(KEYS) == set(EFFECTS)
 
 
@@ -387,5 +385,3 @@ def test_setting_has_an_effect(key: str, ground: Ground, tmp_path: Path) -> None
         EFFECTS[key](ground, tmp_path, key)
     finally:
         torch.use_deterministic_algorithms(deterministic)
-
-

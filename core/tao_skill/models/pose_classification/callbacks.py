@@ -27,9 +27,7 @@ class CheckpointFiles(CheckpointIO):
     def __init__(self, key: str | None) -> None:
         self.key = key
 
-    def save_checkpoint(
-        self, checkpoint: Mapping[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
+    def save_checkpoint(self, checkpoint: Mapping[str, Any], path: Any, storage_options: Any = None) -> None:
         """Durable, and encrypted if there is a key."""
         files_of_checkpoint.save(checkpoint, Path(path), self.key)
 
@@ -40,8 +38,6 @@ class CheckpointFiles(CheckpointIO):
     def remove_checkpoint(self, path: Any) -> None:
         """Delete one file."""
         Path(path).unlink(missing_ok=True)
-
-
 
 
 class Checkpoints(Checkpoint):
@@ -149,7 +145,7 @@ class Report(Callback):
         if not trainer.is_global_zero:
             return
         now, epoch = time.monotonic(), trainer.current_epoch
-        facts = {
+        facts: dict[str, Any] = {
             "epoch": epoch,
             "max_epoch": self.epochs,
             "time_per_epoch": str(timedelta(seconds=now - self.epoch_began)),

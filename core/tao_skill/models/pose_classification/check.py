@@ -117,7 +117,7 @@ def _shape(config: ExperimentConfig, key: str, shape: tuple[int, ...]) -> Iterat
         fitting = [name for name, one in LAYOUTS.items() if one.joints == joints]
         yield Problem(
             key="model.graph_layout",
-            message=f"model.graph_layout is {layout!r} ({LAYOUTS[layout].joints} joints), but {key} has {joints} joints",
+            message=f"model.graph_layout is {layout!r} of {LAYOUTS[layout].joints} joints, but {key} has {joints}",
             fix=f"set model.graph_layout={'|'.join(fitting)}" if fitting else "convert the data to a known layout",
         )
     if channels != config.model.input_channels:
@@ -166,4 +166,3 @@ def _train_warnings(config: ExperimentConfig) -> Iterator[str]:
     counts = Counter(read_labels(dataset.train_dataset.label_path).ids)
     if absent := [identity for identity in range(dataset.num_classes) if not counts[identity]]:
         yield f"no training sequence has the class ids {absent}"
-

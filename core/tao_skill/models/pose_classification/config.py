@@ -98,9 +98,9 @@ class UnlabelledData:
     data_path: Annotated[str, Param("Sequences, .npy of shape (N, C, T, V, M).", reads_file=True, popular=True)] = (
         REQUIRED
     )
-    label_path: Annotated[
-        str | None, Param("Labels, if known: the predictions are then scored.", reads_file=True)
-    ] = None
+    label_path: Annotated[str | None, Param("Labels, if known: the predictions are then scored.", reads_file=True)] = (
+        None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +110,9 @@ class DatasetConfig:
         default_factory=OptionalData
     )
     num_classes: Annotated[int, Param("Number of classes.", minimum=1, inherit=True, popular=True)] = 6
-    label_map: Annotated[
-        dict[str, int] | None, Param("Class id of each class name.", inherit=True, popular=True)
-    ] = None
+    label_map: Annotated[dict[str, int] | None, Param("Class id of each class name.", inherit=True, popular=True)] = (
+        None
+    )
     random_choose: Annotated[
         bool, Param("Train on a random fragment of window_size frames.", only=TRAIN, searchable=True)
     ] = False
@@ -241,9 +241,7 @@ class TrainConfig:
     seed: Annotated[int, Param("Seed of every random choice.", minimum=0, maximum=2**32 - 1)] = 1234
     num_epochs: Annotated[int, Param("Passes over the training set.", minimum=1, popular=True)] = 10
     checkpoint_interval: Annotated[int, Param("Checkpoint every so many units.", minimum=1)] = 1
-    checkpoint_interval_unit: Annotated[
-        str, Param("Unit of checkpoint_interval.", choices=("epoch", "step"))
-    ] = "epoch"
+    checkpoint_interval_unit: Annotated[str, Param("Unit of checkpoint_interval.", choices=("epoch", "step"))] = "epoch"
     validation_interval: Annotated[int, Param("Validate every so many epochs.", minimum=1)] = 1
     resume_training_checkpoint_path: Annotated[
         str | None, Param("Checkpoint to continue from, instead of the latest in results_dir.", reads_file=True)
@@ -264,9 +262,9 @@ class EvaluateConfig:
     num_gpus: Annotated[int, Param("GPUs to use; the larger of num_gpus and gpu_ids wins.", minimum=1)] = 1
     gpu_ids: Annotated[list[int], Param("GPU indices.", minimum=0)] = field(default_factory=lambda: [0])
     num_nodes: Annotated[int, Param("Machines to use; one is supported.", minimum=1)] = 1
-    batch_size: Annotated[int, Param("Sequences in a batch; -1 takes dataset.batch_size.", minimum=-1, reject=(0,))] = (
-        -1
-    )
+    batch_size: Annotated[
+        int, Param("Sequences in a batch; -1 takes dataset.batch_size.", minimum=-1, reject=(0,))
+    ] = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,9 +278,9 @@ class InferenceConfig:
     num_gpus: Annotated[int, Param("GPUs to use; the larger of num_gpus and gpu_ids wins.", minimum=1)] = 1
     gpu_ids: Annotated[list[int], Param("GPU indices.", minimum=0)] = field(default_factory=lambda: [0])
     num_nodes: Annotated[int, Param("Machines to use; one is supported.", minimum=1)] = 1
-    batch_size: Annotated[int, Param("Sequences in a batch; -1 takes dataset.batch_size.", minimum=-1, reject=(0,))] = (
-        -1
-    )
+    batch_size: Annotated[
+        int, Param("Sequences in a batch; -1 takes dataset.batch_size.", minimum=-1, reject=(0,))
+    ] = -1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,17 +52,16 @@ def random_move(x_CTVM: Sequence_CTVM, rng: np.random.Generator) -> Sequence_CTV
     """
     frames = x_CTVM.shape[1]
     angle_T, scale_T, shift_x_T, shift_y_T = (
-        np.linspace(*rng.choice(candidates, 2), frames)
-        for candidates in (np.deg2rad(ANGLES), SCALES, SHIFTS, SHIFTS)
+        np.linspace(first, last, frames)
+        for first, last in (rng.choice(candidates, 2) for candidates in (ANGLES, SCALES, SHIFTS, SHIFTS))
     )
+    angle_T = np.deg2rad(angle_T)
     cos_T, sin_T = np.cos(angle_T) * scale_T, np.sin(angle_T) * scale_T
-    used_T = x_CTVM.any(axis=(0, 2, 3))
+    used_T = np.asarray(x_CTVM.any(axis=(0, 2, 3)))
     turn_ijT = np.array([[cos_T, -sin_T], [sin_T, cos_T]])
     shift_iT = np.array([shift_x_T, shift_y_T])
     moved = np.array(x_CTVM)
-    moved[:2] = (np.einsum("ijt,jtvm->itvm", turn_ijT, x_CTVM[:2]) + shift_iT[:, :, None, None]) * used_T[
-        :, None, None
-    ]
+    moved[:2] = (np.einsum("ijt,jtvm->itvm", turn_ijT, x_CTVM[:2]) + shift_iT[:, :, None, None]) * used_T[:, None, None]
     return moved
 
 
@@ -110,8 +109,8 @@ class Order(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch, skip, self.skip = self.epoch, self.skip, 0
-        order = range(self.size) if self.seed is None else np.random.default_rng([self.seed, epoch]).permutation(
-            self.size
+        order = (
+            range(self.size) if self.seed is None else np.random.default_rng([self.seed, epoch]).permutation(self.size)
         )
         return ((epoch, int(index)) for index in order[skip:])
 

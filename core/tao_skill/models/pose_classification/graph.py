@@ -81,9 +81,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = MappingProxyType(
         "coco": Layout(
             joints=17,
             center=0,
-            edges=_edges(
-                "15-13 13-11 16-14 14-12 11-12 5-11 6-12 5-6 7-5 8-6 9-7 10-8 1-2 1-0 2-0 3-1 4-2 3-5 4-6"
-            ),
+            edges=_edges("15-13 13-11 16-14 14-12 11-12 5-11 6-12 5-6 7-5 8-6 9-7 10-8 1-2 1-0 2-0 3-1 4-2 3-5 4-6"),
         ),
     }
 )

@@ -29,9 +29,7 @@ OPTIMIZERS: Final[Mapping[str, Callable[[Iterable[Tensor], Optim], Optimizer]]] 
             nesterov=optim.nesterov,
             weight_decay=optim.weight_decay,
         ),
-        "torch.optim.Adam": lambda parameters, optim: Adam(
-            parameters, lr=optim.lr, weight_decay=optim.weight_decay
-        ),
+        "torch.optim.Adam": lambda parameters, optim: Adam(parameters, lr=optim.lr, weight_decay=optim.weight_decay),
         "torch.optim.Adamax": lambda parameters, optim: Adamax(
             parameters, lr=optim.lr, weight_decay=optim.weight_decay
         ),

@@ -102,18 +102,18 @@ def sitting(rng: np.random.Generator, time_T: Array) -> Motion:
 def standing(rng: np.random.Generator, time_T: Array) -> Motion:
     """On both feet, at times bowing or bending the knees a little."""
     pose = _idle(rng, time_T)
-    dip_T = pose.draw(0.0, 25.0) * pose.pulse(0.8, 2.5)
+    dip_T = pose.draw(0.0, 15.0) * pose.pulse(0.8, 2.5)
     for side in SIDES:
         pose.leg(side, dip_T, 2 * dip_T)
-    pose.lean(pose.draw(0.0, 30.0) * pose.pulse(1.0, 3.0))
+    pose.lean(pose.draw(0.0, 25.0) * pose.pulse(1.0, 3.0))
     return pose.motion()
 
 
 def walking(rng: np.random.Generator, time_T: Array) -> Motion:
-    """Strides at 0.6 to 1.1 a second, arms swinging against the legs, on a straight or bent path."""
+    """Strides at 0.7 to 1.1 a second, arms swinging against the legs, on a straight or bent path."""
     pose = _idle(rng, time_T)
-    phase_T = 2 * np.pi * (pose.draw(0.6, 1.1) * time_T + pose.draw(0.0, 1.0))
-    stride, lift, swing, elbow = pose.draw(14, 28), pose.draw(35, 60), pose.draw(5, 35), pose.draw(5, 40)
+    phase_T = 2 * np.pi * (pose.draw(0.7, 1.1) * time_T + pose.draw(0.0, 1.0))
+    stride, lift, swing, elbow = pose.draw(18, 30), pose.draw(40, 65), pose.draw(5, 35), pose.draw(5, 40)
     for side, shift in zip(SIDES, (0.0, np.pi), strict=True):
         knee_T = 5.0 + lift * np.maximum(0.0, np.cos(phase_T + shift)) ** 2
         pose.leg(side, 4.0 + stride * np.sin(phase_T + shift), knee_T, flat=0.6)
@@ -124,10 +124,10 @@ def walking(rng: np.random.Generator, time_T: Array) -> Motion:
 
 
 def jumping(rng: np.random.Generator, time_T: Array) -> Motion:
-    """Jumps of 10 to 35 cm one after another: crouch, ballistic flight, landing."""
+    """Jumps of 15 to 40 cm one after another: crouch, ballistic flight, landing."""
     pose = _idle(rng, time_T)
-    flight = 2 * np.sqrt(2 * pose.draw(0.10, 0.35) / GRAVITY)
-    contact = pose.draw(0.4, 0.9)
+    flight = 2 * np.sqrt(2 * pose.draw(0.15, 0.40) / GRAVITY)
+    contact = pose.draw(0.4, 0.7)
     moment_T = (time_T + pose.draw(0.0, flight + contact)) % (flight + contact)
     crouch_T = np.sin(np.pi * np.minimum(moment_T / contact, 1.0))
     air_T = np.maximum(moment_T - contact, 0.0)

@@ -41,9 +41,7 @@ class Block(nn.Module):
         self.tcn = nn.Sequential(
             nn.BatchNorm2d(channels_out),
             nn.ReLU(inplace=True),
-            nn.Conv2d(
-                channels_out, channels_out, (TEMPORAL_KERNEL, 1), (stride, 1), ((TEMPORAL_KERNEL - 1) // 2, 0)
-            ),
+            nn.Conv2d(channels_out, channels_out, (TEMPORAL_KERNEL, 1), (stride, 1), ((TEMPORAL_KERNEL - 1) // 2, 0)),
             nn.BatchNorm2d(channels_out),
             nn.Dropout(dropout, inplace=True),
         )

@@ -46,9 +46,7 @@ def read_index(results_dir: Path) -> list[Checkpoint]:
     found = {}
     for path in results_dir.glob("model_epoch_*.pth"):
         if match := _NAME.fullmatch(path.name):
-            found[path.name] = Checkpoint(
-                file=path.name, epoch=int(match[1]), step=int(match[2] or 0), metrics={}
-            )
+            found[path.name] = Checkpoint(file=path.name, epoch=int(match[1]), step=int(match[2] or 0), metrics={})
     index = results_dir / INDEX
     if index.exists():
         for entry in json.loads(index.read_text("utf-8")):

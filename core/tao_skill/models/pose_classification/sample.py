@@ -91,7 +91,7 @@ def record(body: Body, action: str, frames: int, rng: np.random.Generator) -> Ar
 
 
 def _from_camera(joints_TV3: Array, rng: np.random.Generator) -> Array:
-    """Turn to any direction, tilt as low and high cameras do, put the first pelvis within half a metre of the origin."""
+    """Turn to any direction, tilt as low and high cameras do, start within half a metre of the origin."""
     pitch, yaw, roll = np.deg2rad(rng.uniform(-1.0, 1.0, size=3) * (25.0, 180.0, 8.0))
     turned_TV3 = (joints_TV3 - joints_TV3[:1, :1]) @ rotations(np.array([[pitch, yaw, roll]]))[0].T
     moved_TV3: Array = turned_TV3 + rng.uniform(-1.0, 1.0, size=3) * (0.3, 0.15, 0.3)

@@ -48,9 +48,7 @@ def _fit(config: ExperimentConfig, results_dir: Path, status: StatusLog) -> dict
     module = PoseClassifier(config)
     resume = _resume_path(config, results_dir)
     if resume is None and config.model.pretrained_model_path:
-        said = checkpoint.load_pretrained(
-            module.model, Path(config.model.pretrained_model_path), config.encryption_key
-        )
+        said = checkpoint.load_pretrained(module.model, Path(config.model.pretrained_model_path), config.encryption_key)
         status.write("RUNNING", f"Starting from {said}.")
     trainer = build_trainer(config, results_dir, status)
     if resume is not None:

@@ -1,0 +1,47 @@
+# Two commands: `make run` trains, evaluates and predicts on generated data; `make test` is what CI runs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA ?= data/sample
+RESULTS ?= results
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint unit generate clean
+
+help: ## List the targets.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/tao-skill: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/dev: $(BIN)/tao-skill
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: $(BIN)/tao-skill ## Sample data, training, evaluation, inference.
+	$(BIN)/tao-skill data sample --out $(DATA)
+	$(BIN)/tao-skill run train -e $(DATA)/spec.yaml --automl off --results-root $(RESULTS)
+	$(BIN)/tao-skill run evaluate --parent latest:train --results-root $(RESULTS)
+	$(BIN)/tao-skill run inference --parent latest:train --results-root $(RESULTS) \
+	  inference.test_dataset.data_path=$(DATA)/test_data.npy
+
+test: lint unit ## Everything CI checks.
+
+lint: $(VENV)/dev ## Style, types, layers, generated files.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/generate.py --check
+
+unit: $(VENV)/dev ## The tests.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup
+
+generate: $(VENV)/dev ## Write every generated file.
+	$(BIN)/python tools/generate.py
+
+clean: ## Remove the virtual environment and caches.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
