@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.sample import write_sample
 from tao_skill.spec import load

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tao_skill.errors import BadRequest
 from tao_skill.policy import decide, parse_policy, words_turn_off
 

@@ -6,7 +6,7 @@ A plan is that path stopped before the job record; `submit` takes it up from the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -157,7 +157,7 @@ def plan(
     )
     inferred = dict(_infer(runner, inputs, load.given_keys(values)))
     pairs = [(key, one["value"]) for key, one in inferred.items() if one["by"] != RESUME]
-    spec = _checked(runner, model, load.override(model.config, values, pairs), parent_job)
+    spec = _with_absolute_paths(model, _checked(runner, model, load.override(model.config, values, pairs), parent_job))
     config = load.build(model.config, spec)
     advice = model.check_run(config, runner.action)
     if advice.problems:
@@ -206,12 +206,18 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
         parent=planned.parent,
         key=planned.key,
         route=dict(vars(planned.route)),
-        command=tuple(planned.command),
+        command=tuple(_without(planned.secrets.values(), part) for part in planned.command),
         spec=dict(planned.spec),
         results_dir=str(planned.results_dir),
         created=timestamp(now),
     )
     return store.open(job)
+
+
+def _without(secrets: Iterable[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return text
 
 
 def _given(
@@ -266,6 +272,17 @@ def _checked(runner: Runner, model: Model, values: Mapping[str, Any], parent: Jo
         if parent is not None:
             raise
         raise SpecError([_parent_would_help(runner, problem, values) for problem in error.problems]) from None
+
+
+def _with_absolute_paths(model: Model, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Relative paths as seen from here, so that the record means the same from everywhere."""
+    leaves = [leaf for leaf in iter_params(model.config) if leaf.param.reads_file or leaf.param.writes]
+    values = [(leaf.key, lookup(spec, leaf.key)) for leaf in leaves]
+    return load.override(
+        model.config,
+        spec,
+        [(key, str(Path(value).absolute())) for key, value in values if value and "://" not in value],
+    )
 
 
 def _parent_would_help(runner: Runner, problem: Problem, values: Mapping[str, Any]) -> Problem:

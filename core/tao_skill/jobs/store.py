@@ -1,8 +1,8 @@
 """Job folders: `<root>/<id>/job.json`, written atomically, changed only under a lock.
 
-An attempt always names the process that answers for it. The process that opens a job, or claims a further attempt, holds
-it as PENDING; it hands it over to the worker it spawned; the worker makes it RUNNING and closes it. Whichever of them dies,
-the next reader finds a live state without its process and closes the attempt.
+An attempt always names the process that answers for it. The process that opens a job, or claims a further attempt,
+holds it as PENDING; it hands it over to the worker it spawned; the worker makes it RUNNING and closes it. Whichever of
+them dies, the next reader finds a live state without its process and closes the attempt.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ class Param:
         reject: values inside the bounds that mean nothing.
         only: actions that read the parameter; empty means every action that reads its section.
         inherit: a fact of the trained model that a downstream action takes from its parent job.
-        reads_file: the value names an existing file. secret: the value is in no record, log or error.
+        reads_file: the value names an existing file. writes: it names a file or folder to write to.
+        secret: the value is in no record, log or error.
         popular: shown first to people and agents.
         low, high, log: AutoML search range. searchable: AutoML may vary it (implied by a range).
         tune: AutoML varies it unless told otherwise. weights: sampling weights of `choices`, in order.
@@ -40,6 +41,7 @@ class Param:
     only: tuple[str, ...] = ()
     inherit: bool = False
     reads_file: bool = False
+    writes: bool = False
     secret: bool = False
     popular: bool = False
     low: float | None = None

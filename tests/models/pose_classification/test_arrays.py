@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tao_skill.errors import BadData, NotFound, TaoSkillError
 from tao_skill.models.pose_classification.arrays import (
     LABEL_BYTES_LIMIT,

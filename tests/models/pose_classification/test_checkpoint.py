@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint
 from tao_skill.models.pose_classification.net import STGCN

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data import Order, Skeletons, loader, pad, random_choose, random_move
-
 from tests.conftest import experiment
 
 

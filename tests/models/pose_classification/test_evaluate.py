@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
+
 from tao_skill.models.pose_classification import evaluate, inference, train
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.config import ExperimentConfig
-
 from tests.conftest import experiment
 
 

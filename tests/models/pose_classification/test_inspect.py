@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tao_skill.models.pose_classification.inspect import inspect, small_set_warning
 
 REAL = Path(__file__).parents[4] / "shared" / "data"

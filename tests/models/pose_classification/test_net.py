@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from tao_skill.models.pose_classification.graph import LAYOUTS
 from tao_skill.models.pose_classification.net import STGCN
-from torch import Tensor
 
 
 def reference_scores(state: dict[str, Tensor], x_NCTVM: Tensor, *, training: bool) -> Tensor:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tao_skill.errors import BadRequest, NotFound
 from tao_skill.models.pose_classification.results import (
     LATEST,

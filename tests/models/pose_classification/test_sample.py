@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
 from tao_skill.models.pose_classification.arrays import frames_used, open_sequences, read_labels
 from tao_skill.models.pose_classification.body import BONES, JOINTS, place, random_body
 from tao_skill.models.pose_classification.graph import LAYOUTS

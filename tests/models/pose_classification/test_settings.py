@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from tao_skill.errors import MissingDependency, TaoSkillError
 from tao_skill.models.pose_classification import checkpoint, evaluate, inference, results, tracking, train
 from tao_skill.models.pose_classification.check import check
@@ -20,7 +21,6 @@ from tao_skill.models.pose_classification.devices import check_nodes, plan_devic
 from tao_skill.models.pose_classification.module import SCHEDULERS
 from tao_skill.spec.tree import iter_params
 from tao_skill.status import StatusLog
-
 from tests.conftest import experiment
 
 Ground = dict[str, Any]

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint, results, train
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.data import Order
 from tao_skill.models.pose_classification.module import SCHEDULERS, build_net
 from tao_skill.status import read_status
-
 from tests.conftest import experiment
 from tests.models.pose_classification.test_net import reference_scores
 

@@ -246,7 +246,9 @@ class TrainConfig:
     resume_training_checkpoint_path: Annotated[
         str | None, Param("Checkpoint to continue from, instead of the latest in results_dir.", reads_file=True)
     ] = None
-    results_dir: Annotated[str | None, Param("Where training writes; results_dir/train when not given.")] = None
+    results_dir: Annotated[
+        str | None, Param("Where training writes; results_dir/train when not given.", writes=True)
+    ] = None
     grad_clip: Annotated[
         float, Param("Largest gradient norm; 0 means no limit.", minimum=0.0, low=0.0, high=10.0, tune=True)
     ] = 0.0
@@ -258,7 +260,9 @@ class TrainConfig:
 class EvaluateConfig:
     checkpoint: Annotated[str, Param("Trained model to evaluate.", reads_file=True, popular=True)] = REQUIRED
     test_dataset: Annotated[LabelledData, Param("Test set.")] = field(default_factory=LabelledData)
-    results_dir: Annotated[str | None, Param("Where evaluation writes; results_dir/evaluate when not given.")] = None
+    results_dir: Annotated[
+        str | None, Param("Where evaluation writes; results_dir/evaluate when not given.", writes=True)
+    ] = None
     num_gpus: Annotated[int, Param("GPUs to use; the larger of num_gpus and gpu_ids wins.", minimum=1)] = 1
     gpu_ids: Annotated[list[int], Param("GPU indices.", minimum=0)] = field(default_factory=lambda: [0])
     num_nodes: Annotated[int, Param("Machines to use; one is supported.", minimum=1)] = 1
@@ -272,9 +276,12 @@ class InferenceConfig:
     checkpoint: Annotated[str, Param("Trained model to predict with.", reads_file=True, popular=True)] = REQUIRED
     test_dataset: Annotated[UnlabelledData, Param("Sequences to classify.")] = field(default_factory=UnlabelledData)
     output_file: Annotated[
-        str | None, Param("Predicted class names, one a line; results_dir/inference/results.txt when not given.")
+        str | None,
+        Param("Predicted class names, one a line; results_dir/inference/results.txt when not given.", writes=True),
     ] = None
-    results_dir: Annotated[str | None, Param("Where inference writes; results_dir/inference when not given.")] = None
+    results_dir: Annotated[
+        str | None, Param("Where inference writes; results_dir/inference when not given.", writes=True)
+    ] = None
     num_gpus: Annotated[int, Param("GPUs to use; the larger of num_gpus and gpu_ids wins.", minimum=1)] = 1
     gpu_ids: Annotated[list[int], Param("GPU indices.", minimum=0)] = field(default_factory=lambda: [0])
     num_nodes: Annotated[int, Param("Machines to use; one is supported.", minimum=1)] = 1
@@ -286,8 +293,12 @@ class InferenceConfig:
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
     checkpoint: Annotated[str, Param("Trained model to export.", reads_file=True, popular=True)] = REQUIRED
-    onnx_file: Annotated[str | None, Param("ONNX file to write; model.onnx in the results when not given.")] = None
-    results_dir: Annotated[str | None, Param("Where export writes; results_dir/export when not given.")] = None
+    onnx_file: Annotated[
+        str | None, Param("ONNX file to write; model.onnx in the results when not given.", writes=True)
+    ] = None
+    results_dir: Annotated[
+        str | None, Param("Where export writes; results_dir/export when not given.", writes=True)
+    ] = None
     gpu_id: Annotated[int, Param("GPU index.", minimum=0)] = 0
     batch_size: Annotated[int, Param("Fixed batch of the ONNX input; -1 is dynamic.", minimum=-1, reject=(0,))] = -1
     opset_version: Annotated[int | None, Param("ONNX opset; the exporter's own when not given.", minimum=11)] = None
@@ -298,7 +309,7 @@ class Calibration:
     cal_image_dir: Annotated[str | None, Param("Calibration data, .npy of shape (N, C, T, V, M).", reads_file=True)] = (
         None
     )
-    cal_cache_file: Annotated[str | None, Param("Calibration cache to read or write.")] = None
+    cal_cache_file: Annotated[str | None, Param("Calibration cache to read or write.", writes=True)] = None
     cal_batch_size: Annotated[int, Param("Sequences in a calibration batch.", minimum=1)] = 1
     cal_batches: Annotated[int, Param("Batches to calibrate with.", minimum=1)] = 1
 
@@ -318,14 +329,14 @@ class TensorRT:
 @dataclass(frozen=True, kw_only=True)
 class GenTrtEngineConfig:
     onnx_file: Annotated[str, Param("ONNX file to build from.", reads_file=True, popular=True)] = REQUIRED
-    trt_engine: Annotated[str | None, Param("Engine file to write; in the results when not given.")] = None
-    results_dir: Annotated[str | None, Param("Where the build writes; results_dir/gen_trt_engine when not given.")] = (
-        None
-    )
+    trt_engine: Annotated[str | None, Param("Engine file to write; in the results when not given.", writes=True)] = None
+    results_dir: Annotated[
+        str | None, Param("Where the build writes; results_dir/gen_trt_engine when not given.", writes=True)
+    ] = None
     gpu_id: Annotated[int, Param("GPU index.", minimum=0)] = 0
     batch_size: Annotated[int, Param("Fixed batch; -1 takes the profile's.", minimum=-1, reject=(0,))] = -1
     verbose: Annotated[bool, Param("Log every builder message.")] = False
-    timing_cache: Annotated[str | None, Param("Timing cache to read and update.")] = None
+    timing_cache: Annotated[str | None, Param("Timing cache to read and update.", writes=True)] = None
     tensorrt: Annotated[TensorRT, Param("Builder settings.")] = field(default_factory=TensorRT)
 
 
@@ -333,7 +344,7 @@ class GenTrtEngineConfig:
 class DatasetConvertConfig:
     data: Annotated[str, Param("DeepStream bodypose-3d JSON file.", reads_file=True, popular=True)] = REQUIRED
     results_dir: Annotated[
-        str | None, Param("Where conversion writes; results_dir/dataset_convert when not given.")
+        str | None, Param("Where conversion writes; results_dir/dataset_convert when not given.", writes=True)
     ] = None
     pose_type: Annotated[
         str, Param("Which pose to take: 3D, 2.5D or 2D body pose.", choices=("3dbp", "25dbp", "2dbp"), popular=True)
@@ -351,7 +362,9 @@ class DatasetConvertConfig:
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
     encryption_key: Annotated[str | None, Param("Key that checkpoints are encrypted with.", secret=True)] = None
-    results_dir: Annotated[str | None, Param("Folder that results go to; the job's own when not given.")] = None
+    results_dir: Annotated[
+        str | None, Param("Folder that results go to; the job's own when not given.", writes=True)
+    ] = None
     model_name: Annotated[str | None, Param("Name recorded with the model and its runs.")] = None
     wandb: Annotated[Wandb, Param("Weights & Biases logging.")] = field(default_factory=Wandb)
     model: Annotated[ModelConfig, Param("Network.", only=ON_MODEL)] = field(default_factory=ModelConfig)

@@ -1,0 +1,5 @@
+"""`python -m tao_skill`."""
+
+from tao_skill.cli import main
+
+main()

@@ -1,0 +1,245 @@
+"""The command line as an agent uses it: real processes, real training, one JSON document at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import dataset
+
+TAO_SKILL = (sys.executable, "-m", "tao_skill")
+SMALL = ["batch_size=5", "num_workers=0", "lr=0.02", "dropout=0.2"]
+
+
+def call(
+    arguments: Sequence[str], root: Path, *, code: int = 0, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*TAO_SKILL, *arguments],
+        env={**os.environ, "TAO_SKILL_RESULTS": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        timeout=300,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def call_json(arguments: Sequence[str], root: Path, *, code: int = 0) -> dict[str, Any]:
+    document = json.loads(call([*arguments, "--json"], root, code=code).stdout)
+    assert isinstance(document, dict)
+    return document
+
+
+@pytest.fixture(scope="module")
+def train(tiny: Path) -> list[str]:
+    return ["run", "train", "--automl", "off", *SMALL, *(f"{key}={value}" for key, value in dataset(tiny).items())]
+
+
+@pytest.fixture(scope="module")
+def trained(train: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    root = tmp_path_factory.mktemp("results")
+    return root, call_json([*train, "epochs=2"], root)
+
+
+def test_train_answers_with_the_documented_result(trained: tuple[Path, dict[str, Any]]) -> None:
+    root, document = trained
+    assert list(document) == ["job", "route", "metrics", "artifacts", "next"]
+    job = document["job"]
+    assert list(job) == [
+        "id", "model", "action", "state", "parent", "results_dir", "created", "started", "ended",
+    ]  # fmt: skip
+    assert (job["state"], job["action"], job["model"]) == ("COMPLETE", "train", "pose_classification")
+    assert document["route"] == {"policy": "off", "route": "direct", "reason": "automl_policy is off"}
+    assert {"val_acc", "val_loss", "train_acc", "train_loss", "best_val_acc"} <= document["metrics"].keys()
+    assert all(Path(artifact["path"]).exists() for artifact in document["artifacts"])
+    assert document["next"][0] == f"tao-skill run evaluate --parent {job['id']}"
+    assert {path.name for path in (root / job["id"]).iterdir()} >= {"job.json", "log.txt", "train"}
+
+
+def test_the_next_commands_run_as_printed_without_a_path_typed(trained: tuple[Path, dict[str, Any]]) -> None:
+    root, document = trained
+    for command in document["next"]:
+        words = command.split()
+        assert words[0] == "tao-skill"
+        assert call_json(words[1:], root)["job"]["state"] == "COMPLETE"
+    evaluated = call_json(["jobs", "show", "latest:evaluate"], root)
+    assert set(evaluated["metrics"]) == {"accuracy", "avg_accuracy"}
+    best = document["metrics"]["best_val_acc"]
+    assert evaluated["metrics"]["accuracy"] == pytest.approx(100 * best)
+    predicted = call_json(["jobs", "show", "latest:inference"], root)
+    names = Path(predicted["artifacts"][0]["path"]).read_text().splitlines()
+    assert len(names) == 6
+
+
+def test_jobs_are_listed_shown_and_logged(trained: tuple[Path, dict[str, Any]]) -> None:
+    root, document = trained
+    job_id = document["job"]["id"]
+    assert job_id in [row["id"] for row in call_json(["jobs", "list"], root)["jobs"]]
+    assert call_json(["jobs", "show", job_id], root) == document
+    assert "attempt 1" in call_json(["jobs", "logs", job_id, "--lines", "500"], root)["log"]
+    assert call_json(["jobs", "wait", job_id], root)["job"]["state"] == "COMPLETE"
+    refused = call_json(["jobs", "cancel", job_id], root, code=2)
+    assert refused["error"]["code"] == "bad_state"
+    assert call_json(["jobs", "show", "nothing"], root, code=3)["error"]["code"] == "not_found"
+
+
+def test_a_dry_run_leaves_nothing_behind(train: list[str], tmp_path: Path) -> None:
+    document = call_json([*train, "--dry-run"], tmp_path)
+    assert document["plan"]["inferred"]["results_dir"]["by"] == "output_dir"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (["run", "train", "--automl", "off", "train.num_epoch=3"], 2, "bad_spec"),
+        (["run", "fly"], 3, "not_found"),
+        (["run", "train", "-m", "no-such-model"], 3, "not_found"),
+        (["run", "train", "--no-such-option"], 2, "bad_request"),
+        (["run", "evaluate", "--parent", "gone"], 3, "not_found"),
+        (["run", "train", "-e", "/no/such/spec.yaml"], 3, "not_found"),
+    ],
+)
+def test_bad_requests_have_codes_and_fixes(arguments: list[str], code: int, error: str, tmp_path: Path) -> None:
+    document = call_json(arguments, tmp_path, code=code)
+    assert document["error"]["code"] == error
+    assert document["error"]["fix"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_job_exits_with_one_and_says_why(train: list[str], tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.pth"
+    torch.save({"state_dict": {}}, wrong)
+    document = call_json([*train, f"pretrained_model={wrong}"], tmp_path / "results", code=1)
+    assert document["job"]["state"] == "ERROR"
+    assert "does not fit the spec" in document["error"]["message"]
+    assert document["error"]["fix"]
+
+
+def test_the_same_key_is_the_same_job(train: list[str], tmp_path: Path) -> None:
+    first = call_json([*train, "epochs=1", "--key", "once"], tmp_path)
+    again = call_json([*train, "epochs=1", "--key", "once"], tmp_path)
+    assert first == again
+    assert len(json.loads((tmp_path / first["job"]["id"] / "job.json").read_text())["attempts"]) == 1
+    other = call_json([*train, "epochs=2", "--key", "once"], tmp_path, code=2)
+    assert other["error"]["code"] == "key_conflict"
+    assert "train.num_epochs" in other["error"]["message"]
+
+
+def worker_of(root: Path, *, epoch: int, timeout_s: float = 120) -> tuple[str, int]:
+    """Id and process of the running job once it has a checkpoint of `epoch`."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        for record in root.glob("*/job.json"):
+            job = json.loads(record.read_text())
+            if job["state"] == "RUNNING" and list((record.parent / "train").glob(f"model_epoch_{epoch:03d}_*")):
+                return job["id"], job["attempts"][-1]["pid"]
+        time.sleep(0.02)
+    raise TimeoutError(f"no checkpoint of epoch {epoch}")
+
+
+def start(arguments: Sequence[str], root: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*TAO_SKILL, *arguments, "--json"],
+        env={**os.environ, "TAO_SKILL_RESULTS": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def weights(document: dict[str, Any]) -> dict[str, torch.Tensor]:
+    path = next(one["path"] for one in document["artifacts"] if one["kind"] == "latest_checkpoint")
+    state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["state_dict"]
+    return state
+
+
+def test_a_killed_training_is_an_error_and_resumes_to_the_uninterrupted_result(
+    train: list[str], tmp_path: Path
+) -> None:
+    whole = call_json([*train, "epochs=6"], tmp_path / "whole")
+    root = tmp_path / "killed"
+    running = start([*train, "epochs=6", "--key", "k"], root)
+    job_id, pid = worker_of(root, epoch=1)
+    os.kill(pid, signal.SIGKILL)
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode == 1
+    died = json.loads(output)
+    assert died["job"]["state"] == "ERROR"
+    assert died["error"]["code"] == "process_died"
+    assert "--key k" in died["next"][-1]
+    assert call_json(["jobs", "show", job_id], root)["job"]["state"] == "ERROR"
+    resumed = call_json([*train, "epochs=6", "--key", "k"], root)
+    assert resumed["job"]["id"] == job_id
+    assert resumed["metrics"] == whole["metrics"]
+    expected = weights(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(resumed).items())
+    attempts = json.loads((root / job_id / "job.json").read_text())["attempts"]
+    assert [attempt["state"] for attempt in attempts] == ["ERROR", "COMPLETE"]
+
+
+def test_ctrl_c_cancels_the_job_with_exit_130(train: list[str], tmp_path: Path) -> None:
+    running = start([*train, "epochs=500"], tmp_path)
+    job_id, _ = worker_of(tmp_path, epoch=0)
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert call_json(["jobs", "show", job_id], tmp_path)["job"]["state"] == "CANCELED"
+
+
+def test_a_detached_job_is_followed_and_canceled_from_elsewhere(train: list[str], tmp_path: Path) -> None:
+    detached = call_json([*train, "epochs=500", "--detach", "--key", "d"], tmp_path)
+    job_id = detached["job"]["id"]
+    assert worker_of(tmp_path, epoch=0)[0] == job_id
+    attached = call_json([*train, "epochs=500", "--detach", "--key", "d"], tmp_path)
+    assert attached["job"]["id"] == job_id
+    follower = start(["jobs", "wait", job_id], tmp_path)
+    assert call_json(["jobs", "cancel", job_id], tmp_path)["job"]["state"] == "CANCELED"
+    output, _ = follower.communicate(timeout=60)
+    assert json.loads(output)["job"]["state"] == "CANCELED"
+
+
+def test_a_secret_key_is_in_nothing_a_flow_leaves_behind(train: list[str], tmp_path: Path) -> None:
+    secret = ["encryption_key=correct-horse-battery"]
+    done = call([*train, "epochs=1", *secret, "--json"], tmp_path)
+    call(["run", "evaluate", "--parent", "latest:train", *secret], tmp_path)
+    wrong = call(["run", "evaluate", "--parent", "latest:train"], tmp_path, code=1)
+    assert "encrypted" in wrong.stdout + wrong.stderr
+    assert "correct-horse" not in done.stdout + done.stderr
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert b"correct-horse" not in path.read_bytes(), path
+
+
+HEAVY = ("torch", "pytorch_lightning", "lightning_fabric", "optuna", "onnx", "torchmetrics")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["models"], ["jobs", "list"], "dry run"])
+def test_light_commands_import_nothing_heavy(arguments: list[str] | str, train: list[str], tmp_path: Path) -> None:
+    words = [*train, "--dry-run"] if isinstance(arguments, str) else arguments
+    code = (
+        "import sys\nfrom tao_skill.cli import main\n"
+        f"try:\n    main({words!r})\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"found = [name for name in {HEAVY!r} if name in sys.modules]\nassert not found, found\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TAO_SKILL_RESULTS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,78 @@
+"""A worker for a model whose actions take no time: `python tiny_worker.py FOLDER ATTEMPT`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+from tao_skill.action import Action, Artifact, Outcome
+from tao_skill.errors import BadData
+from tao_skill.jobs import worker
+from tao_skill.jobs.launch import SECRETS_VARIABLE
+from tao_skill.models.pose_classification import MODEL
+from tao_skill.spec.param import Param
+from tao_skill.status import StatusLog
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    token: Annotated[str | None, Param("A secret.", secret=True)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyConfig:
+    results_dir: Annotated[str, Param("Where it writes.")] = "."
+    value: Annotated[float, Param("A number to give back.")] = 0.0
+    login: Annotated[Login, Param("Access.")] = field(default_factory=Login)
+
+
+def complete(config: TinyConfig) -> Outcome:
+    log = StatusLog(Path(config.results_dir))
+    log.progress(epoch=1, epochs=1)
+    left = log.path.with_name("answer.txt")
+    left.write_text(f"{config.login.token is not None} {SECRETS_VARIABLE in os.environ}")
+    metrics = {"value": config.value, "nothing": float("nan")}
+    return Outcome(metrics=metrics, artifacts=(Artifact(kind="answer", path=left),))
+
+
+def refuse(config: TinyConfig) -> Outcome:
+    raise BadData("the data are no data", fix="take other data", path="dataset")
+
+
+def fail(config: TinyConfig) -> Outcome:
+    print("the token is", config.login.token)
+    os.write(1, b"working\n")
+    raise ValueError(f"login with {config.login.token!r} failed")
+
+
+def endless(config: TinyConfig) -> Outcome:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    (Path(config.results_dir) / "child").write_text(str(child.pid))
+    StatusLog(Path(config.results_dir)).progress(epoch=1, epochs=9)
+    time.sleep(60)
+    raise AssertionError("nobody stopped it")
+
+
+def stubborn(config: TinyConfig) -> Outcome:
+    while True:
+        try:
+            endless(config)
+        except SystemExit:
+            continue
+
+
+ACTIONS = ("complete", "refuse", "fail", "endless", "stubborn")
+TINY = replace(
+    MODEL,
+    name="tiny",
+    config=TinyConfig,
+    actions={name: Action(name=name, summary=name, entry=f"__main__:{name}") for name in ACTIONS},
+)
+
+if __name__ == "__main__":
+    sys.exit(worker.main(sys.argv[1:], find_model=lambda name: TINY))

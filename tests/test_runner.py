@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tao_skill.errors import BadRequest, NotFound, SpecError
+from tao_skill.jobs.record import Ending
+from tao_skill.jobs.store import Store
+from tao_skill.models.pose_classification import results
+from tao_skill.runner import Plan, Request, load_runner, open_job, plan
+from tao_skill.spec.tree import lookup
+from tests.conftest import dataset
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def planned(root: Path, action: str = "train", environment: dict[str, str] | None = None, **asked: Any) -> Plan:
+    runner = load_runner("pose_classification", action)
+    return plan(runner, Request(**asked), Store(root), environment=environment or {}, now=NOW, token="beef")
+
+
+@pytest.fixture
+def data(tiny: Path) -> list[str]:
+    return [f"{key}={value}" for key, value in dataset(tiny).items()]
+
+
+@pytest.fixture
+def parent(tmp_path: Path, data: list[str]) -> str:
+    """A train job that ended well, with two checkpoints of which the first is better."""
+    store = Store(tmp_path)
+    facts = ["graph_strategy=distance", "num_classes=7", *data]
+    job, _ = open_job(planned(tmp_path, overrides=facts, automl="off"), store, now=NOW)
+    folder = Path(job.results_dir)
+    folder.mkdir(parents=True)
+    entries = [
+        results.Checkpoint(file=results.checkpoint_name(i, i), epoch=i, step=i, metrics={"val_acc": acc})
+        for i, acc in enumerate((0.9, 0.8))
+    ]
+    for entry in entries:
+        (folder / entry.file).touch()
+    results.write_index(folder, entries)
+    store.begin_attempt(job.id, 1)
+    store.close_attempt(job.id, 1, Ending(state="COMPLETE", exit_code=0))
+    return job.id
+
+
+def test_layers_come_in_order_and_the_full_key_beats_the_short_one(tmp_path: Path, data: list[str]) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("train: {num_epochs: 3, seed: 5, optim: {lr: 0.5}}\nmodel: {dropout: 0.3}\n")
+    overrides = ["train.optim.lr=0.25", "lr=0.125", "dropout=0.1", *data]
+    found = planned(tmp_path, spec_file=spec, overrides=overrides).spec
+    assert lookup(found, "train.optim.lr") == 0.25
+    assert lookup(found, "model.dropout") == 0.1
+    assert lookup(found, "train.num_epochs") == 3
+    assert lookup(found, "train.seed") == 5
+    assert lookup(found, "train.optim.momentum") == 0.9
+
+
+def test_a_file_may_hold_other_actions_and_they_are_said_to_be_ignored(tmp_path: Path, data: list[str]) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("evaluate: {batch_size: 3}\ndataset_convert: {num_joints: 34}\n")
+    found = planned(tmp_path, spec_file=spec, overrides=data)
+    assert set(found.ignored) == {"evaluate.batch_size", "dataset_convert.num_joints"}
+    with pytest.raises(SpecError, match=r"evaluate\.batch_size"):
+        planned(tmp_path, overrides=["evaluate.batch_size=3", *data])
+
+
+def test_every_problem_is_reported_at_once_with_its_path(tmp_path: Path, data: list[str]) -> None:
+    with pytest.raises(SpecError) as caught:
+        planned(tmp_path, overrides=["train.num_epoch=3", "lr=-1", "graph_layout=kinect", *data])
+    keys = {problem.key for problem in caught.value.problems}
+    assert keys == {"train.num_epoch", "train.optim.lr", "model.graph_layout"}
+    assert "train.num_epochs" in caught.value.fix
+    assert not [entry for entry in tmp_path.iterdir() if entry.is_dir()]
+
+
+def test_inference_never_replaces_what_was_given(tmp_path: Path, parent: str, tiny: Path) -> None:
+    mine = tmp_path / "mine.pth"
+    mine.touch()
+    found = planned(
+        tmp_path, "evaluate", parent=parent, overrides=[f"evaluate.checkpoint={mine}", f"results_dir={tmp_path}/mine"]
+    )
+    assert lookup(found.spec, "evaluate.checkpoint") == str(mine)
+    assert found.results_dir == tmp_path / "mine" / "evaluate"
+    assert {"evaluate.checkpoint", "results_dir"}.isdisjoint(found.inferred)
+
+
+def test_a_downstream_action_needs_nothing_but_its_parent(tmp_path: Path, parent: str, tiny: Path) -> None:
+    found = planned(tmp_path, "evaluate", parent=parent[:10])
+    assert found.parent == parent
+    assert Path(lookup(found.spec, "evaluate.checkpoint")).name == "model_epoch_000_step_00000.pth"
+    assert "best val_acc 0.9000, epoch 0" in found.inferred["evaluate.checkpoint"]["reason"]
+    assert lookup(found.spec, "model.graph_strategy") == "distance"
+    assert lookup(found.spec, "dataset.num_classes") == 7
+    assert lookup(found.spec, "evaluate.test_dataset.data_path") == str(tiny / "val_data.npy")
+    assert lookup(found.spec, "evaluate.test_dataset.label_path") == str(tiny / "val_label.pkl")
+    assert found.results_dir == tmp_path / found.job_id / "evaluate"
+
+
+def test_inference_writes_into_its_own_job(tmp_path: Path, parent: str) -> None:
+    found = planned(tmp_path, "inference", parent=parent)
+    assert lookup(found.spec, "inference.output_file") == str(tmp_path / found.job_id / "results.txt")
+
+
+def test_without_a_parent_the_fix_names_one(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        planned(tmp_path, "evaluate")
+    fixes = {problem.key: problem.fix for problem in caught.value.problems}
+    assert fixes["evaluate.checkpoint"].startswith("give --parent JOB")
+    with pytest.raises(NotFound):
+        planned(tmp_path, "evaluate", parent="no-such-job")
+
+
+def test_a_train_with_a_parent_starts_from_its_weights(tmp_path: Path, parent: str, data: list[str]) -> None:
+    found = planned(tmp_path, overrides=data, parent=parent)
+    assert Path(lookup(found.spec, "model.pretrained_model_path")).name == "model_epoch_000_step_00000.pth"
+
+
+def test_an_own_checkpoint_is_resumed_from_and_the_key_still_fits(tmp_path: Path, data: list[str]) -> None:
+    store = Store(tmp_path)
+    first, is_new = open_job(planned(tmp_path, overrides=data, automl="off", key="k"), store, now=NOW)
+    assert is_new
+    own = Path(first.results_dir) / results.checkpoint_name(0, 3)
+    own.parent.mkdir(parents=True)
+    own.touch()
+    again = planned(tmp_path, overrides=data, automl="off", key="k")
+    assert again.inferred["train.resume_training_checkpoint_path"]["value"] == str(own)
+    same, is_new = open_job(again, store, now=NOW)
+    assert (same.id, is_new) == (first.id, False)
+
+
+@pytest.mark.parametrize("written", ["automl_policy: off\n", "automl_policy: 'off'\n"])
+def test_the_policy_may_stand_in_the_file_and_is_no_spec_key(tmp_path: Path, data: list[str], written: str) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(written)
+    found = planned(tmp_path, spec_file=spec, overrides=data)
+    assert (found.route.policy, found.route.route) == ("off", "direct")
+    assert "automl_policy" not in found.spec
+    assert planned(tmp_path, spec_file=spec, overrides=["automl_policy=on", *data]).route.policy == "on"
+    assert planned(tmp_path, overrides=["automl_policy=on", *data], automl="off").route.policy == "off"
+
+
+def test_automl_is_routed_and_stopped_until_its_loop_is_there(tmp_path: Path, data: list[str]) -> None:
+    found = planned(tmp_path, overrides=data)
+    assert found.route.route == "automl"
+    with pytest.raises(BadRequest) as caught:
+        open_job(found, Store(tmp_path), now=NOW)
+    assert "--automl off" in caught.value.fix
+    assert planned(tmp_path, overrides=data, words="please, no HPO").route.route == "direct"
+
+
+def test_without_packaged_schemas_a_train_runs_directly(
+    tmp_path: Path, data: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from tao_skill import bank
+
+    copy = tmp_path / "bank"
+    for name in ("schemas", "references", "runners", "skills"):
+        shutil.copytree(bank.root() / name, copy / name)
+    monkeypatch.setenv("TAO_SKILL_BANK", str(copy))
+    assert planned(tmp_path, overrides=data).route.route == "automl"
+    (copy / "schemas" / "pose_classification" / "train.schema.json").unlink()
+    route = planned(tmp_path, overrides=data).route
+    assert route.route == "direct"
+    assert "AutoML is enabled but not runnable for this model until schemas are generated" in route.reason
+
+
+def test_a_secret_is_in_no_part_of_plan_or_record(tmp_path: Path, data: list[str]) -> None:
+    overrides = ["encryption_key=hunter2hunter2", *data]
+    command = ["tao-skill", "run", "train", *overrides]
+    found = planned(tmp_path, overrides=overrides, automl="off", command=command)
+    assert found.secrets == {"encryption_key": "hunter2hunter2"}
+    job, _ = open_job(found, Store(tmp_path), now=NOW)
+    assert "hunter2" not in str(found.as_dict())
+    assert "hunter2" not in (tmp_path / job.id / "job.json").read_text()
+    from_environment = planned(tmp_path, overrides=data, environment={"TAO_SKILL_ENCRYPTION_KEY": "hunter3"})
+    assert from_environment.secrets == {"encryption_key": "hunter3"}
+    assert "hunter3" not in str(from_environment.as_dict())
+
+
+def test_an_action_without_code_is_refused_before_a_record(tmp_path: Path, parent: str) -> None:
+    found = planned(tmp_path, "export", parent=parent)
+    with pytest.raises(BadRequest, match="export is described but cannot be run"):
+        open_job(found, Store(tmp_path), now=NOW)
+
+
+def test_relative_paths_are_recorded_as_seen_from_here(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny)
+    found = planned(tmp_path, overrides=["train_data=train_data.npy", "train_labels=train_label.pkl"])
+    assert lookup(found.spec, "dataset.train_dataset.data_path") == str(tiny / "train_data.npy")
+
+
+def test_small_sets_and_unused_windows_are_warned_of(tmp_path: Path, data: list[str]) -> None:
+    warnings = planned(tmp_path, overrides=[*data, "window_size=8"]).warnings
+    assert any("lr" in warning for warning in warnings)
+    assert any("window_size=8 has no effect" in warning for warning in warnings)
+    calm = planned(tmp_path, overrides=[*data, "lr=0.01", "batch_size=4"]).warnings
+    assert not calm
