@@ -1,6 +1,6 @@
 """Finds the packaged data: schemas, references, runners and skills, in an installed wheel or in a checkout.
 
-Every function takes the bank's folder as `folder`; without it TAO_SKILL_BANK, then the wheel, then the checkout is taken.
+Every function takes the bank's folder as `folder`; without it TAO_SKILL_BANK is taken, then the wheel, then the checkout.
 """
 
 from __future__ import annotations

@@ -1,0 +1,218 @@
+"""Write every generated file of the skill bank.
+
+From a model's config type, its SKILL.md tables and its skill_info.yaml come schemas/, references/ (templates), runners/
+and the copies inside skills/. With --check nothing is written; exit status 1 names each stale, missing or extra file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from skill_tables import ActionTable, DataRow, TableError, read_tables
+
+from tao_skill.action import Model
+from tao_skill.files import write_text
+from tao_skill.models import MODELS
+from tao_skill.spec.schema import build_schema
+from tao_skill.spec.template import build_template
+from tao_skill.spec.tree import iter_params
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+INFO: Final = "skill_info.yaml"
+GENERATED: Final = (
+    "schemas/**/*",
+    "references/**/*",
+    "runners/**/*",
+    "skills/*/schemas/**/*",
+    "skills/*/references/**/*",
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Generate or check; the exit status is 1 if something is stale, missing, extra or cannot be read."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if a file is not what it should be")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout (default: this one)")
+    given = parser.parse_args(arguments)
+    from tao_skill.infer import FUNCTIONS
+
+    try:
+        files = generated_files(given.root, FUNCTIONS)
+    except (TableError, OSError, yaml.YAMLError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if not given.check:
+        write(given.root, files)
+    problems = differences(given.root, files)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        print("run tools/generate.py, and delete what is extra", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def generated_files(root: Path, functions: Collection[str]) -> dict[str, str]:
+    """Text of every generated file, by path relative to `root`, in a fixed order.
+
+    Raises:
+        TableError: a SKILL.md table or skill_info.yaml names something that does not exist.
+    """
+    files: dict[str, str] = {}
+    for model in MODELS.values():
+        files |= _files_of(root, model, functions)
+    return files
+
+
+def write(root: Path, files: Mapping[str, str]) -> None:
+    """Write the files that differ from what is there."""
+    for name, text in files.items():
+        if _read(root / name) != text:
+            write_text(root / name, text)
+
+
+def differences(root: Path, files: Mapping[str, str]) -> list[str]:
+    """One line for each missing, stale or extra file."""
+    by_hand = {f"references/{model.name}/{INFO}" for model in MODELS.values()}
+    found = {path.relative_to(root).as_posix() for pattern in GENERATED for path in root.glob(pattern) if _counts(path)}
+    lines = []
+    for name, text in files.items():
+        present = _read(root / name)
+        if present != text:
+            lines.append(f"{'missing' if present is None else 'stale'}: {name}")
+    return lines + [f"extra: {name}" for name in sorted(found - files.keys() - by_hand)]
+
+
+def _counts(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".") and path.parent.name != "__pycache__"
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+
+
+def _files_of(root: Path, model: Model, functions: Collection[str]) -> dict[str, str]:
+    skill = f"skills/{model.skill}"
+    tables = read_tables(root / skill / "SKILL.md", model, functions)
+    info_text = (root / "references" / model.name / INFO).read_text(encoding="utf-8")
+    info = _checked_info(model, yaml.safe_load(info_text))
+    schemas, templates, runners = {}, {}, {}
+    for action in model.actions:
+        schemas[f"{action}.schema.json"] = _json(build_schema(model.config, model.name, action))
+        templates[f"spec_template_{action}.yaml"] = _template(model, action)
+        runners[f"{action}.py"] = _runner(model, action, tables[action])
+    packaged = {
+        **{f"schemas/{model.name}/{name}": text for name, text in schemas.items()},
+        **{f"references/{model.name}/{name}": text for name, text in templates.items()},
+        **{f"runners/{model.name}/{name}": text for name, text in runners.items()},
+    }
+    manifest = _json(_manifest(model, info, packaged))
+    schemas["manifest.json"] = packaged[f"schemas/{model.name}/manifest.json"] = manifest
+    copies = {f"{skill}/schemas/{name}": text for name, text in schemas.items()}
+    copies |= {f"{skill}/references/{name}": text for name, text in (templates | {INFO: info_text}).items()}
+    return packaged | copies
+
+
+def _checked_info(model: Model, info: Any) -> Mapping[str, Any]:
+    keys = {leaf.key for leaf in iter_params(model.config)}
+    for short, key in info["spec_shorthand"].items():
+        if key not in keys:
+            raise TableError(f"{INFO}: spec_shorthand {short!r} names {key!r}, which is no spec key of {model.name}")
+        if short in keys:
+            raise TableError(f"{INFO}: spec_shorthand {short!r} hides a spec key of {model.name}")
+    if info["actions"] != list(model.actions):
+        raise TableError(f"{INFO}: actions are {info['actions']}, the model has {list(model.actions)}")
+    checked: Mapping[str, Any] = info
+    return checked
+
+
+def _manifest(model: Model, info: Mapping[str, Any], packaged: Mapping[str, str]) -> dict[str, Any]:
+    """What the bank has of a model; paths are relative to the bank, a skill's copies have the same file names."""
+    train = json.loads(packaged[f"schemas/{model.name}/train.schema.json"])
+    places = {
+        "schema": "schemas/{model}/{action}.schema.json",
+        "template": "references/{model}/spec_template_{action}.yaml",
+        "runner": "runners/{model}/{action}.py",
+    }
+    actions = {}
+    for action in model.actions.values():
+        paths = {kind: place.format(model=model.name, action=action.name) for kind, place in places.items()}
+        files = {kind: {"path": path, "sha256": _sha256(packaged[path])} for kind, path in paths.items()}
+        actions[action.name] = {"summary": action.summary, "available": action.entry is not None, **files}
+    return {
+        "model": model.name,
+        "skill": model.skill,
+        "automl": {
+            "enabled": info["automl_enabled"],
+            **info["monitoring"],
+            "default_parameters": train["automl_default_parameters"],
+            "disabled_parameters": train["automl_disabled_parameters"],
+        },
+        "actions": actions,
+    }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _template(model: Model, action: str) -> str:
+    source = f"core/{model.config.__module__.replace('.', '/')}.py"
+    return f"# Generated by tools/generate.py from {source}; do not edit.\n" + build_template(
+        model.config, model.name, action
+    )
+
+
+def _runner(model: Model, action: str, table: ActionTable) -> str:
+    inference = "".join(f'        "{key}": "{function}",\n' for key, function in table.inference.items())
+    data = "".join(map(_requirement, table.data))
+    imported = "DataRequirement, Runner" if data else "Runner"
+    return f'''# Generated by tools/generate.py from skills/{model.skill}/SKILL.md; do not edit.
+"""Run {action} of {model.name}."""
+
+import sys
+
+from tao_skill.runner import {imported}
+
+RUNNER = Runner(
+    model="{model.name}",
+    action="{action}",
+    inference={{
+{inference}    }},
+    data=({f"{chr(10)}{data}    " if data else ""}),
+)
+
+if __name__ == "__main__":
+    from tao_skill.cli import main
+
+    main(["run", RUNNER.action, "-m", RUNNER.model, *sys.argv[1:]])
+'''
+
+
+def _requirement(row: DataRow) -> str:
+    files = ", ".join(f'"{name}"' for name in row.files) + ("," if len(row.files) == 1 else "")
+    from_parent = f'"{row.from_parent}"' if row.from_parent else "None"
+    return f"""        DataRequirement(
+            key="{row.key}",
+            files=({files}),
+            required={row.required},
+            from_parent={from_parent},
+        ),
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
