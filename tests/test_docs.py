@@ -51,8 +51,6 @@ def test_links_of_the_documents_lead_somewhere() -> None:
 
 
 def test_the_exit_codes_are_in_the_help() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tao_skill", "--help"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-m", "tao_skill", "--help"], capture_output=True, text=True, check=True)
     for code in ("0", "1", "2", "3", "4", "130"):
         assert re.search(rf"^\s+{code}\s+\w", done.stdout, re.MULTILINE)

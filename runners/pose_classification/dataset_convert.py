@@ -15,9 +15,7 @@ RUNNER = Runner(
     data=(
         DataRequirement(
             key="dataset_convert.data",
-            files=(
-                "bodypose3d.json",
-            ),
+            files=("bodypose3d.json",),
             required=True,
             from_parent=None,
         ),

@@ -16,9 +16,7 @@ RUNNER = Runner(
     data=(
         DataRequirement(
             key="gen_trt_engine.tensorrt.calibration.cal_image_dir",
-            files=(
-                "calibration.npy",
-            ),
+            files=("calibration.npy",),
             required=False,
             from_parent=None,
         ),

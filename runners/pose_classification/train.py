@@ -17,33 +17,25 @@ RUNNER = Runner(
     data=(
         DataRequirement(
             key="dataset.train_dataset.data_path",
-            files=(
-                "train_data.npy",
-            ),
+            files=("train_data.npy",),
             required=True,
             from_parent=None,
         ),
         DataRequirement(
             key="dataset.train_dataset.label_path",
-            files=(
-                "train_label.pkl",
-            ),
+            files=("train_label.pkl",),
             required=True,
             from_parent=None,
         ),
         DataRequirement(
             key="dataset.val_dataset.data_path",
-            files=(
-                "val_data.npy",
-            ),
+            files=("val_data.npy",),
             required=False,
             from_parent=None,
         ),
         DataRequirement(
             key="dataset.val_dataset.label_path",
-            files=(
-                "val_label.pkl",
-            ),
+            files=("val_label.pkl",),
             required=False,
             from_parent=None,
         ),
