@@ -19,6 +19,7 @@ from skill_tables import ActionTable, DataRow, TableError, read_tables
 
 from tao_skill.action import Model
 from tao_skill.files import write_text
+from tao_skill.infer import FUNCTIONS
 from tao_skill.models import MODELS
 from tao_skill.spec.schema import build_schema
 from tao_skill.spec.template import build_template
@@ -41,8 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, fail if a file is not what it should be")
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout (default: this one)")
     given = parser.parse_args(arguments)
-    from tao_skill.infer import FUNCTIONS
-
     try:
         files = generated_files(given.root, FUNCTIONS)
     except (TableError, OSError, yaml.YAMLError) as error:

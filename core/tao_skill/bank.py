@@ -1,6 +1,6 @@
 """Finds the packaged data: schemas, references, runners and skills, in an installed wheel or in a checkout.
 
-Every function takes the bank's folder as `folder`; without it TAO_SKILL_BANK is taken, then the wheel, then the checkout.
+Every function takes the bank's folder as `folder`; without it TAO_SKILL_BANK, the wheel or the checkout is taken.
 """
 
 from __future__ import annotations

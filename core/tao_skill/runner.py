@@ -16,7 +16,7 @@ import yaml
 
 from tao_skill import bank
 from tao_skill.action import Model, task_results_dir
-from tao_skill.errors import BadRequest, Problem, SpecError, TaoSkillError
+from tao_skill.errors import BadRequest, NotFound, Problem, SpecError, TaoSkillError
 from tao_skill.infer import FUNCTIONS, Inferred, Inputs, Parent
 from tao_skill.jobs.record import Job, new_id, timestamp
 from tao_skill.jobs.store import Store
@@ -128,6 +128,8 @@ def load_runner(model: str, action: str) -> Runner:
     """
     namespace: dict[str, Any] = {"__name__": f"runners.{model}.{action}"}
     path = bank.runner_path(model, action)
+    if not path.is_file():
+        raise NotFound(f"the bank has no runner {path}", fix="run tools/generate.py, or reinstall", path=str(path))
     exec(compile(path.read_text("utf-8"), str(path), "exec"), namespace)  # noqa: S102 - packaged with this code
     runner: Runner = namespace["RUNNER"]
     return runner

@@ -20,6 +20,9 @@ from tao_skill.jobs.store import Store
 
 SECRETS_VARIABLE: Final = "TAO_SKILL_SECRETS"
 WORKER: Final = (sys.executable, "-m", "tao_skill.jobs.worker")
+PATIENT: Final = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads that wait for each other sleep: as fast on a quiet machine, nearly twice as fast on a busy one."""
+
 _KILL_WAIT_S: Final = 5.0
 
 OnProgress = Callable[[Job, dict[str, Any] | None], None]
@@ -47,7 +50,7 @@ def start(
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, SECRETS_VARIABLE: json.dumps(dict(secrets))},
+                env={**PATIENT, **os.environ, SECRETS_VARIABLE: json.dumps(dict(secrets))},
             )
     except OSError as error:
         failed = JobFailed(f"the worker could not be started: {error}", fix="free memory or disk space and run again")

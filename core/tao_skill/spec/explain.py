@@ -35,7 +35,9 @@ def explain(config_type: type, action: str, values: Mapping[str, Any], error: Va
         yield bad_value(leaf, lookup(values, leaf.key))
     elif error.validator == "additionalProperties":
         for name in received:
-            if name not in schema["properties"]:
+            if "." in str(name):
+                yield _typo(config_type, action, f"{prefix}{name}", received[name])
+            elif name not in schema["properties"]:
                 yield from _unknown(config_type, action, f"{prefix}{name}", received[name])
     elif error.validator == "required":
         for name in schema["required"]:

@@ -11,7 +11,7 @@ import yaml
 
 from tao_skill.errors import BadRequest, NotFound
 
-MAX_BYTES: Final = 1 << 20
+MAX_BYTES: Final = 1 << 18
 MAX_VALUES: Final = 100_000
 """Bounds of a spec file: its size, and its values once aliases are written out."""
 

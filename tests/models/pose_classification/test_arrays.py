@@ -6,6 +6,7 @@ import builtins
 import os
 import pickle
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -276,3 +277,23 @@ def test_real_sets_are_read(folder: str, shape: tuple[int, ...], classes: int) -
     assert len(labels.names) == len(labels.ids) == shape[0]
     assert set(labels.ids) == set(range(classes))
     assert 0 < frames_used(data).min() <= frames_used(data).max() <= shape[2]
+
+
+def test_a_memo_index_costs_no_memory(tmp_path: Path) -> None:
+    """A few bytes that make the standard unpickler allocate a gigabyte for its memo."""
+    path = tmp_path / "label.pkl"
+    path.write_bytes(b"\x80\x02]r" + struct.pack("<I", 2**31 - 1) + b".")
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadData):
+            read_labels(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_stand_in_keeps_no_state_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "label.pkl"
+    path.write_bytes(b"\x80\x02c_codecs\nencode\nN}U\x0c__defaults__U\x06latin1\x85s\x86b.")
+    with pytest.raises(BadData):
+        read_labels(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import pickle
 from collections.abc import Callable
@@ -125,16 +126,17 @@ def wandb_gets(value: Any, name: str) -> Callable[[Ground, Path, str], None]:
 
 
 def wandb_enabled(ground: Ground, folder: Path, key: str) -> None:
-    config = experiment(ground["tiny"], folder, **{key: True})
-    if tracking.importlib.util.find_spec("wandb") is None:
-        with pytest.raises(MissingDependency, match="wandb"):
-            train.run(config)
-        return
-    import wandb
-
-    wandb.setup(wandb.Settings(mode="offline"))
-    train.run(config)
-    assert list((folder / "train" / "wandb").glob("offline-run-*"))
+    config = experiment(ground["tiny"], folder, **{key: True, "wandb.project": "poses"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(MissingDependency, match=r"tao-skill\[wandb\]|wandb package"):
+            tracking.start_run(config, "train")
+    pytest.importorskip("wandb", reason="the wandb extra is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        train.run(config)
+    (log,) = (folder / "train" / "wandb").glob("offline-run-*/run-*.wandb")
+    assert log.read_bytes().count(b"val_acc") >= 2
 
 
 def writes_to(value: str, file: str) -> Callable[[Ground, Path, str], None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from tao_skill.action import Artifact, Outcome, task_results_dir
 from tao_skill.models.pose_classification import checkpoint, results
@@ -50,7 +50,7 @@ def _fit(config: ExperimentConfig, results_dir: Path, status: StatusLog) -> dict
     if resume is None and config.model.pretrained_model_path:
         said = checkpoint.load_pretrained(module.model, Path(config.model.pretrained_model_path), config.encryption_key)
         status.write("RUNNING", f"Starting from {said}.")
-    trainer = build_trainer(config, results_dir, status)
+    trainer = build_trainer(config, results_dir, status, run)
     if resume is not None:
         status.write("RUNNING", f"Resuming from {resume.name}.")
     with warnings.catch_warnings():
@@ -64,8 +64,8 @@ def _fit(config: ExperimentConfig, results_dir: Path, status: StatusLog) -> dict
     return metrics
 
 
-def build_trainer(config: ExperimentConfig, results_dir: Path, status: StatusLog) -> pl.Trainer:
-    """Lightning's trainer, set as the spec says."""
+def build_trainer(config: ExperimentConfig, results_dir: Path, status: StatusLog, run: Any = None) -> pl.Trainer:
+    """Lightning's trainer, set as the spec says; `run` is a W&B run that gets every epoch's metrics."""
     train = config.train
     check_nodes("train", train.num_nodes)
     devices = plan_devices(train.num_gpus, train.gpu_ids, torch.cuda.device_count())
@@ -81,7 +81,7 @@ def build_trainer(config: ExperimentConfig, results_dir: Path, status: StatusLog
         benchmark=train.cudnn.benchmark,
         deterministic="warn" if train.cudnn.deterministic else False,
         default_root_dir=results_dir,
-        logger=_loggers(results_dir),
+        logger=_loggers(results_dir, run),
         log_every_n_steps=1,
         callbacks=[Checkpoints(results_dir, train, METRIC), Report(status, train.num_epochs)],
         plugins=[CheckpointFiles(config.encryption_key)],
@@ -91,8 +91,9 @@ def build_trainer(config: ExperimentConfig, results_dir: Path, status: StatusLog
     )
 
 
-def _loggers(results_dir: Path) -> list[Logger]:
-    return [TensorBoardLogger(results_dir, name="tensorboard"), CSVLogger(results_dir, name="csv")]
+def _loggers(results_dir: Path, run: Any) -> list[Logger]:
+    files = [TensorBoardLogger(results_dir, name="tensorboard"), CSVLogger(results_dir, name="csv")]
+    return files if run is None else [*files, WandbLogger(experiment=run)]
 
 
 def _resume_path(config: ExperimentConfig, results_dir: Path) -> Path | None:
