@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from tao_skill import bank
+from tao_skill import bank, files
 from tao_skill.action import Model, task_results_dir
 from tao_skill.errors import BadRequest, NotFound, Problem, SpecError, TaoSkillError
 from tao_skill.infer import FUNCTIONS, Inferred, Inputs, Parent
@@ -29,6 +29,8 @@ POLICY_ARGUMENT: Final = "automl_policy"
 RESUME: Final = "resume_model"
 MODEL_FUNCTIONS: Final = ("parent_model",)
 HIDDEN: Final = "***"
+SPEC_FILE: Final = "spec.yaml"
+"""The spec used, in the job's folder; `-e` takes it as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +215,10 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
         results_dir=str(planned.results_dir),
         created=timestamp(now),
     )
-    return store.open(job)
+    opened, is_new = store.open(job)
+    if is_new:
+        files.write_text(store.folder(opened.id) / SPEC_FILE, yaml.safe_dump(opened.spec, sort_keys=False))
+    return opened, is_new
 
 
 def _without(secrets: Iterable[str], text: str) -> str:

@@ -66,7 +66,9 @@ def test_train_answers_with_the_documented_result(trained: tuple[Path, dict[str,
     assert {"val_acc", "val_loss", "train_acc", "train_loss", "best_val_acc"} <= document["metrics"].keys()
     assert all(Path(artifact["path"]).exists() for artifact in document["artifacts"])
     assert document["next"][0] == f"tao-skill run evaluate --parent {job['id']}"
-    assert {path.name for path in (root / job["id"]).iterdir()} >= {"job.json", "log.txt", "train"}
+    assert {path.name for path in (root / job["id"]).iterdir()} >= {"job.json", "log.txt", "spec.yaml", "train"}
+    again = call_json(["run", "train", "-e", str(root / job["id"] / "spec.yaml"), "--dry-run"], root)
+    assert again["plan"]["results_dir"] == job["results_dir"]
 
 
 def test_the_next_commands_run_as_printed_without_a_path_typed(trained: tuple[Path, dict[str, Any]]) -> None:

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _exit_code(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
-        result = tao_skill.main(arguments, prog_name="tao-skill", standalone_mode=False)
+        result = tao_skill.main(arguments, prog_name="tao-skill", standalone_mode=False, obj=tuple(arguments))
     except TaoSkillError as error:
         print_error(error, as_json=as_json)
         return error.exit_code

@@ -100,10 +100,7 @@ def job_text(document: Mapping[str, Any]) -> str:
     """The same for people."""
     job = document["job"]
     lines = [f"{job['id']}  {job['state']}", f"  route    {document['route']['route']}: {document['route']['reason']}"]
-    lines += [
-        f"  {name:<16} {value}" if value is None else f"  {name:<16} {value:.4f}"
-        for name, value in document["metrics"].items()
-    ]
+    lines += [f"  {name:<16} {'-' if value is None else f'{value:.4g}'}" for name, value in document["metrics"].items()]
     lines += [f"  {artifact['kind']:<18} {artifact['path']}" for artifact in document["artifacts"]]
     if error := document.get("error"):
         lines += [f"  error    {error['message']}", f"  fix      {error['fix']}"]

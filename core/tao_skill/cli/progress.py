@@ -55,6 +55,6 @@ def _words(progress: Mapping[str, Any]) -> str:
     parts = []
     if "epoch" in progress:
         parts.append(f"epoch {progress['epoch'] + 1}/{progress['epochs']}")
-    names = ("train_loss", "val_loss", "val_acc") if "train_loss" in progress else ("batch_loss",)
-    parts += [f"{name} {progress[name]:.4f}" for name in names if progress.get(name) is not None]
+    named = {"loss": progress.get("train_loss", progress.get("batch_loss")), "val_acc": progress.get("val_acc")}
+    parts += [f"{name} {value:.4f}" for name, value in named.items() if value is not None]
     return "  ".join([*parts, f"ETA {timedelta(seconds=round(progress['eta_s']))}"])

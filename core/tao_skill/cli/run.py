@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,9 @@ from tao_skill.policy import POLICIES
 @click.option("--detach", is_flag=True, help="Return the job id at once.")
 @results_option
 @json_option
+@click.pass_obj
 def run(
+    written: Sequence[str] | None,
     action: str,
     overrides: tuple[str, ...],
     model: str | None,
@@ -70,7 +73,7 @@ def run(
         automl=automl,
         words=words,
         key=key,
-        command=_command(action, overrides, model, spec, parent, automl, words, key, results_root),
+        command=("tao-skill", *(written or ())),
     )
     now = datetime.now(UTC)
     planned = plan(runner, request, store, environment=os.environ, now=now, token=secrets.token_hex(2))
@@ -120,30 +123,6 @@ def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
     if job.state == "ERROR" and interactive():
         note(f"the log is in {job.results_dir}")
     return 0 if job.state == "COMPLETE" else JobFailed.exit_code
-
-
-def _command(
-    action: str,
-    overrides: tuple[str, ...],
-    model: str | None,
-    spec: Path | None,
-    parent: str | None,
-    automl: str | None,
-    words: str | None,
-    key: str | None,
-    results_root: Path,
-) -> list[str]:
-    options = {
-        "-m": model,
-        "-e": str(spec) if spec else None,
-        "--parent": parent,
-        "--automl": automl,
-        "--request": words,
-        "--key": key,
-        "--results-root": str(results_root),
-    }
-    named = [part for name, value in options.items() if value is not None for part in (name, value)]
-    return ["tao-skill", "run", action, *overrides, *named]
 
 
 def _plan_text(document: dict[str, Any]) -> str:

@@ -234,10 +234,24 @@ class Optim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class Gpus:
     num_gpus: Annotated[int, Param("GPUs per node; the larger of num_gpus and gpu_ids wins.", minimum=1)] = 1
     gpu_ids: Annotated[list[int], Param("GPU indices.", minimum=0)] = field(default_factory=lambda: [0])
-    num_nodes: Annotated[int, Param("Machines that train together.", minimum=1)] = 1
+    num_nodes: Annotated[
+        int, Param("Machines that work together; more than one needs a launcher such as torchrun.", minimum=1)
+    ] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnTestSet(Gpus):
+    checkpoint: Annotated[str, Param("Trained model to use.", reads_file=True, popular=True)] = REQUIRED
+    batch_size: Annotated[
+        int, Param("Sequences in a batch; -1 takes dataset.batch_size.", minimum=-1, reject=(0,))
+    ] = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Gpus):
     seed: Annotated[int, Param("Seed of every random choice.", minimum=0, maximum=2**32 - 1)] = 1234
     num_epochs: Annotated[int, Param("Passes over the training set.", minimum=1, popular=True)] = 10
     checkpoint_interval: Annotated[int, Param("Checkpoint every so many units.", minimum=1)] = 1
@@ -257,23 +271,15 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    checkpoint: Annotated[str, Param("Trained model to evaluate.", reads_file=True, popular=True)] = REQUIRED
+class EvaluateConfig(OnTestSet):
     test_dataset: Annotated[LabelledData, Param("Test set.")] = field(default_factory=LabelledData)
     results_dir: Annotated[
         str | None, Param("Where evaluation writes; results_dir/evaluate when not given.", writes=True)
     ] = None
-    num_gpus: Annotated[int, Param("GPUs to use; the larger of num_gpus and gpu_ids wins.", minimum=1)] = 1
-    gpu_ids: Annotated[list[int], Param("GPU indices.", minimum=0)] = field(default_factory=lambda: [0])
-    num_nodes: Annotated[int, Param("Machines to use; one is supported.", minimum=1)] = 1
-    batch_size: Annotated[
-        int, Param("Sequences in a batch; -1 takes dataset.batch_size.", minimum=-1, reject=(0,))
-    ] = -1
 
 
 @dataclass(frozen=True, kw_only=True)
-class InferenceConfig:
-    checkpoint: Annotated[str, Param("Trained model to predict with.", reads_file=True, popular=True)] = REQUIRED
+class InferenceConfig(OnTestSet):
     test_dataset: Annotated[UnlabelledData, Param("Sequences to classify.")] = field(default_factory=UnlabelledData)
     output_file: Annotated[
         str | None,
@@ -282,12 +288,6 @@ class InferenceConfig:
     results_dir: Annotated[
         str | None, Param("Where inference writes; results_dir/inference when not given.", writes=True)
     ] = None
-    num_gpus: Annotated[int, Param("GPUs to use; the larger of num_gpus and gpu_ids wins.", minimum=1)] = 1
-    gpu_ids: Annotated[list[int], Param("GPU indices.", minimum=0)] = field(default_factory=lambda: [0])
-    num_nodes: Annotated[int, Param("Machines to use; one is supported.", minimum=1)] = 1
-    batch_size: Annotated[
-        int, Param("Sequences in a batch; -1 takes dataset.batch_size.", minimum=-1, reject=(0,))
-    ] = -1
 
 
 @dataclass(frozen=True, kw_only=True)
