@@ -46,12 +46,14 @@ class Action:
 
     Attributes:
         entry: `module:function` of the code behind it, `function(config) -> Outcome`; None while it has none.
-        next: actions that usually follow on its result.
+        makes_model: whether its jobs leave a model that other actions start from.
+        next: actions that usually follow, on its own result or, where it makes no model, on its parent's.
     """
 
     name: str
     summary: str
     entry: str | None
+    makes_model: bool = False
     next: tuple[str, ...] = ()
 
     def runnable(self) -> str:

@@ -88,8 +88,9 @@ def next_commands(job: Job, results_root: Path) -> list[str]:
     where = ["--results-root", *root] if root else []
     if job.state == "COMPLETE":
         actions = get_model(job.model).actions
-        names = [name for name in actions[job.action].next if actions[name].entry is not None]
-        return [shlex.join(["tao-skill", "run", name, "--parent", job.id, *where]) for name in names]
+        parent = job.id if actions[job.action].makes_model else job.parent
+        names = [name for name in actions[job.action].next if parent and actions[name].entry is not None]
+        return [shlex.join(["tao-skill", "run", name, "--parent", str(parent), *where]) for name in names]
     if job.state in ("ERROR", "CANCELED"):
         again = [shlex.join(job.command)] if job.key and job.command else []
         return [shlex.join(["tao-skill", "jobs", "logs", job.id, *where]), *again]

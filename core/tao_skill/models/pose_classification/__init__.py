@@ -26,6 +26,7 @@ MODEL: Final = Model(
                 name="train",
                 summary="Train ST-GCN on labelled sequences.",
                 entry=f"{_HERE}.train:run",
+                makes_model=True,
                 next=("evaluate", "inference", "export"),
             ),
             Action(
@@ -43,12 +44,14 @@ MODEL: Final = Model(
                 name="export",
                 summary="Write a trained model as ONNX.",
                 entry=None,
+                makes_model=True,
                 next=("gen_trt_engine", "evaluate", "inference"),
             ),
             Action(
                 name="gen_trt_engine",
                 summary="Build a TensorRT engine from ONNX.",
                 entry=None,
+                makes_model=True,
                 next=("evaluate", "inference"),
             ),
         )
