@@ -54,7 +54,8 @@ class StatusLog:
             os.close(descriptor)
 
     def progress(self, **facts: Any) -> None:
-        """Replace progress.json: e.g. epoch, epochs, batch, batches, train_loss, val_acc, eta_s."""
+        """Replace progress.json: e.g. epoch, epochs_done, epochs, batch, batches, train_loss,
+        val_acc, eta_s."""
         files.write_json(self.progress_path, facts)
 
 

@@ -127,6 +127,21 @@ def test_bad_requests_have_codes_and_fixes(arguments: list[str], code: int, erro
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_is_said_in_one_line(train: list[str], tiny: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    document = call_json([*train, "--results-root", str(blocked / "results")], tmp_path, code=2)
+    assert str(blocked) in document["error"]["message"]
+    assert call_json(["data", "sample", "--out", str(blocked / "data")], tmp_path, code=2)["error"]["fix"]
+
+
+def test_no_arguments_show_the_commands(tmp_path: Path) -> None:
+    for arguments in ([], ["jobs"], ["data"]):
+        done = call(arguments, tmp_path)
+        assert "Commands:" in done.stdout
+        assert not done.stderr
+
+
 def test_a_failed_job_exits_with_one_and_says_why(train: list[str], tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pth"
     torch.save({"state_dict": {}}, wrong)

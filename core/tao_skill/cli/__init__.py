@@ -51,6 +51,9 @@ def _exit_code(arguments: list[str]) -> int:
     except TaoSkillError as error:
         print_error(error, as_json=as_json)
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "tao-skill"
         print_error(BadRequest(error.format_message(), fix=f"see {where} --help"), as_json=as_json)
@@ -60,4 +63,8 @@ def _exit_code(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        fix = "name a place that can be written, and see that the disk is not full"
+        print_error(BadRequest(f"{error.strerror}: {error.filename}", fix=fix), as_json=as_json)
+        return BadRequest.exit_code
     return result if isinstance(result, int) else 0

@@ -34,14 +34,13 @@ def follow() -> Iterator[Listener]:
 
 
 def _lines() -> Listener:
-    told: set[int] = set()
+    told = 0
 
     def show(job: Job, progress: Mapping[str, Any] | None) -> None:
-        if progress is None or "epoch" not in progress or progress["batch"] < progress["batches"]:
-            return
-        if progress["epoch"] not in told:
-            told.add(progress["epoch"])
-            note(f"{job.id}  {_words(progress)}")
+        nonlocal told
+        if progress is not None and progress.get("epochs_done", 0) > told:
+            told = progress["epochs_done"]
+            note(f"{job.id}  {_words({**progress, 'epoch': told - 1})}")
 
     return show
 

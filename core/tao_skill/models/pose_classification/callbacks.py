@@ -136,7 +136,8 @@ class Report(Callback):
         now = time.monotonic()
         if trainer.is_global_zero and now - self.told >= self.PROGRESS_EVERY_S:
             self.told = now
-            self._progress(trainer, pl_module, batch=batch_idx + 1, batch_loss=float(outputs["loss"]))
+            facts = {"batch": batch_idx + 1, "batch_loss": float(outputs["loss"])}
+            self._progress(trainer, pl_module, epochs_done=trainer.current_epoch, **facts)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Two lines, as TAO writes them: validation, then training."""
@@ -156,7 +157,7 @@ class Report(Callback):
             kpi = {name: value for name, value in pl_module.metrics.items() if name.startswith(stage)}
             if kpi and (stage == "train" or trainer.fit_loop.epoch_loop._should_check_val_epoch()):
                 self.status.write("RUNNING", f"{word} metrics generated.", kpi=kpi, **facts)
-        self._progress(trainer, pl_module, batch=int(trainer.num_training_batches))
+        self._progress(trainer, pl_module, epochs_done=epoch + 1, batch=int(trainer.num_training_batches))
 
     def _progress(self, trainer: pl.Trainer, pl_module: pl.LightningModule, **facts: Any) -> None:
         assert isinstance(pl_module, PoseClassifier)
