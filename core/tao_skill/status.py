@@ -45,7 +45,7 @@ class StatusLog:
             "message": message,
         }
         if kpi:
-            line["kpi"] = {name: value if math.isfinite(value) else None for name, value in kpi.items()}
+            line["kpi"] = {name: finite(value) for name, value in kpi.items()}
         text = json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -56,7 +56,12 @@ class StatusLog:
     def progress(self, **facts: Any) -> None:
         """Replace progress.json: e.g. epoch, epochs_done, epochs, batch, batches, train_loss,
         val_acc, eta_s."""
-        files.write_json(self.progress_path, facts)
+        files.write_json(self.progress_path, {name: finite(value) for name, value in facts.items()})
+
+
+def finite(value: Any) -> Any:
+    """A number that is not finite as None, which strict JSON can say; anything else as it is."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_status(results_dir: Path) -> list[dict[str, Any]]:

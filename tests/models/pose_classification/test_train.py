@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification import checkpoint, results, train
+from tao_skill.models.pose_classification import checkpoint, evaluate, results, train
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.data import Order
 from tao_skill.models.pose_classification.module import SCHEDULERS, build_net
@@ -168,6 +168,20 @@ def test_auto_reduce_counts_less_than_a_thousandth_as_no_improvement() -> None:
         schedule.step(loss)  # type: ignore[arg-type]
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates == [1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.2]
+
+
+def test_a_diverged_training_ends_in_order_and_says_so(tiny: Path, tmp_path: Path) -> None:
+    outcome = train.run(experiment(tiny, tmp_path, train__optim__lr=1e30))
+    assert not np.isfinite(outcome.metrics["train_loss"])
+    assert "val_loss" not in results.read_index(tmp_path / "train")[-1].metrics
+    lines = read_status(tmp_path / "train")
+    assert any("lower train.optim.lr" in line["message"] for line in lines)
+    assert lines[-1]["kpi"]["train_loss"] is None
+    newest = results.latest(tmp_path / "train")
+    task = {"evaluate__checkpoint": str(newest), "evaluate__test_dataset__data_path": str(tiny / "val_data.npy")}
+    labels = {"evaluate__test_dataset__label_path": str(tiny / "val_label.pkl")}
+    with pytest.raises(BadData, match="scores that are no numbers"):
+        evaluate.run(experiment(tiny, tmp_path, **task, **labels))
 
 
 def test_the_index_is_plain_json(tiny: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -76,7 +77,7 @@ class Checkpoints(Checkpoint):
         data.epoch, data.batches_done = epoch + 1, 0
         assert isinstance(pl_module, PoseClassifier)
         validated = (epoch + 1) % self.train.validation_interval == 0 and "val_acc" in pl_module.metrics
-        metrics = dict(pl_module.metrics) if validated else {}
+        metrics = pl_module.metrics if validated else {}
         by_epoch = self.train.checkpoint_interval_unit == "epoch" and (epoch + 1) % self.train.checkpoint_interval == 0
         due = self._due or by_epoch or epoch + 1 == self.train.num_epochs
         self._due = False
@@ -92,7 +93,7 @@ class Checkpoints(Checkpoint):
             file=results.checkpoint_name(epoch, trainer.global_step),
             epoch=epoch,
             step=trainer.global_step,
-            metrics=metrics,
+            metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
         )
         trainer.save_checkpoint(self.results_dir / one.file)
         if trainer.is_global_zero:
@@ -157,6 +158,8 @@ class Report(Callback):
             kpi = {name: value for name, value in pl_module.metrics.items() if name.startswith(stage)}
             if kpi and (stage == "train" or trainer.fit_loop.epoch_loop._should_check_val_epoch()):
                 self.status.write("RUNNING", f"{word} metrics generated.", kpi=kpi, **facts)
+        if not math.isfinite(pl_module.metrics["train_loss"]):
+            self.status.write("RUNNING", "Training diverged: lower train.optim.lr.", verbosity="WARNING", **facts)
         self._progress(trainer, pl_module, epochs_done=epoch + 1, batch=int(trainer.num_training_batches))
 
     def _progress(self, trainer: pl.Trainer, pl_module: pl.LightningModule, **facts: Any) -> None:

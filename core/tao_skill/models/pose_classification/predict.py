@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint
 from tao_skill.models.pose_classification.config import EvaluateConfig, ExperimentConfig, InferenceConfig
 from tao_skill.models.pose_classification.data import Order, Skeletons, loader
@@ -33,7 +34,7 @@ def probabilities(
         (N, num_classes) float32.
 
     Raises:
-        BadData: the checkpoint does not fit the spec.
+        BadData: the checkpoint does not fit the spec, or a score is not finite.
         MissingDependency: GPUs or nodes asked for are not there.
     """
     check_nodes(action, task.num_nodes)
@@ -53,4 +54,11 @@ def probabilities(
             parts.append(net(x_NCTVM.to(device)).softmax(1).cpu().numpy())
             left_s = (time.monotonic() - began) / done * (len(batches) - done)
             status.progress(batch=done, batches=len(batches), eta_s=round(left_s, 1))
-    return np.concatenate(parts)
+    scores_NK = np.concatenate(parts)
+    if odd := int((~np.isfinite(scores_NK).all(axis=1)).sum()):
+        raise BadData(
+            f"{odd} of {len(scores_NK)} sequences got scores that are no numbers from {task.checkpoint}",
+            fix="look for NaN with tao-skill data inspect; if there is none, train again with a lower train.optim.lr",
+            path=task.checkpoint,
+        )
+    return scores_NK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -75,7 +76,7 @@ def best(checkpoints: list[Checkpoint], metric: str) -> Checkpoint | None:
     scored = [checkpoint for checkpoint in checkpoints if metric in checkpoint.metrics]
     return max(
         scored,
-        key=lambda one: (sign * one.metrics[metric], -one.metrics.get("val_loss", 0.0), one.step),
+        key=lambda one: (sign * one.metrics[metric], -one.metrics.get("val_loss", math.inf), one.step),
         default=None,
     )
 
