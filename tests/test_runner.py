@@ -114,6 +114,15 @@ def test_without_a_parent_the_fix_names_one(tmp_path: Path) -> None:
         planned(tmp_path, "evaluate", parent="no-such-job")
 
 
+def test_a_parent_that_is_not_complete_is_warned_of(tmp_path: Path, parent: str, data: list[str]) -> None:
+    assert planned(tmp_path, "evaluate", parent=parent).warnings == []
+    other, _ = open_job(planned(tmp_path, overrides=data, automl="off", key="new"), Store(tmp_path), now=NOW)
+    Path(other.results_dir).mkdir(parents=True)
+    (Path(other.results_dir) / results.checkpoint_name(0, 3)).touch()
+    (warning,) = planned(tmp_path, "evaluate", parent=other.id).warnings
+    assert f"{other.id} is PENDING" in warning
+
+
 def test_a_train_with_a_parent_starts_from_its_weights(tmp_path: Path, parent: str, data: list[str]) -> None:
     found = planned(tmp_path, overrides=data, parent=parent)
     assert Path(lookup(found.spec, "model.pretrained_model_path")).name == "model_epoch_000_step_00000.pth"

@@ -6,6 +6,7 @@ A plan is that path stopped before the job record; `submit` takes it up from the
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -128,12 +129,10 @@ def load_runner(model: str, action: str) -> Runner:
     Raises:
         NotFound: the bank has none.
     """
-    namespace: dict[str, Any] = {"__name__": f"runners.{model}.{action}"}
     path = bank.runner_path(model, action)
     if not path.is_file():
         raise NotFound(f"the bank has no runner {path}", fix="run tools/generate.py, or reinstall", path=str(path))
-    exec(compile(path.read_text("utf-8"), str(path), "exec"), namespace)  # noqa: S102 - packaged with this code
-    runner: Runner = namespace["RUNNER"]
+    runner: Runner = runpy.run_path(str(path))["RUNNER"]
     return runner
 
 
@@ -179,7 +178,7 @@ def plan(
         secrets=secrets,
         inferred=shown,
         ignored=ignored,
-        warnings=advice.warnings,
+        warnings=[*_parent_warnings(parent_job), *advice.warnings],
         parent=parent_job.id if parent_job else None,
         key=request.key,
         command=request.command,
@@ -247,6 +246,11 @@ def _given(
 
 def _as_parent(job: Job) -> Parent:
     return Parent(id=job.id, action=job.action, results_dir=Path(job.results_dir), spec=job.spec)
+
+
+def _parent_warnings(parent: Job | None) -> Iterator[str]:
+    if parent is not None and parent.state != "COMPLETE":
+        yield f"parent job {parent.id} is {parent.state}: what it has left so far is used"
 
 
 def _infer(runner: Runner, inputs: Inputs, given: set[str]) -> Iterator[tuple[str, dict[str, str]]]:

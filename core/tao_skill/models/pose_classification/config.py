@@ -63,7 +63,7 @@ class ModelConfig:
     graph_strategy: Annotated[
         str,
         Param(
-            "Partition of a joint's neighbours (ST-GCN paper, section 3.3).",
+            'Partition of a joint\'s neighbours (ST-GCN paper, "Partition Strategies").',
             choices=("uniform", "distance", "spatial"),
             inherit=True,
             searchable=True,

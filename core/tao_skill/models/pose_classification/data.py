@@ -1,4 +1,8 @@
-"""Skeleton sequences as batches: memory-mapped, augmented as in ST-GCN, repeatable from seed, epoch and index alone."""
+"""Skeleton sequences as batches: memory-mapped, repeatable from seed, epoch and index alone.
+
+The augmentations are the two that the ST-GCN paper (arXiv 1801.07455) trains with on Kinetics: random moving and random
+fragments; test sequences are used whole.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ SHIFTS: Final = (-0.2, -0.1, 0.0, 0.1, 0.2)
 
 
 def random_choose(x_CTVM: Sequence_CTVM, size: int, rng: np.random.Generator) -> Sequence_CTVM:
-    """A fragment of `size` frames that starts inside the used ones; a shorter sequence is padded around (section 4.2).
+    """A fragment of `size` frames that starts inside the used ones; a shorter sequence is padded around.
 
     A start is drawn among the frames in use, so that a fragment of a zero-padded sequence is never only padding.
     """
@@ -46,7 +50,7 @@ def pad(x_CTVM: Sequence_CTVM, size: int, begin: int = 0) -> Sequence_CTVM:
 
 
 def random_move(x_CTVM: Sequence_CTVM, rng: np.random.Generator) -> Sequence_CTVM:
-    """Rotate in the image plane, scale and shift, moving linearly from one draw to another (section 4.2).
+    """Rotate in the image plane, scale and shift, moving linearly from one draw to another.
 
     Padding frames stay zero.
     """

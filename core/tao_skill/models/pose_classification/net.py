@@ -1,4 +1,4 @@
-"""ST-GCN (arXiv 1801.07455, section 4), with the parameter names of NVIDIA TAO's PoseClassificationNet."""
+"""ST-GCN (arXiv 1801.07455, "Implementing ST-GCN"), with the parameter names of NVIDIA TAO's PoseClassificationNet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEMPORAL_KERNEL: Final = 9
 
 
 class GraphConv(nn.Module):
-    """1x1 convolution into K subsets, each gathered over its neighbours (section 3.3, equation 10)."""
+    """1x1 convolution into K subsets, each gathered over its neighbours ("Implementing ST-GCN")."""
 
     def __init__(self, channels_in: int, channels_out: int, subsets: int) -> None:
         super().__init__()
