@@ -1,7 +1,8 @@
 """Skeletons as graphs: the six layouts and the three partition strategies of ST-GCN.
 
 Source: Yan, Xiong, Lin, "Spatial Temporal Graph Convolutional Networks for Skeleton-Based Action Recognition",
-AAAI 2018 (arXiv 1801.07455), "Partition Strategies"; layouts and centre joints as in NVIDIA TAO's PoseClassificationNet.
+AAAI 2018 (arXiv 1801.07455), "Partition Strategies"; layouts and centre joints as in NVIDIA TAO's
+PoseClassificationNet.
 """
 
 from __future__ import annotations
