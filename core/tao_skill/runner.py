@@ -91,7 +91,6 @@ class Plan:
     """
 
     job_id: str
-    job_dir: Path
     results_dir: Path
     model: Model
     action: str
@@ -169,7 +168,6 @@ def plan(
     shown = {key: one | ({"value": HIDDEN} if key in secrets else {}) for key, one in inferred.items()}
     return Plan(
         job_id=job_id,
-        job_dir=inputs.job_dir,
         results_dir=task_results_dir(config, runner.action).absolute(),
         model=model,
         action=runner.action,
