@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from tao_skill.action import Model
+from tao_skill.encryption import PUBLIC_KEY
 
-DEFAULT_KEY: Final = "tlt_encode"
 KEY_VARIABLE: Final = "TAO_SKILL_ENCRYPTION_KEY"
 
 
@@ -61,7 +61,7 @@ Function = Callable[[Inputs], Inferred | None]
 def _key(inputs: Inputs) -> Inferred:
     if given := inputs.environment.get(KEY_VARIABLE):
         return Inferred(value=given, reason=f"from {KEY_VARIABLE}")
-    return Inferred(value=DEFAULT_KEY, reason="TAO's default key, which is public: files are stored plainly")
+    return Inferred(value=PUBLIC_KEY, reason="TAO's default key, which is public: files are stored plainly")
 
 
 def _output_dir(inputs: Inputs) -> Inferred:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,28 +11,22 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from tao_skill import files
+from tao_skill import encryption, files
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.net import STGCN
 
 PREFIX: Final = "model."
 HEAD: Final = "fcn."
 
-_MAGIC: Final = b"TAOSKILL-AESGCM1"
-_SALT: Final = 16
-_NONCE: Final = 12
-_PUBLIC_KEYS: Final = ("", "tlt_encode")
-"""Keys that are no secret: TAO's well-known default protects nothing, so files stay plain and portable."""
-
 
 def save(checkpoint: Mapping[str, Any], path: Path, key: str | None = None) -> None:
     """Write a checkpoint in one step, encrypted if `key` is a secret one."""
-    if (key or "") in _PUBLIC_KEYS:
+    if not encryption.is_secret(key):
         files.write_with(path, lambda stream: torch.save(checkpoint, stream))
         return
     plain = io.BytesIO()
     torch.save(checkpoint, plain)
-    files.write_with(path, lambda stream: stream.write(_encrypt(plain.getvalue(), key or "")))
+    files.write_with(path, lambda stream: stream.write(encryption.sealed(plain.getvalue(), key)))
 
 
 def load(path: Path, key: str | None = None) -> dict[str, Any]:
@@ -44,8 +37,9 @@ def load(path: Path, key: str | None = None) -> dict[str, Any]:
     """
     if not path.is_file():
         raise BadData(f"checkpoint {path} does not exist", fix="give the path of a .pth file", path=str(path))
+    source = io.BytesIO(encryption.opened(path, key)) if encryption.is_sealed(path) else path
     try:
-        loaded = torch.load(_open(path, key), map_location="cpu", weights_only=True)
+        loaded = torch.load(source, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise BadData(
             f"checkpoint {path} cannot be read: {type(error).__name__}",
@@ -117,38 +111,3 @@ def _other_network(path: Path, differences: list[str]) -> BadData:
         fix="set model.graph_layout, model.graph_strategy, model.input_channels and dataset.num_classes as in training",
         path=str(path),
     )
-
-
-def _open(path: Path, key: str | None) -> Any:
-    with path.open("rb") as stream:
-        encrypted = stream.read(len(_MAGIC)) == _MAGIC
-    return io.BytesIO(_decrypt(path, key or "")) if encrypted else path
-
-
-def _derive(key: str, salt: bytes) -> bytes:
-    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-
-    return Scrypt(salt=salt, length=32, n=2**15, r=8, p=1).derive(key.encode("utf-8"))
-
-
-def _encrypt(plain: bytes, key: str) -> bytes:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
-    return _MAGIC + salt + nonce + AESGCM(_derive(key, salt)).encrypt(nonce, plain, _MAGIC)
-
-
-def _decrypt(path: Path, key: str) -> bytes:
-    from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    body = path.read_bytes()[len(_MAGIC) :]
-    salt, nonce, sealed = body[:_SALT], body[_SALT : _SALT + _NONCE], body[_SALT + _NONCE :]
-    try:
-        return AESGCM(_derive(key, salt)).decrypt(nonce, sealed, _MAGIC)
-    except (InvalidTag, ValueError):
-        raise BadData(
-            f"checkpoint {path} is encrypted and encryption_key is {'wrong' if key else 'not set'}",
-            fix="set encryption_key to the key it was saved with",
-            path=str(path),
-        ) from None

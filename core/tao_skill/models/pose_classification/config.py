@@ -301,7 +301,11 @@ class ExportConfig:
     ] = None
     gpu_id: Annotated[int, Param("GPU index.", minimum=0)] = 0
     batch_size: Annotated[int, Param("Fixed batch of the ONNX input; -1 is dynamic.", minimum=-1, reject=(0,))] = -1
-    opset_version: Annotated[int | None, Param("ONNX opset; the exporter's own when not given.", minimum=11)] = None
+    opset_version: Annotated[int | None, Param("ONNX opset; the exporter's own when not given.", minimum=12)] = None
+    sequence_length: Annotated[
+        int | None, Param("Frames T of the ONNX input; the layout's own when not given.", minimum=1)
+    ] = None
+    overwrite: Annotated[bool, Param("Replace an existing ONNX file.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,6 +361,7 @@ class DatasetConvertConfig:
     sequence_length_min: Annotated[int, Param("Fewest frames of a window worth keeping.", minimum=1)] = 10
     sequence_length: Annotated[int, Param("Frames of a window.", minimum=1)] = 100
     sequence_overlap: Annotated[float, Param("Step between windows, as a share of one.", above=0.0, maximum=1.0)] = 0.5
+    combine: Annotated[bool, Param("Also write all windows as one array, ready for inference.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,64 @@
+"""Files encrypted at rest: AES-256-GCM under a key derived with scrypt (RFC 7914)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from tao_skill.errors import BadData
+
+PUBLIC_KEY: Final = "tlt_encode"
+"""TAO's well-known default. It protects nothing, so files stay plain and portable with it."""
+
+_MAGIC: Final = b"TAOSKILL-AESGCM1"
+_SALT: Final = 16
+_NONCE: Final = 12
+
+
+def is_secret(key: str | None) -> bool:
+    """Whether files are encrypted with this key; without one, or with the public one, they stay plain."""
+    return (key or "") not in ("", PUBLIC_KEY)
+
+
+def sealed(plain: bytes, key: str | None) -> bytes:
+    """The bytes to store: encrypted if `key` is a secret one, else as they are."""
+    if not is_secret(key):
+        return plain
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
+    return _MAGIC + salt + nonce + AESGCM(_derive(key or "", salt)).encrypt(nonce, plain, _MAGIC)
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether the file was stored encrypted."""
+    with path.open("rb") as stream:
+        return stream.read(len(_MAGIC)) == _MAGIC
+
+
+def opened(path: Path, key: str | None) -> bytes:
+    """The plain bytes of an encrypted file.
+
+    Raises:
+        BadData: the key is wrong or missing, or the file was changed.
+    """
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    body = path.read_bytes()[len(_MAGIC) :]
+    salt, nonce, cipher = body[:_SALT], body[_SALT : _SALT + _NONCE], body[_SALT + _NONCE :]
+    try:
+        return AESGCM(_derive(key or "", salt)).decrypt(nonce, cipher, _MAGIC)
+    except (InvalidTag, ValueError):
+        raise BadData(
+            f"{path} is encrypted and encryption_key is {'wrong' if is_secret(key) else 'not set'}",
+            fix="set encryption_key to the key it was saved with",
+            path=str(path),
+        ) from None
+
+
+def _derive(key: str, salt: bytes) -> bytes:
+    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+    return Scrypt(salt=salt, length=32, n=2**15, r=8, p=1).derive(key.encode("utf-8"))
