@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tao_skill.errors import BadRequest, NotFound, Problem
@@ -88,7 +89,7 @@ class Model:
         actions: by name, in the order of the workflow.
         check: `module:function` looking at spec and data before a job exists, `function(config, action) -> Advice`.
         select: `module:function` choosing the file a downstream action starts from,
-            `function(action, results_dir, metric) -> Selection`.
+            `function(action, results_dir, metric, artifacts) -> Selection`.
         latest: `module:function` finding what an interrupted run continues from,
             `function(results_dir) -> Path | None`.
         sample: `module:function` writing generated data, `function(folder) -> dict`.
@@ -120,13 +121,15 @@ class Model:
         advice: Advice = _attribute(self.check)(config, action)
         return advice
 
-    def select_result(self, action: str, results_dir: Path, metric: str) -> Selection:
-        """Choose the file of a finished job that a downstream action starts from.
+    def select_result(
+        self, action: str, results_dir: Path, metric: str, artifacts: Mapping[str, Path] = MappingProxyType({})
+    ) -> Selection:
+        """Choose the file of a finished job that a downstream action starts from; `artifacts` it recorded, by kind.
 
         Raises:
             NotFound: the job left no such file.
         """
-        selection: Selection = _attribute(self.select)(action, results_dir, metric)
+        selection: Selection = _attribute(self.select)(action, results_dir, metric, artifacts)
         return selection
 
     def latest_result(self, results_dir: Path) -> Path | None:
@@ -149,10 +152,15 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """A chosen file and the reason for the choice."""
+    """A chosen file and the reason for the choice.
+
+    Attributes:
+        facts: what is known of the data it was made on, by name.
+    """
 
     path: Path
     reason: str
+    facts: Mapping[str, int] = field(default_factory=dict)
 
 
 def task_results_dir(config: Any, action: str) -> Path:

@@ -97,7 +97,7 @@ class Plan:
     route: Route
     spec: Mapping[str, Any]
     secrets: Mapping[str, str]
-    inferred: Mapping[str, Mapping[str, str]]
+    inferred: Mapping[str, Mapping[str, Any]]
     ignored: Sequence[str]
     warnings: Sequence[str]
     parent: str | None
@@ -153,7 +153,7 @@ def plan(
         model=model,
         action=runner.action,
         job_dir=store.folder(job_id),
-        parent=_as_parent(parent_job) if parent_job else None,
+        parent=_as_parent(parent_job, model, store) if parent_job else None,
         metric=info["monitoring"]["metric"],
         environment=environment,
     )
@@ -242,8 +242,29 @@ def _given(
     return values, ignored, parse_policy(policies[-1]) if policies else None
 
 
-def _as_parent(job: Job) -> Parent:
-    return Parent(id=job.id, action=job.action, results_dir=Path(job.results_dir), spec=job.spec)
+def _as_parent(job: Job, model: Model, store: Store) -> Parent:
+    """The job with what it was built on: an evaluation stands for the training behind it."""
+    line = list(_line(job, store))
+    maker = next((one for one in line if model.action(one.action).makes_model), job)
+    spec = load.merge(model.config, *(one.spec for one in reversed(line)))
+    return Parent(
+        id=maker.id,
+        action=maker.action,
+        results_dir=Path(maker.results_dir),
+        artifacts={one["kind"]: Path(one["path"]) for one in maker.artifacts},
+        spec=spec,
+    )
+
+
+def _line(job: Job, store: Store) -> Iterator[Job]:
+    """The job, its parent, and so on as far as their records are still there."""
+    yield job
+    while job.parent is not None:
+        try:
+            job = store.get(job.parent)
+        except NotFound:
+            return
+        yield job
 
 
 def _parent_warnings(parent: Job | None) -> Iterator[str]:
@@ -251,7 +272,7 @@ def _parent_warnings(parent: Job | None) -> Iterator[str]:
         yield f"parent job {parent.id} is {parent.state}: what it has left so far is used"
 
 
-def _infer(runner: Runner, inputs: Inputs, given: set[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def _infer(runner: Runner, inputs: Inputs, given: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every parameter that can be inferred and was not given, with its value, function and reason."""
     for key, function in runner.inference.items():
         if key not in given and (found := FUNCTIONS[function](inputs)):
@@ -269,7 +290,7 @@ def _infer(runner: Runner, inputs: Inputs, given: set[str]) -> Iterator[tuple[st
             yield need.key, {"value": value, "by": "parent", "reason": reason}
 
 
-def _entry(found: Inferred, function: str) -> dict[str, str]:
+def _entry(found: Inferred, function: str) -> dict[str, Any]:
     return {"value": found.value, "by": function, "reason": found.reason}
 
 

@@ -43,7 +43,7 @@ MODEL: Final = Model(
             Action(
                 name="export",
                 summary="Write a trained model as ONNX.",
-                entry=None,
+                entry=f"{_HERE}.export:run",
                 makes_model=True,
                 next=("gen_trt_engine", "evaluate", "inference"),
             ),

@@ -86,6 +86,18 @@ def _train_settings(config: ExperimentConfig) -> Iterator[Problem]:
         )
 
 
+def _export(config: ExperimentConfig) -> Iterator[Problem]:
+    path = config.export.onnx_file
+    if path and Path(path).exists() and not config.export.overwrite:
+        yield Problem(
+            key="export.onnx_file",
+            message=f"export.onnx_file is {path!r}, which exists already",
+            fix="set export.overwrite=true, or another export.onnx_file",
+        )
+    if config.export.sample_data:
+        yield from _data(config, "export", config.export.sample_data, None, "sample_data")
+
+
 def _test_set(action: str) -> Callable[[ExperimentConfig], Iterator[Problem]]:
     def look(config: ExperimentConfig) -> Iterator[Problem]:
         files = getattr(config, action).test_dataset
@@ -95,17 +107,19 @@ def _test_set(action: str) -> Callable[[ExperimentConfig], Iterator[Problem]]:
 
 
 _CHECKS: Final[Mapping[str, Callable[[ExperimentConfig], Iterator[Problem]]]] = MappingProxyType(
-    {"train": _train, "evaluate": _test_set("evaluate"), "inference": _test_set("inference")}
+    {"train": _train, "evaluate": _test_set("evaluate"), "inference": _test_set("inference"), "export": _export}
 )
 
 
-def _data(config: ExperimentConfig, section: str, data_path: str, label_path: str | None) -> Iterator[Problem]:
+def _data(
+    config: ExperimentConfig, section: str, data_path: str, label_path: str | None, name: str = "data_path"
+) -> Iterator[Problem]:
     try:
         shape = open_sequences(data_path).shape
     except TaoSkillError as error:
-        yield Problem(key=f"{section}.data_path", message=f"{section}.data_path: {error.message}", fix=error.fix)
+        yield Problem(key=f"{section}.{name}", message=f"{section}.{name}: {error.message}", fix=error.fix)
         return
-    yield from _shape(config, f"{section}.data_path", shape)
+    yield from _shape(config, f"{section}.{name}", shape)
     if label_path:
         yield from _labels(config, f"{section}.label_path", label_path, shape[0])
 
