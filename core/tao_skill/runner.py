@@ -6,6 +6,7 @@ A plan is that path stopped before the job record; `submit` takes it up from the
 from __future__ import annotations
 
 import json
+import os
 import runpy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -162,8 +163,8 @@ def plan(
     spec = _with_absolute_paths(model, _checked(runner, model, load.override(model.config, values, pairs), parent_job))
     config = load.build(model.config, spec)
     advice = model.check_run(config, runner.action)
-    if advice.problems:
-        raise SpecError(advice.problems)
+    if problems := [*_unwritable(model, runner.action, spec), *advice.problems]:
+        raise SpecError(problems)
     secrets = {key: str(lookup(spec, key)) for key in _secret_keys(model, runner.action) if lookup(spec, key)}
     shown = {key: one | ({"value": HIDDEN} if key in secrets else {}) for key, one in inferred.items()}
     return Plan(
@@ -313,6 +314,21 @@ def _with_absolute_paths(model: Model, spec: Mapping[str, Any]) -> dict[str, Any
         spec,
         [(key, str(Path(value).absolute())) for key, value in values if value and "://" not in value],
     )
+
+
+def _unwritable(model: Model, action: str, spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Places that the action could not write to."""
+    for leaf in iter_params(model.config, action):
+        value = lookup(spec, leaf.key) if leaf.param.writes else None
+        if not value:
+            continue
+        standing = next(place for place in (Path(value), *Path(value).parents) if place.exists())
+        if not os.access(standing, os.W_OK) or (standing != Path(value) and not standing.is_dir()):
+            yield Problem(
+                key=leaf.key,
+                message=f"{leaf.key} is {value!r}, but {standing} is no folder that can be written",
+                fix=f"set {leaf.key} to a place that can be written",
+            )
 
 
 def _parent_would_help(runner: Runner, problem: Problem, values: Mapping[str, Any]) -> Problem:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -26,6 +26,9 @@ from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.policy import POLICIES
+
+DOCUMENTED: Final = (2, 3, 4)
+"""Exit codes of a job that failed for a reason its caller can act on; any other failure is 1."""
 
 
 @click.command()
@@ -122,7 +125,10 @@ def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
     emit(document, job_text(document), as_json=as_json)
     if job.state == "ERROR" and interactive():
         note(f"the log is in {job.results_dir}")
-    return 0 if job.state == "COMPLETE" else JobFailed.exit_code
+    if job.state == "COMPLETE":
+        return 0
+    code = job.attempts[-1].exit_code if job.state == "ERROR" else None
+    return code if code in DOCUMENTED else JobFailed.exit_code
 
 
 def _plan_text(document: dict[str, Any]) -> str:
