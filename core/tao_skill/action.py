@@ -42,6 +42,21 @@ class Advice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limit:
+    """What a spec and its data leave of a parameter's search range.
+
+    Attributes:
+        low: where the range starts unless the user says otherwise. high: what no value may exceed.
+        inert: why any value of it would change nothing. unless_ranged: a range given by the user lifts that.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    inert: str | None = None
+    unless_ranged: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Action:
     """One verb of a model.
 
@@ -93,6 +108,7 @@ class Model:
         latest: `module:function` finding what an interrupted run continues from,
             `function(results_dir) -> Path | None`.
         sample: `module:function` writing generated data, `function(folder) -> dict`.
+        limits: `module:function` saying what spec and data leave of search ranges, `function(config) -> {key: Limit}`.
         inspect: `module:function` describing data, `function(data, labels, other_data, other_labels) -> dict`.
     """
 
@@ -104,6 +120,7 @@ class Model:
     select: str
     latest: str
     sample: str
+    limits: str
     inspect: str
 
     def action(self, name: str) -> Action:
@@ -136,6 +153,11 @@ class Model:
         """What an interrupted run in `results_dir` continues from."""
         found: Path | None = _attribute(self.latest)(results_dir)
         return found
+
+    def search_limits(self, config: Any) -> Mapping[str, Limit]:
+        """What a checked train config and its data leave of the search ranges, by spec key."""
+        limits: Mapping[str, Limit] = _attribute(self.limits)(config)
+        return limits
 
     def write_sample(self, folder: Path) -> dict[str, Any]:
         """Write a generated data set and say what it is."""

@@ -25,6 +25,7 @@ class Param:
         popular: shown first to people and agents.
         low, high, log: AutoML search range. searchable: AutoML may vary it (implied by a range).
         tune: AutoML varies it unless told otherwise. weights: sampling weights of `choices`, in order.
+        off: value of a searched number that switches it off.
         condition: relation a suggested value must keep, e.g. `< train.optim.lr`.
         depends_on: (key, value) that must hold for the parameter to have an effect.
         parent: key of the parameter this one is set relative to.
@@ -50,6 +51,7 @@ class Param:
     searchable: bool = False
     tune: bool = False
     weights: tuple[float, ...] = ()
+    off: float | None = None
     condition: str | None = None
     depends_on: tuple[str, Any] | None = None
     parent: str | None = None

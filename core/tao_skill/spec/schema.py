@@ -109,6 +109,7 @@ def _automl(param: Param, action: str) -> dict[str, Any]:
         "high": param.high,
         "log": param.log or None,
         "option_weights": list(param.weights) or None,
+        "off": param.off,
         "condition": param.condition,
         "depends_on": depends_on,
         "parent": param.parent,

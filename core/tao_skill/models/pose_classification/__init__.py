@@ -60,5 +60,6 @@ MODEL: Final = Model(
     select=f"{_HERE}.results:select",
     latest=f"{_HERE}.results:latest",
     sample=f"{_HERE}.sample:write_sample",
+    limits=f"{_HERE}.limits:limits",
     inspect=f"{_HERE}.inspect:inspect",
 )

@@ -264,7 +264,7 @@ class TrainConfig(Gpus):
         str | None, Param("Where training writes; results_dir/train when not given.", writes=True)
     ] = None
     grad_clip: Annotated[
-        float, Param("Largest gradient norm; 0 means no limit.", minimum=0.0, low=0.0, high=10.0, tune=True)
+        float, Param("Largest gradient norm; 0 means no limit.", minimum=0.0, low=0.0, high=10.0, off=0.0, tune=True)
     ] = 0.0
     cudnn: Annotated[Cudnn, Param("cuDNN behaviour.")] = field(default_factory=Cudnn)
     optim: Annotated[Optim, Param("Optimizer and learning-rate schedule.")] = field(default_factory=Optim)
