@@ -15,6 +15,8 @@ from tao_skill.errors import BadData, NotFound
 FILE_BYTES_LIMIT: Final = 256 * 2**20
 """Largest file of one recording; a folder may hold any number of them."""
 
+MESSAGE_LIMIT: Final = 300
+
 FRAMES_LIMIT: Final = 2**16
 """Longest recording that is read: 36 minutes at 30 frames a second."""
 
@@ -42,8 +44,9 @@ class Clip:
 
 
 def bad(place: str | Path, problem: str, fix: str) -> BadData:
-    """The error for a file that cannot be used; `place` is the file, perhaps with a line or frame."""
-    return BadData(f"{place}: {problem}", fix=fix, path=str(place))
+    """The error for a file that cannot be used; `place` is the file, perhaps with a line or frame in it."""
+    shown = " ".join(problem.split())  # it may quote the file, which may hold anything
+    return BadData(f"{place}: {shown[:MESSAGE_LIMIT]}", fix=fix, path=str(place))
 
 
 def clip_files(source: Path, *patterns: str) -> list[Path]:
@@ -91,11 +94,12 @@ def read_json(file: Path) -> Any:
 
 
 def numbers(values: Any, count: int) -> Array | None:
-    """A flat list of `count` numbers as an array; None where it is anything else."""
+    """A flat list of `count` finite numbers as an array; None where it is anything else."""
     if not isinstance(values, list) or len(values) != count:
         return None
     try:
         found = np.array(values)
     except (ValueError, OverflowError):
         return None
-    return found.astype(np.float64) if found.dtype.kind in "fi" and found.shape == (count,) else None
+    is_fit = found.dtype.kind in "fi" and found.shape == (count,) and np.isfinite(found).all()
+    return found.astype(np.float64) if is_fit else None

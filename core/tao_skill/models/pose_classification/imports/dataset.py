@@ -47,6 +47,8 @@ def import_data(request: ImportRequest) -> dict[str, Any]:
         OSError: the folder cannot be written.
     """
     name, chosen = choose(request)
+    if request.out.resolve() == request.source.resolve():
+        raise BadRequest("--out is the folder of the recordings itself", fix="give a folder of its own to --out")
     form = FORMATS[name]
     split = _split_name(request)
     clips = form.read(request)
@@ -141,7 +143,7 @@ class _Split:
             x_CTVM[:, : part_CTVP.shape[1], :, : part_CTVP.shape[3]] = part_CTVP
         if not np.isfinite(x_CTVM).all():
             _, frame, joint, _ = np.argwhere(~np.isfinite(x_CTVM))[0]
-            problem = f"frame {frame}, joint {joint} is not finite"
+            problem = f"frame {frame}, joint {joint} is too large for a float32"
             raise bad(clip.place, problem, "repair the clip or take it out")
         return x_CTVM
 

@@ -77,7 +77,9 @@ def _person(file: Path, index: int, number: int, one: Any) -> Array:
     xy, scores = numbers(pose, 2 * JOINTS), numbers(score, JOINTS)
     if xy is None or scores is None:
         sizes = " and ".join(str(len(part)) if isinstance(part, list) else "no" for part in (pose, score))
-        what = f"person {number} of frame_index {index} has {sizes} values of pose and score, not 36 and 18 numbers"
+        what = (
+            f"person {number} of frame_index {index} has {sizes} values of pose and score, not 36 and 18 finite numbers"
+        )
         raise bad(file, what, "give 18 OpenPose joints as x, y and a score each")
     return np.column_stack([xy.reshape(JOINTS, 2), scores])
 

@@ -6,6 +6,7 @@ splits; the preparation of 2s-AGCN (arXiv 1805.07694) for the choice of bodies.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -104,8 +105,10 @@ class _Lines:
         """A count that the rest of the file has room for."""
         text = self.next().strip()
         number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
-        if not 0 <= number <= len(self.lines) - self.taken:
-            raise self.error(f"{text[:20]!r} is no number of {noun} that the file has lines for")
+        if number < 0:
+            raise self.error(f"{text[:20]!r} is no number of {noun}")
+        if number > (left := len(self.lines) - self.taken):
+            raise self.error(f"{number} {noun} are said to follow, but only {left} lines do: the file is cut short")
         return number
 
 
@@ -137,8 +140,9 @@ def _joint(lines: _Lines) -> list[float]:
     """x, y, z in metres; then depth and colour pixels, orientation and tracking state, which are not used."""
     words = lines.next().split()
     try:
-        if len(words) == 12:
-            return [float(word) for word in words[:3]]
+        xyz = [float(word) for word in words[:3]]
     except ValueError:
-        pass
-    raise lines.error(f"{len(words)} words that are not the 12 numbers of a joint")
+        xyz = []
+    if len(words) != 12 or not all(map(math.isfinite, xyz)) or not xyz:
+        raise lines.error(f"{len(words)} words that are not the 12 finite numbers of a joint")
+    return xyz

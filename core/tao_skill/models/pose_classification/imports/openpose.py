@@ -112,6 +112,6 @@ def _person(file: Path, number: int, person: Any) -> Array | None:
     count = len(values) if isinstance(values, list) else 0
     found = numbers(values, count) if count in [3 * joints for joints in _ORDERS] else None
     if found is None:
-        what = f"person {number} has {count} values in pose_keypoints_2d, not 54 or 75 numbers"
+        what = f"person {number} has {count} values in pose_keypoints_2d, not 54 or 75 finite numbers"
         raise bad(file, what, "give x, y and score of 18 (COCO) or 25 (BODY_25) joints")
     return found

@@ -108,6 +108,8 @@ def _array(place: str, annotation: dict[str, Any], key: str, shape: tuple[int, .
         raise bad(place, f"has no array of numbers {key!r}", _FIX)
     if shape and array.shape != shape:
         raise bad(place, f"{key} has shape {array.shape}, not {shape}", "give one score for each joint")
+    if not np.isfinite(array).all():
+        raise bad(place, f"{key} has values that are not finite", "repair the clip or take it out")
     return array.astype(np.float64)
 
 
