@@ -58,8 +58,12 @@ def inspect(
 @click.option("--split", help="Name of the files; pyskl and ntu (xsub_train, xview_val, ...) take that split's clips.")
 @click.option("--frames", type=int, help="T; later frames are left out. The layout's when not given.")
 @click.option("--persons", type=int, help="M, 1 to 5; the best people of each frame. The layout's when not given.")
-@click.option("--width", type=click.FloatRange(min=0, min_open=True), help="Width of the picture in pixels.")
-@click.option("--height", type=click.FloatRange(min=0, min_open=True), help="Height of the picture in pixels.")
+@click.option(
+    "--width", type=click.FloatRange(min=0, min_open=True), help="Of the picture in pixels, if the source lacks it."
+)
+@click.option(
+    "--height", type=click.FloatRange(min=0, min_open=True), help="Of the picture in pixels, if the source lacks it."
+)
 @click.option("-m", "--model", help="Model; the only one when not given.")
 @json_option
 def import_(source: Path, out: Path, format_: str | None, model: str | None, as_json: bool, **options: Any) -> None:

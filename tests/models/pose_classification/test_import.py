@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from tao_skill.action import ImportRequest
 from tao_skill.errors import BadData, BadRequest, NotFound, TaoSkillError
 from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
+from tao_skill.models.pose_classification.imports import dataset
 from tao_skill.models.pose_classification.imports.dataset import import_data
 from tao_skill.models.pose_classification.imports.openpose import BODY_25, COCO_18
 from tao_skill.models.pose_classification.inspect import inspect
@@ -38,6 +40,7 @@ def refused(source: Path, out: Path, *, match: str, kind: type[TaoSkillError] = 
         import_data(ImportRequest(source=source, out=out, **options))
     assert re.search(match, caught.value.message), caught.value.message
     assert "\n" not in caught.value.message
+    assert caught.value.path is None or Path(caught.value.path).exists() or kind is NotFound
     assert caught.value.fix
     assert (sorted(out.iterdir()) if out.exists() else []) == before
 
@@ -245,6 +248,29 @@ def test_requests_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "empty" / "a.json", kinetics([], []))
     (tmp_path / "made").mkdir()
     refused(tmp_path / "empty", tmp_path / "made", match="all 1 clips are empty")
+
+
+def test_a_failed_import_leaves_an_earlier_one_as_it_was(tmp_path: Path) -> None:
+    clips = write(tmp_path / "clips" / "a.json", kinetics([person()])).parent
+    importing(clips, tmp_path / "out")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    write(clips / "a.json", kinetics([person(0.9)]))
+    write(clips / "b.json", kinetics([person(joints=3)]))
+    refused(clips, tmp_path / "out", match="b.json")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+
+
+def test_clips_are_in_memory_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(40):
+        write(tmp_path / "clips" / f"{number:02d}.json", kinetics([person()]))
+    monkeypatch.setattr(dataset, "INSPECT_BYTES", 0)
+    tracemalloc.start()
+    try:
+        data, report = importing(tmp_path / "clips", tmp_path / "out", persons=5)
+        assert tracemalloc.get_traced_memory()[1] < data.nbytes / 4
+    finally:
+        tracemalloc.stop()
+    assert "tao-skill data inspect" in report["warnings"][0]
 
 
 # NTU RGB+D
@@ -461,7 +487,7 @@ def test_annotations_of_another_form_are_refused(tmp_path: Path, value: Any, mat
 
 def test_a_pyskl_split_must_be_one_of_the_file(tmp_path: Path) -> None:
     file = dumped(tmp_path / "x.pkl", {"split": {"train": ["a"], "bad": [1]}, "annotations": [annotation("a")]})
-    refused(file, tmp_path / "out", kind=BadRequest, match="has several splits")
+    refused(file, tmp_path / "out", kind=BadRequest, match="has splits, and none is named")
     refused(file, tmp_path / "out", kind=BadRequest, match="no split 'test'", split="test")
     refused(file, tmp_path / "out", match="split 'bad' is no list of names", split="bad")
     file.write_bytes(file.read_bytes()[:-200])

@@ -24,29 +24,41 @@ Array: TypeAlias = NDArray[np.float64]
 Label: TypeAlias = tuple[int, str | None]
 
 
+@dataclass(frozen=True)
+class Place:
+    """A file, and where in it: a line, a clip."""
+
+    file: Path
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}, {self.where}" if self.where else str(self.file)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     """One recording.
 
     Attributes:
-        place: file, and where in it, for messages.
+        place: where it comes from, for messages.
         x_CTVP: its own frames and people, best person first.
         people: most people in one frame, before any were left out.
         label: class id and, where it is known, its name; None where the source gives no class.
     """
 
     name: str
-    place: str
+    place: Place
     layout: str
     x_CTVP: Array  # noqa: N815 (shapes in names)
     people: int
     label: Label | None = None
 
 
-def bad(place: str | Path, problem: str, fix: str) -> BadData:
-    """The error for a file that cannot be used; `place` is the file, perhaps with a line or frame in it."""
+def bad(place: Place | Path, problem: str, fix: str) -> BadData:
+    """The error for a file that cannot be used."""
+    file = place.file if isinstance(place, Place) else place
     shown = " ".join(problem.split())  # it may quote the file, which may hold anything
-    return BadData(f"{place}: {shown[:MESSAGE_LIMIT]}", fix=fix, path=str(place))
+    return BadData(f"{place}: {shown[:MESSAGE_LIMIT]}", fix=fix, path=str(file))
 
 
 def clip_files(source: Path, *patterns: str) -> list[Path]:

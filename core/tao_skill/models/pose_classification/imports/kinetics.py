@@ -18,6 +18,7 @@ from tao_skill.models.pose_classification.imports.clip import (
     Array,
     Clip,
     Label,
+    Place,
     bad,
     clip_files,
     numbers,
@@ -61,7 +62,7 @@ def read_clip(file: Path, width: float = 1.0, height: float = 1.0) -> Clip:
             frames[index] = by_score(np.stack(found))
     x_CTVP = in_picture(sequence(frames, JOINTS), width, height)
     label = _label(file, value)
-    return Clip(name=file.stem, place=str(file), layout="openpose", x_CTVP=x_CTVP, people=people, label=label)
+    return Clip(name=file.stem, place=Place(file), layout="openpose", x_CTVP=x_CTVP, people=people, label=label)
 
 
 def _frame(file: Path, position: int, frame: Any) -> tuple[int, list[Any]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification.imports.clip import Label, bad, clip_files, read_json
+from tao_skill.models.pose_classification.imports.clip import Label, Place, bad, clip_files, read_json
 
 CLASSES_LIMIT: Final = 10_000
 _FORM: Final = 'a JSON object of {clip: class id}, {clip: class name} or {clip: {"label_index": id, "label": name}}'
@@ -32,7 +32,7 @@ def read_label_file(path: Path) -> dict[str, Label]:
 def _entry(file: Path, clip: str, entry: Any) -> Label:
     number, name = (entry.get("label_index"), entry.get("label")) if isinstance(entry, dict) else (entry, None)
     if type(number) is not int or not isinstance(name, str | None):
-        raise bad(f"{file}, clip {clip!r}", "has no class id", f"write {_FORM}")
+        raise bad(Place(file, f"clip {clip!r}"), "has no class id", f"write {_FORM}")
     return number, name
 
 
@@ -52,9 +52,9 @@ class Classes:
         if not isinstance(known, dict) or not all(type(number) is int for number in known.values()):
             raise bad(file, "is no label map {class name: class id}", "remove it, or give another --out")
         for name, number in known.items():
-            self.add(str(file), (number, name))
+            self.add(Place(file), (number, name))
 
-    def add(self, place: str, label: Label) -> None:
+    def add(self, place: Place, label: Label) -> None:
         """Take note of a class.
 
         Raises:
@@ -81,10 +81,10 @@ class Classes:
         for number in range(self.count):
             name = self.names.get(number) or _placeholder(number)
             if found.setdefault(name, number) != number:
-                raise self._clash(str(self.file), f"{name!r} is the name of the class ids {found[name]} and {number}")
+                raise self._clash(Place(self.file), f"{name!r} is the name of the class ids {found[name]} and {number}")
         return found
 
-    def _clash(self, place: str, problem: str) -> BadData:
+    def _clash(self, place: Place, problem: str) -> BadData:
         fix = f"give one label file that covers every split, or remove {self.file} if it belongs to other data"
         return bad(place, problem, fix)
 

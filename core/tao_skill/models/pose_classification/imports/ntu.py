@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 
 from tao_skill.action import ImportRequest
-from tao_skill.errors import BadRequest
-from tao_skill.models.pose_classification.imports.clip import Array, Clip, bad, clip_files, read_text
+from tao_skill.errors import BadData, BadRequest
+from tao_skill.models.pose_classification.imports.clip import Array, Clip, Place, bad, clip_files, read_text
 from tao_skill.models.pose_classification.imports.people import by_motion
 
 JOINTS: Final = 25
@@ -81,7 +81,7 @@ def read_clip(file: Path) -> Clip:
     match = _NAME.match(file.name)
     label = (int(match["action"]) - 1, f"A{match['action']}") if match else None
     x_CTVP = by_motion(bodies_PTV3).transpose(3, 1, 2, 0)
-    return Clip(name=file.stem, place=str(file), layout="ntu-rgb+d", x_CTVP=x_CTVP, people=people, label=label)
+    return Clip(name=file.stem, place=Place(file), layout="ntu-rgb+d", x_CTVP=x_CTVP, people=people, label=label)
 
 
 class _Lines:
@@ -92,10 +92,12 @@ class _Lines:
         self.lines = read_text(file).rstrip().splitlines()
         self.taken = 0
 
-    def error(self, problem: str) -> Exception:
-        return bad(f"{self.file}, line {self.taken}", problem, "copy the file again, or remove it")
+    def error(self, problem: str) -> BadData:
+        """What is wrong with the line taken last."""
+        return bad(Place(self.file, f"line {self.taken}"), problem, "copy the file again, or remove it")
 
     def next(self) -> str:
+        """The next line."""
         if self.taken == len(self.lines):
             raise bad(self.file, f"ends after line {self.taken}, in the middle", "copy the file again, or remove it")
         self.taken += 1

@@ -18,6 +18,7 @@ from tao_skill.models.pose_classification.imports.clip import (
     FRAMES_LIMIT,
     Array,
     Clip,
+    Place,
     bad,
     clip_files,
     numbers,
@@ -93,7 +94,7 @@ def _clip(name: str, files: Mapping[int, Path], width: float, height: float) -> 
     }
     x_CTVP = in_picture(sequence(ranked, len(COCO_18)), width, height)
     most = max(len(people) for people in frames.values())
-    return Clip(name=name, place=str(place), layout="openpose", x_CTVP=x_CTVP, people=most)
+    return Clip(name=name, place=Place(place), layout="openpose", x_CTVP=x_CTVP, people=most)
 
 
 def _people(file: Path) -> list[Array]:

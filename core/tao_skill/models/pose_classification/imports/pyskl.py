@@ -16,7 +16,7 @@ import numpy as np
 from tao_skill.action import ImportRequest
 from tao_skill.errors import BadRequest
 from tao_skill.models.pose_classification.array_pickle import PickledArray, read_arrays
-from tao_skill.models.pose_classification.imports.clip import FRAMES_LIMIT, Array, Clip, bad, clip_files
+from tao_skill.models.pose_classification.imports.clip import FRAMES_LIMIT, Array, Clip, Place, bad, clip_files
 from tao_skill.models.pose_classification.imports.people import PEOPLE_KEPT, in_picture
 
 RULE: Final = (
@@ -50,7 +50,7 @@ def read(request: ImportRequest) -> Iterator[Clip]:
         if not isinstance(name, str):
             raise bad(file, f"annotation {number} has no frame_dir", _FIX)
         if wanted is None or name in wanted:
-            yield _clip(f"{file}, clip {name!r}", name, annotation, request)
+            yield _clip(Place(file, f"clip {name!r}"), name, annotation, request)
 
 
 def _parts(file: Path, value: Any) -> tuple[list[Any], dict[str, Any]]:
@@ -65,7 +65,7 @@ def _wanted(file: Path, splits: dict[str, Any], split: str | None) -> set[str] |
     if not splits:
         return None
     if split is None or split not in splits:
-        given = f"has no split {split!r}" if split else "has several splits"
+        given = f"has no split {split!r}" if split else "has splits, and none is named"
         raise BadRequest(f"{file} {given}", fix=f"give --split {'|'.join(splits)}", path=str(file))
     names = splits[split]
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
@@ -73,7 +73,7 @@ def _wanted(file: Path, splits: dict[str, Any], split: str | None) -> set[str] |
     return set(names)
 
 
-def _clip(place: str, name: str, annotation: dict[str, Any], request: ImportRequest) -> Clip:
+def _clip(place: Place, name: str, annotation: dict[str, Any], request: ImportRequest) -> Clip:
     keypoint_PTVC = _array(place, annotation, "keypoint")
     label = annotation.get("label")
     if label is not None and type(label) is not int:
@@ -101,7 +101,7 @@ def _clip(place: str, name: str, annotation: dict[str, Any], request: ImportRequ
     )
 
 
-def _array(place: str, annotation: dict[str, Any], key: str, shape: tuple[int, ...] | None = None) -> Array:
+def _array(place: Place, annotation: dict[str, Any], key: str, shape: tuple[int, ...] | None = None) -> Array:
     found = annotation.get(key)
     array = found.array() if isinstance(found, PickledArray) else None
     if array is None or array.dtype.kind not in "fiu":
@@ -113,7 +113,7 @@ def _array(place: str, annotation: dict[str, Any], key: str, shape: tuple[int, .
     return array.astype(np.float64)
 
 
-def _tracked(place: str, keypoint_PTVC: Array, request: ImportRequest) -> Array:
+def _tracked(place: Place, keypoint_PTVC: Array, request: ImportRequest) -> Array:
     if request.width or request.height:
         raise BadRequest(f"{place} is 3D: it has no --width or --height", fix="leave both out")
     return keypoint_PTVC.transpose(3, 1, 2, 0)
@@ -128,7 +128,7 @@ def _seen(keypoint_PTV2: Array, score_PTV: Array | None) -> Array:
     return np.take_along_axis(seen_PTV3, order_PT[:, :, None, None], axis=0).transpose(3, 1, 2, 0)
 
 
-def _size(place: str, annotation: dict[str, Any], request: ImportRequest) -> tuple[float, float]:
+def _size(place: Place, annotation: dict[str, Any], request: ImportRequest) -> tuple[float, float]:
     """Width and height of the picture: what the annotation says, else what the call says."""
     shape = annotation.get("img_shape") or (request.height, request.width)
     sizes = shape[:2] if isinstance(shape, tuple | list) else ()
