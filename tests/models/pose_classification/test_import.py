@@ -42,6 +42,7 @@ def refused(source: Path, out: Path, *, match: str, kind: type[TaoSkillError] = 
     assert "\n" not in caught.value.message
     assert caught.value.path is None or Path(caught.value.path).exists() or kind is NotFound
     assert caught.value.fix
+    assert json.dumps(caught.value.as_dict(), ensure_ascii=False).encode()
     assert (sorted(out.iterdir()) if out.exists() else []) == before
 
 
@@ -414,7 +415,9 @@ def test_pyskl_splits_are_read_people_by_score(tmp_path: Path, protocol: int) ->
 def test_pyskl_lists_3d_bodies_and_missing_scores_are_read(tmp_path: Path) -> None:
     bodies = np.stack([motion(4, 0.1, 1), motion(4, 1.0, 2)]).astype(np.float16)
     clip = {"frame_dir": "S001", "label": 3, "keypoint": bodies, "total_frames": 4}
-    data, report = importing(dumped(tmp_path / "list.pkl", [clip]), tmp_path / "out", frames=4)
+    nobody = clip | {"frame_dir": "S002", "keypoint": np.zeros((0, 4, 25, 3))}
+    data, report = importing(dumped(tmp_path / "list.pkl", [nobody, clip]), tmp_path / "out", frames=4)
+    assert report["dropped"]["empty_clips"]["first"] == ["S002"]
     assert report["layout"] == "ntu-rgb+d"
     np.testing.assert_array_equal(data[0], bodies.astype(np.float32).transpose(3, 1, 2, 0))
     flat = annotation("flat", joints=18)
@@ -476,6 +479,8 @@ def changed(**changes: Any) -> list[dict[str, Any]]:
         (changed(img_shape=(0, 100)), "clip 'x': has no img_shape"),
         (changed(label="run"), "clip 'x': label is a str"),
         (changed(label=None), "clip 'x' has no class, but others have one"),
+        (changed(frame_dir="a\ud800"), "the clip has the name"),
+        (changed(frame_dir=""), "the clip has the name"),
         (changed(frame_dir="good"), "2 clips are named 'good'"),
     ],
 )
@@ -546,6 +551,15 @@ def test_a_bad_openpose_frame_is_refused(tmp_path: Path, content: Any, match: st
     source = frames_of(tmp_path / "json", "clip", [pose(COCO_18, 0)])
     write(source / "clip_000000000001_keypoints.json", content)
     refused(source, tmp_path / "out", match=match, width=100.0, height=100.0)
+
+
+def test_one_file_is_guessed_by_its_name(tmp_path: Path) -> None:
+    source = frames_of(tmp_path / "json", "clip", [pose(COCO_18, 0)])
+    write(source / "kinetics.json", kinetics([person()]))
+    refused(source, tmp_path / "out", kind=BadRequest, match="looks like kinetics and openpose")
+    for name, found in (("kinetics.json", "kinetics"), (f"clip_{0:012d}_keypoints.json", "openpose")):
+        _, report = importing(source / name, tmp_path / "out", width=1.0, height=1.0, split=found, frames=2)
+        assert report["format"]["name"] == found
 
 
 def test_openpose_needs_the_size_of_the_picture_and_its_file_names(tmp_path: Path) -> None:

@@ -53,12 +53,25 @@ class Clip:
     people: int
     label: Label | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a name that no text file can hold.
+
+        Raises:
+            BadData: it is empty, or made of bytes that are no UTF-8.
+        """
+        if not self.name or _printable(self.name) != self.name:
+            raise bad(self.place, f"the clip has the name {self.name!r}", "rename it")
+
 
 def bad(place: Place | Path, problem: str, fix: str) -> BadData:
     """The error for a file that cannot be used."""
     file = place.file if isinstance(place, Place) else place
-    shown = " ".join(problem.split())  # it may quote the file, which may hold anything
-    return BadData(f"{place}: {shown[:MESSAGE_LIMIT]}", fix=fix, path=str(file))
+    shown = " ".join(problem.split())[:MESSAGE_LIMIT]  # it may quote the file, which may hold anything
+    return BadData(_printable(f"{place}: {shown}"), fix=fix, path=_printable(str(file)))
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def clip_files(source: Path, *patterns: str) -> list[Path]:

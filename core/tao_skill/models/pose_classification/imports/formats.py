@@ -20,7 +20,7 @@ class Format:
     """A format of recordings.
 
     Attributes:
-        patterns: files that speak for it; none of them but `unless` may speak for another.
+        patterns: files that speak for it, but for those that match `unless`.
         rule: what its coordinates become.
     """
 
@@ -31,10 +31,11 @@ class Format:
 
     def fits(self, source: Path) -> bool:
         """Whether a file, or a folder by one of its files, looks like this format."""
+        folder, patterns = source, self.patterns
         if source.is_file():
-            return any(fnmatch(source.name, Path(pattern).name) for pattern in self.patterns)
-        found = chain.from_iterable(source.glob(pattern) for pattern in self.patterns)
-        return any(not fnmatch(file.name, self.unless) for file in found)
+            folder, patterns = source.parent, tuple(Path(pattern).name for pattern in patterns)
+        found = chain.from_iterable(folder.glob(pattern) for pattern in patterns)
+        return any(not fnmatch(file.name, self.unless) for file in found if source in (folder, file))
 
 
 FORMATS: Final[Mapping[str, Format]] = {
