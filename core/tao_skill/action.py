@@ -81,6 +81,27 @@ class Action:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """Recordings to turn into a data set.
+
+    Attributes:
+        source: file or folder. out: folder to write to. format: None to guess. labels: file that gives classes.
+        split: name of the files written, and the split to take where the source has several.
+        frames, persons: sizes of the array; None for the layout's. width, height: of the picture, in pixels.
+    """
+
+    source: Path
+    out: Path
+    format: str | None = None
+    labels: Path | None = None
+    split: str | None = None
+    frames: int | None = None
+    persons: int | None = None
+    width: float | None = None
+    height: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """A trainable model.
 
@@ -94,6 +115,7 @@ class Model:
             `function(results_dir) -> Path | None`.
         sample: `module:function` writing generated data, `function(folder) -> dict`.
         inspect: `module:function` describing data, `function(data, labels, other_data, other_labels) -> dict`.
+        importer: `module:function` turning recordings of other formats into data, `function(request) -> dict`.
     """
 
     name: str
@@ -105,6 +127,7 @@ class Model:
     latest: str
     sample: str
     inspect: str
+    importer: str
 
     def action(self, name: str) -> Action:
         """Look up an action.
@@ -147,6 +170,11 @@ class Model:
     ) -> dict[str, Any]:
         """Describe a data set, and what it shares with another split."""
         described: dict[str, Any] = _attribute(self.inspect)(data, labels, other_data, other_labels)
+        return described
+
+    def import_data(self, request: ImportRequest) -> dict[str, Any]:
+        """Write a data set made of recordings and say what it is."""
+        described: dict[str, Any] = _attribute(self.importer)(request)
         return described
 
 

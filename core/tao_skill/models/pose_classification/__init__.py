@@ -61,4 +61,5 @@ MODEL: Final = Model(
     latest=f"{_HERE}.results:latest",
     sample=f"{_HERE}.sample:write_sample",
     inspect=f"{_HERE}.inspect:inspect",
+    importer=f"{_HERE}.imports.dataset:import_data",
 )
