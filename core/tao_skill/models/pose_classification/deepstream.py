@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -166,29 +167,27 @@ def _field(holder: Any, name: str, kind: type, place: Place) -> Any:
 
 def _batches(path: Path) -> Iterator[tuple[Place, Any]]:
     """Every element of the array that the file is, with its place."""
-    index = 0
+    where = "before the first batch"
     with path.open("rb") as stream:
         text = _Text(stream)
         try:
             text.take("[")
-            while text.sign() != "]":
+            for index in count():
+                if text.sign() == "]":
+                    break
                 if index:
                     text.take(",")
                     text.sign()
-                byte = text.byte
-                value = text.value()
-                yield Place(file=str(path), byte=byte, steps=f"batch {index} (byte {byte})"), value
-                index += 1
+                place = Place(file=str(path), byte=text.byte, steps=f"batch {index} (byte {text.byte})")
+                where = f"in {place.steps}"
+                yield place, text.value()
+                where = f"after batch {index}"
             text.take("]")
             if text.sign():
                 raise text.broken("the array ends before", text.at)
         except _BrokenError as broken:
-            where = f"in batch {index}" if index else "at its start"
-            raise BadData(
-                f"{path} is no JSON array at byte {broken.byte}, {where}: {broken.reason}",
-                fix=broken.fix,
-                path=str(path),
-            ) from None
+            message = f"{path} is no JSON array at byte {broken.byte}, {where}: {broken.reason}"
+            raise BadData(message, fix=broken.fix, path=str(path)) from None
 
 
 class _BrokenError(Exception):
