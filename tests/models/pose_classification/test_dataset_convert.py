@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tao_skill.cli.progress import _share
 from tao_skill.errors import BadData, SpecError
 from tao_skill.models.pose_classification import dataset_convert, deepstream, results, train
 from tao_skill.models.pose_classification.arrays import frames_used, open_sequences
@@ -227,6 +228,7 @@ OBJECT_THERE = rf"{THERE}, frame_num 4, object 1 \(object_id {2**63 + 5}\)"
         (set_at(*OBJECT, value=[1]), rf"{THERE}, .*, object 1: there is \[1\]", "bodypose-3d"),
         (set_at(*FRAME, "frame_num", value=2), f"{THERE}, frame_num 2, object 0 .*frame_num 3 before", "useUniqueID"),
         (set_at(*FRAME, "frame_num", value=3), f"{THERE}, frame_num 3, object 0 .*frame_num 3 before", "one source"),
+        (set_at(*FRAME, "frame_num", value=2**64), f"{THERE}: frame_num is {2**64}, accepted: an integer", "record"),
         (set_at(*FRAME, "frame_num", value=1.5), f"{THERE}: frame_num is 1.5, accepted: an integer", "record"),
         (set_at(*FRAME, "batch_id", value=None), f"{THERE}, frame_num 4: there is no batch_id", "--save-pose"),
         (set_at(*FRAME, "objects", value={}), f"{THERE}, frame_num 4: objects is {{}}, accepted: a list", "record"),
@@ -280,7 +282,7 @@ def upstream(found: list[Any], headless: int) -> str:
             lambda text: text.replace('"batch_id": 0,', '"batch_id": 0', 1),
             lambda text: text.index('"frame_num"'),
             "',' delimiter",
-            "one source",
+            "repair the file",
         ),
         (lambda text: text[:-1], None, "after batch 11: ',' is expected, but the file ends", "end by itself"),
         (lambda text: text[:-1] + ", ", None, "Expecting value, but the file ends", "end by itself"),
@@ -291,23 +293,28 @@ def upstream(found: list[Any], headless: int) -> str:
             "the file ends",
             "end by itself",
         ),
-        (lambda text: text + " {}", None, "after batch 11: the array ends before, but there is '{}'", "one source"),
+        (
+            lambda text: text + " {}",
+            None,
+            "after batch 11: the array ends before, but there is '{}'",
+            "repair the file",
+        ),
         (
             lambda text: text.replace("}]}, {", "}]} {", 1),
             None,
             "after batch 0: ',' is expected, but there is '{",
-            "one source",
+            "repair the file",
         ),
-        (lambda text: "{" + text[1:], None, r"at byte 0, before the first batch: '\[' is expected", "one source"),
+        (lambda text: "{" + text[1:], None, r"at byte 0, before the first batch: '\[' is expected", "repair the file"),
         (
             lambda text: "",
             None,
             "at byte 0, before the first batch: '.' is expected, but the file ends",
             "end by itself",
         ),
-        (lambda text: "\ufeff" + text, None, "at byte 0, before the first batch", "one source"),
-        (lambda text: "[" * 200_000, None, "recursion", "one source"),
-        (lambda text: text.replace("0.", "1" * 5000, 1), None, "4300 digits", "one source"),
+        (lambda text: "\ufeff" + text, None, "at byte 0, before the first batch", "repair the file"),
+        (lambda text: "[" * 200_000, None, "recursion", "repair the file"),
+        (lambda text: text.replace("0.", "1" * 5000, 1), None, "4300 digits", "repair the file"),
     ],
 )
 def test_text_that_is_no_json_is_refused_at_its_byte(
@@ -330,11 +337,9 @@ def test_a_batch_without_its_header_is_refused_where_it_starts(tmp_path: Path) -
     found = recording(path)
     path.write_text(upstream(found, headless=5))
     byte = path.read_text().index('{"batch_id": 0, "frame_num": 5')
-    with pytest.raises(BadData, match=rf"batch 5 \(byte {byte}\): there is no batches"):
+    with pytest.raises(BadData, match=rf"batch 5 \(byte {byte}\): a frame without a batch around it") as caught:
         dataset_convert.run(spec(path, tmp_path / "out"))
-    path.write_text(upstream(found, headless=5) + "}")
-    with pytest.raises(BadData, match="batch 5"):
-        dataset_convert.run(spec(path, tmp_path / "out"))
+    assert "one source" in caught.value.fix
 
 
 @pytest.mark.parametrize("block", [1, 7, 4096])
@@ -343,9 +348,9 @@ def test_batches_are_the_same_whatever_is_read_at_once(
 ) -> None:
     path = tmp_path / "r.json"
     found = recording(path, frames=4)
-    path.write_text(json.dumps(found, indent=2).replace("0.", "0.\n".strip()) + "\n\n")
+    path.write_text(json.dumps(found, indent=2) + "\n\n")
     monkeypatch.setattr(deepstream, "_BLOCK", block)
-    poses = list(deepstream.read_poses(path, "pose25d", 34))
+    poses = list(deepstream.read_poses(path, "25dbp", 34))
     expected = [one for element in found for one in element["batches"][0]["objects"]]
     assert [one.object_id for one in poses] == [one["object_id"] for one in expected]
     for one, wanted in zip(poses, expected, strict=True):
@@ -358,7 +363,7 @@ def test_a_batch_beyond_all_bounds_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(deepstream, "_BLOCK", 1000)
     monkeypatch.setattr(deepstream, "LONGEST_BATCH", 20_000)
     with pytest.raises(BadData, match="byte 1, .*longer than 20000 bytes"):
-        list(deepstream.read_poses(path, "pose3d", 34))
+        list(deepstream.read_poses(path, "3dbp", 34))
 
 
 @pytest.mark.parametrize("text", ["[]", '[{"num_frames_in_batch": 0, "batches": []}]'])
@@ -420,6 +425,8 @@ def test_if_one_file_cannot_be_put_in_place_none_is(tmp_path: Path) -> None:
     path, out = tmp_path / "r.json", tmp_path / "out"
     recording(path)
     (out / f"object_{2**63 + 5}.npy").mkdir(parents=True)
+    (out / ".partial").mkdir()
+    (out / ".partial" / "spool").write_text("of a conversion that was killed")
     with pytest.raises(OSError):
         dataset_convert.run(spec(path, out))
     assert left(out) == {f"object_{2**63 + 5}.npy"}
@@ -480,7 +487,6 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         peaks.append(1024 * int(done.stdout))
         sizes.append(path.stat().st_size)
-    print(peaks, sizes)
     assert sizes[1] - sizes[0] > 35e6
     assert peaks[1] - peaks[0] < 2e6
 
@@ -497,6 +503,7 @@ def test_a_conversion_is_a_job_and_its_combined_array_goes_through_inference(
     assert alone["next"] == []
     made = call_json(["run", "dataset_convert", data, *lengths, "combine=true"], tmp_path)
     combined = Path(made["job"]["results_dir"]) / "combined.npy"
+    assert _share(json.loads((combined.parent / "progress.json").read_text())) == 1.0
     assert made["next"] == [
         f"tao-skill run inference --parent latest:train inference.test_dataset.data_path={combined}"
     ]

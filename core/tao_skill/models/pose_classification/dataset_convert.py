@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-import tempfile
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
@@ -27,7 +28,6 @@ from tao_skill.status import StatusLog
 
 COMBINED: Final = "combined.npy"
 MANIFEST: Final = "windows.json"
-POSE_KEYS: Final = {"3dbp": "pose3d", "25dbp": "pose25d", "2dbp": "pose25d"}
 CHANNELS: Final = {"3dbp": 3, "25dbp": 3, "2dbp": 2}
 
 _PROGRESS_S: Final = 0.5
@@ -44,7 +44,7 @@ class Person:
 
     object_id: int
     records: array[int] = field(default_factory=lambda: array("Q"))
-    frame_nums: array[int] = field(default_factory=lambda: array("q"))
+    frame_nums: array[int] = field(default_factory=lambda: array("Q"))
     batch_ids: set[int] = field(default_factory=set)
 
     @property
@@ -77,11 +77,10 @@ def run(config: ExperimentConfig) -> Outcome:
     status = StatusLog(results_dir)
     status.write("STARTED", "Starting Dataset convert.")
     tracked = start_run(config, "dataset_convert")
-    with tempfile.TemporaryDirectory(prefix=".dataset_convert.", dir=results_dir) as temporary:
-        with (Path(temporary) / "frames").open("w+b") as spool:
-            people = collect(settings, spool, status)
-            names = write(settings, people, spool, Path(temporary))
-        publish(Path(temporary), results_dir, names)
+    with partial_folder(results_dir) as folder, (folder / "spool").open("w+b") as spool:
+        people = collect(settings, spool, status)
+        names = write(settings, people, spool, folder)
+        publish(folder, results_dir, names)
     for warning in _warnings(people, results_dir, names):
         print(f"warning: {warning}", file=sys.stderr)
         status.write("RUNNING", warning, verbosity="WARNING")
@@ -89,6 +88,18 @@ def run(config: ExperimentConfig) -> Outcome:
     finish_run(tracked, metrics)
     status.write("SUCCESS", "Dataset convert finished.", kpi=metrics)
     return Outcome(metrics=metrics, artifacts=[Artifact(kind=names[name], path=results_dir / name) for name in names])
+
+
+@contextmanager
+def partial_folder(results_dir: Path) -> Iterator[Path]:
+    """A folder for unfinished files, on the disk of the results; what a killed conversion left in it goes first."""
+    folder = results_dir / ".partial"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def normalise(joints_V4: NDArray[np.float64], settings: DatasetConvertConfig) -> NDArray[np.float32]:
@@ -114,7 +125,7 @@ def collect(settings: DatasetConvertConfig, spool: IO[bytes], status: StatusLog)
         BadData: the recording cannot be used; says where and why.
     """
     people: dict[int, Person] = {}
-    poses = read_poses(Path(settings.data), POSE_KEYS[settings.pose_type], settings.num_joints)
+    poses = read_poses(Path(settings.data), settings.pose_type, settings.num_joints)
     for record, pose in enumerate(_with_progress(poses, Path(settings.data), status)):
         person = people.get(pose.object_id) or people.setdefault(pose.object_id, Person(object_id=pose.object_id))
         _check_order(person, pose)
@@ -123,6 +134,7 @@ def collect(settings: DatasetConvertConfig, spool: IO[bytes], status: StatusLog)
         person.batch_ids.add(pose.batch_id)
         spool.write(normalise(pose.joints_V4, settings).tobytes())
     _check_lengths(people.values(), settings)
+    status.write("RUNNING", f"Read {sum(len(one.records) for one in people.values())} poses of {len(people)} people.")
     return list(people.values())
 
 
@@ -151,7 +163,7 @@ def publish(folder: Path, results_dir: Path, names: Iterable[str]) -> None:
         for name in names:
             (folder / name).replace(results_dir / name)
             moved.append(results_dir / name)
-    except OSError:
+    except BaseException:
         for path in moved:
             path.unlink()
         raise

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import IO, Any, Final
@@ -23,6 +23,9 @@ from tao_skill.errors import BadData
 
 UNTRACKED: Final = 2**64 - 1
 """The object id of what no tracker follows."""
+
+POSE_KEYS: Final = {"3dbp": "pose3d", "25dbp": "pose25d", "2dbp": "pose25d"}
+"""What a pose type is made of."""
 
 VALUES_PER_JOINT: Final = 4
 LONGEST_BATCH: Final = 16 * 2**20
@@ -37,12 +40,11 @@ _NOT_FINITE: Final = re.compile(r"[-+]?(nan|inf)", re.IGNORECASE)
 _INCOMPLETE: Final = re.compile(r'"(?:[^"\\]|\\.)*\\?|[-+.\w]*', re.DOTALL)
 """What the decoder stumbles over where a text stops short: the part of a token."""
 
-_QUIRK: Final = (
-    "give a recording of one source: the app leaves out the header of a batch whose first frame has no object"
-)
+_QUIRK: Final = "record one source a file: the app writes no batch around frames if the first of them has no object"
+_AGAIN: Final = "record it again, or repair the file at this byte"
 _DECODER: Final = json.JSONDecoder()
-_KINDS: Final = {int: "an integer", list: "a list"}
-_POSE_TYPES: Final = {"pose3d": "3dbp", "pose25d": "25dbp"}
+_NUMBERS: Final = (float, int)
+_KINDS: Final = {int: f"an integer from 0 to {UNTRACKED}", list: "a list"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class Place:
 
     def inside(self, step: str) -> Place:
         """A place within this one."""
-        return replace(self, steps=f"{self.steps}, {step}")
+        return Place(file=self.file, byte=self.byte, steps=f"{self.steps}, {step}")
 
     def bad(self, message: str, *, fix: str) -> BadData:
         """The error that something is wrong here."""
@@ -78,18 +80,20 @@ class Pose:
     place: Place
 
 
-def read_poses(path: Path, key: str, num_joints: int) -> Iterator[Pose]:
+def read_poses(path: Path, pose_type: str, num_joints: int) -> Iterator[Pose]:
     """Every pose of a recording in its order.
 
     Args:
         path: the recording.
-        key: `pose3d` or `pose25d`.
+        pose_type: a key of POSE_KEYS.
         num_joints: joints that each pose must have.
 
     Raises:
         BadData: the file is no such recording; says where and why.
     """
     for place, batch in _batches(path):
+        if isinstance(batch, dict) and "objects" in batch and "batches" not in batch:
+            raise place.bad("a frame without a batch around it", fix=_QUIRK)
         frames = _field(batch, "batches", list, place)
         stated = _field(batch, "num_frames_in_batch", int, place)
         if stated != len(frames):
@@ -97,7 +101,7 @@ def read_poses(path: Path, key: str, num_joints: int) -> Iterator[Pose]:
                 f"num_frames_in_batch is {stated}, but there are {len(frames)} frames", fix="record it again"
             )
         for index, frame in enumerate(frames):
-            yield from _poses_of_frame(frame, key, num_joints, place.inside(f"frame {index}"))
+            yield from _poses_of_frame(frame, POSE_KEYS[pose_type], num_joints, place.inside(f"frame {index}"))
 
 
 def _poses_of_frame(frame: Any, key: str, num_joints: int, place: Place) -> Iterator[Pose]:
@@ -127,15 +131,13 @@ def _object_id(item: Any, place: Place) -> int:
             f"object_id is {UNTRACKED}, which means untracked: people would be mixed",
             fix="record with a tracker (nvtracker), or leave such objects out",
         )
-    if not 0 <= object_id < UNTRACKED:
-        raise place.bad(f"object_id is {object_id}, accepted: 0 to {UNTRACKED - 1}", fix="record it again")
     return object_id
 
 
 def _joints(item: Any, key: str, num_joints: int, place: Place) -> NDArray[np.float64]:
-    if key not in item and (others := [name for name in _POSE_TYPES if name in item]):
-        types = "|".join(_POSE_TYPES[name] for name in others)
-        raise place.bad(f"there is no {key}, only {others[0]}", fix=f"set dataset_convert.pose_type={types}")
+    if key not in item and (others := [name for name in POSE_KEYS if POSE_KEYS[name] in item]):
+        what = f"there is no {key}, only {POSE_KEYS[others[0]]}"
+        raise place.bad(what, fix=f"set dataset_convert.pose_type={'|'.join(others)}")
     values = _field(item, key, list, place)
     joints, rest = divmod(len(values), VALUES_PER_JOINT)
     if (joints, rest) != (num_joints, 0):
@@ -143,16 +145,11 @@ def _joints(item: Any, key: str, num_joints: int, place: Place) -> NDArray[np.fl
             f"{key} has {len(values)} numbers, but {num_joints} joints have {VALUES_PER_JOINT * num_joints}",
             fix="record it again" if rest or not joints else f"set dataset_convert.num_joints={joints}",
         )
-    if odd := [index for index, value in enumerate(values) if not _is_number(value)]:
-        raise place.bad(
-            f"{key}[{odd[0]}] is {values[odd[0]]!r:.40}, accepted: a number below {LARGEST:g}",
-            fix="leave the object out",
-        )
+    odd = (index for index, value in enumerate(values) if type(value) not in _NUMBERS or not abs(value) < LARGEST)
+    if (index := next(odd, None)) is not None:
+        what = f"{key}[{index}] is {values[index]!r:.40}, accepted: a number below {LARGEST:g}"
+        raise place.bad(what, fix="leave the object out")
     return np.array(values, dtype=np.float64).reshape(num_joints, VALUES_PER_JOINT)
-
-
-def _is_number(value: Any) -> bool:
-    return (type(value) is float or type(value) is int) and abs(value) < LARGEST
 
 
 def _field(holder: Any, name: str, kind: type, place: Place) -> Any:
@@ -160,9 +157,10 @@ def _field(holder: Any, name: str, kind: type, place: Place) -> Any:
         raise place.bad(f"there is {holder!r:.40}, accepted: an object with {name}", fix="give a bodypose-3d recording")
     if name not in holder:
         raise place.bad(f"there is no {name}", fix="give a recording that bodypose-3d wrote with --save-pose")
-    if type(holder[name]) is not kind:
-        raise place.bad(f"{name} is {holder[name]!r:.40}, accepted: {_KINDS[kind]}", fix="record it again")
-    return holder[name]
+    value: Any = holder[name]
+    if type(value) is not kind or (isinstance(value, int) and not 0 <= value <= UNTRACKED):
+        raise place.bad(f"{name} is {value!r:.40}, accepted: {_KINDS[kind]}", fix="record it again")
+    return value
 
 
 def _batches(path: Path) -> Iterator[tuple[Place, Any]]:
@@ -235,9 +233,9 @@ class _Text:
             except json.JSONDecodeError as error:
                 at, reason = error.pos, error.msg
             except (ValueError, RecursionError) as error:  # digits or depth beyond the decoder's limits
-                raise _BrokenError(self.byte, str(error), _QUIRK) from None
+                raise _BrokenError(self.byte, str(error), _AGAIN) from None
             if len(self.text) - self.at > LONGEST_BATCH:
-                raise _BrokenError(self.byte, f"the batch is longer than {LONGEST_BATCH} bytes", _QUIRK)
+                raise _BrokenError(self.byte, f"the batch is longer than {LONGEST_BATCH} bytes", _AGAIN)
             if not _INCOMPLETE.fullmatch(self.text, at) or not self._more():
                 raise self.broken(reason, at)
 
@@ -248,7 +246,7 @@ class _Text:
         elif _INCOMPLETE.fullmatch(self.text, at):
             found, fix = "the file ends", "let the app end by itself, so that it closes the array"
         else:
-            found, fix = f"there is {self.text[at : at + 24]!r}", _QUIRK
+            found, fix = f"there is {self.text[at : at + 24]!r}", _AGAIN
         return _BrokenError(self._forgotten + at, f"{reason}, but {found}", fix)
 
     def _more(self) -> bool:
