@@ -87,16 +87,26 @@ def next_commands(job: Job, results_root: Path) -> list[str]:
     root = [] if results_root == Path(os.environ.get(RESULTS_VARIABLE) or DEFAULT_RESULTS) else [str(results_root)]
     where = ["--results-root", *root] if root else []
     if job.state == "COMPLETE":
-        actions = get_model(job.model).actions
-        parent = job.id if actions[job.action].makes_model else job.parent
-        # What follows on a parent's model must be something one can do with that kind of model.
-        sensible = actions[parent.split("-")[0]].next if parent else ()
-        names = [name for name in actions[job.action].next if name in sensible and actions[name].entry is not None]
-        return [shlex.join(["tao-skill", "run", name, "--parent", str(parent), *where]) for name in names]
+        return [shlex.join(["tao-skill", *words, *where]) for words in _next_actions(job)]
     if job.state in ("ERROR", "CANCELED"):
         again = [shlex.join(job.command)] if job.key and job.command else []
         return [shlex.join(["tao-skill", "jobs", "logs", job.id, *where]), *again]
     return [shlex.join(["tao-skill", "jobs", "wait", job.id, *where])]
+
+
+def _next_actions(job: Job) -> list[list[str]]:
+    """What `run` is to be told for each action that follows a finished job."""
+    actions = get_model(job.model).actions
+    action = actions[job.action]
+    feeds = [f"{action.feeds[one['kind']]}={one['path']}" for one in job.artifacts if one["kind"] in action.feeds]
+    parent = job.id if action.makes_model else job.parent
+    if feeds and not parent:
+        parent = f"latest:{next(name for name in actions if actions[name].makes_model)}"
+    if not parent or (action.feeds and not feeds):
+        return []
+    # What follows on a parent's model must be something one can do with that kind of model.
+    sensible = actions[re.split("[-:]", parent)[-1 if ":" in parent else 0]].next
+    return [["run", name, "--parent", parent, *feeds] for name in action.next if name in sensible]
 
 
 def job_text(document: Mapping[str, Any]) -> str:

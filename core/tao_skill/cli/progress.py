@@ -46,6 +46,8 @@ def _lines() -> Listener:
 
 
 def _share(progress: Mapping[str, Any]) -> float:
+    if "bytes" in progress:
+        return float(progress["bytes_read"] / max(1, progress["bytes"]))
     inside = progress["batch"] / max(1, progress["batches"])
     return float((progress["epoch"] + inside) / progress["epochs"] if "epoch" in progress else inside)
 

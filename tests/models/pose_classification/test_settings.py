@@ -1,4 +1,4 @@
-"""Every setting does something: each parameter of train, evaluate and inference is changed and its effect seen."""
+"""Every setting does something: each parameter of the actions that run is changed and its effect seen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ import pytest
 import torch
 
 from tao_skill.errors import MissingDependency, TaoSkillError
-from tao_skill.models.pose_classification import checkpoint, evaluate, inference, results, tracking, train
+from tao_skill.models.pose_classification import (
+    checkpoint,
+    dataset_convert,
+    evaluate,
+    inference,
+    results,
+    tracking,
+    train,
+)
 from tao_skill.models.pose_classification.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.devices import check_nodes, plan_devices
@@ -23,6 +31,7 @@ from tao_skill.models.pose_classification.module import SCHEDULERS
 from tao_skill.spec.tree import iter_params
 from tao_skill.status import StatusLog
 from tests.conftest import experiment
+from tests.models.pose_classification.test_dataset_convert import recording
 
 Ground = dict[str, Any]
 
@@ -283,6 +292,39 @@ def predictions_written(ground: Ground, folder: Path, key: str) -> None:
     assert (folder / "mine.json").exists()
 
 
+def converted(folder: Path, out: str, **changes: Any) -> dict[str, bytes]:
+    """The arrays that a conversion of eighteen frames leaves."""
+    recording(folder / "recording.json", frames=18)
+    lengths = {"dataset_convert.sequence_length": 12, "dataset_convert.sequence_length_max": 16}
+    task = {"dataset_convert.data": str(folder / "recording.json"), **lengths, **changes}
+    dataset_convert.run(experiment(folder, folder / out, **task))
+    return {path.name: path.read_bytes() for path in (folder / out / "dataset_convert").glob("*.npy")}
+
+
+def arrays_differ(value: Any, **beside: Any) -> Callable[[Ground, Path, str], None]:
+    """The conversion leaves other arrays."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        assert converted(folder, "base", **beside) != converted(folder, "changed", **beside, **{key: value})
+
+    return prove
+
+
+def another_recording(ground: Ground, folder: Path, key: str) -> None:
+    recording(folder / "other.json", frames=15, ids=(1,))
+    assert set(converted(folder, "changed", **{key: str(folder / "other.json")})) == {"object_1.npy"}
+
+
+def joints_are_counted(ground: Ground, folder: Path, key: str) -> None:
+    with pytest.raises(TaoSkillError, match="17 joints have 68"):
+        converted(folder, "changed", **{key: 17})
+
+
+def conversion_written(ground: Ground, folder: Path, key: str) -> None:
+    assert not converted(folder, "base", **{key: str(folder / "own")})
+    assert (folder / "own" / "object_3.npy").exists()
+
+
 def only_choice(ground: Ground, folder: Path, key: str) -> None:
     from tao_skill.errors import SpecError
     from tao_skill.spec import load
@@ -292,6 +334,7 @@ def only_choice(ground: Ground, folder: Path, key: str) -> None:
         load.check(ExperimentConfig, "train", values)
 
 
+pixels = {"dataset_convert.pose_type": "2dbp"}
 reduce = {"train.optim.lr_scheduler": "AutoReduce"}
 
 EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
@@ -369,9 +412,21 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "inference.gpu_ids": gpus([2], [2]),
     "inference.num_nodes": nodes_refused,
     "inference.batch_size": batches_are(4),
+    "dataset_convert.data": another_recording,
+    "dataset_convert.results_dir": conversion_written,
+    "dataset_convert.pose_type": arrays_differ("25dbp"),
+    "dataset_convert.num_joints": joints_are_counted,
+    "dataset_convert.input_width": arrays_differ(640, **pixels),
+    "dataset_convert.input_height": arrays_differ(480, **pixels),
+    "dataset_convert.focal_length": arrays_differ(800.0),
+    "dataset_convert.sequence_length_max": arrays_differ(20),
+    "dataset_convert.sequence_length_min": arrays_differ(4),
+    "dataset_convert.sequence_length": arrays_differ(14),
+    "dataset_convert.sequence_overlap": arrays_differ(1.0),
+    "dataset_convert.combine": arrays_differ(True),
 }
 
-LANDED = ("train", "evaluate", "inference")
+LANDED = ("train", "evaluate", "inference", "dataset_convert")
 KEYS = list(dict.fromkeys(leaf.key for action in LANDED for leaf in iter_params(ExperimentConfig, action)))
 
 

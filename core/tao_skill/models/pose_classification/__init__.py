@@ -19,8 +19,9 @@ MODEL: Final = Model(
             Action(
                 name="dataset_convert",
                 summary="Turn DeepStream bodypose-3d JSON into sequences.",
-                entry=None,
-                next=("train", "inference"),
+                entry=f"{_HERE}.dataset_convert:run",
+                next=("inference",),
+                feeds={"combined_sequences": "inference.test_dataset.data_path"},
             ),
             Action(
                 name="train",

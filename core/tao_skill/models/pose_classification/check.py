@@ -12,9 +12,10 @@ from typing import Final
 from tao_skill.action import Advice
 from tao_skill.errors import Problem, TaoSkillError
 from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
-from tao_skill.models.pose_classification.config import DatasetConfig, ExperimentConfig
+from tao_skill.models.pose_classification.config import ON_MODEL, DatasetConfig, ExperimentConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS
 from tao_skill.models.pose_classification.inspect import not_finite, small_set_warning
+from tao_skill.models.pose_classification.windows import step
 from tao_skill.spec.tree import iter_params
 
 
@@ -107,8 +108,40 @@ def _test_set(action: str) -> Callable[[ExperimentConfig], Iterator[Problem]]:
     return look
 
 
+def _dataset_convert(config: ExperimentConfig) -> Iterator[Problem]:
+    settings = config.dataset_convert
+    length = settings.sequence_length
+    if length > settings.sequence_length_max:
+        yield Problem(
+            key="dataset_convert.sequence_length",
+            message=f"dataset_convert.sequence_length is {length}, accepted: at most "
+            f"dataset_convert.sequence_length_max, which is {settings.sequence_length_max}",
+            fix=f"set dataset_convert.sequence_length_max={length}, or a shorter dataset_convert.sequence_length",
+        )
+    if settings.sequence_length_min > length:
+        yield Problem(
+            key="dataset_convert.sequence_length_min",
+            message=f"dataset_convert.sequence_length_min is {settings.sequence_length_min}, accepted: at most "
+            f"dataset_convert.sequence_length, which is {length}",
+            fix=f"set dataset_convert.sequence_length_min={length} or lower",
+        )
+    if step(settings) == 0:
+        yield Problem(
+            key="dataset_convert.sequence_overlap",
+            message=f"dataset_convert.sequence_overlap is {settings.sequence_overlap}, which makes the step between "
+            f"windows int({length} * {settings.sequence_overlap}) = 0 frames; at least 1 is needed",
+            fix="set dataset_convert.sequence_overlap=1.0, or a longer dataset_convert.sequence_length",
+        )
+
+
 _CHECKS: Final[Mapping[str, Callable[[ExperimentConfig], Iterator[Problem]]]] = MappingProxyType(
-    {"train": _train, "evaluate": _test_set("evaluate"), "inference": _test_set("inference"), "export": _export}
+    {
+        "train": _train,
+        "evaluate": _test_set("evaluate"),
+        "inference": _test_set("inference"),
+        "export": _export,
+        "dataset_convert": _dataset_convert,
+    }
 )
 
 
@@ -172,7 +205,7 @@ def _labels(config: ExperimentConfig, key: str, label_path: str, sequences: int)
 
 
 def _warnings(config: ExperimentConfig, action: str) -> Iterator[str]:
-    if config.dataset.label_map is None:
+    if action in ON_MODEL and config.dataset.label_map is None:
         yield f"dataset.label_map is not set: the classes are called class_0 to class_{config.dataset.num_classes - 1}"
     if action == "train":
         yield from _train_warnings(config)
