@@ -54,16 +54,6 @@ def test_broken_foreign_and_missing_files_are_named(tmp_path: Path) -> None:
             checkpoint.load(tmp_path / f"{name}.pth")
 
 
-@pytest.mark.parametrize("form", ["lightning", "bare", "prefixed"])
-def test_weights_load_in_each_of_taos_forms(tmp_path: Path, form: str) -> None:
-    net, other = STGCN(num_classes=3), STGCN(num_classes=3)
-    prefixed = {f"model.{name}": value for name, value in net.state_dict().items()}
-    saved = {"lightning": {"state_dict": prefixed, "pytorch-lightning_version": "2.4.0"}, "bare": net.state_dict()}
-    checkpoint.save(saved.get(form, prefixed), tmp_path / "c.pth")
-    checkpoint.load_network(other, tmp_path / "c.pth")
-    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), other.parameters(), strict=True))
-
-
 def test_another_layout_is_refused_with_both_sides_said(tmp_path: Path) -> None:
     checkpoint.save(STGCN(layout="coco").state_dict(), tmp_path / "c.pth")
     with pytest.raises(BadData, match=r"A is \(3, 17, 17\), the spec makes \(3, 34, 34\)"):
