@@ -26,7 +26,7 @@ FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "results_dir": ("-r", "--results_dir"),
     "{action}.num_gpus": ("-g", "--gpus", "--num_gpus"),
     "{action}.gpu_ids": ("--gpu_ids", "--gpu_index"),
-    "{action}.gpu_id": ("--gpu_id", "--gpu_index"),
+    "{action}.gpu_id": ("--gpu_id",),
     "{action}.num_nodes": ("--num_nodes",),
 }
 """Options by the spec key they stand for; an action has those whose key it reads."""

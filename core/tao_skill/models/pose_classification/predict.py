@@ -14,7 +14,7 @@ from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint
 from tao_skill.models.pose_classification.config import EvaluateConfig, ExperimentConfig, InferenceConfig
 from tao_skill.models.pose_classification.data import Order, Skeletons, loader
-from tao_skill.models.pose_classification.devices import check_nodes, plan_devices
+from tao_skill.models.pose_classification.devices import Devices, check_nodes, plan_devices
 from tao_skill.models.pose_classification.module import build_net
 from tao_skill.status import StatusLog
 
@@ -23,6 +23,17 @@ def class_names(config: ExperimentConfig) -> list[str]:
     """Name of each class id; `class_<id>` where the label map has none."""
     names = {identity: name for name, identity in (config.dataset.label_map or {}).items()}
     return [names.get(identity, f"class_{identity}") for identity in range(config.dataset.num_classes)]
+
+
+def gpus(task: EvaluateConfig | InferenceConfig, available: int) -> Devices:
+    """The devices asked for; of several, the first is used.
+
+    Raises:
+        MissingDependency: GPUs are present, but not those asked for.
+    """
+    if task.gpu_id is not None:
+        return plan_devices(1, [task.gpu_id], available)
+    return plan_devices(task.num_gpus, task.gpu_ids, available)
 
 
 def probabilities(
@@ -38,7 +49,7 @@ def probabilities(
         MissingDependency: GPUs or nodes asked for are not there.
     """
     check_nodes(action, task.num_nodes)
-    devices = plan_devices(task.num_gpus, task.gpu_ids, torch.cuda.device_count())
+    devices = gpus(task, torch.cuda.device_count())
     first = devices.devices[0] if isinstance(devices.devices, Sequence) else 0
     device = torch.device("cpu" if devices.accelerator == "cpu" else f"cuda:{first}")
     status.write("RUNNING", f"{devices.note[0].upper()}{devices.note[1:]}; one device is used.")
