@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -238,7 +239,8 @@ def test_a_job_that_fails_exits_with_1_in_the_launcher_too(ground: Path) -> None
 def test_an_interrupted_training_exits_with_130_and_its_key_is_nowhere(ground: Path, tmp_path: Path) -> None:
     for name in ("data", "spec.yaml"):
         (tmp_path / name).symlink_to(ground / name)
-    options = "-k correct-horse-battery encryption_key='\"staple\\\\-gun\"' -r mine train.checkpoint_interval=1"
+    keys = "-k correct-horse-battery ~encryption_key=gone-rifle encryption_key='\"staple\\\\-gun\"'"
+    options = f"{keys} -r mine train.checkpoint_interval=1"
     running = subprocess.Popen(
         words(f"pose_classification train -e spec.yaml {options}"),
         cwd=tmp_path,
@@ -254,7 +256,7 @@ def test_an_interrupted_training_exits_with_130_and_its_key_is_nowhere(ground: P
             assert running.poll() is None
             time.sleep(0.05)
         pid = record(tmp_path, "train")["attempts"][-1]["pid"]
-        shown = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=True).stdout
+        shown = " ".join(psutil.Process(pid).cmdline())
     finally:
         running.send_signal(signal.SIGINT)
     said, _ = running.communicate(timeout=60)
@@ -262,7 +264,7 @@ def test_an_interrupted_training_exits_with_130_and_its_key_is_nowhere(ground: P
     assert "tao_skill.jobs.worker" in shown
     assert record(tmp_path, "train")["state"] == "CANCELED"
     kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and "data" not in path.parts]
-    for secret in ("correct-horse", "staple"):
+    for secret in ("correct-horse", "rifle", "staple"):
         assert secret not in said + shown
         assert not [data for data in kept if secret.encode() in data]
 

@@ -221,7 +221,7 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
 def _without(secrets: Mapping[str, str], text: str) -> str:
     """A word of a command; what is set for a secret key is hidden however it is quoted, also if it was overridden."""
     name = text.partition("=")[0]
-    if name.lstrip("+") in secrets:
+    if name.strip().lstrip("+~") in secrets:
         return f"{name}={HIDDEN}"
     for secret in secrets.values():
         text = text.replace(secret, HIDDEN)
