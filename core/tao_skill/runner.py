@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -208,7 +208,7 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
         parent=planned.parent,
         key=planned.key,
         route=dict(vars(planned.route)),
-        command=tuple(_without(planned.secrets.values(), part) for part in planned.command),
+        command=tuple(_without(planned.secrets, part) for part in planned.command),
         spec=dict(planned.spec),
         results_dir=str(planned.results_dir),
         created=timestamp(now),
@@ -219,8 +219,12 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
     return opened, is_new
 
 
-def _without(secrets: Iterable[str], text: str) -> str:
-    for secret in secrets:
+def _without(secrets: Mapping[str, str], text: str) -> str:
+    """A word of a command; what is set for a secret key is hidden however it is quoted, also if it was overridden."""
+    name = text.partition("=")[0]
+    if name.strip().lstrip("+~") in secrets:
+        return f"{name}={HIDDEN}"
+    for secret in secrets.values():
         text = text.replace(secret, HIDDEN)
     return text
 

@@ -20,13 +20,14 @@ from tao_skill.models.pose_classification import (
     dataset_convert,
     evaluate,
     inference,
+    predict,
     results,
     tracking,
     train,
 )
 from tao_skill.models.pose_classification.check import check
-from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.devices import check_nodes, plan_devices
+from tao_skill.models.pose_classification.config import ExperimentConfig, TrainConfig
+from tao_skill.models.pose_classification.devices import Devices, check_nodes, plan_devices
 from tao_skill.models.pose_classification.module import SCHEDULERS
 from tao_skill.spec.tree import iter_params
 from tao_skill.status import StatusLog
@@ -106,14 +107,19 @@ def steps_saved(value: Any, expected: list[int], **beside: Any) -> Callable[[Gro
     return prove
 
 
+def plan_devices_of_training(task: TrainConfig, available: int) -> Devices:
+    return plan_devices(task.num_gpus, task.gpu_ids, available)
+
+
 def gpus(value: Any, expected: list[int]) -> Callable[[Ground, Path, str], None]:
     """The GPUs chosen where there are four."""
 
     def prove(ground: Ground, folder: Path, key: str) -> None:
         config = experiment(ground["tiny"], folder, **{key: value})
         task = attrgetter(key.split(".")[0])(config)
-        assert plan_devices(task.num_gpus, task.gpu_ids, 4).devices == expected
-        assert plan_devices(task.num_gpus, task.gpu_ids, 0).accelerator == "cpu"
+        plan = plan_devices_of_training if key.startswith("train.") else predict.gpus
+        assert plan(task, 4).devices == expected
+        assert plan(task, 0).accelerator == "cpu"
 
     return prove
 
@@ -401,6 +407,7 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "evaluate.results_dir": writes_to("own", "evaluation.json"),
     "evaluate.num_gpus": gpus(2, [0, 1]),
     "evaluate.gpu_ids": gpus([2], [2]),
+    "evaluate.gpu_id": gpus(3, [3]),
     "evaluate.num_nodes": nodes_refused,
     "evaluate.batch_size": batches_are(2),
     "inference.checkpoint": report_differs(another_model),
@@ -410,6 +417,7 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "inference.results_dir": writes_to("own", "results.txt"),
     "inference.num_gpus": gpus(2, [0, 1]),
     "inference.gpu_ids": gpus([2], [2]),
+    "inference.gpu_id": gpus(3, [3]),
     "inference.num_nodes": nodes_refused,
     "inference.batch_size": batches_are(4),
     "dataset_convert.data": another_recording,
