@@ -20,7 +20,7 @@ from tao_skill.errors import BadRequest, TaoSkillError
 EPILOG: Final = """\b
 Exit codes:
   0    done
-  1    the job failed
+  1    the job failed, or its upload
   2    bad request or spec
   3    not found
   4    a dependency or device is missing

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -27,8 +27,22 @@ from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.policy import POLICIES
 
+EPILOG: Final = """\b
+Any file of the spec may be a local path, s3://BUCKET/KEY, or a folder of either kind that holds the usual names
+(train_data.npy, train_label.pkl, val_data.npy, ...).
 
-@click.command()
+\b
+Environment:
+  TAO_SKILL_RESULTS          results root
+  TAO_SKILL_ENCRYPTION_KEY   key that checkpoints are encrypted with
+  TAO_SKILL_CACHE            copies of s3:// files (else $XDG_CACHE_HOME/tao-skill or ~/.cache/tao-skill)
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE, AWS_REGION
+                             access to s3:// (older names: ACCESS_KEY, SECRET_KEY)
+  AWS_ENDPOINT_URL           S3 server other than AWS
+"""
+
+
+@click.command(epilog=EPILOG)
 @click.argument("action")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE ...]")
 @click.option("-m", "--model", help="Model; the only one when not given.")
@@ -37,6 +51,7 @@ from tao_skill.policy import POLICIES
 @click.option("--automl", type=click.Choice(POLICIES), help="AutoML policy of this run.")
 @click.option("--request", "words", metavar="TEXT", help="The request in plain words; may turn AutoML off.")
 @click.option("--key", help="Idempotency key: the same key gives the same job, and resumes it.")
+@click.option("--upload", metavar="s3://BUCKET/PREFIX", help="Copy the job's folder there when it ends, failed or not.")
 @click.option("--dry-run", is_flag=True, help="Print what would run, and stop.")
 @click.option("--detach", is_flag=True, help="Return the job id at once.")
 @results_option
@@ -52,6 +67,7 @@ def run(
     automl: str | None,
     words: str | None,
     key: str | None,
+    upload: str | None,
     dry_run: bool,
     detach: bool,
     results_root: Path,
@@ -73,6 +89,7 @@ def run(
         automl=automl,
         words=words,
         key=key,
+        upload=upload,
         command=("tao-skill", *(written or ())),
     )
     now = datetime.now(UTC)
@@ -117,12 +134,13 @@ def wait_and_print(job: Job, store: Store, results_root: Path, *, process: Any =
 
 
 def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
-    """Print a finished job; the exit code says how it ended."""
+    """Print a finished job; the exit code says how it ended, and whether its upload did."""
     document = job_document(job, results_root)
     emit(document, job_text(document), as_json=as_json)
     if job.state == "ERROR" and interactive():
         note(f"the log is in {job.results_dir}")
-    return 0 if job.state == "COMPLETE" else JobFailed.exit_code
+    is_done = job.state == "COMPLETE" and "error" not in (job.uploaded or {})
+    return 0 if is_done else JobFailed.exit_code
 
 
 def _plan_text(document: dict[str, Any]) -> str:
@@ -131,6 +149,7 @@ def _plan_text(document: dict[str, Any]) -> str:
     planned, route = document["plan"], document["route"]
     lines = [f"{planned['job_id']}  {planned['model']} {planned['action']}, not started (dry run)"]
     lines += [f"  route    {route['route']}: {route['reason']}", f"  results  {planned['results_dir']}"]
+    lines += [f"  upload   {planned['upload']}"] if planned["upload"] else []
     lines += [
         f"  inferred {key} = {one['value']}  ({one['by']}: {one['reason']})" for key, one in planned["inferred"].items()
     ]
