@@ -87,6 +87,8 @@ def test_a_changed_object_is_fetched_again_and_the_old_copy_stays_for_who_reads_
     old = stage(server, server.put("changing", CONTENT), tmp_path).path
     new = stage(server, server.put("changing", CONTENT[::-1]), tmp_path).path
     assert (old.read_bytes(), new.read_bytes()) == (CONTENT, CONTENT[::-1])
+    assert stage(server, server.put("changing", CONTENT), tmp_path).path == old
+    assert cache._newest(old.parents[1]) == old.with_name("entry.json")
 
 
 @pytest.mark.parametrize("broken", [CONTENT[:-1], CONTENT[:-1] + b"x", None], ids=["cut", "one byte", "gone"])
@@ -258,6 +260,7 @@ def test_credentials_in_an_endpoint_are_in_no_error_and_no_name(server: S3Server
         with pytest.raises((BadRequest, Unreachable)) as caught:
             stage(server, f"s3://{BUCKET}/a", tmp_path, AWS_ENDPOINT_URL=endpoint)
         assert SECRET_KEY not in str(caught.value.as_dict())
+    assert remote.credentials({"AWS_ENDPOINT_URL": "http://user:hunter2@host"}) == ["user:hunter2"]
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def stage(uri: str, root: Path, s3: S3, on_progress: OnProgress) -> Staged:
         return _present(found, place, s3, on_progress)
     except OSError as error:
         raise BadRequest(
-            f"the cache {root} cannot be written: {error.strerror}",
+            f"the cache {root} cannot be written: {error.strerror} ({error.filename})",
             fix=f"free space, or set {VARIABLE} to a folder that can be written",
             path=str(root),
         ) from error
@@ -109,6 +109,7 @@ def _present(found: RemoteObject, place: Path, s3: S3, on_progress: OnProgress) 
     folder = place / _digest(found.version)
     with FileLock(place / _LOCK):
         if copy := _whole(folder):
+            (folder / _ENTRY).touch()  # now it is the newest
             return Staged(path=copy, origin="copy in the cache, unchanged")
         for left in folder.glob(".*.tmp"):  # of a process that was killed
             left.unlink()

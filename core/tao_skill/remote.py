@@ -35,6 +35,12 @@ class Unreachable(MissingDependency):
     code = "unreachable"
 
 
+class Refused(BadRequest):
+    """The S3 server does not grant access."""
+
+    code = "access_refused"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RemoteObject:
     """What a server says of an object.
@@ -82,7 +88,9 @@ def join(prefix: str, name: str) -> str:
 def credentials(environment: Mapping[str, str]) -> list[str]:
     """Values that must be in no record, log or error; shorter ones are words that stand for nothing secret."""
     names = [name for pair in KEY_VARIABLES for name in pair] + [TOKEN_VARIABLE]
-    return [environment[name] for name in names if len(environment.get(name, "")) >= _SHORTEST_SECRET]
+    values = [environment.get(name, "") for name in names]
+    values += [environment.get(name, "").rpartition("@")[0].rpartition("//")[2] for name in ENDPOINT_VARIABLES]
+    return [value for value in values if len(value) >= _SHORTEST_SECRET]
 
 
 class S3:
@@ -213,12 +221,6 @@ class S3:
         for value in credentials(self._environment):
             text = text.replace(value, "***")
         return _without_login(text)
-
-
-class Refused(BadRequest):
-    """The S3 server does not grant access."""
-
-    code = "access_refused"
 
 
 def damaged(uri: str) -> BadData:

@@ -289,6 +289,7 @@ def test_an_upload_needs_an_ended_job_and_a_place(trained: tuple[User, dict[str,
     assert "upload is None there" in conflict["message"]
     user.run(["jobs", "cancel", job_id])
     assert "--upload" in user.run(["jobs", "upload", job_id], code=2)["error"]["message"]
+    assert user.run(["jobs", "upload", job_id, "/tmp/x"], code=2)["error"]["code"] == "bad_request"
     assert user.run(["jobs", "upload", job_id, PREFIX])["upload"]["uri"] == f"{PREFIX}/{job_id}"
 
 

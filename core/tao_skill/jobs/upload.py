@@ -35,8 +35,9 @@ def upload_job(job: Job, folder: Path, prefix: str, environment: Mapping[str, st
         OSError: a local file cannot be read.
     """
     s3, target = S3(environment), join(prefix, job.id)
+    s3.require_bucket(prefix)
     paths = {name: path for name, path in _files(job, folder) if path.is_file()}
-    homes = {path: name for name, path in paths.items() if not path.is_symlink()}
+    homes = {path.resolve(): name for name, path in paths.items() if not path.is_symlink()}
     paths = dict(sorted(paths.items(), key=lambda item: item[1].is_symlink()))
     transfer = Transfer(StatusLog(Path(job.results_dir)), "uploading", target)
     done, total = 0, sum(path.stat().st_size for path in homes)

@@ -159,7 +159,7 @@ def _train_warnings(config: ExperimentConfig) -> Iterator[str]:
     dataset = config.dataset
     if not dataset.val_dataset.data_path:
         yield "there is no dataset.val_dataset: no validation runs, and the latest checkpoint stands for the best"
-    if not is_remote(dataset.train_dataset.data_path + dataset.train_dataset.label_path):
+    if not any(map(is_remote, (dataset.train_dataset.data_path, dataset.train_dataset.label_path))):
         yield from _train_data_warnings(config)
 
 
