@@ -28,8 +28,8 @@ from tao_skill.models import get_model
 from tao_skill.policy import POLICIES
 
 EPILOG: Final = """\b
-Any file of the spec may be a local path, s3://BUCKET/KEY, or a folder of either kind that holds the usual names
-(train_data.npy, train_label.pkl, val_data.npy, ...).
+Any file that the spec reads may be a local path or s3://BUCKET/KEY. Data may also be a folder of either kind
+with the usual names in it: train_data.npy, train_label.pkl, val_data.npy, val_label.pkl, test_data.npy, ...
 
 \b
 Environment:
