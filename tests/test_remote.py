@@ -14,7 +14,7 @@ import pytest
 
 from tao_skill import cache, remote
 from tao_skill.cache import Staged
-from tao_skill.errors import BadData, BadRequest, MissingDependency, NotFound
+from tao_skill.errors import BadData, BadRequest, CannotWrite, MissingDependency, NotFound
 from tao_skill.remote import S3, Unreachable
 from tests.s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
@@ -202,7 +202,7 @@ def test_a_missing_object_is_not_found_even_if_a_copy_is_there(server: S3Server,
 
 def test_a_cache_that_cannot_be_written_is_named(server: S3Server, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(BadRequest, match=r"file/cache cannot be written") as caught:
+    with pytest.raises(CannotWrite, match=r"file/cache cannot be written") as caught:
         stage(server, server.put("a", CONTENT), tmp_path / "file" / "cache")
     assert "TAO_SKILL_CACHE" in caught.value.fix
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tao_skill.runner import Plan, Request, load_runner, open_job, plan
 from tao_skill.spec.tree import lookup
 from tests.conftest import dataset
 
+NAMED = ["dataset.label_map={a: 0, b: 1, c: 2, d: 3, e: 4, f: 5}"]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -115,12 +117,12 @@ def test_without_a_parent_the_fix_names_one(tmp_path: Path) -> None:
 
 
 def test_a_parent_that_is_not_complete_is_warned_of(tmp_path: Path, parent: str, data: list[str]) -> None:
-    assert planned(tmp_path, "evaluate", parent=parent).warnings == []
+    assert not any("parent" in warning for warning in planned(tmp_path, "evaluate", parent=parent).warnings)
     other, _ = open_job(planned(tmp_path, overrides=data, automl="off", key="new"), Store(tmp_path), now=NOW)
     Path(other.results_dir).mkdir(parents=True)
     (Path(other.results_dir) / results.checkpoint_name(0, 3)).touch()
-    (warning,) = planned(tmp_path, "evaluate", parent=other.id).warnings
-    assert f"{other.id} is PENDING" in warning
+    warnings = planned(tmp_path, "evaluate", parent=other.id).warnings
+    assert any(f"{other.id} is PENDING" in warning for warning in warnings)
 
 
 def test_a_train_with_a_parent_starts_from_its_weights(tmp_path: Path, parent: str, data: list[str]) -> None:
@@ -192,10 +194,25 @@ def test_a_secret_is_in_no_part_of_plan_or_record(tmp_path: Path, data: list[str
     assert "hunter3" not in str(from_environment.as_dict())
 
 
-def test_an_action_without_code_is_refused_before_a_record(tmp_path: Path, parent: str) -> None:
+def test_an_evaluation_stands_for_the_training_behind_it(tmp_path: Path, parent: str, tiny: Path) -> None:
+    store = Store(tmp_path)
+    job, _ = open_job(planned(tmp_path, "evaluate", parent=parent, key="score"), store, now=NOW)
+    found = planned(tmp_path, "export", parent=job.id)
+    assert found.parent == job.id
+    assert lookup(found.spec, "export.checkpoint").endswith("model_epoch_000_step_00000.pth")
+    assert lookup(found.spec, "export.sample_data") == str(tiny / "val_data.npy")
+    assert lookup(found.spec, "dataset.num_classes") == 7
+
+
+def test_the_sequences_a_model_was_trained_on_shape_its_export(tmp_path: Path, data: list[str], parent: str) -> None:
+    assert lookup(planned(tmp_path, "export", parent=parent).spec, "export.sequence_length") is None
+    folder = next(tmp_path.glob("train-*/train"))
+    known = [replace(one, sequence_length=150, num_persons=1) for one in results.read_index(folder)]
+    results.write_index(folder, known)
     found = planned(tmp_path, "export", parent=parent)
-    with pytest.raises(BadRequest, match="export is described but cannot be run"):
-        open_job(found, Store(tmp_path), now=NOW)
+    assert lookup(found.spec, "export.sequence_length") == 150
+    assert lookup(found.spec, "export.num_persons") == 1
+    assert found.inferred["export.sequence_length"]["by"] == "parent_sequence_length"
 
 
 def test_relative_paths_are_recorded_as_seen_from_here(
@@ -210,5 +227,5 @@ def test_small_sets_and_unused_windows_are_warned_of(tmp_path: Path, data: list[
     warnings = planned(tmp_path, overrides=[*data, "window_size=8"]).warnings
     assert any("lr" in warning for warning in warnings)
     assert any("window_size=8 has no effect" in warning for warning in warnings)
-    calm = planned(tmp_path, overrides=[*data, "lr=0.01", "batch_size=4"]).warnings
+    calm = planned(tmp_path, overrides=[*data, "lr=0.01", "batch_size=4", *NAMED]).warnings
     assert not calm

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tao_skill.errors import BadRequest, NotFound, Problem
@@ -80,6 +81,27 @@ class Action:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """Recordings to turn into a data set.
+
+    Attributes:
+        source: file or folder. out: folder to write to. format: None to guess. labels: file that gives classes.
+        split: name of the files written, and the split to take where the source has several.
+        frames, persons: sizes of the array; None for the layout's. width, height: of the picture, in pixels.
+    """
+
+    source: Path
+    out: Path
+    format: str | None = None
+    labels: Path | None = None
+    split: str | None = None
+    frames: int | None = None
+    persons: int | None = None
+    width: float | None = None
+    height: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """A trainable model.
 
@@ -88,11 +110,12 @@ class Model:
         actions: by name, in the order of the workflow.
         check: `module:function` looking at spec and data before a job exists, `function(config, action) -> Advice`.
         select: `module:function` choosing the file a downstream action starts from,
-            `function(action, results_dir, metric) -> Selection`.
+            `function(action, results_dir, metric, artifacts) -> Selection`.
         latest: `module:function` finding what an interrupted run continues from,
             `function(results_dir) -> Path | None`.
         sample: `module:function` writing generated data, `function(folder) -> dict`.
         inspect: `module:function` describing data, `function(data, labels, other_data, other_labels) -> dict`.
+        importer: `module:function` turning recordings of other formats into data, `function(request) -> dict`.
     """
 
     name: str
@@ -104,6 +127,7 @@ class Model:
     latest: str
     sample: str
     inspect: str
+    importer: str
 
     def action(self, name: str) -> Action:
         """Look up an action.
@@ -120,13 +144,15 @@ class Model:
         advice: Advice = _attribute(self.check)(config, action)
         return advice
 
-    def select_result(self, action: str, results_dir: Path, metric: str) -> Selection:
-        """Choose the file of a finished job that a downstream action starts from.
+    def select_result(
+        self, action: str, results_dir: Path, metric: str, artifacts: Mapping[str, Path] = MappingProxyType({})
+    ) -> Selection:
+        """Choose the file of a finished job that a downstream action starts from; `artifacts` it recorded, by kind.
 
         Raises:
             NotFound: the job left no such file.
         """
-        selection: Selection = _attribute(self.select)(action, results_dir, metric)
+        selection: Selection = _attribute(self.select)(action, results_dir, metric, artifacts)
         return selection
 
     def latest_result(self, results_dir: Path) -> Path | None:
@@ -146,13 +172,23 @@ class Model:
         described: dict[str, Any] = _attribute(self.inspect)(data, labels, other_data, other_labels)
         return described
 
+    def import_data(self, request: ImportRequest) -> dict[str, Any]:
+        """Write a data set made of recordings and say what it is."""
+        described: dict[str, Any] = _attribute(self.importer)(request)
+        return described
+
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """A chosen file and the reason for the choice."""
+    """A chosen file and the reason for the choice.
+
+    Attributes:
+        facts: what is known of the data it was made on, by name.
+    """
 
     path: Path
     reason: str
+    facts: Mapping[str, int] = field(default_factory=dict)
 
 
 def task_results_dir(config: Any, action: str) -> Path:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from filelock import FileLock
 
 from tao_skill import files
-from tao_skill.errors import BadRequest, NotFound
+from tao_skill.errors import CannotWrite, NotFound
 from tao_skill.remote import S3, RemoteObject, Unreachable, damaged
 
 VARIABLE: Final = "TAO_SKILL_CACHE"
@@ -81,7 +81,8 @@ def stage(uri: str, root: Path, s3: S3, on_progress: OnProgress) -> Staged:
     Raises:
         NotFound: there is no such object.
         BadData: it arrived damaged or changed meanwhile; nothing of it is kept.
-        BadRequest: the cache cannot be written, or the server refuses.
+        CannotWrite: the cache cannot be written.
+        BadRequest: the server refuses.
         MissingDependency: the s3 extra, credentials, or the server and every copy are missing.
     """
     place = _place(uri, root, s3)
@@ -97,7 +98,7 @@ def stage(uri: str, root: Path, s3: S3, on_progress: OnProgress) -> Staged:
     try:
         return _present(found, place, s3, on_progress)
     except OSError as error:
-        raise BadRequest(
+        raise CannotWrite(
             f"the cache {root} cannot be written: {error.strerror} ({error.filename})",
             fix=f"free space, or set {VARIABLE} to a folder that can be written",
             path=str(root),

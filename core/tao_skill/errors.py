@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+UNWRITABLE: Final = (*_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+"""Errors of the operating system that say a place cannot be written."""
 
 
 class TaoSkillError(Exception):
@@ -45,6 +51,21 @@ class BadData(BadRequest):
     """An array, label file, checkpoint or other input file cannot be used."""
 
     code = "bad_data"
+
+
+class CannotWrite(BadRequest):
+    """A file or folder cannot be written; what was there before is unchanged."""
+
+    code = "cannot_write"
+
+    @classmethod
+    def because(cls, error: OSError, path: str | None = None) -> CannotWrite:
+        """The error with the place and what to do about it."""
+        place = path or str(error.filename or "the results")
+        fix = "name a place that can be written"
+        if error.errno in _FULL:
+            fix = "free disk space, or name another place, and run again with the same --key"
+        return cls(f"{place} cannot be written: {error.strerror or error}", fix=fix, path=place)
 
 
 class KeyConflict(BadRequest):

@@ -9,13 +9,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from tao_skill.errors import CannotWrite
+
 
 def write_with(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Call `write` on a temporary file beside `path`, fsync it and rename it over `path`.
 
     Raises:
-        OSError: the folder cannot be written or the disk is full; `path` is then unchanged and nothing is left behind.
+        CannotWrite: the folder cannot be written or the disk is full; `path` is unchanged and nothing is left behind.
     """
+    try:
+        _replace(path, write)
+    except OSError as error:
+        raise CannotWrite.because(error, str(path)) from error
+
+
+def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:

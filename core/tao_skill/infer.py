@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from tao_skill.action import Model
+from tao_skill.action import Model, Selection
 from tao_skill.encryption import PUBLIC_KEY
 
 KEY_VARIABLE: Final = "TAO_SKILL_ENCRYPTION_KEY"
@@ -19,15 +19,17 @@ KEY_VARIABLE: Final = "TAO_SKILL_ENCRYPTION_KEY"
 
 @dataclass(frozen=True, kw_only=True)
 class Parent:
-    """A finished job that this one builds on.
+    """The job that this one builds on.
 
     Attributes:
-        results_dir: where its action wrote. spec: its checked spec.
+        id, action, results_dir, artifacts: of the nearest job, itself or one it was built on, that makes a model.
+        spec: its checked spec, completed by those it was built on.
     """
 
     id: str
     action: str
     results_dir: Path
+    artifacts: Mapping[str, Path]
     spec: Mapping[str, Any]
 
 
@@ -51,7 +53,7 @@ class Inputs:
 class Inferred:
     """A value, and why it is this one."""
 
-    value: str
+    value: Any
     reason: str
 
 
@@ -71,8 +73,26 @@ def _output_dir(inputs: Inputs) -> Inferred:
 def _parent_model(inputs: Inputs) -> Inferred | None:
     if inputs.parent is None:
         return None
-    chosen = inputs.model.select_result(inputs.parent.action, inputs.parent.results_dir, inputs.metric)
+    chosen = _selection(inputs, inputs.parent)
     return Inferred(value=str(chosen.path), reason=f"{chosen.reason}, of job {inputs.parent.id}")
+
+
+def _selection(inputs: Inputs, parent: Parent) -> Selection:
+    return inputs.model.select_result(parent.action, parent.results_dir, inputs.metric, parent.artifacts)
+
+
+def _of_parents_data(fact: str) -> Function:
+    """A number that the parent's model was trained with."""
+
+    def look(inputs: Inputs) -> Inferred | None:
+        if inputs.parent is None:
+            return None
+        facts = _selection(inputs, inputs.parent).facts
+        if fact not in facts:
+            return None
+        return Inferred(value=facts[fact], reason=f"as in the data of job {inputs.parent.id}")
+
+    return look
 
 
 def _create_onnx_file(inputs: Inputs) -> Inferred:
@@ -99,6 +119,8 @@ FUNCTIONS: Final[Mapping[str, Function]] = MappingProxyType(
         "key": _key,
         "output_dir": _output_dir,
         "parent_model": _parent_model,
+        "parent_sequence_length": _of_parents_data("sequence_length"),
+        "parent_num_persons": _of_parents_data("num_persons"),
         "create_onnx_file": _create_onnx_file,
         "create_inference_result_file_pose": _create_inference_result_file_pose,
         "ptm_if_no_resume_model": _ptm_if_no_resume_model,

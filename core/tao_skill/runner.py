@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import runpy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -85,7 +86,7 @@ class Plan:
     route: Route
     spec: Mapping[str, Any]
     secrets: Mapping[str, str]
-    inferred: Mapping[str, Mapping[str, str]]
+    inferred: Mapping[str, Mapping[str, Any]]
     ignored: Sequence[str]
     warnings: Sequence[str]
     parent: str | None
@@ -150,7 +151,7 @@ def plan(
         model=model,
         action=runner.action,
         job_dir=store.folder(job_id),
-        parent=_as_parent(parent_job) if parent_job else None,
+        parent=_as_parent(parent_job, model, store) if parent_job else None,
         metric=info["monitoring"]["metric"],
         environment=environment,
     )
@@ -163,7 +164,7 @@ def plan(
     config = load.build(model.config, spec)
     distant = sources.missing_objects(model, runner.action, spec, describe)
     advice = model.check_run(config, runner.action)
-    _stop([*distant.problems, *advice.problems])
+    _stop([*distant.problems, *_unwritable(model, runner.action, spec), *advice.problems])
     secrets = {key: str(lookup(spec, key)) for key in _secret_keys(model, runner.action) if lookup(spec, key)}
     shown = {key: one | ({"value": HIDDEN} if key in secrets else {}) for key, one in inferred.items()}
     return Plan(
@@ -264,8 +265,29 @@ def _given(
     return values, ignored, parse_policy(policies[-1]) if policies else None
 
 
-def _as_parent(job: Job) -> Parent:
-    return Parent(id=job.id, action=job.action, results_dir=Path(job.results_dir), spec=job.spec)
+def _as_parent(job: Job, model: Model, store: Store) -> Parent:
+    """The job with what it was built on: an evaluation stands for the training behind it."""
+    line = list(_line(job, store))
+    maker = next((one for one in line if model.action(one.action).makes_model), job)
+    spec = load.merge(model.config, *(one.spec for one in reversed(line)))
+    return Parent(
+        id=maker.id,
+        action=maker.action,
+        results_dir=Path(maker.results_dir),
+        artifacts={one["kind"]: Path(one["path"]) for one in maker.artifacts},
+        spec=spec,
+    )
+
+
+def _line(job: Job, store: Store) -> Iterator[Job]:
+    """The job, its parent, and so on as far as their records are still there."""
+    yield job
+    while job.parent is not None:
+        try:
+            job = store.get(job.parent)
+        except NotFound:
+            return
+        yield job
 
 
 def _parent_warnings(parent: Job | None) -> Iterator[str]:
@@ -273,7 +295,7 @@ def _parent_warnings(parent: Job | None) -> Iterator[str]:
         yield f"parent job {parent.id} is {parent.state}: what it has left so far is used"
 
 
-def _infer(runner: Runner, inputs: Inputs, given: set[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def _infer(runner: Runner, inputs: Inputs, given: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every parameter that can be inferred and was not given, with its value, function and reason."""
     for key, function in runner.inference.items():
         if key not in given and (found := FUNCTIONS[function](inputs)):
@@ -292,7 +314,7 @@ def _infer(runner: Runner, inputs: Inputs, given: set[str]) -> Iterator[tuple[st
             yield need.key, {"value": value, "by": "parent", "reason": reason}
 
 
-def _entry(found: Inferred, function: str) -> dict[str, str]:
+def _entry(found: Inferred, function: str) -> dict[str, Any]:
     return {"value": found.value, "by": function, "reason": found.reason}
 
 
@@ -315,6 +337,21 @@ def _with_absolute_paths(model: Model, spec: Mapping[str, Any]) -> dict[str, Any
         spec,
         [(key, str(Path(value).absolute())) for key, value in values if value and "://" not in value],
     )
+
+
+def _unwritable(model: Model, action: str, spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Places that the action could not write to."""
+    for leaf in iter_params(model.config, action):
+        value = lookup(spec, leaf.key) if leaf.param.writes else None
+        if not value:
+            continue
+        standing = next(place for place in (Path(value), *Path(value).parents) if place.exists())
+        if not os.access(standing, os.W_OK) or (standing != Path(value) and not standing.is_dir()):
+            yield Problem(
+                key=leaf.key,
+                message=f"{leaf.key} is {value!r}, but {standing} is no folder that can be written",
+                fix=f"set {leaf.key} to a place that can be written",
+            )
 
 
 def _parent_would_help(runner: Runner, problem: Problem, values: Mapping[str, Any]) -> Problem:

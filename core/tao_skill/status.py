@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,6 +17,18 @@ STATUS_FILE: Final = "status.json"
 PROGRESS_FILE: Final = "progress.json"
 
 State = Literal["STARTED", "RUNNING", "SUCCESS", "FAILURE"]
+
+
+@contextmanager
+def reporting(results_dir: Path, name: str) -> Iterator[StatusLog]:
+    """A status log with its STARTED line, and a FAILURE line if the block raises; SUCCESS is the block's to write."""
+    status = StatusLog(results_dir)
+    status.write("STARTED", f"Starting {name}.")
+    try:
+        yield status
+    except BaseException as error:
+        status.write("FAILURE", f"{name} stopped: {type(error).__name__}.", verbosity="ERROR")
+        raise
 
 
 class StatusLog:

@@ -3,7 +3,7 @@
 
 import sys
 
-from tao_skill.runner import Runner
+from tao_skill.runner import DataRequirement, Runner
 
 RUNNER = Runner(
     model="pose_classification",
@@ -13,8 +13,17 @@ RUNNER = Runner(
         "encryption_key": "key",
         "export.checkpoint": "parent_model",
         "export.onnx_file": "create_onnx_file",
+        "export.sequence_length": "parent_sequence_length",
+        "export.num_persons": "parent_num_persons",
     },
-    data=(),
+    data=(
+        DataRequirement(
+            key="export.sample_data",
+            files=("test_data.npy", "val_data.npy"),
+            required=False,
+            from_parent="dataset.val_dataset.data_path",
+        ),
+    ),
 )
 
 if __name__ == "__main__":

@@ -208,7 +208,7 @@ def test_bad_data_on_s3_end_the_job_by_key_and_are_uploaded_with_it(user: User, 
     user.server.put("bad/train_data.npy", user.server.get("tiny/train_data.npy"))
     user.server.put("bad/train_label.pkl", pickle.dumps([["one"], [9]], protocol=2))
     train = ["run", "train", "--automl", "off", *FAST, f"train_data=s3://{BUCKET}/bad", "graph_layout=coco"]
-    document = user.run([*train, "--upload", PREFIX], code=1)
+    document = user.run([*train, "--upload", PREFIX], code=2)
     error = document["error"]
     assert error["code"] == "bad_spec"
     keys = {problem["path"] for problem in error["problems"]}
@@ -305,7 +305,7 @@ def test_a_lost_object_is_named_by_its_key_when_the_job_wants_it(user: User, tmp
 
     user.server.after = lose
     train = ["run", "train", "--automl", "off", *FAST, f"train_data=s3://{BUCKET}/short"]
-    error = user.run(train, code=1)["error"]
+    error = user.run(train, code=2)["error"]
     assert error["path"] == "dataset.train_dataset.label_path"
     assert "there is no s3://recordings/short/train_label.pkl" in error["message"]
 
@@ -323,7 +323,7 @@ def test_credentials_are_in_nothing_that_any_of_this_left_behind(trained: tuple[
 def test_a_refused_job_shows_no_credentials_in_its_log(user: User) -> None:
     """Refused only once the job asks for the content; the traceback is in the log."""
     user.server.refuse = {"GET"}
-    document = user.run(["run", "train", "--automl", "off", *FAST, f"train_data=s3://{BUCKET}/tiny"], code=1)
+    document = user.run(["run", "train", "--automl", "off", *FAST, f"train_data=s3://{BUCKET}/tiny"], code=2)
     assert document["error"]["code"] == "access_refused"
     log = (user.root / document["job"]["id"] / "log.txt").read_text()
     assert "Traceback" in log

@@ -15,7 +15,7 @@ from tao_skill.cli.data import data
 from tao_skill.cli.jobs import jobs
 from tao_skill.cli.output import INTERRUPTED, print_error
 from tao_skill.cli.run import run
-from tao_skill.errors import BadRequest, TaoSkillError
+from tao_skill.errors import BadRequest, CannotWrite, TaoSkillError
 
 EPILOG: Final = """\b
 Exit codes:
@@ -64,7 +64,6 @@ def _exit_code(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        fix = "name a place that can be written, and see that the disk is not full"
-        print_error(BadRequest(f"{error.strerror}: {error.filename}", fix=fix), as_json=as_json)
-        return BadRequest.exit_code
+        print_error(CannotWrite.because(error), as_json=as_json)
+        return CannotWrite.exit_code
     return result if isinstance(result, int) else 0

@@ -92,7 +92,9 @@ def next_commands(job: Job, results_root: Path) -> list[str]:
     if job.state == "COMPLETE":
         actions = get_model(job.model).actions
         parent = job.id if actions[job.action].makes_model else job.parent
-        names = [name for name in actions[job.action].next if parent and actions[name].entry is not None]
+        # What follows on a parent's model must be something one can do with that kind of model.
+        sensible = actions[parent.split("-")[0]].next if parent else ()
+        names = [name for name in actions[job.action].next if name in sensible and actions[name].entry is not None]
         return [shlex.join(["tao-skill", "run", name, "--parent", str(parent), *where]) for name in names]
     if job.state in ("ERROR", "CANCELED"):
         again = [shlex.join(job.command)] if job.key and job.command else []

@@ -27,6 +27,9 @@ from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.policy import POLICIES
 
+DOCUMENTED: Final = (2, 3, 4)
+"""Exit codes of a job that failed for a reason its caller can act on; any other failure is 1."""
+
 EPILOG: Final = """\b
 Any file that the spec reads may be a local path or s3://BUCKET/KEY. Data may also be a folder of either kind
 with the usual names in it: train_data.npy, train_label.pkl, val_data.npy, val_label.pkl, test_data.npy, ...
@@ -139,8 +142,10 @@ def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
     emit(document, job_text(document), as_json=as_json)
     if job.state == "ERROR" and interactive():
         note(f"the log is in {job.results_dir}")
-    is_done = job.state == "COMPLETE" and "error" not in (job.uploaded or {})
-    return 0 if is_done else JobFailed.exit_code
+    if job.state == "COMPLETE":
+        return JobFailed.exit_code if "error" in (job.uploaded or {}) else 0
+    code = job.attempts[-1].exit_code if job.state == "ERROR" else None
+    return code if code in DOCUMENTED else JobFailed.exit_code
 
 
 def _plan_text(document: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from tao_skill.action import Model, Outcome
-from tao_skill.errors import BadState, JobFailed, SpecError, TaoSkillError
+from tao_skill.errors import UNWRITABLE, BadState, CannotWrite, JobFailed, SpecError, TaoSkillError
 from tao_skill.jobs.launch import SECRETS_VARIABLE
 from tao_skill.jobs.record import INTERRUPTED, Ending, Job, resume_hint, timestamp
 from tao_skill.jobs.staging import stage_inputs
@@ -154,6 +154,8 @@ def _complete(outcome: Outcome) -> Ending:
 
 
 def _failed(error: BaseException, job: Job, redact: Redact, log: Path) -> Ending:
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        error = CannotWrite.because(error)
     if isinstance(error, TaoSkillError):
         return Ending(state="ERROR", exit_code=error.exit_code, error=_redacted(error.as_dict(), redact))
     message = f"{type(error).__name__}: {error}".rstrip(": ")

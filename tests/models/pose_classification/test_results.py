@@ -37,7 +37,7 @@ def test_the_best_is_by_metric_then_by_validation_loss_then_later(tmp_path: Path
 
 def test_selection_says_which_and_why(tmp_path: Path) -> None:
     write_index(tmp_path, [entry(0, tmp_path, val_acc=0.75), entry(1, tmp_path, val_acc=0.5)])
-    chosen = select("train", tmp_path, "val_acc")
+    chosen = select("train", tmp_path, "val_acc", {})
     assert chosen.path == tmp_path / "model_epoch_000_step_00000.pth"
     assert chosen.reason == "best val_acc 0.7500, epoch 0"
 
@@ -55,15 +55,15 @@ def test_files_that_are_gone_are_not_offered(tmp_path: Path) -> None:
     gone = entry(0, tmp_path, val_acc=1.0)
     write_index(tmp_path, [gone, entry(1, tmp_path, val_acc=0.5)])
     (tmp_path / gone.file).unlink()
-    assert select("train", tmp_path, "val_acc").path.name == "model_epoch_001_step_00007.pth"
+    assert select("train", tmp_path, "val_acc", {}).path.name == "model_epoch_001_step_00007.pth"
 
 
 def test_other_actions_give_their_own_file_or_say_what_is_missing(tmp_path: Path) -> None:
-    (tmp_path / "model.onnx").touch()
-    assert select("export", tmp_path, "val_acc").path.name == "model.onnx"
-    with pytest.raises(NotFound, match=r"\.engine"):
-        select("gen_trt_engine", tmp_path, "val_acc")
+    made = {"onnx": tmp_path / "mine.onnx"}
+    assert select("export", tmp_path, "val_acc", made).path == tmp_path / "mine.onnx"
+    with pytest.raises(NotFound, match="left no engine file"):
+        select("gen_trt_engine", tmp_path, "val_acc", {})
     with pytest.raises(NotFound, match="no checkpoint"):
-        select("train", tmp_path, "val_acc")
+        select("train", tmp_path, "val_acc", {})
     with pytest.raises(BadRequest, match="evaluate makes no model"):
-        select("evaluate", tmp_path, "val_acc")
+        select("evaluate", tmp_path, "val_acc", {})

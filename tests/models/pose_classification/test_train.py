@@ -136,7 +136,7 @@ def test_more_sequences_in_a_batch_than_there_are_is_fine(tiny: Path, tmp_path: 
 
 def test_without_a_validation_set_the_latest_checkpoint_is_chosen_and_said(tiny: Path, tmp_path: Path) -> None:
     train.run(experiment(tiny, tmp_path, dataset__val_dataset__data_path=None, dataset__val_dataset__label_path=None))
-    chosen = results.select("train", tmp_path / "train", "val_acc")
+    chosen = results.select("train", tmp_path / "train", "val_acc", {})
     assert chosen.path.name == "model_epoch_001_step_00006.pth"
     assert "no validation" in chosen.reason
 

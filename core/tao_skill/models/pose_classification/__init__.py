@@ -43,7 +43,7 @@ MODEL: Final = Model(
             Action(
                 name="export",
                 summary="Write a trained model as ONNX.",
-                entry=None,
+                entry=f"{_HERE}.export:run",
                 makes_model=True,
                 next=("gen_trt_engine", "evaluate", "inference"),
             ),
@@ -61,4 +61,5 @@ MODEL: Final = Model(
     latest=f"{_HERE}.results:latest",
     sample=f"{_HERE}.sample:write_sample",
     inspect=f"{_HERE}.inspect:inspect",
+    importer=f"{_HERE}.imports.dataset:import_data",
 )

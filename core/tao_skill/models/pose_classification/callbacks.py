@@ -89,11 +89,15 @@ class Checkpoints(Checkpoint):
         return self.metric in metrics and results.best([*self.index, this], self.metric) is this
 
     def _save(self, trainer: pl.Trainer, epoch: int, metrics: Mapping[str, float], *, extra: bool = False) -> None:
+        assert isinstance(trainer.lightning_module, PoseClassifier)
+        frames, persons = trainer.lightning_module.frames_and_persons
         one = results.Checkpoint(
             file=results.checkpoint_name(epoch, trainer.global_step),
             epoch=epoch,
             step=trainer.global_step,
             metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
+            sequence_length=frames,
+            num_persons=persons,
         )
         trainer.save_checkpoint(self.results_dir / one.file)
         if trainer.is_global_zero:

@@ -14,7 +14,7 @@ from tao_skill.errors import Problem, TaoSkillError
 from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
 from tao_skill.models.pose_classification.config import DatasetConfig, ExperimentConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS
-from tao_skill.models.pose_classification.inspect import small_set_warning
+from tao_skill.models.pose_classification.inspect import not_finite, small_set_warning
 from tao_skill.remote import is_remote
 from tao_skill.spec.tree import iter_params
 
@@ -27,8 +27,9 @@ def check(config: ExperimentConfig, action: str) -> Advice:
     problems = list(_missing_files(config, action))
     if problems or action not in _CHECKS:
         return Advice(problems=problems)
-    problems = [*_label_map(config.dataset), *_CHECKS[action](config)]
-    warnings = [] if problems or action != "train" else list(_train_warnings(config))
+    found = [*_label_map(config.dataset), *_CHECKS[action](config)]
+    problems = list({(problem.key, problem.fix): problem for problem in reversed(found)}.values())[::-1]
+    warnings = [] if problems else list(_warnings(config, action))
     return Advice(problems=problems, warnings=warnings)
 
 
@@ -90,6 +91,18 @@ def _train_settings(config: ExperimentConfig) -> Iterator[Problem]:
         )
 
 
+def _export(config: ExperimentConfig) -> Iterator[Problem]:
+    path = config.export.onnx_file
+    if path and Path(path).exists() and not config.export.overwrite:
+        yield Problem(
+            key="export.onnx_file",
+            message=f"export.onnx_file is {path!r}, which exists already",
+            fix="set export.overwrite=true, or another export.onnx_file",
+        )
+    if config.export.sample_data:
+        yield from _data(config, "export", config.export.sample_data, None, "sample_data")
+
+
 def _test_set(action: str) -> Callable[[ExperimentConfig], Iterator[Problem]]:
     def look(config: ExperimentConfig) -> Iterator[Problem]:
         files = getattr(config, action).test_dataset
@@ -99,21 +112,30 @@ def _test_set(action: str) -> Callable[[ExperimentConfig], Iterator[Problem]]:
 
 
 _CHECKS: Final[Mapping[str, Callable[[ExperimentConfig], Iterator[Problem]]]] = MappingProxyType(
-    {"train": _train, "evaluate": _test_set("evaluate"), "inference": _test_set("inference")}
+    {"train": _train, "evaluate": _test_set("evaluate"), "inference": _test_set("inference"), "export": _export}
 )
 
 
-def _data(config: ExperimentConfig, section: str, data_path: str, label_path: str | None) -> Iterator[Problem]:
+def _data(
+    config: ExperimentConfig, section: str, data_path: str, label_path: str | None, name: str = "data_path"
+) -> Iterator[Problem]:
     if is_remote(data_path):
         return
+    key = f"{section}.{name}"
     try:
-        shape = open_sequences(data_path).shape
+        data_NCTVM = open_sequences(data_path)
     except TaoSkillError as error:
-        yield Problem(key=f"{section}.data_path", message=f"{section}.data_path: {error.message}", fix=error.fix)
+        yield Problem(key=key, message=f"{key}: {error.message}", fix=error.fix)
         return
-    yield from _shape(config, f"{section}.data_path", shape)
+    yield from _shape(config, key, data_NCTVM.shape)
+    if (odd := not_finite(data_NCTVM)).count:
+        yield Problem(
+            key=key,
+            message=f"{key} holds {odd.count} values that are NaN or infinite, the first at index {odd.first}",
+            fix="set them to 0, as a joint that was not seen, or leave those sequences out",
+        )
     if label_path and not is_remote(label_path):
-        yield from _labels(config, f"{section}.label_path", label_path, shape[0])
+        yield from _labels(config, f"{section}.label_path", label_path, len(data_NCTVM))
 
 
 def _shape(config: ExperimentConfig, key: str, shape: tuple[int, ...]) -> Iterator[Problem]:
@@ -153,6 +175,13 @@ def _labels(config: ExperimentConfig, key: str, label_path: str, sequences: int)
             message=f"dataset.num_classes is {classes}, but {key} has the class ids {outside[:5]}",
             fix=f"set dataset.num_classes={max(ids) + 1}, or number the classes from 0",
         )
+
+
+def _warnings(config: ExperimentConfig, action: str) -> Iterator[str]:
+    if config.dataset.label_map is None:
+        yield f"dataset.label_map is not set: the classes are called class_0 to class_{config.dataset.num_classes - 1}"
+    if action == "train":
+        yield from _train_warnings(config)
 
 
 def _train_warnings(config: ExperimentConfig) -> Iterator[str]:

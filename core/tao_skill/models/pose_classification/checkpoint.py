@@ -20,11 +20,12 @@ HEAD: Final = "fcn."
 
 
 def save(checkpoint: Mapping[str, Any], path: Path, key: str | None = None) -> None:
-    """Write a checkpoint in one step, encrypted if `key` is a secret one."""
-    if not encryption.is_secret(key):
-        files.write_with(path, lambda stream: torch.save(checkpoint, stream))
-        return
-    plain = io.BytesIO()
+    """Write a checkpoint in one step, encrypted if `key` is a secret one.
+
+    Raises:
+        CannotWrite: the folder cannot be written or the disk is full; the file there before is kept.
+    """
+    plain = io.BytesIO()  # writing straight to the file, torch would hide why that failed
     torch.save(checkpoint, plain)
     files.write_with(path, lambda stream: stream.write(encryption.sealed(plain.getvalue(), key)))
 

@@ -305,6 +305,13 @@ class ExportConfig:
     sequence_length: Annotated[
         int | None, Param("Frames T of the ONNX input; the layout's own when not given.", minimum=1)
     ] = None
+    num_persons: Annotated[
+        int | None, Param("Persons M of the ONNX input; the layout's own when not given.", minimum=1)
+    ] = None
+    sample_data: Annotated[
+        str | None,
+        Param("Sequences to compare ONNX with torch on; random motion when not given.", reads_file=True),
+    ] = None
     overwrite: Annotated[bool, Param("Replace an existing ONNX file.")] = False
 
 

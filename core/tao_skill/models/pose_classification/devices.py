@@ -1,12 +1,17 @@
-"""Which devices a run uses. Imports no torch."""
+"""Which devices a run uses. Importing it imports no torch."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tao_skill.errors import MissingDependency
+from tao_skill.status import StatusLog
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,20 @@ def plan_devices(num_gpus: int, gpu_ids: Sequence[int], available: int) -> Devic
             fix=f"set num_gpus and gpu_ids within 0..{available - 1}",
         )
     return Devices(accelerator="gpu", devices=wanted, note=f"running on GPUs {wanted}")
+
+
+def one_device(num_gpus: int, gpu_ids: Sequence[int], status: StatusLog) -> torch.device:
+    """The device of an action that uses one: the first GPU asked for, or the CPU; it is said in the status.
+
+    Raises:
+        MissingDependency: GPUs are present, but not those asked for.
+    """
+    import torch
+
+    devices = plan_devices(num_gpus, gpu_ids, torch.cuda.device_count())
+    first = devices.devices[0] if isinstance(devices.devices, list) else 0
+    status.write("RUNNING", f"{devices.note[0].upper()}{devices.note[1:]}; one device is used.")
+    return torch.device("cpu" if devices.accelerator == "cpu" else f"cuda:{first}")
 
 
 def check_nodes(action: str, num_nodes: int, environment: Mapping[str, str] = os.environ) -> None:

@@ -14,7 +14,7 @@ from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.predict import class_names, probabilities
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
-from tao_skill.status import StatusLog
+from tao_skill.status import reporting
 
 REPORT = "evaluation.json"
 
@@ -26,19 +26,18 @@ def run(config: ExperimentConfig) -> Outcome:
         BadData: checkpoint or data do not fit the spec.
     """
     results_dir = task_results_dir(config, "evaluate").absolute()
-    status = StatusLog(results_dir)
-    status.write("STARTED", "Starting Evaluation.")
-    tracked = start_run(config, "evaluate")
-    scores_NK = probabilities(config, config.evaluate, "evaluate", status)
-    true_N = np.array(read_labels(Path(config.evaluate.test_dataset.label_path)).ids)
-    report = score(true_N, scores_NK.argmax(axis=1), class_names(config))
-    report["loss"] = float(-np.log(np.maximum(scores_NK[np.arange(len(true_N)), true_N], 1e-30)).mean())
-    files.write_json(results_dir / REPORT, report)
-    metrics = {"accuracy": report["accuracy"], "avg_accuracy": report["avg_accuracy"]}
-    print(table(report))
-    finish_run(tracked, metrics)
-    status.write("RUNNING", "Test metrics generated.", kpi=metrics)
-    status.write("SUCCESS", "Evaluation finished.")
+    with reporting(results_dir, "Evaluation") as status:
+        tracked = start_run(config, "evaluate")
+        scores_NK = probabilities(config, config.evaluate, "evaluate", status)
+        true_N = np.array(read_labels(Path(config.evaluate.test_dataset.label_path)).ids)
+        report = score(true_N, scores_NK.argmax(axis=1), class_names(config))
+        report["loss"] = float(-np.log(np.maximum(scores_NK[np.arange(len(true_N)), true_N], 1e-30)).mean())
+        files.write_json(results_dir / REPORT, report)
+        metrics = {"accuracy": report["accuracy"], "avg_accuracy": report["avg_accuracy"]}
+        print(table(report))
+        finish_run(tracked, metrics)
+        status.write("RUNNING", "Test metrics generated.", kpi=metrics)
+        status.write("SUCCESS", "Evaluation finished.")
     return Outcome(metrics=metrics, artifacts=[Artifact(kind="report", path=results_dir / REPORT)])
 
 

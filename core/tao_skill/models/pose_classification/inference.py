@@ -14,7 +14,7 @@ from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.predict import class_names, probabilities
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
-from tao_skill.status import StatusLog
+from tao_skill.status import reporting
 
 OUTPUT = "results.txt"
 
@@ -26,18 +26,17 @@ def run(config: ExperimentConfig) -> Outcome:
         BadData: checkpoint or data do not fit the spec.
     """
     results_dir = task_results_dir(config, "inference").absolute()
-    status = StatusLog(results_dir)
-    status.write("STARTED", "Starting Inference.")
-    tracked = start_run(config, "inference")
-    scores_NK = probabilities(config, config.inference, "inference", status)
-    names = class_names(config)
-    report = describe(scores_NK, names)
-    metrics = _scored(report, config.inference.test_dataset.label_path, scores_NK)
-    output = Path(config.inference.output_file or results_dir / OUTPUT).absolute()
-    files.write_text(output, "".join(f"{one['name']}\n" for one in report["predictions"]))
-    files.write_json(output.with_suffix(".json"), report)
-    finish_run(tracked, metrics)
-    status.write("SUCCESS", "Inference finished.", kpi=metrics)
+    with reporting(results_dir, "Inference") as status:
+        tracked = start_run(config, "inference")
+        scores_NK = probabilities(config, config.inference, "inference", status)
+        names = class_names(config)
+        report = describe(scores_NK, names)
+        metrics = _scored(report, config.inference.test_dataset.label_path, scores_NK)
+        output = Path(config.inference.output_file or results_dir / OUTPUT).absolute()
+        files.write_text(output, "".join(f"{one['name']}\n" for one in report["predictions"]))
+        files.write_json(output.with_suffix(".json"), report)
+        finish_run(tracked, metrics)
+        status.write("SUCCESS", "Inference finished.", kpi=metrics)
     return Outcome(
         metrics=metrics,
         artifacts=[

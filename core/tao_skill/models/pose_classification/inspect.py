@@ -114,9 +114,21 @@ def small_set_warning(n_sequences: int, lr: float, batch_size: int) -> str | Non
     )
 
 
+def not_finite(data_NCTVM: Sequences) -> Oddity:
+    """The values of an array that are NaN or infinite; one pass, a block in memory at a time."""
+    odd = Oddity()
+    for start, block_NCTVM in blocks(data_NCTVM, _sequences_in_block(data_NCTVM)):
+        odd.look(~np.isfinite(block_NCTVM), start)
+    return odd
+
+
+def _sequences_in_block(data_NCTVM: Sequences) -> int:
+    return max(1, BLOCK_BYTES // int(data_NCTVM[0].nbytes))
+
+
 def _scan(data_NCTVM: Sequences) -> Scan:
     scan = Scan()
-    for start, block_NCTVM in blocks(data_NCTVM, max(1, BLOCK_BYTES // data_NCTVM[0].nbytes)):
+    for start, block_NCTVM in blocks(data_NCTVM, _sequences_in_block(data_NCTVM)):
         used_N = frames_used(block_NCTVM, len(block_NCTVM))
         scan.used += used_N.tolist()
         scan.digests += [_digest(one, int(used)) for one, used in zip(block_NCTVM, used_N, strict=True)]

@@ -1,9 +1,8 @@
-"""Class scores of a set of sequences by a trained network."""
+"""Class scores of a set of sequences by a trained model."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,10 @@ import numpy.typing as npt
 import torch
 
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification import checkpoint
 from tao_skill.models.pose_classification.config import EvaluateConfig, ExperimentConfig, InferenceConfig
 from tao_skill.models.pose_classification.data import Order, Skeletons, loader
-from tao_skill.models.pose_classification.devices import check_nodes, plan_devices
-from tao_skill.models.pose_classification.module import build_net
+from tao_skill.models.pose_classification.devices import check_nodes, one_device
+from tao_skill.models.pose_classification.scorers import open_scorer
 from tao_skill.status import StatusLog
 
 
@@ -34,26 +32,20 @@ def probabilities(
         (N, num_classes) float32.
 
     Raises:
-        BadData: the checkpoint does not fit the spec, or a score is not finite.
+        BadData: the model does not fit the spec or the data, or a score is not finite.
         MissingDependency: GPUs or nodes asked for are not there.
     """
     check_nodes(action, task.num_nodes)
-    devices = plan_devices(task.num_gpus, task.gpu_ids, torch.cuda.device_count())
-    first = devices.devices[0] if isinstance(devices.devices, Sequence) else 0
-    device = torch.device("cpu" if devices.accelerator == "cpu" else f"cuda:{first}")
-    status.write("RUNNING", f"{devices.note[0].upper()}{devices.note[1:]}; one device is used.")
-    net = build_net(config.model, config.dataset.num_classes)
-    checkpoint.load_network(net, Path(task.checkpoint), config.encryption_key)
-    net.to(device).eval()
+    device = one_device(task.num_gpus, task.gpu_ids, status)
+    score = open_scorer(Path(task.checkpoint), config, device)
     data = Skeletons(Path(task.test_dataset.data_path), None)
     size = config.dataset.batch_size if task.batch_size == -1 else task.batch_size
     batches = loader(data, Order(len(data)), batch_size=size, num_workers=config.dataset.num_workers)
     began, parts = time.monotonic(), []
-    with torch.inference_mode():
-        for done, (x_NCTVM, _) in enumerate(batches, start=1):
-            parts.append(net(x_NCTVM.to(device)).softmax(1).cpu().numpy())
-            left_s = (time.monotonic() - began) / done * (len(batches) - done)
-            status.progress(batch=done, batches=len(batches), eta_s=round(left_s, 1))
+    for done, (x_NCTVM, _) in enumerate(batches, start=1):
+        parts.append(torch.from_numpy(score(x_NCTVM.numpy())).softmax(1).numpy())
+        left_s = (time.monotonic() - began) / done * (len(batches) - done)
+        status.progress(batch=done, batches=len(batches), eta_s=round(left_s, 1))
     scores_NK = np.concatenate(parts)
     if odd := int((~np.isfinite(scores_NK).all(axis=1)).sum()):
         raise BadData(

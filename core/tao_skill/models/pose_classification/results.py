@@ -21,6 +21,8 @@ INDEX: Final = "checkpoints.json"
 _NAME: Final = re.compile(r"model_epoch_(\d+)(?:_step_(\d+))?\.pth")
 _MINIMISED: Final = ("loss",)
 
+_Select = Callable[[Path, str, Mapping[str, Path]], Selection]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
@@ -29,12 +31,15 @@ class Checkpoint:
     Attributes:
         file: name inside the folder. epoch: 0-based. step: optimiser steps done (0 in files named by epoch alone).
         metrics: val_acc, val_loss, ... of that very model; empty if no validation ran on it.
+        sequence_length, num_persons: T and M of the sequences it was last run on; None where that is not recorded.
     """
 
     file: str
     epoch: int
     step: int
     metrics: Mapping[str, float]
+    sequence_length: int | None = None
+    num_persons: int | None = None
 
 
 def checkpoint_name(epoch: int, step: int) -> str:
@@ -81,8 +86,11 @@ def best(checkpoints: list[Checkpoint], metric: str) -> Checkpoint | None:
     )
 
 
-def select(action: str, results_dir: Path, metric: str) -> Selection:
+def select(action: str, results_dir: Path, metric: str, artifacts: Mapping[str, Path]) -> Selection:
     """The file a downstream action takes from a finished `action`, with the reason.
+
+    Args:
+        artifacts: what the job recorded, by kind.
 
     Raises:
         NotFound: the job left no such file.
@@ -93,31 +101,36 @@ def select(action: str, results_dir: Path, metric: str) -> Selection:
             f"a job of action {action} makes no model to go on with",
             fix=f"give --parent a job of {', '.join(_SELECT)}",
         )
-    return _SELECT[action](results_dir, metric)
+    return _SELECT[action](results_dir, metric, artifacts)
 
 
-def _of_train(results_dir: Path, metric: str) -> Selection:
+def _of_train(results_dir: Path, metric: str, artifacts: Mapping[str, Path]) -> Selection:
     index = read_index(results_dir)
     winner = best(index, metric)
     if winner is not None:
         reason = f"best {metric} {winner.metrics[metric]:.4f}, epoch {winner.epoch}"
-        return Selection(path=results_dir / winner.file, reason=reason)
+        return Selection(path=results_dir / winner.file, reason=reason, facts=_facts(winner))
     newest = latest(results_dir)
     if newest is None:
         raise NotFound(f"no checkpoint in {results_dir}", fix="let the train job reach its first checkpoint")
-    return Selection(path=newest, reason=f"latest checkpoint, as no validation measured {metric}")
+    known = next((_facts(one) for one in index if one.file == newest.name), {})
+    return Selection(path=newest, reason=f"latest checkpoint, as no validation measured {metric}", facts=known)
 
 
-def _only(pattern: str) -> Callable[[Path, str], Selection]:
-    def choose(results_dir: Path, metric: str) -> Selection:
-        found = sorted(results_dir.glob(pattern))
-        if not found:
-            raise NotFound(f"no {pattern} in {results_dir}", fix="run that job to its end")
-        return Selection(path=found[-1], reason=f"the {pattern[1:]} file the job wrote")
+def _facts(checkpoint: Checkpoint) -> dict[str, int]:
+    facts = {"sequence_length": checkpoint.sequence_length, "num_persons": checkpoint.num_persons}
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _artifact(kind: str) -> _Select:
+    def choose(results_dir: Path, metric: str, artifacts: Mapping[str, Path]) -> Selection:
+        if kind not in artifacts:
+            raise NotFound(f"the job of {results_dir} has left no {kind} file", fix="run that job to its end")
+        return Selection(path=artifacts[kind], reason=f"the {kind} file the job wrote")
 
     return choose
 
 
-_SELECT: Final[Mapping[str, Callable[[Path, str], Selection]]] = MappingProxyType(
-    {"train": _of_train, "export": _only("*.onnx"), "gen_trt_engine": _only("*.engine")}
+_SELECT: Final[Mapping[str, _Select]] = MappingProxyType(
+    {"train": _of_train, "export": _artifact("onnx"), "gen_trt_engine": _artifact("engine")}
 )

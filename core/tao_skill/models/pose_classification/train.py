@@ -18,7 +18,7 @@ from tao_skill.models.pose_classification.data import SkeletonData
 from tao_skill.models.pose_classification.devices import check_nodes, plan_devices
 from tao_skill.models.pose_classification.module import PoseClassifier
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
-from tao_skill.status import StatusLog
+from tao_skill.status import StatusLog, reporting
 
 METRIC = "val_acc"
 
@@ -31,14 +31,9 @@ def run(config: ExperimentConfig) -> Outcome:
         MissingDependency: a GPU, a node launcher or the wandb extra is missing.
     """
     results_dir = task_results_dir(config, "train").absolute()
-    status = StatusLog(results_dir)
-    status.write("STARTED", "Starting Training.")
-    try:
+    with reporting(results_dir, "Training") as status:
         metrics = _fit(config, results_dir, status)
-    except BaseException as error:
-        status.write("FAILURE", f"Training stopped: {type(error).__name__}.", verbosity="ERROR")
-        raise
-    status.write("SUCCESS", "Training finished.", kpi=metrics)
+        status.write("SUCCESS", "Training finished.", kpi=metrics)
     return Outcome(metrics=metrics, artifacts=_artifacts(results_dir))
 
 

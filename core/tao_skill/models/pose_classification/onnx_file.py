@@ -1,0 +1,106 @@
+"""ONNX files: their names and metadata, reading them safely, running them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from tao_skill import __version__, encryption
+from tao_skill.errors import BadData
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.graph import LAYOUTS
+
+INPUT: Final = "input"
+OUTPUT: Final = "fc_pred"
+"""Tensor names of NVIDIA TAO's PoseClassificationNet export."""
+
+_FACTS: Final = ("graph_layout", "graph_strategy", "input_channels", "num_classes")
+
+
+def metadata(config: ExperimentConfig) -> dict[str, str]:
+    """What an exported file says of itself."""
+    return {
+        "graph_layout": config.model.graph_layout,
+        "graph_strategy": config.model.graph_strategy,
+        "input_channels": str(config.model.input_channels),
+        "num_classes": str(config.dataset.num_classes),
+        "label_map": json.dumps(config.dataset.label_map),
+        "model_name": config.model_name or "",
+        "producer": f"tao-skill {__version__}",
+    }
+
+
+def read(path: Path, key: str | None) -> bytes:
+    """The bytes of an ONNX file, decrypted where it is encrypted at rest.
+
+    Raises:
+        BadData: it does not exist, or the key is wrong or missing.
+    """
+    if not path.is_file():
+        raise BadData(f"ONNX file {path} does not exist", fix="give the path of an .onnx file", path=str(path))
+    return encryption.opened(path, key) if encryption.is_sealed(path) else path.read_bytes()
+
+
+def open_session(data: bytes, path: Path, *, gpu: int | None = None) -> Any:
+    """An onnxruntime session, on a GPU if one is given and this onnxruntime can use it.
+
+    The model is given as bytes, so that nothing beside it is read.
+
+    Raises:
+        BadData: the file is no ONNX model that onnxruntime can run.
+    """
+    import onnxruntime
+
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if gpu is not None and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": gpu}))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=providers)
+    except Exception as error:  # onnxruntime raises bare subclasses of Exception of its own
+        raise BadData(
+            f"{path} cannot be run by onnxruntime: {' '.join(str(error).split())[:200]}",
+            fix="use a whole .onnx file written by the export action",
+            path=str(path),
+        ) from error
+
+
+def check_fits(session: Any, config: ExperimentConfig, path: Path) -> None:
+    """Compare an ONNX model with the spec.
+
+    Raises:
+        BadData: it is of another layout, strategy, channel or class count; the message says both sides.
+    """
+    names = [one.name for one in session.get_inputs()], [one.name for one in session.get_outputs()]
+    if names != ([INPUT], [OUTPUT]) or len(session.get_inputs()[0].shape) != 5:
+        raise BadData(
+            f"{path} has the inputs {names[0]} and outputs {names[1]}, not {INPUT!r} of 5 dimensions and {OUTPUT!r}",
+            fix="use an .onnx file written by the export action",
+            path=str(path),
+        )
+    if differences := list(_differences(session, config)):
+        raise BadData(
+            f"{path} does not fit the spec: {'; '.join(differences)}",
+            fix="give the model.* and dataset.num_classes it was trained with, or its job with --parent",
+            path=str(path),
+        )
+
+
+def _differences(session: Any, config: ExperimentConfig) -> list[str]:
+    written = session.get_modelmeta().custom_metadata_map
+    wanted = metadata(config)
+    if known := [name for name in _FACTS if name in written]:
+        return [
+            f"its {name} is {written[name]}, the spec's {wanted[name]}"
+            for name in known
+            if written[name] != wanted[name]
+        ]
+    _, channels, _, joints, _ = session.get_inputs()[0].shape
+    sizes = {
+        "channels": (channels, config.model.input_channels),
+        "joints": (joints, LAYOUTS[config.model.graph_layout].joints),
+        "classes": (session.get_outputs()[0].shape[-1], config.dataset.num_classes),
+    }
+    return [f"it has {have} {noun}, the spec {want}" for noun, (have, want) in sizes.items() if have != want]

@@ -1,0 +1,106 @@
+"""Trained models of every file type as one thing: a function from sequences to class scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tao_skill.errors import BadData
+from tao_skill.models.pose_classification import checkpoint, onnx_file
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.module import build_net
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """A loaded model.
+
+    Attributes:
+        score: (n, C, T, V, M) float32 -> (n, num_classes) float32, before the softmax.
+        frames, persons: T and M it is bound to; None where any will do.
+    """
+
+    score: Callable[[Array], Array]
+    frames: int | None = None
+    persons: int | None = None
+
+    def __call__(self, x_NCTVM: Array) -> Array:
+        """Scores of a batch; missing frames and persons are zero.
+
+        Raises:
+            BadData: the sequences have more frames or persons than the model takes.
+        """
+        return self.score(fitted(x_NCTVM, self.frames, self.persons))
+
+
+def open_scorer(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
+    """Load a model by its extension: `.onnx` through onnxruntime, anything else as a checkpoint.
+
+    Raises:
+        BadData: the file cannot be read or does not fit the spec.
+        MissingDependency: what runs this file type is not installed.
+    """
+    return OPENERS.get(path.suffix.lower(), _network)(path, config, device)
+
+
+def fitted(x_NCTVM: Array, frames: int | None, persons: int | None) -> Array:
+    """Zero-pad T and M to what a model is bound to.
+
+    Raises:
+        BadData: there are more than that.
+    """
+    for axis, noun, bound in ((2, "frames", frames), (4, "persons", persons)):
+        have = x_NCTVM.shape[axis]
+        if bound is None or have == bound:
+            continue
+        if have > bound:
+            raise BadData(
+                f"the sequences have {have} {noun}, the exported model takes {bound}",
+                fix="export again with export.sequence_length and export.num_persons of the data",
+            )
+        x_NCTVM = np.pad(x_NCTVM, [(0, bound - have if i == axis else 0) for i in range(5)])
+    return x_NCTVM
+
+
+def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
+    net = build_net(config.model, config.dataset.num_classes)
+    checkpoint.load_network(net, path, config.encryption_key)
+    net.to(device).eval()
+
+    def score(x_NCTVM: Array) -> Array:
+        with torch.inference_mode():
+            scores_NK: Array = net(torch.from_numpy(x_NCTVM).to(device)).cpu().numpy()
+        return scores_NK
+
+    return Scorer(score=score)
+
+
+def _onnx(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
+    session = onnx_file.open_session(onnx_file.read(path, config.encryption_key), path, gpu=device.index)
+    onnx_file.check_fits(session, config, path)
+    _, _, frames, _, persons = session.get_inputs()[0].shape
+
+    def score(x_NCTVM: Array) -> Array:
+        (scores_NK,) = session.run([onnx_file.OUTPUT], {onnx_file.INPUT: x_NCTVM})
+        result: Array = scores_NK
+        return result
+
+    return Scorer(score=score, frames=_bound(frames), persons=_bound(persons))
+
+
+def _bound(size: int | str | None) -> int | None:
+    return size if isinstance(size, int) else None
+
+
+OPENERS: Final[Mapping[str, Callable[[Path, ExperimentConfig, torch.device], Scorer]]] = MappingProxyType(
+    {".onnx": _onnx}
+)
