@@ -5,10 +5,11 @@ A plan is that path stopped before the job record; `submit` takes it up from the
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import runpy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Final
 
 import yaml
 
-from tao_skill import bank, files
+from tao_skill import bank, cache, files, remote, sources
 from tao_skill.action import Model, task_results_dir
 from tao_skill.errors import BadRequest, NotFound, Problem, SpecError, TaoSkillError
 from tao_skill.infer import FUNCTIONS, Inferred, Inputs, Parent
@@ -24,6 +25,7 @@ from tao_skill.jobs.record import Job, new_id, timestamp
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.policy import Policy, Route, decide, parse_policy
+from tao_skill.sources import DataRequirement
 from tao_skill.spec import load
 from tao_skill.spec.tree import iter_params, lookup
 
@@ -33,21 +35,6 @@ MODEL_FUNCTIONS: Final = ("parent_model",)
 HIDDEN: Final = "***"
 SPEC_FILE: Final = "spec.yaml"
 """The spec used, in the job's folder; `-e` takes it as it is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataRequirement:
-    """A file an action reads.
-
-    Attributes:
-        key: spec key. files: names it has in a data folder, most wanted first.
-        from_parent: key of the parent's spec that stands in for it.
-    """
-
-    key: str
-    files: tuple[str, ...]
-    required: bool
-    from_parent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +57,7 @@ class Request:
 
     Attributes:
         overrides: `KEY=VALUE` texts. parent: a job reference. automl: policy flag. words: the request in plain words.
-        key: idempotency key. command: how to repeat the call, for the record.
+        key: idempotency key. upload: S3 prefix that results go to. command: how to repeat the call, for the record.
     """
 
     spec_file: Path | None = None
@@ -79,6 +66,7 @@ class Request:
     automl: str | None = None
     words: str | None = None
     key: str | None = None
+    upload: str | None = None
     command: Sequence[str] = ()
 
 
@@ -103,6 +91,7 @@ class Plan:
     warnings: Sequence[str]
     parent: str | None
     key: str | None
+    upload: str | None
     command: Sequence[str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -114,6 +103,7 @@ class Plan:
                 "action": self.action,
                 "parent": self.parent,
                 "results_dir": str(self.results_dir),
+                "upload": self.upload,
                 "spec": self.spec,
                 "inferred": self.inferred,
                 "ignored": list(self.ignored),
@@ -139,15 +129,22 @@ def load_runner(model: str, action: str) -> Runner:
 def plan(
     runner: Runner, request: Request, store: Store, *, environment: Mapping[str, str], now: datetime, token: str
 ) -> Plan:
-    """Do all of a run that comes before its job record.
+    """Do all of a run that comes before its job record. Nothing is fetched from S3; what shall be is looked for.
 
     Raises:
         SpecError: the spec has problems, all of them named.
         BadRequest, NotFound: the request cannot be served.
+        MissingDependency: S3 is needed, and the extra, credentials or the server are missing.
     """
     model = get_model(runner.model)
     info = bank.skill_info(model.name)
     values, ignored, policy = _given(runner, model, request, info)
+    describe = _look(environment, request.upload)
+    _stop(sources.address_problems(model, runner.action, values))
+    completed, problems = sources.complete_folders(
+        runner.data, values, lambda text: describe(text) is not None if remote.is_remote(text) else Path(text).is_file()
+    )
+    _stop(problems)
     parent_job = store.get(request.parent) if request.parent else None
     job_id = new_id(runner.action, request.key, now=now, token=token)
     inputs = Inputs(
@@ -158,13 +155,16 @@ def plan(
         metric=info["monitoring"]["metric"],
         environment=environment,
     )
-    inferred = dict(_infer(runner, inputs, load.given_keys(values)))
+    inferred = {
+        **{key: {"value": one.value, "by": sources.FOLDER, "reason": one.reason} for key, one in completed.items()},
+        **dict(_infer(runner, inputs, load.given_keys(values) | completed.keys())),
+    }
     pairs = [(key, one["value"]) for key, one in inferred.items() if one["by"] != RESUME]
     spec = _with_absolute_paths(model, _checked(runner, model, load.override(model.config, values, pairs), parent_job))
     config = load.build(model.config, spec)
+    distant = sources.missing_objects(model, runner.action, spec, describe)
     advice = model.check_run(config, runner.action)
-    if problems := [*_unwritable(model, runner.action, spec), *advice.problems]:
-        raise SpecError(problems)
+    _stop([*distant.problems, *_unwritable(model, runner.action, spec), *advice.problems])
     secrets = {key: str(lookup(spec, key)) for key in _secret_keys(model, runner.action) if lookup(spec, key)}
     shown = {key: one | ({"value": HIDDEN} if key in secrets else {}) for key, one in inferred.items()}
     return Plan(
@@ -177,9 +177,10 @@ def plan(
         secrets=secrets,
         inferred=shown,
         ignored=ignored,
-        warnings=[*_parent_warnings(parent_job), *advice.warnings],
+        warnings=[*_parent_warnings(parent_job), *distant.warnings, *advice.warnings],
         parent=parent_job.id if parent_job else None,
         key=request.key,
+        upload=request.upload,
         command=request.command,
     )
 
@@ -207,6 +208,7 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
         action=planned.action,
         parent=planned.parent,
         key=planned.key,
+        upload=planned.upload,
         route=dict(vars(planned.route)),
         command=tuple(_without(planned.secrets, part) for part in planned.command),
         spec=dict(planned.spec),
@@ -217,6 +219,26 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
     if is_new:
         files.write_text(store.folder(opened.id) / SPEC_FILE, yaml.safe_dump(opened.spec, sort_keys=False))
     return opened, is_new
+
+
+def _look(environment: Mapping[str, str], upload: str | None) -> Callable[[str], remote.RemoteObject | None]:
+    """What describes remote objects, each once; a bucket that shall be written to has to be there now."""
+    s3 = remote.S3(environment)
+    if upload is not None:
+        _check_upload(s3, upload)
+    return functools.cache(lambda uri: cache.describe(uri, cache.cache_root(environment), s3))
+
+
+def _check_upload(s3: remote.S3, prefix: str) -> None:
+    try:
+        s3.require_bucket(prefix)
+    except TaoSkillError as error:
+        raise type(error)(f"--upload: {error.message}", fix=error.fix, path=error.path) from error
+
+
+def _stop(problems: Iterable[Problem]) -> None:
+    if found := list(problems):
+        raise SpecError(found)
 
 
 def _without(secrets: Mapping[str, str], text: str) -> str:
@@ -288,9 +310,10 @@ def _infer(runner: Runner, inputs: Inputs, given: set[str]) -> Iterator[tuple[st
         value = lookup(inputs.parent.spec, leaf.key)
         if leaf.param.inherit and leaf.key not in given and value is not None:
             yield leaf.key, {"value": value, "by": "parent", "reason": f"as in job {inputs.parent.id}"}
+    begun = {need.section for need in runner.data if need.key in given}
     for need in runner.data:
         value = lookup(inputs.parent.spec, need.from_parent) if need.from_parent else None
-        if need.key not in given and value is not None:
+        if need.section not in begun and value is not None:  # one's own data never get the parent's labels
             reason = f"{need.from_parent} of job {inputs.parent.id}"
             yield need.key, {"value": value, "by": "parent", "reason": reason}
 

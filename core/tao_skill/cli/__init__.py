@@ -19,7 +19,7 @@ from tao_skill.cli.tao import as_in_tao, tao
 EPILOG: Final = """\b
 Exit codes:
   0    done
-  1    the job failed
+  1    the job failed, or its upload
   2    bad request or spec
   3    not found
   4    a dependency or device is missing

@@ -15,6 +15,7 @@ import click
 from tao_skill.errors import BadRequest, CannotWrite, SpecError, TaoSkillError
 from tao_skill.jobs.record import Job
 from tao_skill.models import get_model
+from tao_skill.remote import join
 
 INTERRUPTED: Final = 130
 RESULTS_VARIABLE: Final = "TAO_SKILL_RESULTS"
@@ -110,6 +111,8 @@ def job_document(job: Job, results_root: Path) -> dict[str, Any]:
         "artifacts": [dict(artifact) for artifact in job.artifacts],
         "next": next_commands(job, results_root),
     }
+    if job.upload or job.uploaded:
+        document["upload"] = {"uri": join(job.upload or "", job.id)} | (job.uploaded or {})
     return document | ({"error": job.error} if job.error else {})
 
 
@@ -148,6 +151,10 @@ def job_text(document: Mapping[str, Any]) -> str:
     lines += [f"  {artifact['kind']:<18} {artifact['path']}" for artifact in document["artifacts"]]
     if error := document.get("error"):
         lines += [f"  error    {error['message']}", f"  fix      {error['fix']}"]
+    if upload := document.get("upload"):
+        done = f"{upload['files']} files" if "files" in upload else "not done"
+        lines += [f"  upload   {upload['uri']}: {upload['error']['message'] if 'error' in upload else done}"]
+        lines += [f"  fix      {upload['error']['fix']}"] if "error" in upload else []
     lines += [f"  next     {command}" for command in document["next"]]
     return "\n".join(lines)
 

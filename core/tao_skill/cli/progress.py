@@ -56,9 +56,13 @@ def _with_log(listener: Listener, log: Path) -> Listener:
 
 def _lines() -> Listener:
     told = 0
+    moving = ""
 
     def show(job: Job, progress: Mapping[str, Any] | None) -> None:
-        nonlocal told
+        nonlocal told, moving
+        if progress is not None and "bytes_total" in progress and _moving(progress) != moving:
+            moving = _moving(progress)
+            note(f"{job.id}  {moving}")
         if progress is not None and progress.get("epochs_done", 0) > told:
             told = progress["epochs_done"]
             note(f"{job.id}  {_words({**progress, 'epoch': told - 1})}")
@@ -67,16 +71,23 @@ def _lines() -> Listener:
 
 
 def _share(progress: Mapping[str, Any]) -> float:
-    if "bytes" in progress:
-        return float(progress["bytes_read"] / max(1, progress["bytes"]))
+    if "bytes_total" in progress:
+        return float(progress["bytes"] / max(1, progress["bytes_total"]))
     inside = progress["batch"] / max(1, progress["batches"])
     return float((progress["epoch"] + inside) / progress["epochs"] if "epoch" in progress else inside)
 
 
 def _words(progress: Mapping[str, Any]) -> str:
-    parts = []
+    parts = [_moving(progress)] if "bytes_total" in progress else []
     if "epoch" in progress:
         parts.append(f"epoch {progress['epoch'] + 1}/{progress['epochs']}")
     named = {"loss": progress.get("train_loss", progress.get("batch_loss")), "val_acc": progress.get("val_acc")}
     parts += [f"{name} {value:.4f}" for name, value in named.items() if value is not None]
-    return "  ".join([*parts, f"ETA {timedelta(seconds=round(progress['eta_s']))}"])
+    eta_s = progress["eta_s"]
+    return "  ".join([*parts, *([f"ETA {timedelta(seconds=round(eta_s))}"] if eta_s is not None else [])])
+
+
+def _moving(progress: Mapping[str, Any]) -> str:
+    """Which file is fetched or read, or where the results go, and how much that is."""
+    doing = next(word for word in ("staging", "uploading", "converting") if word in progress)
+    return f"{doing} {progress[doing]}  {progress['bytes_total'] / 2**20:.1f} MiB"

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -35,8 +35,22 @@ if TYPE_CHECKING:
 DOCUMENTED: Final = (2, 3, 4)
 """Exit codes of a job that failed for a reason its caller can act on; any other failure is 1."""
 
+EPILOG: Final = """\b
+Any file that the spec reads may be a local path or s3://BUCKET/KEY. Data may also be a folder of either kind
+with the usual names in it: train_data.npy, train_label.pkl, val_data.npy, val_label.pkl, test_data.npy, ...
 
-@click.command()
+\b
+Environment:
+  TAO_SKILL_RESULTS          results root
+  TAO_SKILL_ENCRYPTION_KEY   key that checkpoints are encrypted with
+  TAO_SKILL_CACHE            copies of s3:// files (else $XDG_CACHE_HOME/tao-skill or ~/.cache/tao-skill)
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE, AWS_REGION
+                             access to s3:// (older names: ACCESS_KEY, SECRET_KEY)
+  AWS_ENDPOINT_URL           S3 server other than AWS
+"""
+
+
+@click.command(epilog=EPILOG)
 @click.argument("action")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE ...]")
 @click.option("-m", "--model", help="Model; the only one when not given.")
@@ -45,6 +59,7 @@ DOCUMENTED: Final = (2, 3, 4)
 @click.option("--automl", type=click.Choice(POLICIES), help="AutoML policy of this run.")
 @click.option("--request", "words", metavar="TEXT", help="The request in plain words; may turn AutoML off.")
 @click.option("--key", help="Idempotency key: the same key gives the same job, and resumes it.")
+@click.option("--upload", metavar="s3://BUCKET/PREFIX", help="Copy the job's folder there when it ends, failed or not.")
 @click.option("--dry-run", is_flag=True, help="Print what would run, and stop.")
 @click.option("--detach", is_flag=True, help="Return the job id at once.")
 @results_option
@@ -60,6 +75,7 @@ def run(
     automl: str | None,
     words: str | None,
     key: str | None,
+    upload: str | None,
     dry_run: bool,
     detach: bool,
     results_root: Path,
@@ -79,6 +95,7 @@ def run(
         automl=automl,
         words=words,
         key=key,
+        upload=upload,
         command=("tao-skill", *(written or ())),
     )
     return execute(chosen, action, request, results_root, dry_run=dry_run, detach=detach, as_json=as_json)
@@ -152,13 +169,13 @@ def wait_and_print(
 
 
 def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
-    """Print a finished job; the exit code says how it ended."""
+    """Print a finished job; the exit code says how it ended, and whether its upload did."""
     document = job_document(job, results_root)
     emit(document, job_text(document), as_json=as_json)
     if job.state == "ERROR" and interactive():
         note(f"the log is in {job.results_dir}")
     if job.state == "COMPLETE":
-        return 0
+        return JobFailed.exit_code if "error" in (job.uploaded or {}) else 0
     code = job.attempts[-1].exit_code if job.state == "ERROR" else None
     return code if code is not None and code in DOCUMENTED else JobFailed.exit_code
 
@@ -169,6 +186,7 @@ def _plan_text(document: dict[str, Any]) -> str:
     planned, route = document["plan"], document["route"]
     lines = [f"{planned['job_id']}  {planned['model']} {planned['action']}, not started (dry run)"]
     lines += [f"  route    {route['route']}: {route['reason']}", f"  results  {planned['results_dir']}"]
+    lines += [f"  upload   {planned['upload']}"] if planned["upload"] else []
     lines += [
         f"  inferred {key} = {one['value']}  ({one['by']}: {one['reason']})" for key, one in planned["inferred"].items()
     ]

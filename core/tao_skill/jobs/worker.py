@@ -11,17 +11,22 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from tao_skill.action import Model, Outcome
-from tao_skill.errors import UNWRITABLE, BadState, CannotWrite, JobFailed, TaoSkillError
+from tao_skill.errors import UNWRITABLE, BadState, CannotWrite, JobFailed, SpecError, TaoSkillError
 from tao_skill.jobs.launch import SECRETS_VARIABLE
-from tao_skill.jobs.record import INTERRUPTED, Ending, Job, resume_hint
+from tao_skill.jobs.record import INTERRUPTED, Ending, Job, resume_hint, timestamp
+from tao_skill.jobs.staging import stage_inputs
 from tao_skill.jobs.store import Store
+from tao_skill.jobs.upload import upload_job
 from tao_skill.models import get_model
-from tao_skill.spec.load import build
+from tao_skill.remote import credentials, join
+from tao_skill.spec.load import build, override
 
 FindModel = Callable[[str], Model]
 Redact = Callable[[str], str]
@@ -31,7 +36,7 @@ def main(arguments: Sequence[str], find_model: FindModel = get_model) -> int:
     """Run an attempt that was claimed for this process; the exit status is that of the attempt."""
     folder, number = Path(arguments[0]), int(arguments[1])
     secrets: dict[str, str] = json.loads(os.environ.pop(SECRETS_VARIABLE, "{}"))
-    redact = redactor(secrets.values())
+    redact = redactor([*secrets.values(), *credentials(os.environ)])
     sys.stdout, sys.stderr = RedactedStream(1, redact), RedactedStream(2, redact)
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -52,6 +57,9 @@ def run_job(
     """
     job = store.begin_attempt(job_id, number)
     ending = _attempt(job, secrets, redact, find_model, log=store.log_path(job_id))
+    if job.upload:
+        ending = replace(ending, ended=timestamp(datetime.now(UTC)))
+        ending = replace(ending, uploaded=_uploaded(store, store.foresee(job_id, number, ending), redact))
     return store.close_attempt(job_id, number, ending)
 
 
@@ -98,8 +106,31 @@ def _run(job: Job, secrets: Mapping[str, str], find_model: FindModel) -> Outcome
     print(f"attempt {len(job.attempts)} of {job.id}: {job.model} {job.action}", file=sys.stderr)
     job.progress_path.unlink(missing_ok=True)  # an earlier attempt's
     model = find_model(job.model)
-    config = build(model.config, _with_secrets(job.spec, secrets))
+    staged = stage_inputs(model, job, os.environ)
+    spec = override(model.config, job.spec, [(key, str(path)) for key, path in staged.items()])
+    config = build(model.config, _with_secrets(spec, secrets))
+    if staged:  # only now can data be looked at
+        _check(model, config, job.action)
     return model.action(job.action).load()(config)
+
+
+def _check(model: Model, config: Any, action: str) -> None:
+    advice = model.check_run(config, action)
+    for warning in advice.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if advice.problems:
+        raise SpecError(advice.problems)
+
+
+def _uploaded(store: Store, job: Job, redact: Redact) -> dict[str, Any]:
+    """What came of the upload; whatever goes wrong in it must not cost the job its end."""
+    try:
+        return upload_job(job, store.folder(job.id), job.upload or "", os.environ)
+    except Exception as error:
+        traceback.print_exception(error)
+        error_facts = _failed(error, job, redact, store.log_path(job.id)).error or {}
+        fix = f"{error_facts['fix']}; all of it is in {store.folder(job.id)}; then tao-skill jobs upload {job.id}"
+        return {"uri": join(job.upload or "", job.id), "error": error_facts | {"fix": fix}}
 
 
 def _with_secrets(spec: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:

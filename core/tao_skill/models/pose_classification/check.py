@@ -16,11 +16,15 @@ from tao_skill.models.pose_classification.config import ON_MODEL, DatasetConfig,
 from tao_skill.models.pose_classification.graph import LAYOUTS
 from tao_skill.models.pose_classification.inspect import not_finite, small_set_warning
 from tao_skill.models.pose_classification.windows import step
+from tao_skill.remote import is_remote
 from tao_skill.spec.tree import iter_params
 
 
 def check(config: ExperimentConfig, action: str) -> Advice:
-    """All that can be known to go wrong (problems) or badly (warnings) with this spec on this data."""
+    """All that can be known to go wrong (problems) or badly (warnings) with this spec on this data.
+
+    Remote data are passed over; the job checks again when it has copies.
+    """
     problems = list(_missing_files(config, action))
     if problems or action not in _CHECKS:
         return Advice(problems=problems)
@@ -33,7 +37,7 @@ def check(config: ExperimentConfig, action: str) -> Advice:
 def _missing_files(config: ExperimentConfig, action: str) -> Iterator[Problem]:
     for leaf in iter_params(ExperimentConfig, action):
         value = attrgetter(leaf.key)(config)
-        if leaf.param.reads_file and value and not Path(value).is_file():
+        if leaf.param.reads_file and value and not is_remote(value) and not Path(value).is_file():
             yield Problem(
                 key=leaf.key,
                 message=f"{leaf.key} is {value!r}, and there is no such file",
@@ -148,6 +152,8 @@ _CHECKS: Final[Mapping[str, Callable[[ExperimentConfig], Iterator[Problem]]]] = 
 def _data(
     config: ExperimentConfig, section: str, data_path: str, label_path: str | None, name: str = "data_path"
 ) -> Iterator[Problem]:
+    if is_remote(data_path):
+        return
     key = f"{section}.{name}"
     try:
         data_NCTVM = open_sequences(data_path)
@@ -161,7 +167,7 @@ def _data(
             message=f"{key} holds {odd.count} values that are NaN or infinite, the first at index {odd.first}",
             fix="set them to 0, as a joint that was not seen, or leave those sequences out",
         )
-    if label_path:
+    if label_path and not is_remote(label_path):
         yield from _labels(config, f"{section}.label_path", label_path, len(data_NCTVM))
 
 
@@ -213,13 +219,19 @@ def _warnings(config: ExperimentConfig, action: str) -> Iterator[str]:
 
 def _train_warnings(config: ExperimentConfig) -> Iterator[str]:
     dataset = config.dataset
+    if not dataset.val_dataset.data_path:
+        yield "there is no dataset.val_dataset: no validation runs, and the latest checkpoint stands for the best"
+    if not any(map(is_remote, (dataset.train_dataset.data_path, dataset.train_dataset.label_path))):
+        yield from _train_data_warnings(config)
+
+
+def _train_data_warnings(config: ExperimentConfig) -> Iterator[str]:
+    dataset = config.dataset
     n, _, frames, _, _ = open_sequences(dataset.train_dataset.data_path).shape
     if warning := small_set_warning(n, config.train.optim.lr, dataset.batch_size):
         yield warning
     if dataset.batch_size > n:
         yield f"dataset.batch_size is {dataset.batch_size}, but there are {n} sequences: every epoch is one step"
-    if not dataset.val_dataset.data_path:
-        yield "there is no dataset.val_dataset: no validation runs, and the latest checkpoint stands for the best"
     if 0 < dataset.window_size < frames and not dataset.random_choose:
         yield (
             f"dataset.window_size={dataset.window_size} has no effect on sequences of {frames} frames "

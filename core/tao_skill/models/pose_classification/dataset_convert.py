@@ -186,9 +186,9 @@ def _with_progress(poses: Iterable[Pose], path: Path, status: StatusLog) -> Iter
         if (now := time.monotonic()) - told >= _PROGRESS_S:
             told = now
             left_s = (now - began) * (size / max(1, pose.place.byte) - 1)
-            status.progress(bytes_read=pose.place.byte, bytes=size, eta_s=round(left_s, 1))
+            status.progress(converting=path.name, bytes=pose.place.byte, bytes_total=size, eta_s=round(left_s, 1))
         yield pose
-    status.progress(bytes_read=size, bytes=size, eta_s=0.0)
+    status.progress(converting=path.name, bytes=size, bytes_total=size, eta_s=0.0)
 
 
 def _check_order(person: Person, pose: Pose) -> None:
