@@ -21,7 +21,7 @@ from tao_skill.cli.output import (
     note,
     results_option,
 )
-from tao_skill.errors import BadState, JobFailed
+from tao_skill.errors import BadState, JobFailed, MissingDependency
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
@@ -122,6 +122,8 @@ def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
     emit(document, job_text(document), as_json=as_json)
     if job.state == "ERROR" and interactive():
         note(f"the log is in {job.results_dir}")
+    if job.error and job.error["code"] == MissingDependency.code:
+        return MissingDependency.exit_code
     return 0 if job.state == "COMPLETE" else JobFailed.exit_code
 
 
