@@ -1,4 +1,4 @@
-"""A small trained-like network as ONNX, and TensorRT by its fake."""
+"""A network as ONNX, and TensorRT by its fake."""
 
 from __future__ import annotations
 
@@ -18,36 +18,40 @@ FRAMES = 16
 
 @pytest.fixture(scope="session")
 def network() -> STGCN:
-    """A network with batch statistics and weights that are not those of the first moment."""
+    """A network whose batch norms have seen data, so that its scores differ from one sequence to another."""
     torch.manual_seed(7)
-    net = STGCN(num_classes=6)
+    return acquainted(STGCN(num_classes=6), torch.randn(64, 3, FRAMES, 34, 1))
+
+
+@pytest.fixture(scope="session")
+def onnx_file(network: STGCN, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network as ONNX."""
+    return export(network, tmp_path_factory.mktemp("onnx") / "model.onnx")
+
+
+def acquainted(net: STGCN, x_NCTVM: torch.Tensor) -> STGCN:
+    """The network with varied batch norms that have seen these sequences."""
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.8, 1.6)
             torch.nn.init.normal_(module.bias, 0.0, 0.2)
     net.train()
     with torch.no_grad():
-        for _ in range(8):
-            net(torch.randn(8, 3, FRAMES, 34, 1))
+        for batch_NCTVM in x_NCTVM.split(8):
+            net(batch_NCTVM)
     return net.eval()
 
 
-@pytest.fixture(scope="session")
-def onnx_file(network: STGCN, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The network with a batch of any size."""
-    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    return export(network, path)
-
-
-def export(network: STGCN, path: Path, *, batch: int | None = None) -> Path:
+def export(network: STGCN, path: Path, example_NCTVM: torch.Tensor | None = None) -> Path:
+    """The ONNX as the export action writes it: input `input` of any batch, output `fc_pred`."""
     torch.onnx.export(
         network,
-        (torch.zeros(batch or 2, 3, FRAMES, 34, 1),),
+        (torch.zeros(2, 3, FRAMES, 34, 1) if example_NCTVM is None else example_NCTVM,),
         path,
         input_names=["input"],
         output_names=["fc_pred"],
         dynamo=True,
-        dynamic_shapes=None if batch else ({0: "batch"},),
+        dynamic_shapes=({0: "batch"},),
         external_data=False,
         verbose=False,
     )

@@ -1,8 +1,10 @@
-"""Every setting does something: each parameter of train, evaluate and inference is changed and its effect seen."""
+"""Every setting does something: each parameter of an action is changed and its effect seen."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 import pickle
 from collections.abc import Callable
@@ -11,11 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from tao_skill.errors import MissingDependency, TaoSkillError
-from tao_skill.models.pose_classification import checkpoint, evaluate, inference, results, tracking, train
+from tao_skill.models.pose_classification import (
+    checkpoint,
+    evaluate,
+    inference,
+    results,
+    tensorrt_engine,
+    tracking,
+    train,
+)
 from tao_skill.models.pose_classification.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.devices import check_nodes, plan_devices
@@ -23,16 +34,19 @@ from tao_skill.models.pose_classification.module import SCHEDULERS
 from tao_skill.spec.tree import iter_params
 from tao_skill.status import StatusLog
 from tests.conftest import experiment
+from tests.models.pose_classification.conftest import install
+from tests.models.pose_classification.fake_tensorrt import VERSIONS
+from tests.models.pose_classification.test_gen_trt_engine import KEY, built, contents
 
 Ground = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def ground(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+def ground(tiny: Path, onnx_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Ground:
     """A trained model to compare with and to build on."""
     folder = tmp_path_factory.mktemp("ground")
     train.run(experiment(tiny, folder))
-    return {"tiny": tiny, "folder": folder, "checkpoint": folder / "train" / results.LATEST}
+    return {"tiny": tiny, "folder": folder, "checkpoint": folder / "train" / results.LATEST, "onnx": onnx_file}
 
 
 def final(folder: Path) -> dict[str, torch.Tensor]:
@@ -292,7 +306,68 @@ def only_choice(ground: Ground, folder: Path, key: str) -> None:
         load.check(ExperimentConfig, "train", values)
 
 
+def engine_differs(
+    value: Any | Callable[[Ground, Path], Any], look: Callable[[Path], Any], **beside: Any
+) -> Callable[[Ground, Path, str], None]:
+    """What is seen of the engine, or of its folder, is another with this key changed."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        changed = value(ground, folder) if callable(value) else value
+        fixed = {name: one(ground, folder) if callable(one) else one for name, one in beside.items()}
+        with pytest.MonkeyPatch.context() as patch:
+            install(VERSIONS[-1], patch)
+            base = look(built(ground["onnx"], folder / "base", **fixed))
+            assert look(built(ground["onnx"], folder / "changed", **{**fixed, key.removeprefix(KEY): changed})) != base
+
+    return prove
+
+
+def other_onnx(ground: Ground, folder: Path) -> str:
+    model = onnx.load(ground["onnx"])
+    model.graph.node[-1].doc_string = "another"
+    onnx.save(model, folder / "other.onnx")
+    return str(folder / "other.onnx")
+
+
+def batches_of(engine: Path) -> list[int]:
+    return [shape[0] for shape in contents(engine)[0]["profile"]["input"]]
+
+
+def no_such_gpu(ground: Ground, folder: Path, key: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        find_gpu = tensorrt_engine.find_gpu
+        install(VERSIONS[-1], patch)
+        patch.setattr(tensorrt_engine, "find_gpu", find_gpu)
+        with pytest.raises(MissingDependency, match="no GPU 77"):
+            built(ground["onnx"], folder, **{key.removeprefix(KEY): 77})
+
+
+def speaks(ground: Ground, folder: Path, key: str) -> None:
+    heard = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(heard):
+        install(VERSIONS[-1], patch)
+        built(ground["onnx"], folder)
+        assert "VERBOSE" not in heard.getvalue()
+        built(ground["onnx"], folder, **{key.removeprefix(KEY): True})
+    assert "VERBOSE" in heard.getvalue()
+
+
+def kept_at(name: str, **beside: Any) -> Callable[[Ground, Path, str], None]:
+    """A file of that name is written beside the engine's folder."""
+    return engine_differs(
+        lambda ground, folder: str(folder / name), lambda engine: (engine.parents[2] / name).exists(), **beside
+    )
+
+
+def sequences_of(name: str) -> Callable[[Ground, Path], str]:
+    return lambda ground, folder: str(ground["tiny"] / name)
+
+
 reduce = {"train.optim.lr_scheduler": "AutoReduce"}
+to_int8 = {
+    "tensorrt.data_type": "int8",
+    "tensorrt.calibration.cal_image_dir": sequences_of("train_data.npy"),
+}
 
 EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "encryption_key": encrypts,
@@ -369,9 +444,31 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "inference.gpu_ids": gpus([2], [2]),
     "inference.num_nodes": nodes_refused,
     "inference.batch_size": batches_are(4),
+    "gen_trt_engine.onnx_file": engine_differs(other_onnx, Path.read_bytes),
+    "gen_trt_engine.trt_engine": engine_differs(
+        lambda ground, folder: str(folder / "mine.engine"), lambda engine: engine.name
+    ),
+    "gen_trt_engine.results_dir": engine_differs(
+        lambda ground, folder: str(folder / "own"), lambda engine: engine.parent.name
+    ),
+    "gen_trt_engine.gpu_id": no_such_gpu,
+    "gen_trt_engine.batch_size": engine_differs(3, batches_of),
+    "gen_trt_engine.verbose": speaks,
+    "gen_trt_engine.timing_cache": kept_at("timing.cache"),
+    "gen_trt_engine.tensorrt.data_type": engine_differs("fp16", Path.read_bytes),
+    "gen_trt_engine.tensorrt.workspace_size": engine_differs(77, lambda engine: contents(engine)[0]["workspace"]),
+    "gen_trt_engine.tensorrt.min_batch_size": engine_differs(2, batches_of),
+    "gen_trt_engine.tensorrt.opt_batch_size": engine_differs(3, batches_of),
+    "gen_trt_engine.tensorrt.max_batch_size": engine_differs(9, batches_of),
+    "gen_trt_engine.tensorrt.calibration.cal_image_dir": engine_differs(
+        sequences_of("val_data.npy"), Path.read_bytes, **to_int8
+    ),
+    "gen_trt_engine.tensorrt.calibration.cal_cache_file": kept_at("ranges.json", **to_int8),
+    "gen_trt_engine.tensorrt.calibration.cal_batch_size": engine_differs(5, Path.read_bytes, **to_int8),
+    "gen_trt_engine.tensorrt.calibration.cal_batches": engine_differs(4, Path.read_bytes, **to_int8),
 }
 
-LANDED = ("train", "evaluate", "inference")
+LANDED = ("train", "evaluate", "inference", "gen_trt_engine")
 KEYS = list(dict.fromkeys(leaf.key for action in LANDED for leaf in iter_params(ExperimentConfig, action)))
 
 

@@ -84,7 +84,7 @@ def build(trt: Any, model: ModelProto, task: GenTrtEngineConfig, profile: tuple[
     """The serialized engine of a model whose types are final; the timing cache is read and updated.
 
     Raises:
-        BadData: TensorRT's parser refuses the ONNX; each error is named.
+        BadData: TensorRT's parser refuses the ONNX; its first errors are named.
         JobFailed: the build fails; TensorRT's errors are named.
     """
     log = message_log(trt, verbose=task.verbose)
@@ -92,7 +92,7 @@ def build(trt: Any, model: ModelProto, task: GenTrtEngineConfig, profile: tuple[
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(model.SerializeToString()):
-        errors = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
+        errors = "; ".join(parser.get_error(i).desc() for i in range(min(parser.num_errors, 3)))
         raise BadData(
             f"TensorRT {trt.__version__} cannot read {task.onnx_file}: {errors}",
             fix="export with another export.opset_version, or use a newer TensorRT",
