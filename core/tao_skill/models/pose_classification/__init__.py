@@ -51,7 +51,7 @@ MODEL: Final = Model(
             Action(
                 name="gen_trt_engine",
                 summary="Build a TensorRT engine from ONNX.",
-                entry=None,
+                entry=f"{_HERE}.gen_trt_engine:run",
                 makes_model=True,
                 next=("evaluate", "inference"),
             ),

@@ -24,7 +24,7 @@ from tao_skill.models.pose_classification.config import DatasetConvertConfig, Ex
 from tao_skill.models.pose_classification.deepstream import Pose, read_poses
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.models.pose_classification.windows import runs, starts
-from tao_skill.status import StatusLog
+from tao_skill.status import StatusLog, reporting
 
 COMBINED: Final = "combined.npy"
 MANIFEST: Final = "windows.json"
@@ -74,19 +74,18 @@ def run(config: ExperimentConfig) -> Outcome:
         raise SpecError(problems)
     settings = config.dataset_convert
     results_dir = task_results_dir(config, "dataset_convert").absolute()
-    status = StatusLog(results_dir)
-    status.write("STARTED", "Starting Dataset convert.")
-    tracked = start_run(config, "dataset_convert")
-    with partial_folder(results_dir) as folder, (folder / "spool").open("w+b") as spool:
-        people = collect(settings, spool, status)
-        names = write(settings, people, spool, folder)
-        publish(folder, results_dir, names)
-    for warning in _warnings(people, results_dir, names):
-        print(f"warning: {warning}", file=sys.stderr)
-        status.write("RUNNING", warning, verbosity="WARNING")
-    metrics = _metrics(settings, people)
-    finish_run(tracked, metrics)
-    status.write("SUCCESS", "Dataset convert finished.", kpi=metrics)
+    with reporting(results_dir, "Dataset convert") as status:
+        tracked = start_run(config, "dataset_convert")
+        with partial_folder(results_dir) as folder, (folder / "spool").open("w+b") as spool:
+            people = collect(settings, spool, status)
+            names = write(settings, people, spool, folder)
+            publish(folder, results_dir, names)
+        for warning in _warnings(people, results_dir, names):
+            print(f"warning: {warning}", file=sys.stderr)
+            status.write("RUNNING", warning, verbosity="WARNING")
+        metrics = _metrics(settings, people)
+        finish_run(tracked, metrics)
+        status.write("SUCCESS", "Dataset convert finished.", kpi=metrics)
     return Outcome(metrics=metrics, artifacts=[Artifact(kind=names[name], path=results_dir / name) for name in names])
 
 

@@ -58,6 +58,12 @@ def probabilities(
         left_s = (time.monotonic() - began) / done * (len(batches) - done)
         status.progress(batch=done, batches=len(batches), eta_s=round(left_s, 1))
     scores_NK = np.concatenate(parts)
+    if (classes := scores_NK.shape[1]) != config.dataset.num_classes:
+        raise BadData(
+            f"{task.checkpoint} has {classes} classes, dataset.num_classes is {config.dataset.num_classes}",
+            fix=f"set dataset.num_classes={classes}",
+            path=task.checkpoint,
+        )
     if odd := int((~np.isfinite(scores_NK).all(axis=1)).sum()):
         raise BadData(
             f"{odd} of {len(scores_NK)} sequences got scores that are no numbers from {task.checkpoint}",
