@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -346,6 +347,7 @@ def test_a_plan_compares_calibration_with_its_data(onnx_file: Path, skeletons: P
     assert "12" in problem.message
 
 
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed")
 def test_without_tensorrt_a_plan_warns_and_a_run_exits_with_4(onnx_file: Path, tmp_path: Path) -> None:
     def call(*more: str) -> subprocess.CompletedProcess[str]:
         command = ["run", "gen_trt_engine", f"{KEY}onnx_file={onnx_file}", "--results-root", str(tmp_path), *more]

@@ -106,6 +106,7 @@ def open_engine(path: Path, key: str | None, gpu_id: int = 0) -> Engine:
     Raises:
         MissingDependency: TensorRT or the GPU is absent.
         BadData: the file is damaged, encrypted with another key, of another TensorRT or GPU, or no such classifier.
+        JobFailed: there is no room for it on the GPU.
     """
     trt, device = require(gpu_id)
     log = message_log(trt)
@@ -119,13 +120,16 @@ def open_engine(path: Path, key: str | None, gpu_id: int = 0) -> Engine:
             path=str(path),
         )
     source, target = _tensors(trt, engine, path)
+    context = engine.create_execution_context()
+    if context is None:
+        raise _stopped(path, log)
     smallest, _, largest = engine.get_tensor_profile_shape(source, 0)
     return Engine(
         path=path,
         log=log,
         device=device,
         kept=(runtime, engine),
-        context=engine.create_execution_context(),
+        context=context,
         source=source,
         target=target,
         sizes=(smallest[0], largest[0]),
@@ -205,8 +209,12 @@ class Engine:
 
     def _must(self, done: bool) -> None:
         if not done:
-            raise JobFailed(
-                f"engine {self.path} does not run: {cause(self.log) or 'TensorRT gave no reason'}",
-                fix="free GPU memory or build the engine again",
-                path=str(self.path),
-            )
+            raise _stopped(self.path, self.log)
+
+
+def _stopped(path: Path, log: Any) -> JobFailed:
+    return JobFailed(
+        f"engine {path} does not run: {cause(log) or 'TensorRT gave no reason'}",
+        fix="free GPU memory or build the engine again",
+        path=str(path),
+    )
