@@ -48,6 +48,8 @@ class Action:
         entry: `module:function` of the code behind it, `function(config) -> Outcome`; None while it has none.
         makes_model: whether its jobs leave a model that other actions start from.
         next: actions that usually follow, on its own result or, where it makes no model, on its parent's.
+        processes: `module:function` saying how many processes of this machine a run takes, `function(config) -> int`;
+            one where it is None.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Action:
     entry: str | None
     makes_model: bool = False
     next: tuple[str, ...] = ()
+    processes: str | None = None
 
     def runnable(self) -> str:
         """The entry point.
@@ -77,6 +80,10 @@ class Action:
         """
         loaded: Callable[[Any], Outcome] = _attribute(self.runnable())
         return loaded
+
+    def count_processes(self, config: Any) -> int:
+        """In how many processes of this machine a run of `config` works."""
+        return 1 if self.processes is None else int(_attribute(self.processes)(config))
 
 
 @dataclass(frozen=True, kw_only=True)

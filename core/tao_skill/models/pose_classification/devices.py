@@ -1,4 +1,4 @@
-"""Which devices a run uses. Imports no torch."""
+"""Which devices a run uses. Imports torch only to count them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tao_skill.errors import BadRequest, MissingDependency
+from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.ranks import LOCAL_WORLD_SIZE
 
 
@@ -47,6 +48,17 @@ def plan_devices(
             fix=f"set num_gpus and gpu_ids within 0..{available - 1}",
         )
     return Devices(accelerator="gpu", devices=wanted, note=f"running on GPUs {wanted}")
+
+
+def train_processes(config: ExperimentConfig) -> int:
+    """How many processes of this machine train: one a device.
+
+    Raises:
+        MissingDependency: GPUs are present, but not those asked for.
+    """
+    import torch
+
+    return plan_devices(config.train.num_gpus, config.train.gpu_ids, torch.cuda.device_count()).processes
 
 
 def check_nodes(action: str, num_nodes: int, environment: Mapping[str, str] = os.environ) -> None:

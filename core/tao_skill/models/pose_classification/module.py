@@ -96,8 +96,8 @@ class PoseClassifier(pl.LightningModule):
     """Cross-entropy training of ST-GCN.
 
     Randomness inside a step is a function of seed, step and process alone, and the sums behind epoch metrics and the
-    schedule are part of the checkpoint, so a resumed run is the uninterrupted run. Loss, gradients and metrics are those
-    of the batches of all processes together.
+    schedule are part of the checkpoint, so a resumed run is the uninterrupted run. Loss, gradients and metrics are
+    those of the batches of all processes together.
     """
 
     def __init__(self, config: ExperimentConfig) -> None:
