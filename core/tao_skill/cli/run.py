@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,11 +21,15 @@ from tao_skill.cli.output import (
     note,
     results_option,
 )
-from tao_skill.errors import BadState, JobFailed
+from tao_skill.errors import BadRequest, BadState, JobFailed
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.policy import POLICIES
+from tao_skill.ranks import is_first
+
+if TYPE_CHECKING:
+    from tao_skill.runner import Plan
 
 
 @click.command()
@@ -82,6 +86,8 @@ def run(
     if dry_run:
         emit(planned.as_dict(), _plan_text(planned.as_dict()), as_json=as_json)
         return 0
+    if not is_first(os.environ):
+        return _help(planned, store)
     job, _ = open_job(planned, store, now=now)
     return _carry_out(job, store, planned.secrets, results_root, detach=detach, as_json=as_json)
 
@@ -98,6 +104,15 @@ def _carry_out(job: Job, store: Store, secret_values: Any, results_root: Path, *
         emit({"job": {"id": job.id, "state": store.get(job.id).state}}, job.id, as_json=as_json)
         return 0
     return wait_and_print(job, store, results_root, process=process, own=process is not None, as_json=as_json)
+
+
+def _help(planned: Plan, store: Store) -> int:
+    """Work beside the first of the processes that a launcher started: the key tells them what they work on."""
+    from tao_skill.jobs.launch import join
+
+    if planned.key is None:
+        raise BadRequest("a launcher started several processes, and they share no --key", fix="add --key NAME")
+    return join(store, planned.job_id, planned.secrets)
 
 
 def wait_and_print(job: Job, store: Store, results_root: Path, *, process: Any = None, own: bool, as_json: bool) -> int:
