@@ -28,6 +28,7 @@ from tao_skill.spec.tree import iter_params, lookup
 
 POLICY_ARGUMENT: Final = "automl_policy"
 RESUME: Final = "resume_model"
+PRETRAINED: Final = "ptm_if_no_resume_model"
 MODEL_FUNCTIONS: Final = ("parent_model",)
 HIDDEN: Final = "***"
 SPEC_FILE: Final = "spec.yaml"
@@ -69,12 +70,14 @@ class Request:
 
     Attributes:
         overrides: `KEY=VALUE` texts. parent: a job reference. automl: policy flag. words: the request in plain words.
+        base_experiment: name of pretrained weights to start from, before a parent's.
         key: idempotency key. command: how to repeat the call, for the record.
     """
 
     spec_file: Path | None = None
     overrides: Sequence[str] = ()
     parent: str | None = None
+    base_experiment: str | None = None
     automl: str | None = None
     words: str | None = None
     key: str | None = None
@@ -147,6 +150,8 @@ def plan(
     model = get_model(runner.model)
     info = bank.skill_info(model.name)
     values, ignored, policy = _given(runner, model, request, info)
+    given = load.given_keys(values)
+    base_warnings = list(_base_experiment(runner, request.base_experiment, given))
     parent_job = store.get(request.parent) if request.parent else None
     job_id = new_id(runner.action, request.key, now=now, token=token)
     inputs = Inputs(
@@ -156,8 +161,9 @@ def plan(
         parent=_as_parent(parent_job) if parent_job else None,
         metric=info["monitoring"]["metric"],
         environment=environment,
+        base_experiment=request.base_experiment,
     )
-    inferred = dict(_infer(runner, inputs, load.given_keys(values)))
+    inferred = dict(_infer(runner, inputs, given))
     pairs = [(key, one["value"]) for key, one in inferred.items() if one["by"] != RESUME]
     spec = _with_absolute_paths(model, _checked(runner, model, load.override(model.config, values, pairs), parent_job))
     config = load.build(model.config, spec)
@@ -176,7 +182,7 @@ def plan(
         secrets=secrets,
         inferred=shown,
         ignored=ignored,
-        warnings=[*_parent_warnings(parent_job), *advice.warnings],
+        warnings=[*base_warnings, *_parent_warnings(parent_job), *advice.warnings],
         parent=parent_job.id if parent_job else None,
         key=request.key,
         command=request.command,
@@ -244,6 +250,20 @@ def _given(
 
 def _as_parent(job: Job) -> Parent:
     return Parent(id=job.id, action=job.action, results_dir=Path(job.results_dir), spec=job.spec)
+
+
+def _base_experiment(runner: Runner, name: str | None, given: set[str]) -> Iterator[str]:
+    """What stands in the way of the named weights; refuses them where the action starts from none."""
+    if name is None:
+        return
+    keys = [key for key, function in runner.inference.items() if function == PRETRAINED]
+    if not keys:
+        raise BadRequest(
+            f"--base-experiment {name} does not go with {runner.action}, which starts from no pretrained weights",
+            fix="leave it out, or run train",
+        )
+    for key in set(keys) & given:
+        yield f"--base-experiment {name} is not used, as {key} is given"
 
 
 def _parent_warnings(parent: Job | None) -> Iterator[str]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("-m", "--model", help="Model; the only one when not given.")
 @click.option("-e", "--spec", type=click.Path(path_type=Path), help="Spec file, YAML or JSON.")
 @click.option("--parent", metavar="JOB", help="Job to build on: id, start of an id, latest, latest:ACTION.")
+@click.option("--base-experiment", metavar="NAME", help="Pretrained weights to start a train from, by name.")
 @click.option("--automl", type=click.Choice(POLICIES), help="AutoML policy of this run.")
 @click.option("--request", "words", metavar="TEXT", help="The request in plain words; may turn AutoML off.")
 @click.option("--key", help="Idempotency key: the same key gives the same job, and resumes it.")
@@ -53,6 +54,7 @@ def run(
     model: str | None,
     spec: Path | None,
     parent: str | None,
+    base_experiment: str | None,
     automl: str | None,
     words: str | None,
     key: str | None,
@@ -74,6 +76,7 @@ def run(
         spec_file=spec,
         overrides=overrides,
         parent=parent,
+        base_experiment=base_experiment,
         automl=automl,
         words=words,
         key=key,
