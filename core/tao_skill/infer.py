@@ -87,7 +87,7 @@ def _create_inference_result_file_pose(inputs: Inputs) -> Inferred:
 
 
 def _ptm_if_no_resume_model(inputs: Inputs) -> Inferred | None:
-    if inputs.base_experiment:
+    if inputs.base_experiment is not None:
         return _registered(inputs, inputs.base_experiment)
     if chosen := _parent_model(inputs):
         return Inferred(value=chosen.value, reason=f"{chosen.reason}; used unless the job resumes")

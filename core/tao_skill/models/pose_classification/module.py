@@ -21,8 +21,6 @@ from tao_skill.models.pose_classification.parallel import total
 PLATEAU_THRESHOLD: Final = 1e-3
 """Relative improvement below which AutoReduce counts an epoch as none."""
 
-RANK_STRIDE: Final = 2_654_435_769
-"""Between the dropout seeds of two processes; odd and large, as torch's CPU generator heeds the low 32 bits."""
 
 OPTIMIZERS: Final[Mapping[str, Callable[[Iterable[Tensor], Optim], Optimizer]]] = MappingProxyType(
     {
@@ -64,6 +62,11 @@ def build_net(model: ModelConfig, num_classes: int) -> STGCN:
         dropout=model.dropout,
         edge_importance=model.edge_importance_weighting,
     )
+
+
+def dropout_seed(seed: int, step: int, rank: int) -> int:
+    """One for each step and process; they differ in the low 32 bits, which are all that torch's CPU generator heeds."""
+    return seed * 1_000_003 + step + rank * 2_654_435_769
 
 
 class _Sums:
@@ -117,7 +120,7 @@ class PoseClassifier(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed dropout from seed, step and process."""
-        torch.manual_seed(self.config.train.seed * 1_000_003 + self.global_step + self.global_rank * RANK_STRIDE)
+        torch.manual_seed(dropout_seed(self.config.train.seed, self.global_step, self.global_rank))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch: the mean of all processes' is that of their batches together, however uneven these are."""
