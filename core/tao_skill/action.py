@@ -49,6 +49,7 @@ class Action:
         entry: `module:function` of the code behind it, `function(config) -> Outcome`; None while it has none.
         makes_model: whether its jobs leave a model that other actions start from.
         next: actions that usually follow, on its own result or, where it makes no model, on its parent's.
+        feeds: kind of an artifact that is the data of the next action -> spec key that takes it; next needs it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Action:
     entry: str | None
     makes_model: bool = False
     next: tuple[str, ...] = ()
+    feeds: Mapping[str, str] = field(default_factory=dict)
 
     def runnable(self) -> str:
         """The entry point.

@@ -210,7 +210,7 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
         key=planned.key,
         upload=planned.upload,
         route=dict(vars(planned.route)),
-        command=tuple(_without(planned.secrets.values(), part) for part in planned.command),
+        command=tuple(_without(planned.secrets, part) for part in planned.command),
         spec=dict(planned.spec),
         results_dir=str(planned.results_dir),
         created=timestamp(now),
@@ -241,8 +241,12 @@ def _stop(problems: Iterable[Problem]) -> None:
         raise SpecError(found)
 
 
-def _without(secrets: Iterable[str], text: str) -> str:
-    for secret in secrets:
+def _without(secrets: Mapping[str, str], text: str) -> str:
+    """A word of a command; what is set for a secret key is hidden however it is quoted, also if it was overridden."""
+    name = text.partition("=")[0]
+    if name.strip().lstrip("+~") in secrets:
+        return f"{name}={HIDDEN}"
+    for secret in secrets.values():
         text = text.replace(secret, HIDDEN)
     return text
 

@@ -1,11 +1,14 @@
-"""Following a job: a live bar on a terminal, a line an epoch elsewhere; both on stderr."""
+"""Following a job: a live bar on a terminal, a line an epoch elsewhere, both on stderr; its log on stdout."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+
+import click
 
 from tao_skill.cli.output import interactive, note
 from tao_skill.jobs.record import Job
@@ -14,8 +17,11 @@ Listener = Callable[[Job, Mapping[str, Any] | None], None]
 
 
 @contextmanager
-def follow() -> Iterator[Listener]:
-    """A listener for `jobs.launch.wait`, right for where stderr goes."""
+def follow(log: Path | None = None) -> Iterator[Listener]:
+    """A listener for `jobs.launch.wait`, right for where stderr goes; with a log, that is printed as it grows."""
+    if log is not None:
+        yield _with_log(_lines(), log)
+        return
     if not interactive():
         yield _lines()
         return
@@ -31,6 +37,21 @@ def follow() -> Iterator[Listener]:
                 bar.update(task, completed=_share(progress), description=f"{job.action}  {_words(progress)}")
 
         yield show
+
+
+def _with_log(listener: Listener, log: Path) -> Listener:
+    position = 0
+
+    def show(job: Job, progress: Mapping[str, Any] | None) -> None:
+        nonlocal position
+        with log.open("rb") as stream:
+            stream.seek(position)
+            added = stream.read()
+        position += len(added)
+        click.echo(added, nl=False)
+        listener(job, progress)
+
+    return show
 
 
 def _lines() -> Listener:
@@ -67,6 +88,6 @@ def _words(progress: Mapping[str, Any]) -> str:
 
 
 def _moving(progress: Mapping[str, Any]) -> str:
-    """Which file is fetched, or where the results go, and how much that is."""
-    doing = "staging" if "staging" in progress else "uploading"
+    """Which file is fetched or read, or where the results go, and how much that is."""
+    doing = next(word for word in ("staging", "uploading", "converting") if word in progress)
     return f"{doing} {progress[doing]}  {progress['bytes_total'] / 2**20:.1f} MiB"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from tao_skill.action import Model
 from tao_skill.cli.output import (
     INTERRUPTED,
     emit,
@@ -26,6 +28,9 @@ from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.policy import POLICIES
+
+if TYPE_CHECKING:
+    from tao_skill.runner import Request
 
 DOCUMENTED: Final = (2, 3, 4)
 """Exit codes of a job that failed for a reason its caller can act on; any other failure is 1."""
@@ -80,11 +85,9 @@ def run(
 
     Example: tao-skill run train -e spec.yaml --automl off train.num_epochs=20
     """
-    from tao_skill.runner import Request, load_runner, open_job, plan
+    from tao_skill.runner import Request
 
     chosen = get_model(model)
-    runner = load_runner(chosen.name, chosen.action(action).name)
-    store = Store(results_root.absolute())
     request = Request(
         spec_file=spec,
         overrides=overrides,
@@ -95,6 +98,25 @@ def run(
         upload=upload,
         command=("tao-skill", *(written or ())),
     )
+    return execute(chosen, action, request, results_root, dry_run=dry_run, detach=detach, as_json=as_json)
+
+
+def execute(
+    model: Model,
+    action: str,
+    request: Request,
+    results_root: Path,
+    *,
+    dry_run: bool = False,
+    detach: bool = False,
+    as_json: bool = False,
+    show_log: bool = False,
+) -> int:
+    """Plan a run, say its warnings, open its job and follow it to its end; the exit code says how it ended."""
+    from tao_skill.runner import load_runner, open_job, plan
+
+    runner = load_runner(model.name, model.action(action).name)
+    store = Store(results_root.absolute())
     now = datetime.now(UTC)
     planned = plan(runner, request, store, environment=os.environ, now=now, token=secrets.token_hex(2))
     for warning in planned.warnings:
@@ -103,30 +125,40 @@ def run(
         emit(planned.as_dict(), _plan_text(planned.as_dict()), as_json=as_json)
         return 0
     job, _ = open_job(planned, store, now=now)
-    return _carry_out(job, store, planned.secrets, results_root, detach=detach, as_json=as_json)
-
-
-def _carry_out(job: Job, store: Store, secret_values: Any, results_root: Path, *, detach: bool, as_json: bool) -> int:
-    """Start the job unless it runs or is done already, and wait for it unless told not to."""
-    from tao_skill.jobs.launch import start
-
-    try:
-        process = start(store, job, secret_values)
-    except BadState:  # the key's job is complete, or another process runs it
-        process = None
+    process = _start(job, store, planned.secrets)
     if detach:
         emit({"job": {"id": job.id, "state": store.get(job.id).state}}, job.id, as_json=as_json)
         return 0
-    return wait_and_print(job, store, results_root, process=process, own=process is not None, as_json=as_json)
+    log = store.log_path(job.id) if show_log else None
+    return wait_and_print(job, store, results_root, process=process, own=process is not None, as_json=as_json, log=log)
 
 
-def wait_and_print(job: Job, store: Store, results_root: Path, *, process: Any = None, own: bool, as_json: bool) -> int:
-    """Follow a job to its end and print it; Ctrl-C cancels a job that this call started."""
+def _start(job: Job, store: Store, secret_values: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+    """Start the job, unless it is complete or another process runs it."""
+    from tao_skill.jobs.launch import start
+
+    try:
+        return start(store, job, secret_values)
+    except BadState:
+        return None
+
+
+def wait_and_print(
+    job: Job,
+    store: Store,
+    results_root: Path,
+    *,
+    process: subprocess.Popen[bytes] | None = None,
+    own: bool,
+    as_json: bool,
+    log: Path | None = None,
+) -> int:
+    """Follow a job to its end, with its log if that is given, and print it; Ctrl-C cancels one this call started."""
     from tao_skill.cli.progress import follow
     from tao_skill.jobs.launch import cancel, wait
 
     try:
-        with follow() as listener:
+        with follow(log) as listener:
             job = wait(store, job.id, on_progress=listener, process=process)
     except KeyboardInterrupt:
         if own:
@@ -145,7 +177,7 @@ def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
     if job.state == "COMPLETE":
         return JobFailed.exit_code if "error" in (job.uploaded or {}) else 0
     code = job.attempts[-1].exit_code if job.state == "ERROR" else None
-    return code if code in DOCUMENTED else JobFailed.exit_code
+    return code if code is not None and code in DOCUMENTED else JobFailed.exit_code
 
 
 def _plan_text(document: dict[str, Any]) -> str:

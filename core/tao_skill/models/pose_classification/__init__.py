@@ -19,8 +19,9 @@ MODEL: Final = Model(
             Action(
                 name="dataset_convert",
                 summary="Turn DeepStream bodypose-3d JSON into sequences.",
-                entry=None,
-                next=("train", "inference"),
+                entry=f"{_HERE}.dataset_convert:run",
+                next=("inference",),
+                feeds={"combined_sequences": "inference.test_dataset.data_path"},
             ),
             Action(
                 name="train",
@@ -50,7 +51,7 @@ MODEL: Final = Model(
             Action(
                 name="gen_trt_engine",
                 summary="Build a TensorRT engine from ONNX.",
-                entry=None,
+                entry=f"{_HERE}.gen_trt_engine:run",
                 makes_model=True,
                 next=("evaluate", "inference"),
             ),

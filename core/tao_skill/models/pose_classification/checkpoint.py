@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,11 @@ from tao_skill.models.pose_classification.net import STGCN
 
 PREFIX: Final = "model."
 HEAD: Final = "fcn."
+ENCRYPTED: Final = "state_dict_encrypted"
+"""What TAO adds to a checkpoint whose weights it has encrypted; the value says how."""
+
+TRAINING_STATE: Final = ("epoch", "global_step", "optimizer_states", "lr_schedulers")
+_NAMED: Final = re.compile(r"\bGLOBAL (\S+)")
 
 
 def save(checkpoint: Mapping[str, Any], path: Path, key: str | None = None) -> None:
@@ -42,17 +48,11 @@ def load(path: Path, key: str | None = None) -> dict[str, Any]:
     try:
         loaded = torch.load(source, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise BadData(
-            f"checkpoint {path} cannot be read: {type(error).__name__}",
-            fix="use a whole .pth file that holds tensors and plain data only",
-            path=str(path),
-        ) from error
+        raise _unreadable(path, error) from error
     if not isinstance(loaded, dict):
         raise BadData(f"checkpoint {path} holds no state_dict", fix="use a .pth file saved by training", path=str(path))
-    if loaded.get("state_dict_encrypted"):
-        raise BadData(
-            f"checkpoint {path} was encrypted by TAO", fix="save it without encryption in TAO first", path=str(path)
-        )
+    if loaded.get(ENCRYPTED):
+        raise _encrypted_by_tao(path)
     return loaded
 
 
@@ -74,6 +74,23 @@ def load_network(net: STGCN, path: Path, key: str | None = None) -> None:
     net.load_state_dict(state)
 
 
+def check_resumable(net: STGCN, path: Path, key: str | None = None) -> None:
+    """Make sure that training of `net` can go on from a checkpoint, ours or TAO's.
+
+    Raises:
+        BadData: it holds weights alone, or is of another network.
+    """
+    checkpoint = load(path, key)
+    if missing := [name for name in TRAINING_STATE if name not in checkpoint]:
+        raise BadData(
+            f"checkpoint {path} holds weights but no state of a training to resume: {', '.join(missing)} missing",
+            fix=f"start from its weights with model.pretrained_model_path={path}, in another results_dir",
+            path=str(path),
+        )
+    if differences := _differences(net.state_dict(), network_state(checkpoint)):
+        raise _other_network(path, differences)
+
+
 def load_pretrained(net: STGCN, path: Path, key: str | None = None) -> str:
     """Start `net` from pretrained weights; a head of another class count is left as initialised.
 
@@ -92,6 +109,35 @@ def load_pretrained(net: STGCN, path: Path, key: str | None = None) -> str:
         raise _other_network(path, differences)
     net.load_state_dict(state)
     return f"weights of {path}" + (", head newly initialised for another class count" if head_differs else "")
+
+
+def _unreadable(path: Path, error: Exception) -> BadData:
+    """What torch could not read, or would have had to run."""
+    if ENCRYPTED.encode() in path.read_bytes():
+        return _encrypted_by_tao(path)
+    if named := _NAMED.search(str(error)):
+        convert = (
+            f"import torch; c = torch.load('{path}', map_location='cpu', weights_only=False); "
+            "torch.save({'state_dict': c['state_dict']}, 'weights.pth')"
+        )
+        return BadData(
+            f"checkpoint {path} names {named[1]}, which is neither a tensor nor plain data and was not run",
+            fix=f'if you trust the file, keep its weights alone where it was made: python -c "{convert}"',
+            path=str(path),
+        )
+    return BadData(
+        f"checkpoint {path} cannot be read: {type(error).__name__}",
+        fix="use a whole .pth file that holds tensors and plain data only",
+        path=str(path),
+    )
+
+
+def _encrypted_by_tao(path: Path) -> BadData:
+    return BadData(
+        f"checkpoint {path} has weights that were encrypted by TAO ({ENCRYPTED}), with a method that is in TAO alone",
+        fix="train or resume in TAO without encryption_key, and use the checkpoint that this saves",
+        path=str(path),
+    )
 
 
 def _differences(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:

@@ -40,15 +40,10 @@ def plan_devices(num_gpus: int, gpu_ids: Sequence[int], available: int) -> Devic
     return Devices(accelerator="gpu", devices=wanted, note=f"running on GPUs {wanted}")
 
 
-def one_device(num_gpus: int, gpu_ids: Sequence[int], status: StatusLog) -> torch.device:
-    """The device of an action that uses one: the first GPU asked for, or the CPU; it is said in the status.
-
-    Raises:
-        MissingDependency: GPUs are present, but not those asked for.
-    """
+def one_device(devices: Devices, status: StatusLog) -> torch.device:
+    """The device of an action that uses one: the first GPU planned, or the CPU; it is said in the status."""
     import torch
 
-    devices = plan_devices(num_gpus, gpu_ids, torch.cuda.device_count())
     first = devices.devices[0] if isinstance(devices.devices, list) else 0
     status.write("RUNNING", f"{devices.note[0].upper()}{devices.note[1:]}; one device is used.")
     return torch.device("cpu" if devices.accelerator == "cpu" else f"cuda:{first}")

@@ -47,6 +47,7 @@ def _fit(config: ExperimentConfig, results_dir: Path, status: StatusLog) -> dict
         status.write("RUNNING", f"Starting from {said}.")
     trainer = build_trainer(config, results_dir, status, run)
     if resume is not None:
+        checkpoint.check_resumable(module.model, resume, config.encryption_key)
         status.write("RUNNING", f"Resuming from {resume.name}.")
     with warnings.catch_warnings():
         # The data module restores its place itself, and one worker is TAO's default.

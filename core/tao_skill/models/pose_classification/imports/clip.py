@@ -49,7 +49,7 @@ class Clip:
     name: str
     place: Place
     layout: str
-    x_CTVP: Array  # noqa: N815 (shapes in names)
+    x_CTVP: Array
     people: int
     label: Label | None = None
 
