@@ -50,6 +50,8 @@ class Action:
         makes_model: whether its jobs leave a model that other actions start from.
         next: actions that usually follow, on its own result or, where it makes no model, on its parent's.
         feeds: kind of an artifact that is the data of the next action -> spec key that takes it; next needs it.
+        processes: `module:function` saying how many processes of this machine a run takes, `function(config) -> int`;
+            one where it is None.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Action:
     makes_model: bool = False
     next: tuple[str, ...] = ()
     feeds: Mapping[str, str] = field(default_factory=dict)
+    processes: str | None = None
 
     def runnable(self) -> str:
         """The entry point.
@@ -80,6 +83,10 @@ class Action:
         """
         loaded: Callable[[Any], Outcome] = _attribute(self.runnable())
         return loaded
+
+    def count_processes(self, config: Any) -> int:
+        """In how many processes of this machine a run of `config` works."""
+        return 1 if self.processes is None else int(_attribute(self.processes)(config))
 
 
 @dataclass(frozen=True, kw_only=True)

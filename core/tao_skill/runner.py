@@ -31,6 +31,7 @@ from tao_skill.spec.tree import iter_params, lookup
 
 POLICY_ARGUMENT: Final = "automl_policy"
 RESUME: Final = "resume_model"
+PRETRAINED: Final = "ptm_if_no_resume_model"
 MODEL_FUNCTIONS: Final = ("parent_model",)
 HIDDEN: Final = "***"
 SPEC_FILE: Final = "spec.yaml"
@@ -57,12 +58,14 @@ class Request:
 
     Attributes:
         overrides: `KEY=VALUE` texts. parent: a job reference. automl: policy flag. words: the request in plain words.
+        base_experiment: name of pretrained weights to start from, before a parent's.
         key: idempotency key. upload: S3 prefix that results go to. command: how to repeat the call, for the record.
     """
 
     spec_file: Path | None = None
     overrides: Sequence[str] = ()
     parent: str | None = None
+    base_experiment: str | None = None
     automl: str | None = None
     words: str | None = None
     key: str | None = None
@@ -145,6 +148,8 @@ def plan(
         runner.data, values, lambda text: describe(text) is not None if remote.is_remote(text) else Path(text).is_file()
     )
     _stop(problems)
+    given = load.given_keys(values) | completed.keys()
+    base_warnings = list(_base_experiment(runner, request.base_experiment, given))
     parent_job = store.get(request.parent) if request.parent else None
     job_id = new_id(runner.action, request.key, now=now, token=token)
     inputs = Inputs(
@@ -154,10 +159,11 @@ def plan(
         parent=_as_parent(parent_job, model, store) if parent_job else None,
         metric=info["monitoring"]["metric"],
         environment=environment,
+        base_experiment=request.base_experiment,
     )
     inferred = {
         **{key: {"value": one.value, "by": sources.FOLDER, "reason": one.reason} for key, one in completed.items()},
-        **dict(_infer(runner, inputs, load.given_keys(values) | completed.keys())),
+        **dict(_infer(runner, inputs, given)),
     }
     pairs = [(key, one["value"]) for key, one in inferred.items() if one["by"] != RESUME]
     spec = _with_absolute_paths(model, _checked(runner, model, load.override(model.config, values, pairs), parent_job))
@@ -177,7 +183,7 @@ def plan(
         secrets=secrets,
         inferred=shown,
         ignored=ignored,
-        warnings=[*_parent_warnings(parent_job), *distant.warnings, *advice.warnings],
+        warnings=[*base_warnings, *_parent_warnings(parent_job), *distant.warnings, *advice.warnings],
         parent=parent_job.id if parent_job else None,
         key=request.key,
         upload=request.upload,
@@ -292,6 +298,20 @@ def _line(job: Job, store: Store) -> Iterator[Job]:
         except NotFound:
             return
         yield job
+
+
+def _base_experiment(runner: Runner, name: str | None, given: set[str]) -> Iterator[str]:
+    """What stands in the way of the named weights; refuses them where the action starts from none."""
+    if name is None:
+        return
+    keys = [key for key, function in runner.inference.items() if function == PRETRAINED]
+    if not keys:
+        raise BadRequest(
+            f"--base-experiment {name} does not go with {runner.action}, which starts from no pretrained weights",
+            fix="leave it out, or run train",
+        )
+    for key in set(keys) & given:
+        yield f"--base-experiment {name} is not used, as {key} is given"
 
 
 def _parent_warnings(parent: Job | None) -> Iterator[str]:

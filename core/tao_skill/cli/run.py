@@ -23,14 +23,15 @@ from tao_skill.cli.output import (
     note,
     results_option,
 )
-from tao_skill.errors import BadState, JobFailed
+from tao_skill.errors import BadRequest, BadState, JobFailed
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.policy import POLICIES
+from tao_skill.ranks import is_first
 
 if TYPE_CHECKING:
-    from tao_skill.runner import Request
+    from tao_skill.runner import Plan, Request
 
 DOCUMENTED: Final = (2, 3, 4)
 """Exit codes of a job that failed for a reason its caller can act on; any other failure is 1."""
@@ -56,6 +57,7 @@ Environment:
 @click.option("-m", "--model", help="Model; the only one when not given.")
 @click.option("-e", "--spec", type=click.Path(path_type=Path), help="Spec file, YAML or JSON.")
 @click.option("--parent", metavar="JOB", help="Job to build on: id, start of an id, latest, latest:ACTION.")
+@click.option("--base-experiment", metavar="NAME", help="Pretrained weights to start a train from, by name.")
 @click.option("--automl", type=click.Choice(POLICIES), help="AutoML policy of this run.")
 @click.option("--request", "words", metavar="TEXT", help="The request in plain words; may turn AutoML off.")
 @click.option("--key", help="Idempotency key: the same key gives the same job, and resumes it.")
@@ -72,6 +74,7 @@ def run(
     model: str | None,
     spec: Path | None,
     parent: str | None,
+    base_experiment: str | None,
     automl: str | None,
     words: str | None,
     key: str | None,
@@ -92,6 +95,7 @@ def run(
         spec_file=spec,
         overrides=overrides,
         parent=parent,
+        base_experiment=base_experiment,
         automl=automl,
         words=words,
         key=key,
@@ -124,6 +128,8 @@ def execute(
     if dry_run:
         emit(planned.as_dict(), _plan_text(planned.as_dict()), as_json=as_json)
         return 0
+    if not is_first(os.environ):
+        return _help(planned, store)
     job, _ = open_job(planned, store, now=now)
     process = _start(job, store, planned.secrets)
     if detach:
@@ -131,6 +137,15 @@ def execute(
         return 0
     log = store.log_path(job.id) if show_log else None
     return wait_and_print(job, store, results_root, process=process, own=process is not None, as_json=as_json, log=log)
+
+
+def _help(planned: Plan, store: Store) -> int:
+    """Work beside the first of the processes that a launcher started: the key tells them what they work on."""
+    from tao_skill.jobs.launch import join
+
+    if planned.key is None:
+        raise BadRequest("a launcher started several processes, and they share no --key", fix="add --key NAME")
+    return join(store, planned.job_id, planned.secrets)
 
 
 def _start(job: Job, store: Store, secret_values: Mapping[str, str]) -> subprocess.Popen[bytes] | None:

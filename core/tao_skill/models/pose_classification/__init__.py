@@ -29,6 +29,7 @@ MODEL: Final = Model(
                 entry=f"{_HERE}.train:run",
                 makes_model=True,
                 next=("evaluate", "inference", "export"),
+                processes=f"{_HERE}.devices:train_processes",
             ),
             Action(
                 name="evaluate",

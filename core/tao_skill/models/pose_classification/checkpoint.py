@@ -6,6 +6,7 @@ import io
 import pickle
 import re
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from tao_skill import encryption, files
 from tao_skill.errors import BadData
+from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES, adjacency
 from tao_skill.models.pose_classification.net import STGCN
 
 PREFIX: Final = "model."
@@ -23,6 +25,8 @@ ENCRYPTED: Final = "state_dict_encrypted"
 
 TRAINING_STATE: Final = ("epoch", "global_step", "optimizer_states", "lr_schedulers")
 _NAMED: Final = re.compile(r"\bGLOBAL (\S+)")
+CLASSES: Final = "dataset.num_classes"
+TENSORS_SHOWN: Final = 3
 
 
 def save(checkpoint: Mapping[str, Any], path: Path, key: str | None = None) -> None:
@@ -102,13 +106,14 @@ def load_pretrained(net: STGCN, path: Path, key: str | None = None) -> str:
     """
     state = network_state(load(path, key))
     own = net.state_dict()
+    classes = f"{_facts(state).get(CLASSES, 'unknown')} classes there, {_facts(own)[CLASSES]} here"
     head_differs = any(state[name].shape != own[name].shape for name in own if name.startswith(HEAD) and name in state)
     if head_differs:
         state |= {name: own[name] for name in own if name.startswith(HEAD)}
     if differences := _differences(own, state):
         raise _other_network(path, differences)
     net.load_state_dict(state)
-    return f"weights of {path}" + (", head newly initialised for another class count" if head_differs else "")
+    return f"weights of {path}" + (f", head newly initialised: {classes}" if head_differs else "")
 
 
 def _unreadable(path: Path, error: Exception) -> BadData:
@@ -141,6 +146,39 @@ def _encrypted_by_tao(path: Path) -> BadData:
 
 
 def _differences(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
+    """What keeps `other` from filling `own`: in the spec's words where they can be known, then a few tensors."""
+    here, there = _facts(own), _facts(other)
+    words = [
+        f"{key} is {there[key]} in the file, {here[key]} in the spec"
+        for key in here
+        if key in there and there[key] != here[key]
+    ]
+    tensors = _unfit(own, other)
+    return [*words, *tensors[:TENSORS_SHOWN], *(["..."] if len(tensors) > TENSORS_SHOWN else [])]
+
+
+def _facts(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Spec keys that the tensors of a network answer; the graph's where it is one of the known ones."""
+    facts: dict[str, Any] = {}
+    if "A" in state and state["A"].dim() == 3:
+        facts |= _graph(state["A"])
+        if "data_bn.weight" in state:
+            facts["model.input_channels"] = state["data_bn.weight"].numel() // max(1, state["A"].shape[1])
+        facts["model.edge_importance_weighting"] = "edge_importance.0" in state
+    if f"{HEAD}weight" in state:
+        facts[CLASSES] = state[f"{HEAD}weight"].shape[:1].numel()
+    return facts
+
+
+def _graph(A_KVV: Tensor) -> dict[str, str]:
+    for layout, strategy in product(LAYOUTS, STRATEGIES):
+        known_KVV = torch.from_numpy(adjacency(layout, strategy))
+        if known_KVV.shape == A_KVV.shape and torch.allclose(known_KVV, A_KVV.cpu().float(), atol=1e-4):
+            return {"model.graph_layout": layout, "model.graph_strategy": strategy}
+    return {}
+
+
+def _unfit(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
     found = [f"{name} is missing" for name in own if name not in other]
     found += [f"{name} is unknown" for name in other if name not in own]
     found += [
@@ -152,9 +190,8 @@ def _differences(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list
 
 
 def _other_network(path: Path, differences: list[str]) -> BadData:
-    shown = "; ".join(differences[:4]) + ("; ..." if len(differences) > 4 else "")
     return BadData(
-        f"checkpoint {path} does not fit the spec: {shown}",
+        f"checkpoint {path} does not fit the spec: {'; '.join(differences)}",
         fix="set model.graph_layout, model.graph_strategy, model.input_channels and dataset.num_classes as in training",
         path=str(path),
     )
