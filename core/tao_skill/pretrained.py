@@ -41,9 +41,9 @@ def find(name: str, environment: Mapping[str, str], choose: Callable[[Path], Pat
     folder = registry(environment)
     if (folder / f"{name}{_ENDING}").is_file():
         return folder / f"{name}{_ENDING}"
-    if not (folder / name).is_dir():
-        raise _unknown(name, folder)
     files = sorted((folder / name).glob(f"*{_ENDING}"))
+    if not files:
+        raise _unknown(name, folder)
     return files[0] if len(files) == 1 else choose(folder / name)
 
 

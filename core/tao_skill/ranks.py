@@ -14,4 +14,4 @@ _RANKS: Final = ("RANK", "SLURM_PROCID", "NODE_RANK", LOCAL_RANK)
 
 def is_first(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this is the process that reports and writes: the only one, or the first of those started together."""
-    return all(int(environment.get(name) or 0) == 0 for name in _RANKS)
+    return all(environment.get(name) in (None, "", "0") for name in _RANKS)

@@ -85,7 +85,8 @@ def join_job(store: Store, job_id: str, secrets: Mapping[str, str], *, find_mode
     end_with_parent()
     try:
         job = _begun(store, job_id)
-        if job.state == "RUNNING":
+        shared = find_model(job.model).action(job.action).processes is not None
+        if shared and job.state == "RUNNING":  # another action is the first one's alone
             _run(job, secrets, find_model)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         traceback.print_exception(error)
