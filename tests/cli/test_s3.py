@@ -9,11 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tao_skill.jobs.record import Job
+from tao_skill.jobs.staging import stage_inputs
+from tao_skill.models.pose_classification import MODEL
 from tests.cli.test_flow import SMALL, TAO_SKILL
 from tests.conftest import dataset
 from tests.s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
@@ -101,6 +105,18 @@ def test_training_from_a_prefix_fetches_each_file_once_and_records_addresses(
     assert "fetched" in status[0]["message"]
     assert f"staging s3://{BUCKET}/tiny/" in user.said
     assert not (folder / "progress.json").exists()
+
+
+def test_a_process_beside_the_first_stages_too_and_reports_nothing(
+    trained: tuple[User, dict[str, Any]], tmp_path: Path
+) -> None:
+    user, document = trained
+    job = replace(Job.from_dict(user.record(document)), results_dir=str(tmp_path))
+    job.progress_path.write_text("{}")
+    staged = stage_inputs(MODEL, job, {**user.environment, "LOCAL_RANK": "1"})
+    assert staged["dataset.train_dataset.data_path"].name == "train_data.npy"
+    assert len(staged) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
 
 
 def test_all_of_the_job_is_uploaded_and_the_record_there_is_the_final_one(

@@ -12,6 +12,7 @@ from tao_skill import cache
 from tao_skill.action import Model
 from tao_skill.errors import NotFound, Problem, SpecError
 from tao_skill.jobs.record import Job
+from tao_skill.ranks import is_first
 from tao_skill.remote import S3
 from tao_skill.sources import remote_values
 from tao_skill.status import StatusLog
@@ -29,7 +30,7 @@ def stage_inputs(model: Model, job: Job, environment: Mapping[str, str]) -> dict
     wanted = [(leaf.key, value) for leaf, value in remote_values(model, job.action, job.spec) if leaf.param.reads_file]
     if not wanted:
         return {}
-    status = StatusLog(Path(job.results_dir))
+    status = StatusLog(Path(job.results_dir), silent=not is_first(environment))
     root, s3 = cache.cache_root(environment), S3(environment)
     with _reported(status):
         return {key: _staged(key, uri, root, s3, status) for key, uri in wanted}
@@ -56,7 +57,8 @@ def _reported(status: StatusLog) -> Iterator[None]:
         status.write("FAILURE", f"Staging stopped: {type(error).__name__}.", verbosity="ERROR")
         raise
     finally:
-        status.progress_path.unlink(missing_ok=True)
+        if not status.silent:
+            status.progress_path.unlink(missing_ok=True)
 
 
 class Transfer:

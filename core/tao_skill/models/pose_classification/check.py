@@ -163,6 +163,8 @@ def _calibration(section: str, calibration: Calibration) -> Iterator[Problem]:
                 fix=f"set {key} to sequences like those the network will see",
             )
         return
+    if is_remote(path):
+        return
     try:
         sequences = len(open_sequences(path))
     except TaoSkillError as error:
