@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tao_skill.errors import BadRequest, NotFound, Problem
+from tao_skill.errors import NotFound, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Action:
     """One verb of a model.
 
     Attributes:
-        entry: `module:function` of the code behind it, `function(config) -> Outcome`; None while it has none.
+        entry: `module:function` of the code behind it, `function(config) -> Outcome`.
         makes_model: whether its jobs leave a model that other actions start from.
         next: actions that usually follow, on its own result or, where it makes no model, on its parent's.
         feeds: kind of an artifact that is the data of the next action -> spec key that takes it; next needs it.
@@ -56,32 +56,15 @@ class Action:
 
     name: str
     summary: str
-    entry: str | None
+    entry: str
     makes_model: bool = False
     next: tuple[str, ...] = ()
     feeds: Mapping[str, str] = field(default_factory=dict)
     processes: str | None = None
 
-    def runnable(self) -> str:
-        """The entry point.
-
-        Raises:
-            BadRequest: this release has no code for the action.
-        """
-        if self.entry is None:
-            raise BadRequest(
-                f"action {self.name} is described but cannot be run in this release",
-                fix="choose another action, or use --dry-run to check its spec",
-            )
-        return self.entry
-
     def load(self) -> Callable[[Any], Outcome]:
-        """Import the code behind the action; everything heavy is imported here and not before.
-
-        Raises:
-            BadRequest: this release has no code for the action.
-        """
-        loaded: Callable[[Any], Outcome] = _attribute(self.runnable())
+        """Import the code behind the action; everything heavy is imported here and not before."""
+        loaded: Callable[[Any], Outcome] = _attribute(self.entry)
         return loaded
 
     def count_processes(self, config: Any) -> int:

@@ -5,11 +5,9 @@ A plan is that path stopped before the job record; `submit` takes it up from the
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 import runpy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any, Final
 
 import yaml
 
-from tao_skill import bank, cache, files, remote, sources
+from tao_skill import bank, files, remote, sources
 from tao_skill.action import Model, task_results_dir
 from tao_skill.errors import BadRequest, NotFound, Problem, SpecError, TaoSkillError
 from tao_skill.infer import FUNCTIONS, Inferred, Inputs, Parent
@@ -142,7 +140,7 @@ def plan(
     model = get_model(runner.model)
     info = bank.skill_info(model.name)
     values, ignored, policy = _given(runner, model, request, info)
-    describe = _look(environment, request.upload)
+    describe = sources.look(environment, request.upload)
     _stop(sources.address_problems(model, runner.action, values))
     completed, problems = sources.complete_folders(
         runner.data, values, lambda text: describe(text) is not None if remote.is_remote(text) else Path(text).is_file()
@@ -166,11 +164,13 @@ def plan(
         **dict(_infer(runner, inputs, given)),
     }
     pairs = [(key, one["value"]) for key, one in inferred.items() if one["by"] != RESUME]
-    spec = _with_absolute_paths(model, _checked(runner, model, load.override(model.config, values, pairs), parent_job))
+    spec = sources.with_absolute_paths(
+        model, _checked(runner, model, load.override(model.config, values, pairs), parent_job)
+    )
     config = load.build(model.config, spec)
     distant = sources.missing_objects(model, runner.action, spec, describe)
     advice = model.check_run(config, runner.action)
-    _stop([*distant.problems, *_unwritable(model, runner.action, spec), *advice.problems])
+    _stop([*distant.problems, *sources.unwritable(model, runner.action, spec), *advice.problems])
     secrets = {key: str(lookup(spec, key)) for key in _secret_keys(model, runner.action) if lookup(spec, key)}
     shown = {key: one | ({"value": HIDDEN} if key in secrets else {}) for key, one in inferred.items()}
     return Plan(
@@ -198,10 +198,9 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
         The job, and whether it is new.
 
     Raises:
-        BadRequest: the route is automl, which has no loop in this release, or the action cannot be run.
+        BadRequest: the route is automl, which has no loop in this release.
         KeyConflict: the key belongs to another request.
     """
-    planned.model.action(planned.action).runnable()
     if planned.route.route == "automl":
         raise BadRequest(
             f"this train is routed to AutoML ({planned.route.reason}), and this release has no AutoML loop yet",
@@ -225,21 +224,6 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
     if is_new:
         files.write_text(store.folder(opened.id) / SPEC_FILE, yaml.safe_dump(opened.spec, sort_keys=False))
     return opened, is_new
-
-
-def _look(environment: Mapping[str, str], upload: str | None) -> Callable[[str], remote.RemoteObject | None]:
-    """What describes remote objects, each once; a bucket that shall be written to has to be there now."""
-    s3 = remote.S3(environment)
-    if upload is not None:
-        _check_upload(s3, upload)
-    return functools.cache(lambda uri: cache.describe(uri, cache.cache_root(environment), s3))
-
-
-def _check_upload(s3: remote.S3, prefix: str) -> None:
-    try:
-        s3.require_bucket(prefix)
-    except TaoSkillError as error:
-        raise type(error)(f"--upload: {error.message}", fix=error.fix, path=error.path) from error
 
 
 def _stop(problems: Iterable[Problem]) -> None:
@@ -350,32 +334,6 @@ def _checked(runner: Runner, model: Model, values: Mapping[str, Any], parent: Jo
         if parent is not None:
             raise
         raise SpecError([_parent_would_help(runner, problem, values) for problem in error.problems]) from None
-
-
-def _with_absolute_paths(model: Model, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Relative paths as seen from here, so that the record means the same from everywhere."""
-    leaves = [leaf for leaf in iter_params(model.config) if leaf.param.reads_file or leaf.param.writes]
-    values = [(leaf.key, lookup(spec, leaf.key)) for leaf in leaves]
-    return load.override(
-        model.config,
-        spec,
-        [(key, str(Path(value).absolute())) for key, value in values if value and "://" not in value],
-    )
-
-
-def _unwritable(model: Model, action: str, spec: Mapping[str, Any]) -> Iterator[Problem]:
-    """Places that the action could not write to."""
-    for leaf in iter_params(model.config, action):
-        value = lookup(spec, leaf.key) if leaf.param.writes else None
-        if not value:
-            continue
-        standing = next(place for place in (Path(value), *Path(value).parents) if place.exists())
-        if not os.access(standing, os.W_OK) or (standing != Path(value) and not standing.is_dir()):
-            yield Problem(
-                key=leaf.key,
-                message=f"{leaf.key} is {value!r}, but {standing} is no folder that can be written",
-                fix=f"set {leaf.key} to a place that can be written",
-            )
 
 
 def _parent_would_help(runner: Runner, problem: Problem, values: Mapping[str, Any]) -> Problem:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from tao_skill import remote
+from tao_skill import cache, remote
 from tao_skill.action import Advice, Model
-from tao_skill.errors import BadRequest, Problem
+from tao_skill.errors import BadRequest, Problem, TaoSkillError
+from tao_skill.spec import load
 from tao_skill.spec.check import is_blank
 from tao_skill.spec.tree import Leaf, iter_params, lookup
 
@@ -113,6 +116,47 @@ def complete_folders(
         completed |= found
         problems += missing
     return completed, problems
+
+
+def look(environment: Mapping[str, str], upload: str | None) -> Callable[[str], remote.RemoteObject | None]:
+    """What describes remote objects, each once; a bucket that shall be written to has to be there now."""
+    s3 = remote.S3(environment)
+    if upload is not None:
+        _check_upload(s3, upload)
+    return functools.cache(lambda uri: cache.describe(uri, cache.cache_root(environment), s3))
+
+
+def _check_upload(s3: remote.S3, prefix: str) -> None:
+    try:
+        s3.require_bucket(prefix)
+    except TaoSkillError as error:
+        raise type(error)(f"--upload: {error.message}", fix=error.fix, path=error.path) from error
+
+
+def with_absolute_paths(model: Model, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Relative paths as seen from here, so that the record means the same from everywhere."""
+    leaves = [leaf for leaf in iter_params(model.config) if leaf.param.reads_file or leaf.param.writes]
+    values = [(leaf.key, lookup(spec, leaf.key)) for leaf in leaves]
+    return load.override(
+        model.config,
+        spec,
+        [(key, str(Path(value).absolute())) for key, value in values if value and "://" not in value],
+    )
+
+
+def unwritable(model: Model, action: str, spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Places that the action could not write to."""
+    for leaf in iter_params(model.config, action):
+        value = lookup(spec, leaf.key) if leaf.param.writes else None
+        if not value:
+            continue
+        standing = next(place for place in (Path(value), *Path(value).parents) if place.exists())
+        if not os.access(standing, os.W_OK) or (standing != Path(value) and not standing.is_dir()):
+            yield Problem(
+                key=leaf.key,
+                message=f"{leaf.key} is {value!r}, but {standing} is no folder that can be written",
+                fix=f"set {leaf.key} to a place that can be written",
+            )
 
 
 class _Section:
