@@ -100,6 +100,7 @@ def test_a_file_stale_by_its_line_ends_only_is_stale(checkout: Path) -> None:
         ("| val_data.npy | no |", "| val_data.npy | maybe |", "'maybe' is no Required value"),
         ("| val_data.npy | no |", "| val_data.npy | yes |", "Required of dataset.val_dataset.data_path is yes"),
         ("| val_data.npy | no | - |", "| val_data.npy | no |", "4 cells, expected 5"),
+        ("| test_label.pkl, val_label.pkl | yes |", "| test_label.pkl | yes |", "has another number of files"),
         ("| Action | Spec key | Function |", "| Action | Key | Function |", "columns are"),
         ("## Spec Param / Parent Model Inference", "## Inference", "no section 'Spec Param / Parent Model Inference'"),
         ("| export | export.checkpoint | parent_model |\n", "", "export.checkpoint is required by export"),

@@ -56,6 +56,10 @@ def test_models_are_listed_from_another_folder(installed: Path, tmp_path: Path) 
     assert json.loads(run([installed, "schema", "train"], tmp_path))["type"] == "object"
 
 
+def test_taos_own_command_is_installed(installed: Path, tmp_path: Path) -> None:
+    assert "gen_trt_engine" in run([installed.with_name("pose_classification"), "-h"], tmp_path)
+
+
 def test_a_dry_run_works_from_another_folder(installed: Path, tiny: Path, tmp_path: Path) -> None:
     pairs = [f"{key}={value}" for key, value in dataset(tiny).items()]
     planned = json.loads(run([installed, "run", "train", "--dry-run", "--json", *pairs], tmp_path))

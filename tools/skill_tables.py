@@ -70,6 +70,7 @@ def read_tables(path: Path, model: Model, functions: Collection[str]) -> dict[st
             ),
         )
         _complete(path.name, model, action, table)
+        _paired(path.name, action, table)
         tables[action] = table
     return tables
 
@@ -121,6 +122,14 @@ def _known(row: _Row, kind: str, name: str, accepted: Collection[str]) -> None:
     if name not in accepted:
         shown = f"; accepted: {', '.join(accepted)}" if len(accepted) < 12 else ""
         raise TableError(f"{row.where}: {name!r} is no {kind}{shown}")
+
+
+def _paired(name: str, action: str, table: ActionTable) -> None:
+    """Files of one section go together by position, so each key has as many names."""
+    counts: dict[str, int] = {}
+    for row in table.data:
+        if counts.setdefault(row.key.rpartition(".")[0], len(row.files)) != len(row.files):
+            raise TableError(f"{name}: {row.key} of {action} has another number of files than the key it goes with")
 
 
 def _complete(name: str, model: Model, action: str, table: ActionTable) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tao_skill.errors import BadRequest, NotFound, Problem
+from tao_skill.errors import NotFound, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,38 +61,51 @@ class Action:
     """One verb of a model.
 
     Attributes:
-        entry: `module:function` of the code behind it, `function(config) -> Outcome`; None while it has none.
+        entry: `module:function` of the code behind it, `function(config) -> Outcome`.
         makes_model: whether its jobs leave a model that other actions start from.
         next: actions that usually follow, on its own result or, where it makes no model, on its parent's.
+        feeds: kind of an artifact that is the data of the next action -> spec key that takes it; next needs it.
+        processes: `module:function` saying how many processes of this machine a run takes, `function(config) -> int`;
+            one where it is None.
     """
 
     name: str
     summary: str
-    entry: str | None
+    entry: str
     makes_model: bool = False
     next: tuple[str, ...] = ()
-
-    def runnable(self) -> str:
-        """The entry point.
-
-        Raises:
-            BadRequest: this release has no code for the action.
-        """
-        if self.entry is None:
-            raise BadRequest(
-                f"action {self.name} is described but cannot be run in this release",
-                fix="choose another action, or use --dry-run to check its spec",
-            )
-        return self.entry
+    feeds: Mapping[str, str] = field(default_factory=dict)
+    processes: str | None = None
 
     def load(self) -> Callable[[Any], Outcome]:
-        """Import the code behind the action; everything heavy is imported here and not before.
-
-        Raises:
-            BadRequest: this release has no code for the action.
-        """
-        loaded: Callable[[Any], Outcome] = _attribute(self.runnable())
+        """Import the code behind the action; everything heavy is imported here and not before."""
+        loaded: Callable[[Any], Outcome] = _attribute(self.entry)
         return loaded
+
+    def count_processes(self, config: Any) -> int:
+        """In how many processes of this machine a run of `config` works."""
+        return 1 if self.processes is None else int(_attribute(self.processes)(config))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """Recordings to turn into a data set.
+
+    Attributes:
+        source: file or folder. out: folder to write to. format: None to guess. labels: file that gives classes.
+        split: name of the files written, and the split to take where the source has several.
+        frames, persons: sizes of the array; None for the layout's. width, height: of the picture, in pixels.
+    """
+
+    source: Path
+    out: Path
+    format: str | None = None
+    labels: Path | None = None
+    split: str | None = None
+    frames: int | None = None
+    persons: int | None = None
+    width: float | None = None
+    height: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +123,7 @@ class Model:
         sample: `module:function` writing generated data, `function(folder) -> dict`.
         limits: `module:function` saying what spec and data leave of search ranges, `function(config) -> {key: Limit}`.
         inspect: `module:function` describing data, `function(data, labels, other_data, other_labels) -> dict`.
+        importer: `module:function` turning recordings of other formats into data, `function(request) -> dict`.
     """
 
     name: str
@@ -122,6 +136,7 @@ class Model:
     sample: str
     limits: str
     inspect: str
+    importer: str
 
     def action(self, name: str) -> Action:
         """Look up an action.
@@ -169,6 +184,11 @@ class Model:
     ) -> dict[str, Any]:
         """Describe a data set, and what it shares with another split."""
         described: dict[str, Any] = _attribute(self.inspect)(data, labels, other_data, other_labels)
+        return described
+
+    def import_data(self, request: ImportRequest) -> dict[str, Any]:
+        """Write a data set made of recordings and say what it is."""
+        described: dict[str, Any] = _attribute(self.importer)(request)
         return described
 
 

@@ -9,7 +9,10 @@ from typing import Final
 from tao_skill.errors import BadData
 
 PUBLIC_KEY: Final = "tlt_encode"
-"""TAO's well-known default. It protects nothing, so files stay plain and portable with it."""
+"""TAO's well-known default."""
+
+PUBLIC_KEYS: Final = (PUBLIC_KEY, "nvidia_tao")
+"""Keys printed in TAO's documents and tutorials. They protect nothing, so files stay plain and portable with them."""
 
 _MAGIC: Final = b"TAOSKILL-AESGCM1"
 _SALT: Final = 16
@@ -17,8 +20,8 @@ _NONCE: Final = 12
 
 
 def is_secret(key: str | None) -> bool:
-    """Whether files are encrypted with this key; without one, or with the public one, they stay plain."""
-    return (key or "") not in ("", PUBLIC_KEY)
+    """Whether files are encrypted with this key; without one, or with a public one, they stay plain."""
+    return (key or "") not in ("", *PUBLIC_KEYS)
 
 
 def sealed(plain: bytes, key: str | None) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from tao_skill import pretrained
 from tao_skill.action import Model, Selection
 from tao_skill.encryption import PUBLIC_KEY
 
@@ -39,6 +40,7 @@ class Inputs:
 
     Attributes:
         job_dir: folder of the job that is to be. metric: what the best checkpoint is chosen by.
+        base_experiment: name of pretrained weights in the registry.
     """
 
     model: Model
@@ -47,6 +49,7 @@ class Inputs:
     parent: Parent | None
     metric: str
     environment: Mapping[str, str]
+    base_experiment: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +107,19 @@ def _create_inference_result_file_pose(inputs: Inputs) -> Inferred:
 
 
 def _ptm_if_no_resume_model(inputs: Inputs) -> Inferred | None:
+    if inputs.base_experiment is not None:
+        return _registered(inputs, inputs.base_experiment)
     if chosen := _parent_model(inputs):
         return Inferred(value=chosen.value, reason=f"{chosen.reason}; used unless the job resumes")
     return None
+
+
+def _registered(inputs: Inputs, name: str) -> Inferred:
+    path = pretrained.find(
+        name, inputs.environment, lambda folder: inputs.model.select_result("train", folder, inputs.metric).path
+    )
+    reason = f"--base-experiment {name} of {pretrained.registry(inputs.environment)}; used unless the job resumes"
+    return Inferred(value=str(path), reason=reason)
 
 
 def _resume_model(inputs: Inputs) -> Inferred | None:

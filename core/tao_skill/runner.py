@@ -6,7 +6,6 @@ A plan is that path stopped before the job record; `submit` takes it up from the
 from __future__ import annotations
 
 import json
-import os
 import runpy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 import yaml
 
-from tao_skill import bank, files
+from tao_skill import bank, files, remote, sources
 from tao_skill.action import Model, task_results_dir
 from tao_skill.errors import BadRequest, NotFound, Problem, SpecError, TaoSkillError
 from tao_skill.infer import FUNCTIONS, Inferred, Inputs, Parent
@@ -24,30 +23,17 @@ from tao_skill.jobs.record import Job, new_id, timestamp
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.policy import Policy, Route, decide, parse_policy
+from tao_skill.sources import DataRequirement
 from tao_skill.spec import load
 from tao_skill.spec.tree import iter_params, lookup
 
 POLICY_ARGUMENT: Final = "automl_policy"
 RESUME: Final = "resume_model"
+PRETRAINED: Final = "ptm_if_no_resume_model"
 MODEL_FUNCTIONS: Final = ("parent_model",)
 HIDDEN: Final = "***"
 SPEC_FILE: Final = "spec.yaml"
 """The spec used, in the job's folder; `-e` takes it as it is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataRequirement:
-    """A file an action reads.
-
-    Attributes:
-        key: spec key. files: names it has in a data folder, most wanted first.
-        from_parent: key of the parent's spec that stands in for it.
-    """
-
-    key: str
-    files: tuple[str, ...]
-    required: bool
-    from_parent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +56,18 @@ class Request:
 
     Attributes:
         overrides: `KEY=VALUE` texts. parent: a job reference. automl: policy flag. words: the request in plain words.
-        key: idempotency key. command: how to repeat the call, for the record.
+        base_experiment: name of pretrained weights to start from, before a parent's.
+        key: idempotency key. upload: S3 prefix that results go to. command: how to repeat the call, for the record.
     """
 
     spec_file: Path | None = None
     overrides: Sequence[str] = ()
     parent: str | None = None
+    base_experiment: str | None = None
     automl: str | None = None
     words: str | None = None
     key: str | None = None
+    upload: str | None = None
     command: Sequence[str] = ()
 
 
@@ -103,6 +92,7 @@ class Plan:
     warnings: Sequence[str]
     parent: str | None
     key: str | None
+    upload: str | None
     command: Sequence[str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -114,6 +104,7 @@ class Plan:
                 "action": self.action,
                 "parent": self.parent,
                 "results_dir": str(self.results_dir),
+                "upload": self.upload,
                 "spec": self.spec,
                 "inferred": self.inferred,
                 "ignored": list(self.ignored),
@@ -139,15 +130,24 @@ def load_runner(model: str, action: str) -> Runner:
 def plan(
     runner: Runner, request: Request, store: Store, *, environment: Mapping[str, str], now: datetime, token: str
 ) -> Plan:
-    """Do all of a run that comes before its job record.
+    """Do all of a run that comes before its job record. Nothing is fetched from S3; what shall be is looked for.
 
     Raises:
         SpecError: the spec has problems, all of them named.
         BadRequest, NotFound: the request cannot be served.
+        MissingDependency: S3 is needed, and the extra, credentials or the server are missing.
     """
     model = get_model(runner.model)
     info = bank.skill_info(model.name)
     values, ignored, policy = _given(runner, model, request, info)
+    describe = sources.look(environment, request.upload)
+    _stop(sources.address_problems(model, runner.action, values))
+    completed, problems = sources.complete_folders(
+        runner.data, values, lambda text: describe(text) is not None if remote.is_remote(text) else Path(text).is_file()
+    )
+    _stop(problems)
+    given = load.given_keys(values) | completed.keys()
+    base_warnings = list(_base_experiment(runner, request.base_experiment, given))
     parent_job = store.get(request.parent) if request.parent else None
     job_id = new_id(runner.action, request.key, now=now, token=token)
     inputs = Inputs(
@@ -157,14 +157,20 @@ def plan(
         parent=_as_parent(parent_job, model, store) if parent_job else None,
         metric=info["monitoring"]["metric"],
         environment=environment,
+        base_experiment=request.base_experiment,
     )
-    inferred = dict(_infer(runner, inputs, load.given_keys(values)))
+    inferred = {
+        **{key: {"value": one.value, "by": sources.FOLDER, "reason": one.reason} for key, one in completed.items()},
+        **dict(_infer(runner, inputs, given)),
+    }
     pairs = [(key, one["value"]) for key, one in inferred.items() if one["by"] != RESUME]
-    spec = _with_absolute_paths(model, _checked(runner, model, load.override(model.config, values, pairs), parent_job))
+    spec = sources.with_absolute_paths(
+        model, _checked(runner, model, load.override(model.config, values, pairs), parent_job)
+    )
     config = load.build(model.config, spec)
+    distant = sources.missing_objects(model, runner.action, spec, describe)
     advice = model.check_run(config, runner.action)
-    if problems := [*_unwritable(model, runner.action, spec), *advice.problems]:
-        raise SpecError(problems)
+    _stop([*distant.problems, *sources.unwritable(model, runner.action, spec), *advice.problems])
     secrets = {key: str(lookup(spec, key)) for key in _secret_keys(model, runner.action) if lookup(spec, key)}
     shown = {key: one | ({"value": HIDDEN} if key in secrets else {}) for key, one in inferred.items()}
     return Plan(
@@ -177,9 +183,10 @@ def plan(
         secrets=secrets,
         inferred=shown,
         ignored=ignored,
-        warnings=[*_parent_warnings(parent_job), *advice.warnings],
+        warnings=[*base_warnings, *_parent_warnings(parent_job), *distant.warnings, *advice.warnings],
         parent=parent_job.id if parent_job else None,
         key=request.key,
+        upload=request.upload,
         command=request.command,
     )
 
@@ -191,10 +198,9 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
         The job, and whether it is new.
 
     Raises:
-        BadRequest: the route is automl, which has no loop in this release, or the action cannot be run.
+        BadRequest: the route is automl, which has no loop in this release.
         KeyConflict: the key belongs to another request.
     """
-    planned.model.action(planned.action).runnable()
     if planned.route.route == "automl":
         raise BadRequest(
             f"this train is routed to AutoML ({planned.route.reason}), and this release has no AutoML loop yet",
@@ -207,8 +213,9 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
         action=planned.action,
         parent=planned.parent,
         key=planned.key,
+        upload=planned.upload,
         route=dict(vars(planned.route)),
-        command=tuple(_without(planned.secrets.values(), part) for part in planned.command),
+        command=tuple(_without(planned.secrets, part) for part in planned.command),
         spec=dict(planned.spec),
         results_dir=str(planned.results_dir),
         created=timestamp(now),
@@ -219,8 +226,17 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
     return opened, is_new
 
 
-def _without(secrets: Iterable[str], text: str) -> str:
-    for secret in secrets:
+def _stop(problems: Iterable[Problem]) -> None:
+    if found := list(problems):
+        raise SpecError(found)
+
+
+def _without(secrets: Mapping[str, str], text: str) -> str:
+    """A word of a command; what is set for a secret key is hidden however it is quoted, also if it was overridden."""
+    name = text.partition("=")[0]
+    if name.strip().lstrip("+~") in secrets:
+        return f"{name}={HIDDEN}"
+    for secret in secrets.values():
         text = text.replace(secret, HIDDEN)
     return text
 
@@ -268,6 +284,20 @@ def _line(job: Job, store: Store) -> Iterator[Job]:
         yield job
 
 
+def _base_experiment(runner: Runner, name: str | None, given: set[str]) -> Iterator[str]:
+    """What stands in the way of the named weights; refuses them where the action starts from none."""
+    if name is None:
+        return
+    keys = [key for key, function in runner.inference.items() if function == PRETRAINED]
+    if not keys:
+        raise BadRequest(
+            f"--base-experiment {name} does not go with {runner.action}, which starts from no pretrained weights",
+            fix="leave it out, or run train",
+        )
+    for key in set(keys) & given:
+        yield f"--base-experiment {name} is not used, as {key} is given"
+
+
 def _parent_warnings(parent: Job | None) -> Iterator[str]:
     if parent is not None and parent.state != "COMPLETE":
         yield f"parent job {parent.id} is {parent.state}: what it has left so far is used"
@@ -284,9 +314,10 @@ def _infer(runner: Runner, inputs: Inputs, given: set[str]) -> Iterator[tuple[st
         value = lookup(inputs.parent.spec, leaf.key)
         if leaf.param.inherit and leaf.key not in given and value is not None:
             yield leaf.key, {"value": value, "by": "parent", "reason": f"as in job {inputs.parent.id}"}
+    begun = {need.section for need in runner.data if need.key in given}
     for need in runner.data:
         value = lookup(inputs.parent.spec, need.from_parent) if need.from_parent else None
-        if need.key not in given and value is not None:
+        if need.section not in begun and value is not None:  # one's own data never get the parent's labels
             reason = f"{need.from_parent} of job {inputs.parent.id}"
             yield need.key, {"value": value, "by": "parent", "reason": reason}
 
@@ -303,32 +334,6 @@ def _checked(runner: Runner, model: Model, values: Mapping[str, Any], parent: Jo
         if parent is not None:
             raise
         raise SpecError([_parent_would_help(runner, problem, values) for problem in error.problems]) from None
-
-
-def _with_absolute_paths(model: Model, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Relative paths as seen from here, so that the record means the same from everywhere."""
-    leaves = [leaf for leaf in iter_params(model.config) if leaf.param.reads_file or leaf.param.writes]
-    values = [(leaf.key, lookup(spec, leaf.key)) for leaf in leaves]
-    return load.override(
-        model.config,
-        spec,
-        [(key, str(Path(value).absolute())) for key, value in values if value and "://" not in value],
-    )
-
-
-def _unwritable(model: Model, action: str, spec: Mapping[str, Any]) -> Iterator[Problem]:
-    """Places that the action could not write to."""
-    for leaf in iter_params(model.config, action):
-        value = lookup(spec, leaf.key) if leaf.param.writes else None
-        if not value:
-            continue
-        standing = next(place for place in (Path(value), *Path(value).parents) if place.exists())
-        if not os.access(standing, os.W_OK) or (standing != Path(value) and not standing.is_dir()):
-            yield Problem(
-                key=leaf.key,
-                message=f"{leaf.key} is {value!r}, but {standing} is no folder that can be written",
-                fix=f"set {leaf.key} to a place that can be written",
-            )
 
 
 def _parent_would_help(runner: Runner, problem: Problem, values: Mapping[str, Any]) -> Problem:

@@ -20,9 +20,9 @@ State = Literal["STARTED", "RUNNING", "SUCCESS", "FAILURE"]
 
 
 @contextmanager
-def reporting(results_dir: Path, name: str) -> Iterator[StatusLog]:
+def reporting(results_dir: Path, name: str, *, silent: bool = False) -> Iterator[StatusLog]:
     """A status log with its STARTED line, and a FAILURE line if the block raises; SUCCESS is the block's to write."""
-    status = StatusLog(results_dir)
+    status = StatusLog(results_dir, silent=silent)
     status.write("STARTED", f"Starting {name}.")
     try:
         yield status
@@ -32,9 +32,13 @@ def reporting(results_dir: Path, name: str) -> Iterator[StatusLog]:
 
 
 class StatusLog:
-    """Appends status lines to `results_dir/status.json` (fields as in TAO's status logger)."""
+    """Appends status lines to `results_dir/status.json` (fields as in TAO's status logger).
 
-    def __init__(self, results_dir: Path) -> None:
+    One that is `silent` writes nothing, for processes beside the one that reports.
+    """
+
+    def __init__(self, results_dir: Path, *, silent: bool = False) -> None:
+        self.silent = silent
         results_dir.mkdir(parents=True, exist_ok=True)
         self.path = results_dir / STATUS_FILE
         self.progress_path = results_dir / PROGRESS_FILE
@@ -49,6 +53,8 @@ class StatusLog:
         **extra: Any,
     ) -> None:
         """Append one line in a single write; a kpi that is not finite is written as null."""
+        if self.silent:
+            return
         now = datetime.now()
         line = extra | {
             "date": f"{now.month}/{now.day}/{now.year}",
@@ -69,6 +75,8 @@ class StatusLog:
     def progress(self, **facts: Any) -> None:
         """Replace progress.json: e.g. epoch, epochs_done, epochs, batch, batches, train_loss,
         val_acc, eta_s."""
+        if self.silent:
+            return
         files.write_json(self.progress_path, {name: finite(value) for name, value in facts.items()})
 
 

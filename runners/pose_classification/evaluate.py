@@ -16,13 +16,13 @@ RUNNER = Runner(
     data=(
         DataRequirement(
             key="evaluate.test_dataset.data_path",
-            files=("test_data.npy",),
+            files=("test_data.npy", "val_data.npy"),
             required=True,
             from_parent="dataset.val_dataset.data_path",
         ),
         DataRequirement(
             key="evaluate.test_dataset.label_path",
-            files=("test_label.pkl",),
+            files=("test_label.pkl", "val_label.pkl"),
             required=True,
             from_parent="dataset.val_dataset.label_path",
         ),

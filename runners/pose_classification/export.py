@@ -19,7 +19,7 @@ RUNNER = Runner(
     data=(
         DataRequirement(
             key="export.sample_data",
-            files=("test_data.npy",),
+            files=("test_data.npy", "val_data.npy"),
             required=False,
             from_parent="dataset.val_dataset.data_path",
         ),

@@ -244,7 +244,7 @@ def test_a_secret_key_is_in_nothing_a_flow_leaves_behind(train: list[str], tmp_p
     secret = ["encryption_key=correct-horse-battery"]
     done = call([*train, "epochs=1", *secret, "--json"], tmp_path)
     call(["run", "evaluate", "--parent", "latest:train", *secret], tmp_path)
-    wrong = call(["run", "evaluate", "--parent", "latest:train"], tmp_path, code=1)
+    wrong = call(["run", "evaluate", "--parent", "latest:train"], tmp_path, code=2)
     assert "encrypted" in wrong.stdout + wrong.stderr
     assert "correct-horse" not in done.stdout + done.stderr
     for path in tmp_path.rglob("*"):

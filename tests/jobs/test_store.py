@@ -176,6 +176,15 @@ def test_a_damaged_record_hides_no_other_job_and_says_what_is_wrong(store: Store
         store.open(make("train", "bad"))
 
 
+def test_a_record_from_before_uploads_is_read_as_one_without(store: Store, make: MakeJob) -> None:
+    job, _ = store.open(make())
+    path = store.folder(job.id) / "job.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in record.items() if not name.startswith("upload")}))
+    assert store.get(job.id) == job
+    assert (job.upload, job.uploaded) == (None, None)
+
+
 def test_a_record_under_another_name_is_not_believed(store: Store, make: MakeJob) -> None:
     job = store.open(make())[0]
     store.folder(job.id).rename(store.root / "copy")

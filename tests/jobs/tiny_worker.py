@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -66,12 +67,57 @@ def stubborn(config: TinyConfig) -> Outcome:
             continue
 
 
+def rank() -> int:
+    return int(os.environ["LOCAL_RANK"])
+
+
+def two(config: TinyConfig) -> int:
+    return 2
+
+
+def shared(config: TinyConfig) -> Outcome:
+    """Each process leaves what it knows, and waits for the other."""
+    folder = Path(config.results_dir)
+    facts = [config.login.token, os.environ["MASTER_ADDR"], SECRETS_VARIABLE in os.environ, os.getpgid(0)]
+    (folder / f"rank_{rank()}").write_text(json.dumps([os.environ["MASTER_PORT"], *facts]))
+    while not (folder / f"rank_{1 - rank()}").exists():
+        time.sleep(0.01)
+    return Outcome(metrics={"rank": rank()}, artifacts=())
+
+
+def second_fails(config: TinyConfig) -> Outcome:
+    if rank() == 1:
+        raise ValueError("the second one cannot")
+    return endless(config)
+
+
+def second_endless(config: TinyConfig) -> Outcome:
+    if rank() == 1:
+        return endless(config)
+    raise ValueError("the first one cannot")
+
+
+def asleep(config: TinyConfig) -> Outcome:
+    (Path(config.results_dir) / f"pid_{rank()}").write_text(str(os.getpid()))
+    time.sleep(60)
+    raise AssertionError("nobody stopped it")
+
+
 ACTIONS = ("complete", "refuse", "fail", "endless", "stubborn")
+SHARED = ("shared", "asleep", "second_fails", "second_endless")
 TINY = replace(
     MODEL,
     name="tiny",
     config=TinyConfig,
-    actions={name: Action(name=name, summary=name, entry=f"__main__:{name}") for name in ACTIONS},
+    actions={
+        name: Action(
+            name=name,
+            summary=name,
+            entry=f"__main__:{name}",
+            processes="__main__:two" if name in SHARED else None,
+        )
+        for name in (*ACTIONS, *SHARED)
+    },
 )
 
 if __name__ == "__main__":

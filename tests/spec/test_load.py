@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,17 @@ def test_an_override_sets_a_section_a_value_or_one_entry_of_a_mapping() -> None:
         "train": {"optim": {"momentum": 0.5, "lr": 0.2}},
         "dataset": {"label_map": {"walk": 0, "sit.down": 1}},
     }
+    dropped = load.override(ExperimentConfig, values, [load.parse_override("~dataset.label_map.walk")])
+    assert dropped["dataset"]["label_map"] == {"sit.down": 1}
+
+
+def test_a_key_taken_back_has_its_default_and_a_required_one_is_missing() -> None:
+    pairs = [load.parse_override(text) for text in ("~train.num_epochs", "train.seed=???", "model.dropout=null")]
+    checked = load.check(ExperimentConfig, "train", load.override(ExperimentConfig, spec(train__num_epochs=3), pairs))
+    assert (checked["train"]["num_epochs"], checked["train"]["seed"], checked["model"]["dropout"]) == (10, 1234, 0.5)
+    for text in ("dataset.train_dataset.data_path=???", "~dataset.train_dataset.data_path"):
+        values = load.override(ExperimentConfig, DATA, [load.parse_override(text)])
+        assert "is required" in problems("train", values)["dataset.train_dataset.data_path"][0]
 
 
 def test_given_keys_are_those_that_hold_a_value_and_the_sections_around_them() -> None:
@@ -228,14 +240,42 @@ def test_given_keys_are_those_that_hold_a_value_and_the_sections_around_them() -
         ("train.num_epochs=1:30", ("train.num_epochs", "1:30")),
         ("train.cudnn.benchmark=True", ("train.cudnn.benchmark", True)),
         ("results_dir=C:\\runs", ("results_dir", "C:\\runs")),
+        ("dataset.label_map={walk:0,sit:1}", ("dataset.label_map", {"walk": 0, "sit": 1})),
+        ("""dataset.label_map={"a:b":0,'c,{d':1}""", ("dataset.label_map", {"a:b": 0, "c,{d": 1})),
+        ("wandb.tags=[a:b,c,'d:e']", ("wandb.tags", ["a:b", "c", "d:e"])),
+        ("x={a:{b:[1,{c:2}]},d:s3://e/f:g}", ("x", {"a": {"b": [1, {"c": 2}]}, "d": "s3://e/f:g"})),
+        ("x={a:,b : it's}", ("x", {"a": None, "b": "it's"})),
+        ("x=a:{b:1}", ("x", "a:{b:1}")),
+        ("model_name=???", ("model_name", "???")),
+        ("model_name='null'", ("model_name", "null")),
+        ("+train.seed=1", ("train.seed", 1)),
+        ("++train.gpu_ids=[0,1]", ("train.gpu_ids", [0, 1])),
+        ("~train.seed", ("train.seed", None)),
+        ("~train.seed=3", ("train.seed", None)),
     ],
 )
-def test_an_override_is_read_as_yaml_1_2(text: str, pair: tuple[str, Any]) -> None:
+def test_an_override_is_read_as_yaml_1_2_and_hydra_have_it(text: str, pair: tuple[str, Any]) -> None:
     assert load.parse_override(text) == pair
 
 
 @pytest.mark.parametrize(
-    "text", ["train", "=3", "a..b=1", ".a=1", "a b=1", "", "a=[1", "a=@x", "a=*x", "a=!!python/none"]
+    "text",
+    [
+        "train",
+        "=3",
+        "a..b=1",
+        ".a=1",
+        "a b=1",
+        "",
+        "a=[1",
+        "a=@x",
+        "a=*x",
+        "a=!!python/none",
+        "+a",
+        "~",
+        "+++a=1",
+        "a={b:1",
+    ],
 )
 def test_what_is_no_override_is_refused(text: str) -> None:
     with pytest.raises(BadRequest):
@@ -245,6 +285,31 @@ def test_what_is_no_override_is_refused(text: str) -> None:
 @given(st.one_of(st.integers(-(10**30), 10**30), st.floats(allow_nan=False, allow_infinity=False)))
 def test_every_number_python_writes_is_read_as_that_number(number: float) -> None:
     assert load.parse_override(f"lr={number!r}") == ("lr", number)
+
+
+NAMES = st.text("abcxyz_0189 :,{}[]'\"#~+=-/.", min_size=1)
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | NAMES
+NESTED = st.recursive(PLAIN, lambda below: st.lists(below) | st.dictionaries(NAMES, below), max_leaves=12)
+
+
+def hydra(value: Any) -> str:
+    """A value as Hydra's override grammar writes it: no space anywhere, text in quotes."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{hydra(name)}:{hydra(below)}" for name, below in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(hydra, value)) + "]"
+    return json.dumps(value)
+
+
+@given(NESTED)
+def test_every_value_of_hydras_grammar_is_read_as_that_value(value: Any) -> None:
+    assert load.parse_override(f"x={hydra(value)}") == ("x", value)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z_][a-z_0-9]*", fullmatch=True), st.integers() | st.sampled_from("pqr")))
+def test_mappings_of_bare_words_need_no_spaces_and_no_quotes(value: dict[str, Any]) -> None:
+    bare = ",".join(f"{name}:{below}" for name, below in value.items())
+    assert load.parse_override(f"x={{{bare}}}") == ("x", value)
 
 
 def test_shorthand_stands_for_its_full_key_only() -> None:

@@ -19,20 +19,14 @@ def models(as_json: bool) -> None:
             "name": model.name,
             "skill": model.skill,
             "automl_enabled": bank.skill_info(model.name)["automl_enabled"],
-            "actions": [
-                {"name": action.name, "summary": action.summary, "available": action.entry is not None}
-                for action in model.actions.values()
-            ],
+            "actions": [{"name": action.name, "summary": action.summary} for action in model.actions.values()],
         }
         for model in MODELS.values()
     ]
     lines = []
     for model in described:
         lines += [f"{model['name']}  (skill {model['skill']})"]
-        lines += [
-            f"  {action['name']:<16} {action['summary']}{'' if action['available'] else '  [not in this release]'}"
-            for action in model["actions"]
-        ]
+        lines += [f"  {action['name']:<16} {action['summary']}" for action in model["actions"]]
     emit({"models": described}, "\n".join(lines), as_json=as_json)
 
 

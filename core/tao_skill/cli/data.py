@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tao_skill.action import ImportRequest
 from tao_skill.cli.output import emit, json_option
 from tao_skill.models import get_model
 
@@ -16,7 +17,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.group()
 def data() -> None:
-    """Make sample data, look at data."""
+    """Make sample data, import recordings, look at data."""
 
 
 @data.command()
@@ -46,6 +47,36 @@ def inspect(
 ) -> None:
     """Describe sequences and labels, and warn of what will go badly."""
     described = get_model(model).inspect_data(data_path, label_path, other, other_labels)
+    emit(described, _text(described), as_json=as_json)
+
+
+@data.command("import")
+@click.argument("source", type=_FILE)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
+@click.option("--format", "format_", metavar="kinetics|ntu|pyskl|openpose", help="Guessed where the source is plain.")
+@click.option("--labels", type=_FILE, help="JSON of {clip: class}, in place of the classes in the source.")
+@click.option("--split", help="Name of the files; pyskl and ntu (xsub_train, xview_val, ...) take that split's clips.")
+@click.option("--frames", type=int, help="T; later frames are left out. The layout's when not given.")
+@click.option("--persons", type=int, help="M, 1 to 5; the best people of each frame. The layout's when not given.")
+@click.option(
+    "--width", type=click.FloatRange(min=0, min_open=True), help="Of the picture in pixels, if the source lacks it."
+)
+@click.option(
+    "--height", type=click.FloatRange(min=0, min_open=True), help="Of the picture in pixels, if the source lacks it."
+)
+@click.option("-m", "--model", help="Model; the only one when not given.")
+@json_option
+def import_(source: Path, out: Path, format_: str | None, model: str | None, as_json: bool, **options: Any) -> None:
+    """Turn skeleton recordings of SOURCE into sequences and labels.
+
+    \b
+    kinetics  folder of Kinetics-skeleton JSON, a file a clip
+    ntu       folder of NTU RGB+D .skeleton files
+    pyskl     annotation pickle of pyskl or MMAction2; read without running anything in it
+    openpose  folder of OpenPose JSON, a file a frame; needs --width and --height
+    """
+    request = ImportRequest(source=source, out=out.absolute(), format=format_, **options)
+    described = get_model(model).import_data(request)
     emit(described, _text(described), as_json=as_json)
 
 

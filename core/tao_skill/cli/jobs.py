@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from tao_skill.cli.output import emit, job_document, job_text, json_option, results_option
 from tao_skill.cli.run import print_job, wait_and_print
+from tao_skill.errors import BadRequest, BadState
+from tao_skill.jobs.record import TERMINAL
 from tao_skill.jobs.store import Store
 
 
@@ -64,6 +67,26 @@ def wait(job: str, results_root: Path, as_json: bool) -> int:
     """Follow a job to its end; Ctrl-C stops following, not the job."""
     store = Store(results_root.absolute())
     return wait_and_print(store.get(job), store, results_root, own=False, as_json=as_json)
+
+
+@jobs.command()
+@click.argument("job")
+@click.argument("prefix", metavar="[s3://BUCKET/PREFIX]", required=False)
+@results_option
+@json_option
+def upload(job: str, prefix: str | None, results_root: Path, as_json: bool) -> None:
+    """Copy an ended job's folder to S3, or do again an upload that failed."""
+    from tao_skill.jobs.upload import upload_job
+
+    store = Store(results_root.absolute())
+    found = store.get(job)
+    if found.state not in TERMINAL:
+        raise BadState(f"job {found.id} is {found.state}", fix=f"tao-skill jobs wait {found.id}, then upload it")
+    target = prefix or found.upload
+    if target is None:
+        raise BadRequest(f"job {found.id} was run without --upload", fix="say where to: s3://BUCKET/PREFIX")
+    found = store.note_upload(found.id, upload_job(found, store.folder(found.id), target, os.environ))
+    print_job(found, results_root, as_json=as_json)
 
 
 @jobs.command()

@@ -1,4 +1,4 @@
-"""What the command line prints: one JSON document, or text for people; errors with their fix."""
+"""What the command line prints - one JSON document, or text for people; errors with their fix - and exits with."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
-from tao_skill.errors import SpecError, TaoSkillError
+from tao_skill.errors import BadRequest, CannotWrite, SpecError, TaoSkillError
 from tao_skill.jobs.record import Job
 from tao_skill.models import get_model
+from tao_skill.remote import join
 
 INTERRUPTED: Final = 130
 RESULTS_VARIABLE: Final = "TAO_SKILL_RESULTS"
@@ -28,12 +29,17 @@ def json_option(function: Decorated) -> Decorated:
     return click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")(function)
 
 
+def default_results_root() -> Path:
+    """Where jobs are kept unless a call says otherwise."""
+    return Path(os.environ.get(RESULTS_VARIABLE) or DEFAULT_RESULTS)
+
+
 def results_option(function: Decorated) -> Decorated:
     """`--results-root DIR`."""
     return click.option(
         "--results-root",
         type=click.Path(file_okay=False, path_type=Path),
-        default=lambda: Path(os.environ.get(RESULTS_VARIABLE) or DEFAULT_RESULTS),
+        default=default_results_root,
         show_default=f"${RESULTS_VARIABLE} or ./{DEFAULT_RESULTS}",
         help="Folder that holds a folder per job.",
     )(function)
@@ -60,6 +66,32 @@ def print_error(error: TaoSkillError, *, as_json: bool) -> None:
         note(f"error: {error.message}\n  fix: {error.fix}")
 
 
+def exit_code(command: click.Command, name: str, arguments: Sequence[str]) -> int:
+    """Run `command` as the program `name`, print the error if there is one, and say the documented code."""
+    as_json = "--json" in arguments
+    try:
+        result = command.main(list(arguments), prog_name=name, standalone_mode=False, obj=tuple(arguments))
+    except TaoSkillError as error:
+        print_error(error, as_json=as_json)
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else name
+        print_error(BadRequest(error.format_message(), fix=f"see {where} --help"), as_json=as_json)
+        return BadRequest.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print_error(CannotWrite.because(error), as_json=as_json)
+        return CannotWrite.exit_code
+    return result if isinstance(result, int) else 0
+
+
 def job_document(job: Job, results_root: Path) -> dict[str, Any]:
     """The result of a job, as the contract for agents has it."""
     document: dict[str, Any] = {
@@ -79,24 +111,36 @@ def job_document(job: Job, results_root: Path) -> dict[str, Any]:
         "artifacts": [dict(artifact) for artifact in job.artifacts],
         "next": next_commands(job, results_root),
     }
+    if job.upload or job.uploaded:
+        document["upload"] = {"uri": join(job.upload or "", job.id)} | (job.uploaded or {})
     return document | ({"error": job.error} if job.error else {})
 
 
 def next_commands(job: Job, results_root: Path) -> list[str]:
     """What usually follows: the next actions of a finished job, the log and a restart of a broken one."""
-    root = [] if results_root == Path(os.environ.get(RESULTS_VARIABLE) or DEFAULT_RESULTS) else [str(results_root)]
+    root = [] if results_root == default_results_root() else [str(results_root)]
     where = ["--results-root", *root] if root else []
     if job.state == "COMPLETE":
-        actions = get_model(job.model).actions
-        parent = job.id if actions[job.action].makes_model else job.parent
-        # What follows on a parent's model must be something one can do with that kind of model.
-        sensible = actions[parent.split("-")[0]].next if parent else ()
-        names = [name for name in actions[job.action].next if name in sensible and actions[name].entry is not None]
-        return [shlex.join(["tao-skill", "run", name, "--parent", str(parent), *where]) for name in names]
+        return [shlex.join(["tao-skill", *words, *where]) for words in _next_actions(job)]
     if job.state in ("ERROR", "CANCELED"):
         again = [shlex.join(job.command)] if job.key and job.command else []
         return [shlex.join(["tao-skill", "jobs", "logs", job.id, *where]), *again]
     return [shlex.join(["tao-skill", "jobs", "wait", job.id, *where])]
+
+
+def _next_actions(job: Job) -> list[list[str]]:
+    """What `run` is to be told for each action that follows a finished job."""
+    actions = get_model(job.model).actions
+    action = actions[job.action]
+    feeds = [f"{action.feeds[one['kind']]}={one['path']}" for one in job.artifacts if one["kind"] in action.feeds]
+    parent = job.id if action.makes_model else job.parent
+    if feeds and not parent:
+        parent = f"latest:{next(name for name in actions if actions[name].makes_model)}"
+    if not parent or (action.feeds and not feeds):
+        return []
+    # What follows on a parent's model must be something one can do with that kind of model.
+    sensible = actions[parent.removeprefix("latest:").split("-")[0]].next
+    return [["run", name, "--parent", parent, *feeds] for name in action.next if name in sensible]
 
 
 def job_text(document: Mapping[str, Any]) -> str:
@@ -107,6 +151,10 @@ def job_text(document: Mapping[str, Any]) -> str:
     lines += [f"  {artifact['kind']:<18} {artifact['path']}" for artifact in document["artifacts"]]
     if error := document.get("error"):
         lines += [f"  error    {error['message']}", f"  fix      {error['fix']}"]
+    if upload := document.get("upload"):
+        done = f"{upload['files']} files" if "files" in upload else "not done"
+        lines += [f"  upload   {upload['uri']}: {upload['error']['message'] if 'error' in upload else done}"]
+        lines += [f"  fix      {upload['error']['fix']}"] if "error" in upload else []
     lines += [f"  next     {command}" for command in document["next"]]
     return "\n".join(lines)
 

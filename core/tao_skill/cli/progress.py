@@ -1,11 +1,14 @@
-"""Following a job: a live bar on a terminal, a line an epoch elsewhere; both on stderr."""
+"""Following a job: a live bar on a terminal, a line an epoch elsewhere, both on stderr; its log on stdout."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+
+import click
 
 from tao_skill.cli.output import interactive, note
 from tao_skill.jobs.record import Job
@@ -14,8 +17,11 @@ Listener = Callable[[Job, Mapping[str, Any] | None], None]
 
 
 @contextmanager
-def follow() -> Iterator[Listener]:
-    """A listener for `jobs.launch.wait`, right for where stderr goes."""
+def follow(log: Path | None = None) -> Iterator[Listener]:
+    """A listener for `jobs.launch.wait`, right for where stderr goes; with a log, that is printed as it grows."""
+    if log is not None:
+        yield _with_log(_lines(), log)
+        return
     if not interactive():
         yield _lines()
         return
@@ -33,11 +39,30 @@ def follow() -> Iterator[Listener]:
         yield show
 
 
-def _lines() -> Listener:
-    told = 0
+def _with_log(listener: Listener, log: Path) -> Listener:
+    position = 0
 
     def show(job: Job, progress: Mapping[str, Any] | None) -> None:
-        nonlocal told
+        nonlocal position
+        with log.open("rb") as stream:
+            stream.seek(position)
+            added = stream.read()
+        position += len(added)
+        click.echo(added, nl=False)
+        listener(job, progress)
+
+    return show
+
+
+def _lines() -> Listener:
+    told = 0
+    moving = ""
+
+    def show(job: Job, progress: Mapping[str, Any] | None) -> None:
+        nonlocal told, moving
+        if progress is not None and "bytes_total" in progress and _moving(progress) != moving:
+            moving = _moving(progress)
+            note(f"{job.id}  {moving}")
         if progress is not None and progress.get("epochs_done", 0) > told:
             told = progress["epochs_done"]
             note(f"{job.id}  {_words({**progress, 'epoch': told - 1})}")
@@ -46,14 +71,23 @@ def _lines() -> Listener:
 
 
 def _share(progress: Mapping[str, Any]) -> float:
+    if "bytes_total" in progress:
+        return float(progress["bytes"] / max(1, progress["bytes_total"]))
     inside = progress["batch"] / max(1, progress["batches"])
     return float((progress["epoch"] + inside) / progress["epochs"] if "epoch" in progress else inside)
 
 
 def _words(progress: Mapping[str, Any]) -> str:
-    parts = []
+    parts = [_moving(progress)] if "bytes_total" in progress else []
     if "epoch" in progress:
         parts.append(f"epoch {progress['epoch'] + 1}/{progress['epochs']}")
     named = {"loss": progress.get("train_loss", progress.get("batch_loss")), "val_acc": progress.get("val_acc")}
     parts += [f"{name} {value:.4f}" for name, value in named.items() if value is not None]
-    return "  ".join([*parts, f"ETA {timedelta(seconds=round(progress['eta_s']))}"])
+    eta_s = progress["eta_s"]
+    return "  ".join([*parts, *([f"ETA {timedelta(seconds=round(eta_s))}"] if eta_s is not None else [])])
+
+
+def _moving(progress: Mapping[str, Any]) -> str:
+    """Which file is fetched or read, or where the results go, and how much that is."""
+    doing = next(word for word in ("staging", "uploading", "converting") if word in progress)
+    return f"{doing} {progress[doing]}  {progress['bytes_total'] / 2**20:.1f} MiB"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from tao_skill.action import Model
 from tao_skill.cli.output import (
     INTERRUPTED,
     emit,
@@ -21,25 +23,45 @@ from tao_skill.cli.output import (
     note,
     results_option,
 )
-from tao_skill.errors import BadState, JobFailed
+from tao_skill.errors import BadRequest, BadState, JobFailed
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.policy import POLICIES
+from tao_skill.ranks import is_first
+
+if TYPE_CHECKING:
+    from tao_skill.runner import Plan, Request
 
 DOCUMENTED: Final = (2, 3, 4)
 """Exit codes of a job that failed for a reason its caller can act on; any other failure is 1."""
 
+EPILOG: Final = """\b
+Any file that the spec reads may be a local path or s3://BUCKET/KEY. Data may also be a folder of either kind
+with the usual names in it: train_data.npy, train_label.pkl, val_data.npy, val_label.pkl, test_data.npy, ...
 
-@click.command()
+\b
+Environment:
+  TAO_SKILL_RESULTS          results root
+  TAO_SKILL_ENCRYPTION_KEY   key that checkpoints are encrypted with
+  TAO_SKILL_CACHE            copies of s3:// files (else $XDG_CACHE_HOME/tao-skill or ~/.cache/tao-skill)
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE, AWS_REGION
+                             access to s3:// (older names: ACCESS_KEY, SECRET_KEY)
+  AWS_ENDPOINT_URL           S3 server other than AWS
+"""
+
+
+@click.command(epilog=EPILOG)
 @click.argument("action")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE ...]")
 @click.option("-m", "--model", help="Model; the only one when not given.")
 @click.option("-e", "--spec", type=click.Path(path_type=Path), help="Spec file, YAML or JSON.")
 @click.option("--parent", metavar="JOB", help="Job to build on: id, start of an id, latest, latest:ACTION.")
+@click.option("--base-experiment", metavar="NAME", help="Pretrained weights to start a train from, by name.")
 @click.option("--automl", type=click.Choice(POLICIES), help="AutoML policy of this run.")
 @click.option("--request", "words", metavar="TEXT", help="The request in plain words; may turn AutoML off.")
 @click.option("--key", help="Idempotency key: the same key gives the same job, and resumes it.")
+@click.option("--upload", metavar="s3://BUCKET/PREFIX", help="Copy the job's folder there when it ends, failed or not.")
 @click.option("--dry-run", is_flag=True, help="Print what would run, and stop.")
 @click.option("--detach", is_flag=True, help="Return the job id at once.")
 @results_option
@@ -52,9 +74,11 @@ def run(
     model: str | None,
     spec: Path | None,
     parent: str | None,
+    base_experiment: str | None,
     automl: str | None,
     words: str | None,
     key: str | None,
+    upload: str | None,
     dry_run: bool,
     detach: bool,
     results_root: Path,
@@ -64,20 +88,39 @@ def run(
 
     Example: tao-skill run train -e spec.yaml --automl off train.num_epochs=20
     """
-    from tao_skill.runner import Request, load_runner, open_job, plan
+    from tao_skill.runner import Request
 
     chosen = get_model(model)
-    runner = load_runner(chosen.name, chosen.action(action).name)
-    store = Store(results_root.absolute())
     request = Request(
         spec_file=spec,
         overrides=overrides,
         parent=parent,
+        base_experiment=base_experiment,
         automl=automl,
         words=words,
         key=key,
+        upload=upload,
         command=("tao-skill", *(written or ())),
     )
+    return execute(chosen, action, request, results_root, dry_run=dry_run, detach=detach, as_json=as_json)
+
+
+def execute(
+    model: Model,
+    action: str,
+    request: Request,
+    results_root: Path,
+    *,
+    dry_run: bool = False,
+    detach: bool = False,
+    as_json: bool = False,
+    show_log: bool = False,
+) -> int:
+    """Plan a run, say its warnings, open its job and follow it to its end; the exit code says how it ended."""
+    from tao_skill.runner import load_runner, open_job, plan
+
+    runner = load_runner(model.name, model.action(action).name)
+    store = Store(results_root.absolute())
     now = datetime.now(UTC)
     planned = plan(runner, request, store, environment=os.environ, now=now, token=secrets.token_hex(2))
     for warning in planned.warnings:
@@ -85,31 +128,52 @@ def run(
     if dry_run:
         emit(planned.as_dict(), _plan_text(planned.as_dict()), as_json=as_json)
         return 0
+    if not is_first(os.environ):
+        return _help(planned, store)
     job, _ = open_job(planned, store, now=now)
-    return _carry_out(job, store, planned.secrets, results_root, detach=detach, as_json=as_json)
-
-
-def _carry_out(job: Job, store: Store, secret_values: Any, results_root: Path, *, detach: bool, as_json: bool) -> int:
-    """Start the job unless it runs or is done already, and wait for it unless told not to."""
-    from tao_skill.jobs.launch import start
-
-    try:
-        process = start(store, job, secret_values)
-    except BadState:  # the key's job is complete, or another process runs it
-        process = None
+    process = _start(job, store, planned.secrets)
     if detach:
         emit({"job": {"id": job.id, "state": store.get(job.id).state}}, job.id, as_json=as_json)
         return 0
-    return wait_and_print(job, store, results_root, process=process, own=process is not None, as_json=as_json)
+    log = store.log_path(job.id) if show_log else None
+    return wait_and_print(job, store, results_root, process=process, own=process is not None, as_json=as_json, log=log)
 
 
-def wait_and_print(job: Job, store: Store, results_root: Path, *, process: Any = None, own: bool, as_json: bool) -> int:
-    """Follow a job to its end and print it; Ctrl-C cancels a job that this call started."""
+def _help(planned: Plan, store: Store) -> int:
+    """Work beside the first of the processes that a launcher started: the key tells them what they work on."""
+    from tao_skill.jobs.launch import join
+
+    if planned.key is None:
+        raise BadRequest("a launcher started several processes, and they share no --key", fix="add --key NAME")
+    return join(store, planned.job_id, planned.secrets)
+
+
+def _start(job: Job, store: Store, secret_values: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+    """Start the job, unless it is complete or another process runs it."""
+    from tao_skill.jobs.launch import start
+
+    try:
+        return start(store, job, secret_values)
+    except BadState:
+        return None
+
+
+def wait_and_print(
+    job: Job,
+    store: Store,
+    results_root: Path,
+    *,
+    process: subprocess.Popen[bytes] | None = None,
+    own: bool,
+    as_json: bool,
+    log: Path | None = None,
+) -> int:
+    """Follow a job to its end, with its log if that is given, and print it; Ctrl-C cancels one this call started."""
     from tao_skill.cli.progress import follow
     from tao_skill.jobs.launch import cancel, wait
 
     try:
-        with follow() as listener:
+        with follow(log) as listener:
             job = wait(store, job.id, on_progress=listener, process=process)
     except KeyboardInterrupt:
         if own:
@@ -120,15 +184,15 @@ def wait_and_print(job: Job, store: Store, results_root: Path, *, process: Any =
 
 
 def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
-    """Print a finished job; the exit code says how it ended."""
+    """Print a finished job; the exit code says how it ended, and whether its upload did."""
     document = job_document(job, results_root)
     emit(document, job_text(document), as_json=as_json)
     if job.state == "ERROR" and interactive():
         note(f"the log is in {job.results_dir}")
     if job.state == "COMPLETE":
-        return 0
+        return JobFailed.exit_code if "error" in (job.uploaded or {}) else 0
     code = job.attempts[-1].exit_code if job.state == "ERROR" else None
-    return code if code in DOCUMENTED else JobFailed.exit_code
+    return code if code is not None and code in DOCUMENTED else JobFailed.exit_code
 
 
 def _plan_text(document: dict[str, Any]) -> str:
@@ -137,6 +201,7 @@ def _plan_text(document: dict[str, Any]) -> str:
     planned, route = document["plan"], document["route"]
     lines = [f"{planned['job_id']}  {planned['model']} {planned['action']}, not started (dry run)"]
     lines += [f"  route    {route['route']}: {route['reason']}", f"  results  {planned['results_dir']}"]
+    lines += [f"  upload   {planned['upload']}"] if planned["upload"] else []
     lines += [
         f"  inferred {key} = {one['value']}  ({one['by']}: {one['reason']})" for key, one in planned["inferred"].items()
     ]

@@ -50,7 +50,7 @@ def start(
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**PATIENT, **os.environ, SECRETS_VARIABLE: json.dumps(dict(secrets))},
+                env=_environment(secrets),
             )
     except OSError as error:
         failed = JobFailed(f"the worker could not be started: {error}", fix="free memory or disk space and run again")
@@ -58,6 +58,16 @@ def start(
         raise failed from error
     store.hand_over(job.id, number, process.pid)
     return process
+
+
+def join(store: Store, job_id: str, secrets: Mapping[str, str], *, worker: Sequence[str] = WORKER) -> int:
+    """Help the process that runs a job, as one of several that a launcher started; gives back the exit status."""
+    return subprocess.call(  # noqa: S603 - our own interpreter and module
+        [*worker, str(store.folder(job_id)), "0"],
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr.fileno(),
+        env=_environment(secrets),
+    )
 
 
 def wait(
@@ -134,6 +144,10 @@ def read_progress(job: Job) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return progress if isinstance(progress, dict) else None
+
+
+def _environment(secrets: Mapping[str, str]) -> dict[str, str]:
+    return {**PATIENT, **os.environ, SECRETS_VARIABLE: json.dumps(dict(secrets))}
 
 
 def _pause(seconds: float, process: subprocess.Popen[bytes] | None) -> None:

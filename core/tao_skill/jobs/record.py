@@ -59,6 +59,7 @@ class Ending:
         state: one of the terminal states.
         metrics: finite numbers or None by name, kept in the record when given.
         artifacts: `kind` and absolute `path` of each file left behind.
+        ended: when, if that is not the moment it is recorded. uploaded: as in a job.
     """
 
     state: State
@@ -66,6 +67,8 @@ class Ending:
     error: dict[str, Any] | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     artifacts: tuple[dict[str, str], ...] = ()
+    ended: str | None = None
+    uploaded: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +78,13 @@ class Job:
     Attributes:
         parent: id of the job this one builds on.
         key: idempotency key; the same key gives the same job.
+        upload: S3 prefix under which the job's folder is uploaded when an attempt ends.
         route: `policy`, `route` and `reason`.
         command: the call as it was written, without secrets.
         spec: the checked spec, without the values of secret parameters.
         results_dir: where the action writes; status.json and progress.json lie there.
         artifacts: `kind` and `path` of each file left behind.
+        uploaded: `uri`, `files` and `bytes` of the last upload, or `uri` and the `error` that stopped it.
     """
 
     id: str
@@ -87,6 +92,7 @@ class Job:
     action: str
     parent: str | None = None
     key: str | None = None
+    upload: str | None = None
     route: dict[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     spec: dict[str, Any] = field(default_factory=dict)
@@ -96,6 +102,7 @@ class Job:
     cancel_requested: bool = False
     metrics: dict[str, float | None] = field(default_factory=dict)
     artifacts: tuple[dict[str, str], ...] = ()
+    uploaded: dict[str, Any] | None = None
 
     @property
     def state(self) -> State:
@@ -204,7 +211,7 @@ def resume_hint(job: Job, log: Path) -> str:
 
 
 def _differences(existing: Job, wanted: Job) -> Iterator[str]:
-    for name in ("key", "model", "action", "parent"):
+    for name in ("key", "model", "action", "parent", "upload"):
         if getattr(existing, name) != getattr(wanted, name):
             yield f"{name} is {getattr(existing, name)!r} there, {getattr(wanted, name)!r} here"
     if existing.action != wanted.action:

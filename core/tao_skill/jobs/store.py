@@ -151,6 +151,14 @@ class Store:
         """End an attempt; one that has ended stays as it is. An ERROR after a cancel request counts as CANCELED."""
         return self._update(job_id, lambda job: self._closed(job, number, ending))
 
+    def foresee(self, job_id: str, number: int, ending: Ending) -> Job:
+        """The record as `close_attempt` would leave it; nothing is written."""
+        return self._closed(self._read(self.folder(job_id)), number, ending)
+
+    def note_upload(self, job_id: str, uploaded: dict[str, Any]) -> Job:
+        """Record what came of an upload after the job's end."""
+        return self._update(job_id, lambda job: replace(job, uploaded=uploaded))
+
     def request_cancel(self, job_id: str) -> Job:
         """Note that the job shall stop; one that has not begun is CANCELED at once.
 
@@ -203,15 +211,15 @@ class Store:
         if number != len(job.attempts) or job.state in TERMINAL:
             return job
         if job.cancel_requested and ending.state == "ERROR":
-            ending = Ending(state="CANCELED", exit_code=INTERRUPTED)
+            ending = replace(ending, state="CANCELED", exit_code=INTERRUPTED, error=None)
         ended = _with_last(
             job,
             state=ending.state,
             exit_code=ending.exit_code,
             error=ending.error,
-            ended=timestamp(self._clock()),
+            ended=ending.ended or timestamp(self._clock()),
         )
-        return replace(ended, metrics=dict(ending.metrics), artifacts=ending.artifacts)
+        return replace(ended, metrics=dict(ending.metrics), artifacts=ending.artifacts, uploaded=ending.uploaded)
 
     def _death(self, job: Job, exit_code: int | None) -> dict[str, Any]:
         last = job.attempts[-1]

@@ -9,31 +9,49 @@ import math
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from tao_skill.action import Model, Outcome
-from tao_skill.errors import UNWRITABLE, BadState, CannotWrite, JobFailed, TaoSkillError
+from tao_skill.errors import UNWRITABLE, BadState, CannotWrite, JobFailed, NotFound, SpecError, TaoSkillError
 from tao_skill.jobs.launch import SECRETS_VARIABLE
-from tao_skill.jobs.record import INTERRUPTED, Ending, Job, resume_hint
+from tao_skill.jobs.peers import end_with_parent, peers
+from tao_skill.jobs.record import INTERRUPTED, Ending, Job, resume_hint, timestamp
+from tao_skill.jobs.staging import stage_inputs
 from tao_skill.jobs.store import Store
+from tao_skill.jobs.upload import upload_job
 from tao_skill.models import get_model
-from tao_skill.spec.load import build
+from tao_skill.ranks import is_first
+from tao_skill.remote import credentials, join
+from tao_skill.spec.load import build, override
 
 FindModel = Callable[[str], Model]
 Redact = Callable[[str], str]
 
+START_S: Final = 600
+"""How long a helping process waits for the first one to begin."""
+
 
 def main(arguments: Sequence[str], find_model: FindModel = get_model) -> int:
-    """Run an attempt that was claimed for this process; the exit status is that of the attempt."""
+    """Run an attempt that was claimed for this process, or help the first process with it.
+
+    Returns:
+        The exit status of the attempt, or of the help.
+    """
     folder, number = Path(arguments[0]), int(arguments[1])
     secrets: dict[str, str] = json.loads(os.environ.pop(SECRETS_VARIABLE, "{}"))
-    redact = redactor(secrets.values())
+    redact = redactor([*secrets.values(), *credentials(os.environ)])
     sys.stdout, sys.stderr = RedactedStream(1, redact), RedactedStream(2, redact)
     signal.signal(signal.SIGTERM, _stop)
+    if not is_first():
+        return join_job(Store(folder.parent), folder.name, secrets, find_model=find_model)
     try:
         job = run_job(Store(folder.parent), folder.name, number, secrets, redact=redact, find_model=find_model)
     except BadState as error:  # canceled before it began, or taken over
@@ -52,7 +70,28 @@ def run_job(
     """
     job = store.begin_attempt(job_id, number)
     ending = _attempt(job, secrets, redact, find_model, log=store.log_path(job_id))
+    if job.upload:
+        ending = replace(ending, ended=timestamp(datetime.now(UTC)))
+        ending = replace(ending, uploaded=_uploaded(store, store.foresee(job_id, number, ending), redact))
     return store.close_attempt(job_id, number, ending)
+
+
+def join_job(store: Store, job_id: str, secrets: Mapping[str, str], *, find_model: FindModel) -> int:
+    """Run the action beside the process that answers for the attempt; the record is read and never changed.
+
+    Returns:
+        0 if it went well here, 1 otherwise; the first process is the one that records why.
+    """
+    end_with_parent()
+    try:
+        job = _begun(store, job_id)
+        shared = find_model(job.model).action(job.action).processes is not None
+        if shared and job.state == "RUNNING":  # another action is the first one's alone
+            _run(job, secrets, find_model)
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        traceback.print_exception(error)
+        return 1
+    return 0
 
 
 def redactor(secrets: Iterable[str]) -> Redact:
@@ -85,7 +124,9 @@ class RedactedStream(io.TextIOWrapper):
 
 def _attempt(job: Job, secrets: Mapping[str, str], redact: Redact, find_model: FindModel, *, log: Path) -> Ending:
     """The job boundary: whatever happens inside becomes an ending."""
+    print(f"attempt {len(job.attempts)} of {job.id}: {job.model} {job.action}", file=sys.stderr)
     try:
+        job.progress_path.unlink(missing_ok=True)  # an earlier attempt's
         return _complete(_run(job, secrets, find_model))
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         traceback.print_exception(error)
@@ -95,11 +136,46 @@ def _attempt(job: Job, secrets: Mapping[str, str], redact: Redact, find_model: F
 
 
 def _run(job: Job, secrets: Mapping[str, str], find_model: FindModel) -> Outcome:
-    print(f"attempt {len(job.attempts)} of {job.id}: {job.model} {job.action}", file=sys.stderr)
-    job.progress_path.unlink(missing_ok=True)  # an earlier attempt's
     model = find_model(job.model)
-    config = build(model.config, _with_secrets(job.spec, secrets))
-    return model.action(job.action).load()(config)
+    staged = stage_inputs(model, job, os.environ)
+    spec = override(model.config, job.spec, [(key, str(path)) for key, path in staged.items()])
+    config = build(model.config, _with_secrets(spec, secrets))
+    if staged:  # only now can data be looked at
+        _check(model, config, job.action)
+    action = model.action(job.action)
+    with peers(action.count_processes(config), secrets):
+        return action.load()(config)
+
+
+def _begun(store: Store, job_id: str) -> Job:
+    """The job once the first process runs it, or COMPLETE: those that a launcher starts together begin in any order."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        with suppress(NotFound):
+            job = store.get(job_id)
+            if job.state in ("RUNNING", "COMPLETE"):
+                return job
+        time.sleep(0.2)
+    raise JobFailed(f"job {job_id} was not begun within {START_S} s", fix="look at the first process's output")
+
+
+def _check(model: Model, config: Any, action: str) -> None:
+    advice = model.check_run(config, action)
+    for warning in advice.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if advice.problems:
+        raise SpecError(advice.problems)
+
+
+def _uploaded(store: Store, job: Job, redact: Redact) -> dict[str, Any]:
+    """What came of the upload; whatever goes wrong in it must not cost the job its end."""
+    try:
+        return upload_job(job, store.folder(job.id), job.upload or "", os.environ)
+    except Exception as error:
+        traceback.print_exception(error)
+        error_facts = _failed(error, job, redact, store.log_path(job.id)).error or {}
+        fix = f"{error_facts['fix']}; all of it is in {store.folder(job.id)}; then tao-skill jobs upload {job.id}"
+        return {"uri": join(job.upload or "", job.id), "error": error_facts | {"fix": fix}}
 
 
 def _with_secrets(spec: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:

@@ -25,24 +25,31 @@ __all__ = [
     "read_spec_file",
 ]
 
-_OVERRIDE: Final = re.compile(r"(?P<key>[^\s=.]+(?:\.[^\s=.]+)*)=(?P<value>.*)", re.DOTALL)
+_OVERRIDE: Final = re.compile(
+    r"(?P<prefix>~|\+{0,2})(?P<key>[^\s=.~+][^\s=.]*(?:\.[^\s=.]+)*)(?:=(?P<value>.*))?", re.DOTALL
+)
+_FLOW: Final = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|[^][{},:'"]+|.""", re.DOTALL)
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Split `KEY=VALUE` at the first `=` and read the value as YAML; `KEY=` and `KEY=null` take a value back.
+    """Split `KEY=VALUE` at the first `=` and read the value as YAML; `KEY=`, `KEY=null` and `~KEY` take a value back.
+
+    Hydra's `+KEY=VALUE`, `++KEY=VALUE` and mappings without spaces, `{walk:0,sit:1}`, are read as Hydra means them.
 
     Raises:
         BadRequest: it is not KEY=VALUE, or the value is not YAML. No value is shown: it may be a secret.
     """
     match = _OVERRIDE.fullmatch(text.strip())
-    if match is None:
+    if match is None or (match["value"] is None and match["prefix"] != "~"):
         name = text.partition("=")[0]
         raise BadRequest(f"{name!r} is not an override, accepted: KEY=VALUE", fix="write e.g. train.num_epochs=20")
-    key, value = match["key"], match["value"].strip()
+    key, value = match["key"], (match["value"] or "").strip()
+    if match["prefix"] == "~":
+        return key, None
     if not value or value.startswith("#"):
         return key, value
     try:
-        return key, parse_yaml(value)
+        return key, parse_yaml(_spaced(value) if value[0] in "[{" else value)
     except ValueError as error:
         fix = f"""quote the value: '{key}="..."'"""
         raise BadRequest(f"the value of {key} is not valid YAML", fix=fix, path=key) from error
@@ -69,14 +76,15 @@ def merge(config_type: type | None, *layers: Mapping[str, Any]) -> dict[str, Any
 
 
 def override(config_type: type, values: Mapping[str, Any], pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Set dotted keys in order; `dataset.label_map.walk=0` changes one entry of a mapping."""
+    """Set dotted keys in order; `dataset.label_map.walk=0` changes one entry of a mapping, `=null` drops it."""
     result = merge(config_type, values)
     leaves = [leaf.key for leaf in iter_params(config_type)]
     for key, value in pairs:
         leaf = next((leaf for leaf in leaves if key.startswith(f"{leaf}.")), None)
         if leaf is not None:
             entries = lookup(result, leaf)
-            value = {**(entries if isinstance(entries, Mapping) else {}), key[len(leaf) + 1 :]: value}
+            entries = {**(entries if isinstance(entries, Mapping) else {}), key[len(leaf) + 1 :]: value}
+            value = {name: entry for name, entry in entries.items() if entry is not None}
         result = merge(config_type, result, _nested(leaf or key, value))
     return result
 
@@ -102,6 +110,21 @@ def build(config_type: type, values: Mapping[str, Any]) -> Any:
     spec = normalised(config_type, None, values)
     sections = {node.name: node.type for node in children(config_type) if node.is_section}
     return config_type(**{k: build(sections[k], v) if k in sections else v for k, v in spec.items()})
+
+
+def _spaced(flow: str) -> str:
+    """A list or mapping with the space that YAML wants after each key's colon: `{a:1}` would be one key, `a:1`."""
+    opened: list[str] = []
+    text, at_key = "", False
+    for part in _FLOW.findall(flow):
+        if part in ("{", "["):
+            opened.append(part)
+        elif part in ("}", "]") and opened:
+            opened.pop()
+        ends_key = at_key and part == ":"
+        text += ": " if ends_key else part
+        at_key = bool(opened) and opened[-1] == "{" and (part in ("{", ",") or (at_key and not ends_key))
+    return text
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tao_skill.models.pose_classification import evaluate, inference, train
+from tao_skill.models.pose_classification import MODEL, evaluate, inference, train
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.check import check
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.spec.tree import iter_params
 from tests.conftest import experiment
 
 
@@ -79,6 +81,15 @@ def test_broken_files_are_refused_before_a_job_exists(
     key = "dataset__train_dataset__data_path" if name.endswith("npy") else "dataset__train_dataset__label_path"
     messages = [message for message, _ in problems(tiny, tmp_path, **{key: str(path)}).values()]
     assert any(said in message for message in messages), messages
+
+
+@pytest.mark.parametrize("action", MODEL.actions)
+def test_remote_files_are_passed_over_whatever_the_action(tiny: Path, tmp_path: Path, action: str) -> None:
+    keys = [leaf.key for leaf in iter_params(ExperimentConfig, action) if leaf.param.reads_file]
+    assert keys
+    remote = {key.replace(".", "__"): f"s3://bucket/{key}" for key in keys}
+    changes = {"gen_trt_engine__tensorrt__data_type": "int8"} if action == "gen_trt_engine" else {}
+    assert check(experiment(tiny, tmp_path, **remote, **changes), action).problems == []
 
 
 def test_short_real_sequences_train_evaluate_and_predict(real_data: Path, tmp_path: Path) -> None:

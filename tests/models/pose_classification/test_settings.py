@@ -1,8 +1,10 @@
-"""Every setting does something: each parameter of train, evaluate and inference is changed and its effect seen."""
+"""Every setting does something: each parameter of an action is changed and its effect seen."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 import pickle
 from collections.abc import Callable
@@ -11,28 +13,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
-from tao_skill.errors import MissingDependency, TaoSkillError
-from tao_skill.models.pose_classification import checkpoint, evaluate, inference, results, tracking, train
+from tao_skill.errors import BadRequest, MissingDependency, TaoSkillError
+from tao_skill.models.pose_classification import (
+    checkpoint,
+    dataset_convert,
+    evaluate,
+    export,
+    inference,
+    predict,
+    results,
+    tensorrt_engine,
+    tracking,
+    train,
+)
 from tao_skill.models.pose_classification.check import check
-from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.devices import check_nodes, plan_devices
+from tao_skill.models.pose_classification.config import ExperimentConfig, TrainConfig
+from tao_skill.models.pose_classification.devices import Devices, check_nodes, plan_devices
 from tao_skill.models.pose_classification.module import SCHEDULERS
 from tao_skill.spec.tree import iter_params
 from tao_skill.status import StatusLog
 from tests.conftest import experiment
+from tests.models.pose_classification.conftest import install
+from tests.models.pose_classification.fake_tensorrt import VERSIONS
+from tests.models.pose_classification.test_dataset_convert import recording
+from tests.models.pose_classification.test_gen_trt_engine import KEY, built, contents
 
 Ground = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def ground(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+def ground(tiny: Path, onnx_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Ground:
     """A trained model to compare with and to build on."""
     folder = tmp_path_factory.mktemp("ground")
     train.run(experiment(tiny, folder))
-    return {"tiny": tiny, "folder": folder, "checkpoint": folder / "train" / results.LATEST}
+    return {"tiny": tiny, "folder": folder, "checkpoint": folder / "train" / results.LATEST, "onnx": onnx_file}
 
 
 def final(folder: Path) -> dict[str, torch.Tensor]:
@@ -97,14 +115,19 @@ def steps_saved(value: Any, expected: list[int], **beside: Any) -> Callable[[Gro
     return prove
 
 
+def plan_devices_of_training(task: TrainConfig, available: int) -> Devices:
+    return plan_devices(task.num_gpus, task.gpu_ids, available)
+
+
 def gpus(value: Any, expected: list[int]) -> Callable[[Ground, Path, str], None]:
     """The GPUs chosen where there are four."""
 
     def prove(ground: Ground, folder: Path, key: str) -> None:
         config = experiment(ground["tiny"], folder, **{key: value})
         task = attrgetter(key.split(".")[0])(config)
-        assert plan_devices(task.num_gpus, task.gpu_ids, 4).devices == expected
-        assert plan_devices(task.num_gpus, task.gpu_ids, 0).accelerator == "cpu"
+        plan = plan_devices_of_training if key.startswith("train.") else predict.gpus
+        assert plan(task, 4).devices == expected
+        assert plan(task, 0).accelerator == "cpu"
 
     return prove
 
@@ -158,9 +181,11 @@ def run(action: str, ground: Ground, folder: Path, **changes: Any) -> None:
         "evaluate.test_dataset.label_path": str(tiny / "val_label.pkl"),
         "inference.checkpoint": str(ground["checkpoint"]),
         "inference.test_dataset.data_path": str(tiny / "val_data.npy"),
+        "export.checkpoint": str(ground["checkpoint"]),
+        "export.sequence_length": 16,
     }
     config = experiment(tiny, folder, **{**task, **changes})
-    {"train": train.run, "evaluate": evaluate.run, "inference": inference.run}[action](config)
+    {"train": train.run, "evaluate": evaluate.run, "inference": inference.run, "export": export.run}[action](config)
 
 
 def report_differs(value: Callable[[Ground], Any], **beside: Any) -> Callable[[Ground, Path, str], None]:
@@ -283,6 +308,39 @@ def predictions_written(ground: Ground, folder: Path, key: str) -> None:
     assert (folder / "mine.json").exists()
 
 
+def converted(folder: Path, out: str, **changes: Any) -> dict[str, bytes]:
+    """The arrays that a conversion of eighteen frames leaves."""
+    recording(folder / "recording.json", frames=18)
+    lengths = {"dataset_convert.sequence_length": 12, "dataset_convert.sequence_length_max": 16}
+    task = {"dataset_convert.data": str(folder / "recording.json"), **lengths, **changes}
+    dataset_convert.run(experiment(folder, folder / out, **task))
+    return {path.name: path.read_bytes() for path in (folder / out / "dataset_convert").glob("*.npy")}
+
+
+def arrays_differ(value: Any, **beside: Any) -> Callable[[Ground, Path, str], None]:
+    """The conversion leaves other arrays."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        assert converted(folder, "base", **beside) != converted(folder, "changed", **beside, **{key: value})
+
+    return prove
+
+
+def another_recording(ground: Ground, folder: Path, key: str) -> None:
+    recording(folder / "other.json", frames=15, ids=(1,))
+    assert set(converted(folder, "changed", **{key: str(folder / "other.json")})) == {"object_1.npy"}
+
+
+def joints_are_counted(ground: Ground, folder: Path, key: str) -> None:
+    with pytest.raises(TaoSkillError, match="17 joints have 68"):
+        converted(folder, "changed", **{key: 17})
+
+
+def conversion_written(ground: Ground, folder: Path, key: str) -> None:
+    assert not converted(folder, "base", **{key: str(folder / "own")})
+    assert (folder / "own" / "object_3.npy").exists()
+
+
 def only_choice(ground: Ground, folder: Path, key: str) -> None:
     from tao_skill.errors import SpecError
     from tao_skill.spec import load
@@ -292,7 +350,110 @@ def only_choice(ground: Ground, folder: Path, key: str) -> None:
         load.check(ExperimentConfig, "train", values)
 
 
+pixels = {"dataset_convert.pose_type": "2dbp"}
+
+
+def engine_differs(
+    value: Any | Callable[[Ground, Path], Any], look: Callable[[Path], Any], **beside: Any
+) -> Callable[[Ground, Path, str], None]:
+    """What is seen of the engine, or of its folder, is another with this key changed."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        changed = value(ground, folder) if callable(value) else value
+        fixed = {name: one(ground, folder) if callable(one) else one for name, one in beside.items()}
+        with pytest.MonkeyPatch.context() as patch:
+            install(VERSIONS[-1], patch)
+            base = look(built(ground["onnx"], folder / "base", **fixed))
+            assert look(built(ground["onnx"], folder / "changed", **{**fixed, key.removeprefix(KEY): changed})) != base
+
+    return prove
+
+
+def other_onnx(ground: Ground, folder: Path) -> str:
+    model = onnx.load(ground["onnx"])
+    model.graph.node[-1].doc_string = "another"
+    onnx.save(model, folder / "other.onnx")
+    return str(folder / "other.onnx")
+
+
+def batches_of(engine: Path) -> list[int]:
+    return [shape[0] for shape in contents(engine)[0]["profile"]["input"]]
+
+
+def no_such_gpu(ground: Ground, folder: Path, key: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        find_gpu = tensorrt_engine.find_gpu
+        install(VERSIONS[-1], patch)
+        patch.setattr(tensorrt_engine, "find_gpu", find_gpu)
+        with pytest.raises(MissingDependency, match="no GPU 77"):
+            built(ground["onnx"], folder, **{key.removeprefix(KEY): 77})
+
+
+def speaks(ground: Ground, folder: Path, key: str) -> None:
+    heard = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(heard):
+        install(VERSIONS[-1], patch)
+        built(ground["onnx"], folder)
+        assert "VERBOSE" not in heard.getvalue()
+        built(ground["onnx"], folder, **{key.removeprefix(KEY): True})
+    assert "VERBOSE" in heard.getvalue()
+
+
+def kept_at(name: str, **beside: Any) -> Callable[[Ground, Path, str], None]:
+    """A file of that name is written beside the engine's folder."""
+    return engine_differs(
+        lambda ground, folder: str(folder / name), lambda engine: (engine.parents[2] / name).exists(), **beside
+    )
+
+
+def sequences_of(name: str) -> Callable[[Ground, Path], str]:
+    return lambda ground, folder: str(ground["tiny"] / name)
+
+
+def onnx_differs(value: Any, look: Callable[[Path], Any]) -> Callable[[Ground, Path, str], None]:
+    """What is seen of the ONNX file is another."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        changed = value(ground) if callable(value) else value
+        run("export", ground, folder / "base")
+        run("export", ground, folder / "changed", **{key: changed})
+        base, other = (look(folder / one / "export" / "model.onnx") for one in ("base", "changed"))
+        assert base != other
+
+    return prove
+
+
+def input_shape(path: Path) -> list[int | str]:
+    dims = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+    return [dim.dim_param or dim.dim_value for dim in dims]
+
+
+def no_such_gpu_to_export_on(ground: Ground, folder: Path, key: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "device_count", lambda: 2)
+        with pytest.raises(MissingDependency, match=r"GPUs \[3\] do not exist"):
+            run("export", ground, folder, **{key: 3})
+
+
+def samples_differ(ground: Ground, folder: Path, key: str) -> None:
+    given = {"export.sequence_length": 16, key: str(ground["tiny"] / "val_data.npy")}
+    recorded = export.samples(experiment(ground["tiny"], folder, **given))
+    assert np.array_equal(recorded[0], np.load(ground["tiny"] / "val_data.npy")[0])
+    assert recorded.shape != export.samples(experiment(ground["tiny"], folder, **{key: None})).shape
+
+
+def existing_onnx_is_replaced(ground: Ground, folder: Path, key: str) -> None:
+    run("export", ground, folder)
+    with pytest.raises(BadRequest, match="exists already"):
+        run("export", ground, folder)
+    run("export", ground, folder, **{key: True})
+
+
 reduce = {"train.optim.lr_scheduler": "AutoReduce"}
+to_int8 = {
+    "tensorrt.data_type": "int8",
+    "tensorrt.calibration.cal_image_dir": sequences_of("train_data.npy"),
+}
 
 EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "encryption_key": encrypts,
@@ -358,6 +519,7 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "evaluate.results_dir": writes_to("own", "evaluation.json"),
     "evaluate.num_gpus": gpus(2, [0, 1]),
     "evaluate.gpu_ids": gpus([2], [2]),
+    "evaluate.gpu_id": gpus(3, [3]),
     "evaluate.num_nodes": nodes_refused,
     "evaluate.batch_size": batches_are(2),
     "inference.checkpoint": report_differs(another_model),
@@ -367,12 +529,56 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "inference.results_dir": writes_to("own", "results.txt"),
     "inference.num_gpus": gpus(2, [0, 1]),
     "inference.gpu_ids": gpus([2], [2]),
+    "inference.gpu_id": gpus(3, [3]),
     "inference.num_nodes": nodes_refused,
     "inference.batch_size": batches_are(4),
+    "dataset_convert.data": another_recording,
+    "dataset_convert.results_dir": conversion_written,
+    "dataset_convert.pose_type": arrays_differ("25dbp"),
+    "dataset_convert.num_joints": joints_are_counted,
+    "dataset_convert.input_width": arrays_differ(640, **pixels),
+    "dataset_convert.input_height": arrays_differ(480, **pixels),
+    "dataset_convert.focal_length": arrays_differ(800.0),
+    "dataset_convert.sequence_length_max": arrays_differ(20),
+    "dataset_convert.sequence_length_min": arrays_differ(4),
+    "dataset_convert.sequence_length": arrays_differ(14),
+    "dataset_convert.sequence_overlap": arrays_differ(1.0),
+    "dataset_convert.combine": arrays_differ(True),
+    "export.checkpoint": onnx_differs(lambda ground: another_model(ground), lambda path: path.read_bytes()),
+    "export.onnx_file": writes_to("mine.onnx", ""),
+    "export.results_dir": writes_to("own", "model.onnx"),
+    "export.gpu_id": no_such_gpu_to_export_on,
+    "export.batch_size": onnx_differs(3, input_shape),
+    "export.opset_version": onnx_differs(17, lambda path: onnx.load(path).opset_import[0].version),
+    "export.sequence_length": onnx_differs(20, input_shape),
+    "export.num_persons": onnx_differs(2, input_shape),
+    "export.sample_data": samples_differ,
+    "export.overwrite": existing_onnx_is_replaced,
+    "gen_trt_engine.onnx_file": engine_differs(other_onnx, Path.read_bytes),
+    "gen_trt_engine.trt_engine": engine_differs(
+        lambda ground, folder: str(folder / "mine.engine"), lambda engine: engine.name
+    ),
+    "gen_trt_engine.results_dir": engine_differs(
+        lambda ground, folder: str(folder / "own"), lambda engine: engine.parent.name
+    ),
+    "gen_trt_engine.gpu_id": no_such_gpu,
+    "gen_trt_engine.batch_size": engine_differs(3, batches_of),
+    "gen_trt_engine.verbose": speaks,
+    "gen_trt_engine.timing_cache": kept_at("timing.cache"),
+    "gen_trt_engine.tensorrt.data_type": engine_differs("fp16", Path.read_bytes),
+    "gen_trt_engine.tensorrt.workspace_size": engine_differs(77, lambda engine: contents(engine)[0]["workspace"]),
+    "gen_trt_engine.tensorrt.min_batch_size": engine_differs(2, batches_of),
+    "gen_trt_engine.tensorrt.opt_batch_size": engine_differs(3, batches_of),
+    "gen_trt_engine.tensorrt.max_batch_size": engine_differs(9, batches_of),
+    "gen_trt_engine.tensorrt.calibration.cal_image_dir": engine_differs(
+        sequences_of("val_data.npy"), Path.read_bytes, **to_int8
+    ),
+    "gen_trt_engine.tensorrt.calibration.cal_cache_file": kept_at("ranges.json", **to_int8),
+    "gen_trt_engine.tensorrt.calibration.cal_batch_size": engine_differs(5, Path.read_bytes, **to_int8),
+    "gen_trt_engine.tensorrt.calibration.cal_batches": engine_differs(4, Path.read_bytes, **to_int8),
 }
 
-LANDED = ("train", "evaluate", "inference")
-KEYS = list(dict.fromkeys(leaf.key for action in LANDED for leaf in iter_params(ExperimentConfig, action)))
+KEYS = [leaf.key for leaf in iter_params(ExperimentConfig)]
 
 
 def test_no_setting_of_an_action_is_forgotten() -> None:

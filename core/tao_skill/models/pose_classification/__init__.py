@@ -19,8 +19,9 @@ MODEL: Final = Model(
             Action(
                 name="dataset_convert",
                 summary="Turn DeepStream bodypose-3d JSON into sequences.",
-                entry=None,
-                next=("train", "inference"),
+                entry=f"{_HERE}.dataset_convert:run",
+                next=("inference",),
+                feeds={"combined_sequences": "inference.test_dataset.data_path"},
             ),
             Action(
                 name="train",
@@ -28,6 +29,7 @@ MODEL: Final = Model(
                 entry=f"{_HERE}.train:run",
                 makes_model=True,
                 next=("evaluate", "inference", "export"),
+                processes=f"{_HERE}.devices:train_processes",
             ),
             Action(
                 name="evaluate",
@@ -50,7 +52,7 @@ MODEL: Final = Model(
             Action(
                 name="gen_trt_engine",
                 summary="Build a TensorRT engine from ONNX.",
-                entry=None,
+                entry=f"{_HERE}.gen_trt_engine:run",
                 makes_model=True,
                 next=("evaluate", "inference"),
             ),
@@ -62,4 +64,5 @@ MODEL: Final = Model(
     sample=f"{_HERE}.sample:write_sample",
     limits=f"{_HERE}.limits:limits",
     inspect=f"{_HERE}.inspect:inspect",
+    importer=f"{_HERE}.imports.dataset:import_data",
 )

@@ -56,8 +56,9 @@ class Checkpoints(Checkpoint):
         self._extra: results.Checkpoint | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget what lies beyond the point that training goes on from."""
-        self.index = [one for one in self.index if one.step <= trainer.global_step]
+        """Forget what lies beyond the point that training goes on from; all processes know what the first one knows."""
+        known: list[results.Checkpoint] = trainer.strategy.broadcast(self.index)
+        self.index = [one for one in known if one.step <= trainer.global_step]
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -100,22 +101,22 @@ class Checkpoints(Checkpoint):
             num_persons=persons,
         )
         trainer.save_checkpoint(self.results_dir / one.file)
-        if trainer.is_global_zero:
-            self._record(one, extra=extra)
-
-    def _record(self, one: results.Checkpoint, *, extra: bool) -> None:
         beaten = self._extra if self.metric in one.metrics and self._beats_all(one.metrics) else None
         self.index = [other for other in self.index if other not in (beaten,) and other.file != one.file] + [one]
+        if extra:
+            self._extra = one
+        elif beaten is not None:
+            self._extra = None
+        if trainer.is_global_zero:
+            self._write(one, beaten)
+
+    def _write(self, one: results.Checkpoint, beaten: results.Checkpoint | None) -> None:
         results.write_index(self.results_dir, self.index)
         files.replace_link(self.results_dir / results.LATEST, one.file)
         if winner := results.best(self.index, self.metric):
             files.replace_link(self.results_dir / results.BEST, winner.file)
         if beaten is not None:
             (self.results_dir / beaten.file).unlink(missing_ok=True)
-        if extra:
-            self._extra = one
-        elif beaten is not None:
-            self._extra = None
 
 
 class Report(Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
@@ -12,14 +13,19 @@ from typing import Final
 from tao_skill.action import Advice
 from tao_skill.errors import Problem, TaoSkillError
 from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
-from tao_skill.models.pose_classification.config import DatasetConfig, ExperimentConfig
+from tao_skill.models.pose_classification.config import ON_MODEL, Calibration, DatasetConfig, ExperimentConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS
 from tao_skill.models.pose_classification.inspect import not_finite, small_set_warning
+from tao_skill.models.pose_classification.windows import step
+from tao_skill.remote import is_remote
 from tao_skill.spec.tree import iter_params
 
 
 def check(config: ExperimentConfig, action: str) -> Advice:
-    """All that can be known to go wrong (problems) or badly (warnings) with this spec on this data."""
+    """All that can be known to go wrong (problems) or badly (warnings) with this spec on this data.
+
+    Remote data are passed over; the job checks again when it has copies.
+    """
     problems = list(_missing_files(config, action))
     if problems or action not in _CHECKS:
         return Advice(problems=problems)
@@ -32,7 +38,7 @@ def check(config: ExperimentConfig, action: str) -> Advice:
 def _missing_files(config: ExperimentConfig, action: str) -> Iterator[Problem]:
     for leaf in iter_params(ExperimentConfig, action):
         value = attrgetter(leaf.key)(config)
-        if leaf.param.reads_file and value and not Path(value).is_file():
+        if leaf.param.reads_file and value and not is_remote(value) and not Path(value).is_file():
             yield Problem(
                 key=leaf.key,
                 message=f"{leaf.key} is {value!r}, and there is no such file",
@@ -107,14 +113,88 @@ def _test_set(action: str) -> Callable[[ExperimentConfig], Iterator[Problem]]:
     return look
 
 
+def _dataset_convert(config: ExperimentConfig) -> Iterator[Problem]:
+    settings = config.dataset_convert
+    length = settings.sequence_length
+    if length > settings.sequence_length_max:
+        yield Problem(
+            key="dataset_convert.sequence_length",
+            message=f"dataset_convert.sequence_length is {length}, accepted: at most "
+            f"dataset_convert.sequence_length_max, which is {settings.sequence_length_max}",
+            fix=f"set dataset_convert.sequence_length_max={length}, or a shorter dataset_convert.sequence_length",
+        )
+    if settings.sequence_length_min > length:
+        yield Problem(
+            key="dataset_convert.sequence_length_min",
+            message=f"dataset_convert.sequence_length_min is {settings.sequence_length_min}, accepted: at most "
+            f"dataset_convert.sequence_length, which is {length}",
+            fix=f"set dataset_convert.sequence_length_min={length} or lower",
+        )
+    if step(settings) == 0:
+        yield Problem(
+            key="dataset_convert.sequence_overlap",
+            message=f"dataset_convert.sequence_overlap is {settings.sequence_overlap}, which makes the step between "
+            f"windows int({length} * {settings.sequence_overlap}) = 0 frames; at least 1 is needed",
+            fix="set dataset_convert.sequence_overlap=1.0, or a longer dataset_convert.sequence_length",
+        )
+
+
+def _gen_trt_engine(config: ExperimentConfig) -> Iterator[Problem]:
+    section, trt = "gen_trt_engine.tensorrt", config.gen_trt_engine.tensorrt
+    for low, high in (("min_batch_size", "opt_batch_size"), ("opt_batch_size", "max_batch_size")):
+        least, given = getattr(trt, low), getattr(trt, high)
+        if given < least:
+            yield Problem(
+                key=f"{section}.{high}",
+                message=f"{section}.{high} is {given}, below {section}.{low}, which is {least}",
+                fix=f"set {section}.{high}={least} or above",
+            )
+    if trt.data_type == "int8":
+        yield from _calibration(f"{section}.calibration", trt.calibration)
+
+
+def _calibration(section: str, calibration: Calibration) -> Iterator[Problem]:
+    key, path = f"{section}.cal_image_dir", calibration.cal_image_dir
+    if path is None:
+        if not calibration.cal_cache_file or not Path(calibration.cal_cache_file).is_file():
+            yield Problem(
+                key=key,
+                message=f"int8 needs calibration, but neither {key} nor an existing {section}.cal_cache_file is set",
+                fix=f"set {key} to sequences like those the network will see",
+            )
+        return
+    if is_remote(path):
+        return
+    try:
+        sequences = len(open_sequences(path))
+    except TaoSkillError as error:
+        yield Problem(key=key, message=f"{key}: {error.message}", fix=error.fix)
+        return
+    if (wanted := calibration.cal_batches * calibration.cal_batch_size) > sequences:
+        yield Problem(
+            key=f"{section}.cal_batches",
+            message=f"{section}.cal_batches times cal_batch_size is {wanted}, but {path} has {sequences} sequences",
+            fix=f"set {section}.cal_batches={max(1, sequences // calibration.cal_batch_size)}",
+        )
+
+
 _CHECKS: Final[Mapping[str, Callable[[ExperimentConfig], Iterator[Problem]]]] = MappingProxyType(
-    {"train": _train, "evaluate": _test_set("evaluate"), "inference": _test_set("inference"), "export": _export}
+    {
+        "train": _train,
+        "evaluate": _test_set("evaluate"),
+        "inference": _test_set("inference"),
+        "export": _export,
+        "dataset_convert": _dataset_convert,
+        "gen_trt_engine": _gen_trt_engine,
+    }
 )
 
 
 def _data(
     config: ExperimentConfig, section: str, data_path: str, label_path: str | None, name: str = "data_path"
 ) -> Iterator[Problem]:
+    if is_remote(data_path):
+        return
     key = f"{section}.{name}"
     try:
         data_NCTVM = open_sequences(data_path)
@@ -128,7 +208,7 @@ def _data(
             message=f"{key} holds {odd.count} values that are NaN or infinite, the first at index {odd.first}",
             fix="set them to 0, as a joint that was not seen, or leave those sequences out",
         )
-    if label_path:
+    if label_path and not is_remote(label_path):
         yield from _labels(config, f"{section}.label_path", label_path, len(data_NCTVM))
 
 
@@ -172,21 +252,27 @@ def _labels(config: ExperimentConfig, key: str, label_path: str, sequences: int)
 
 
 def _warnings(config: ExperimentConfig, action: str) -> Iterator[str]:
-    if config.dataset.label_map is None:
+    if action in ON_MODEL and config.dataset.label_map is None:
         yield f"dataset.label_map is not set: the classes are called class_0 to class_{config.dataset.num_classes - 1}"
-    if action == "train":
-        yield from _train_warnings(config)
+    if action in _WARNINGS:
+        yield from _WARNINGS[action](config)
 
 
 def _train_warnings(config: ExperimentConfig) -> Iterator[str]:
+    dataset = config.dataset
+    if not dataset.val_dataset.data_path:
+        yield "there is no dataset.val_dataset: no validation runs, and the latest checkpoint stands for the best"
+    if not any(map(is_remote, (dataset.train_dataset.data_path, dataset.train_dataset.label_path))):
+        yield from _train_data_warnings(config)
+
+
+def _train_data_warnings(config: ExperimentConfig) -> Iterator[str]:
     dataset = config.dataset
     n, _, frames, _, _ = open_sequences(dataset.train_dataset.data_path).shape
     if warning := small_set_warning(n, config.train.optim.lr, dataset.batch_size):
         yield warning
     if dataset.batch_size > n:
         yield f"dataset.batch_size is {dataset.batch_size}, but there are {n} sequences: every epoch is one step"
-    if not dataset.val_dataset.data_path:
-        yield "there is no dataset.val_dataset: no validation runs, and the latest checkpoint stands for the best"
     if 0 < dataset.window_size < frames and not dataset.random_choose:
         yield (
             f"dataset.window_size={dataset.window_size} has no effect on sequences of {frames} frames "
@@ -195,3 +281,16 @@ def _train_warnings(config: ExperimentConfig) -> Iterator[str]:
     counts = Counter(read_labels(dataset.train_dataset.label_path).ids)
     if absent := [identity for identity in range(dataset.num_classes) if not counts[identity]]:
         yield f"no training sequence has the class ids {absent}"
+
+
+def _gen_trt_engine_warnings(config: ExperimentConfig) -> Iterator[str]:
+    if importlib.util.find_spec("tensorrt") is None:
+        yield "TensorRT is not installed: this plan cannot run here until pip install 'tao-skill[tensorrt]'"
+    trt = config.gen_trt_engine.tensorrt
+    if trt.data_type == "int8" and trt.calibration.cal_batches * trt.calibration.cal_batch_size == 1:
+        yield "int8 ranges would come from one sequence: raise gen_trt_engine.tensorrt.calibration.cal_batches"
+
+
+_WARNINGS: Final[Mapping[str, Callable[[ExperimentConfig], Iterator[str]]]] = MappingProxyType(
+    {"train": _train_warnings, "gen_trt_engine": _gen_trt_engine_warnings}
+)

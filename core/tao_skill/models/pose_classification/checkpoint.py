@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +15,18 @@ from torch import Tensor
 
 from tao_skill import encryption, files
 from tao_skill.errors import BadData
+from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES, adjacency
 from tao_skill.models.pose_classification.net import STGCN
 
 PREFIX: Final = "model."
 HEAD: Final = "fcn."
+ENCRYPTED: Final = "state_dict_encrypted"
+"""What TAO adds to a checkpoint whose weights it has encrypted; the value says how."""
+
+TRAINING_STATE: Final = ("epoch", "global_step", "optimizer_states", "lr_schedulers")
+_NAMED: Final = re.compile(r"\bGLOBAL (\S+)")
+CLASSES: Final = "dataset.num_classes"
+TENSORS_SHOWN: Final = 3
 
 
 def save(checkpoint: Mapping[str, Any], path: Path, key: str | None = None) -> None:
@@ -42,17 +52,11 @@ def load(path: Path, key: str | None = None) -> dict[str, Any]:
     try:
         loaded = torch.load(source, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise BadData(
-            f"checkpoint {path} cannot be read: {type(error).__name__}",
-            fix="use a whole .pth file that holds tensors and plain data only",
-            path=str(path),
-        ) from error
+        raise _unreadable(path, error) from error
     if not isinstance(loaded, dict):
         raise BadData(f"checkpoint {path} holds no state_dict", fix="use a .pth file saved by training", path=str(path))
-    if loaded.get("state_dict_encrypted"):
-        raise BadData(
-            f"checkpoint {path} was encrypted by TAO", fix="save it without encryption in TAO first", path=str(path)
-        )
+    if loaded.get(ENCRYPTED):
+        raise _encrypted_by_tao(path)
     return loaded
 
 
@@ -74,6 +78,23 @@ def load_network(net: STGCN, path: Path, key: str | None = None) -> None:
     net.load_state_dict(state)
 
 
+def check_resumable(net: STGCN, path: Path, key: str | None = None) -> None:
+    """Make sure that training of `net` can go on from a checkpoint, ours or TAO's.
+
+    Raises:
+        BadData: it holds weights alone, or is of another network.
+    """
+    checkpoint = load(path, key)
+    if missing := [name for name in TRAINING_STATE if name not in checkpoint]:
+        raise BadData(
+            f"checkpoint {path} holds weights but no state of a training to resume: {', '.join(missing)} missing",
+            fix=f"start from its weights with model.pretrained_model_path={path}, in another results_dir",
+            path=str(path),
+        )
+    if differences := _differences(net.state_dict(), network_state(checkpoint)):
+        raise _other_network(path, differences)
+
+
 def load_pretrained(net: STGCN, path: Path, key: str | None = None) -> str:
     """Start `net` from pretrained weights; a head of another class count is left as initialised.
 
@@ -85,16 +106,79 @@ def load_pretrained(net: STGCN, path: Path, key: str | None = None) -> str:
     """
     state = network_state(load(path, key))
     own = net.state_dict()
+    classes = f"{_facts(state).get(CLASSES, 'unknown')} classes there, {_facts(own)[CLASSES]} here"
     head_differs = any(state[name].shape != own[name].shape for name in own if name.startswith(HEAD) and name in state)
     if head_differs:
         state |= {name: own[name] for name in own if name.startswith(HEAD)}
     if differences := _differences(own, state):
         raise _other_network(path, differences)
     net.load_state_dict(state)
-    return f"weights of {path}" + (", head newly initialised for another class count" if head_differs else "")
+    return f"weights of {path}" + (f", head newly initialised: {classes}" if head_differs else "")
+
+
+def _unreadable(path: Path, error: Exception) -> BadData:
+    """What torch could not read, or would have had to run."""
+    if ENCRYPTED.encode() in path.read_bytes():
+        return _encrypted_by_tao(path)
+    if named := _NAMED.search(str(error)):
+        convert = (
+            f"import torch; c = torch.load('{path}', map_location='cpu', weights_only=False); "
+            "torch.save({'state_dict': c['state_dict']}, 'weights.pth')"
+        )
+        return BadData(
+            f"checkpoint {path} names {named[1]}, which is neither a tensor nor plain data and was not run",
+            fix=f'if you trust the file, keep its weights alone where it was made: python -c "{convert}"',
+            path=str(path),
+        )
+    return BadData(
+        f"checkpoint {path} cannot be read: {type(error).__name__}",
+        fix="use a whole .pth file that holds tensors and plain data only",
+        path=str(path),
+    )
+
+
+def _encrypted_by_tao(path: Path) -> BadData:
+    return BadData(
+        f"checkpoint {path} has weights that were encrypted by TAO ({ENCRYPTED}), with a method that is in TAO alone",
+        fix="train or resume in TAO without encryption_key, and use the checkpoint that this saves",
+        path=str(path),
+    )
 
 
 def _differences(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
+    """What keeps `other` from filling `own`: in the spec's words where they can be known, then a few tensors."""
+    here, there = _facts(own), _facts(other)
+    words = [
+        f"{key} is {there[key]} in the file, {here[key]} in the spec"
+        for key in here
+        if key in there and there[key] != here[key]
+    ]
+    tensors = _unfit(own, other)
+    return [*words, *tensors[:TENSORS_SHOWN], *(["..."] if len(tensors) > TENSORS_SHOWN else [])]
+
+
+def _facts(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Spec keys that the tensors of a network answer; the graph's where it is one of the known ones."""
+    facts: dict[str, Any] = {}
+    if "A" in state and state["A"].dim() == 3:
+        facts |= _graph(state["A"])
+        if "data_bn.weight" in state:
+            facts["model.input_channels"] = state["data_bn.weight"].numel() // max(1, state["A"].shape[1])
+        facts["model.edge_importance_weighting"] = "edge_importance.0" in state
+    if f"{HEAD}weight" in state:
+        facts[CLASSES] = state[f"{HEAD}weight"].shape[:1].numel()
+    return facts
+
+
+def _graph(A_KVV: Tensor) -> dict[str, str]:
+    for layout, strategy in product(LAYOUTS, STRATEGIES):
+        known_KVV = torch.from_numpy(adjacency(layout, strategy))
+        if known_KVV.shape == A_KVV.shape and torch.allclose(known_KVV, A_KVV.cpu().float(), atol=1e-4):
+            return {"model.graph_layout": layout, "model.graph_strategy": strategy}
+    return {}
+
+
+def _unfit(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
     found = [f"{name} is missing" for name in own if name not in other]
     found += [f"{name} is unknown" for name in other if name not in own]
     found += [
@@ -106,9 +190,8 @@ def _differences(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list
 
 
 def _other_network(path: Path, differences: list[str]) -> BadData:
-    shown = "; ".join(differences[:4]) + ("; ..." if len(differences) > 4 else "")
     return BadData(
-        f"checkpoint {path} does not fit the spec: {shown}",
+        f"checkpoint {path} does not fit the spec: {'; '.join(differences)}",
         fix="set model.graph_layout, model.graph_strategy, model.input_channels and dataset.num_classes as in training",
         path=str(path),
     )

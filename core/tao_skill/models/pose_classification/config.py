@@ -248,6 +248,9 @@ class OnTestSet(Gpus):
     batch_size: Annotated[
         int, Param("Sequences in a batch; -1 takes dataset.batch_size.", minimum=-1, reject=(0,))
     ] = -1
+    gpu_id: Annotated[
+        int | None, Param("GPU index, where gpu_ids has one in older TAO specs; it wins when given.", minimum=0)
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

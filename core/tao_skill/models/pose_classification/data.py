@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
 from tao_skill.models.pose_classification.config import DatasetConfig
 
@@ -26,6 +27,9 @@ ANGLES: Final = (-10.0, -5.0, 0.0, 5.0, 10.0)
 SCALES: Final = (0.9, 1.0, 1.1)
 SHIFTS: Final = (-0.2, -0.1, 0.0, 0.1, 0.2)
 """Candidates of random_move: degrees, factors, and data units (ST-GCN's feeder)."""
+
+ABSENT: Final = -1
+"""Index of no sequence: the share of a process that a batch has no sequence left for."""
 
 
 def random_choose(x_CTVM: Sequence_CTVM, size: int, rng: np.random.Generator) -> Sequence_CTVM:
@@ -69,8 +73,8 @@ def random_move(x_CTVM: Sequence_CTVM, rng: np.random.Generator) -> Sequence_CTV
     return moved
 
 
-class Skeletons(Dataset[tuple[Tensor, int]]):
-    """Sequences with their class ids (-1 where unknown), asked for by (epoch, index)."""
+class Skeletons(Dataset[tuple[Tensor, int | None]]):
+    """Sequences with their class ids (-1 where unknown, None for ABSENT), asked for by (epoch, index)."""
 
     def __init__(self, data_path: Path, label_path: Path | None, augment: DatasetConfig | None = None, seed: int = 0):
         self.data_NCTVM = open_sequences(data_path)
@@ -81,9 +85,11 @@ class Skeletons(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.data_NCTVM)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int | None]:
         """(C, T, V, M) float32 and the class id."""
         epoch, index = key
+        if index == ABSENT:
+            return self[epoch, 0][0], None
         x_CTVM = np.array(self.data_NCTVM[index], dtype=np.float32)
         if self.augment is not None:
             x_CTVM = self._augmented(x_CTVM, np.random.default_rng([self.seed, epoch, index]))
@@ -99,24 +105,47 @@ class Skeletons(Dataset[tuple[Tensor, int]]):
 
 
 class Order(Sampler[tuple[int, int]]):
-    """(epoch, index) pairs: in order, or shuffled by seed and epoch. The first pass may start after `skip` of them."""
+    """(epoch, index) pairs: in order, or shuffled by seed and epoch. The first pass may start after `skip` of them.
 
-    def __init__(self, size: int, *, seed: int | None = None, epoch: int = 0, skip: int = 0) -> None:
+    Of `world` processes that each take `batch_size` at a time, this is the one numbered `rank`: together, their k-th
+    batches are the k-th batch of one process that takes batch_size * world. What is left for the last batch is shared
+    evenly; who gets none of it takes ABSENT, so that all processes go through the same number of batches.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        seed: int | None = None,
+        epoch: int = 0,
+        skip: int = 0,
+        batch_size: int = 1,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         self.size, self.seed, self.epoch, self.skip = size, seed, epoch, skip
+        self.batch_size, self.rank, self.world = batch_size, rank, world
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.size
+        return len(self._share(np.arange(self.size)))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch, skip, self.skip = self.epoch, self.skip, 0
-        order = (
-            range(self.size) if self.seed is None else np.random.default_rng([self.seed, epoch]).permutation(self.size)
-        )
-        return ((epoch, int(index)) for index in order[skip:])
+        order = np.arange(self.size)
+        if self.seed is not None:
+            order = np.random.default_rng([self.seed, epoch]).permutation(self.size)
+        return ((epoch, int(index)) for index in self._share(order)[skip // self.world :])
+
+    def _share(self, order: npt.NDArray[np.int_]) -> npt.NDArray[np.int_]:
+        """The part of the whole order that falls to this process."""
+        whole = self.size - self.size % (self.batch_size * self.world)
+        full = order[:whole].reshape(-1, self.world, self.batch_size)[:, self.rank].ravel()
+        last = np.array_split(order[whole:], self.world)[self.rank]
+        return np.concatenate([full, [ABSENT] if whole < self.size and not len(last) else last])
 
 
 def loader(data: Skeletons, order: Order, *, batch_size: int, num_workers: int) -> DataLoader[Any]:
@@ -128,7 +157,16 @@ def loader(data: Skeletons, order: Order, *, batch_size: int, num_workers: int) 
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
+        collate_fn=_batch,
     )
+
+
+def _batch(sequences: list[tuple[Tensor, int | None]]) -> Any:
+    present = [one for one in sequences if one[1] is not None]
+    if present:
+        return default_collate(present)
+    x_CTVM, _ = sequences[0]
+    return x_CTVM.new_empty((0, *x_CTVM.shape)), torch.empty(0, dtype=torch.int64)
 
 
 class SkeletonData(pl.LightningDataModule):
@@ -145,8 +183,8 @@ class SkeletonData(pl.LightningDataModule):
         """Shuffled and augmented."""
         files = self.config.train_dataset
         data = Skeletons(Path(files.data_path), Path(files.label_path), self.config, self.seed)
-        skip = self.batches_done * self.config.batch_size
-        return self._loader(data, Order(len(data), seed=self.seed, epoch=self.epoch, skip=skip))
+        skip = self.batches_done * self.global_batch_size
+        return self._loader(data, seed=self.seed, epoch=self.epoch, skip=skip)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Whole sequences in order; asked for only if there is a validation set."""
@@ -154,15 +192,40 @@ class SkeletonData(pl.LightningDataModule):
         assert files.data_path
         assert files.label_path
         data = Skeletons(Path(files.data_path), Path(files.label_path))
-        return self._loader(data, Order(len(data)))
+        return self._loader(data)
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch to go on with and batches of it already trained on."""
-        return {"epoch": self.epoch, "batches_done": self.batches_done}
+        place = {"epoch": self.epoch, "batches_done": self.batches_done}
+        return {**place, "global_batch_size": self.global_batch_size}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where a checkpoint was taken."""
+        """Go on where a checkpoint was taken.
+
+        Raises:
+            BadData: it was taken inside an epoch, and a step takes another number of sequences now.
+        """
+        before = state_dict.get("global_batch_size", self.global_batch_size)
+        if state_dict["batches_done"] and before != self.global_batch_size:
+            raise BadData(
+                f"the checkpoint was taken inside an epoch with {before} sequences a step; "
+                f"dataset.batch_size is {self.config.batch_size}, in {self._world} processes",
+                fix=f"make dataset.batch_size times the processes {before}, or resume from the end of an epoch",
+                path="dataset.batch_size",
+            )
         self.epoch, self.batches_done = state_dict["epoch"], state_dict["batches_done"]
 
-    def _loader(self, data: Skeletons, order: Order) -> DataLoader[Any]:
-        return loader(data, order, batch_size=self.config.batch_size, num_workers=self.config.num_workers)
+    @property
+    def global_batch_size(self) -> int:
+        """Sequences that all processes together take in one step."""
+        return self.config.batch_size * self._world
+
+    @property
+    def _world(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    def _loader(self, data: Skeletons, **order: Any) -> DataLoader[Any]:
+        size = self.config.batch_size
+        rank = self.trainer.global_rank if self.trainer else 0
+        mine = Order(len(data), batch_size=size, rank=rank, world=self._world, **order)
+        return loader(data, mine, batch_size=size, num_workers=self.config.num_workers)

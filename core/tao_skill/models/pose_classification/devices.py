@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tao_skill.errors import MissingDependency
+from tao_skill.errors import BadRequest, MissingDependency
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.ranks import LOCAL_WORLD_SIZE
 from tao_skill.status import StatusLog
 
 if TYPE_CHECKING:
@@ -22,16 +24,29 @@ class Devices:
     devices: int | list[int]
     note: str
 
+    @property
+    def processes(self) -> int:
+        """Processes on this machine: one a device."""
+        return self.devices if isinstance(self.devices, int) else len(self.devices)
 
-def plan_devices(num_gpus: int, gpu_ids: Sequence[int], available: int) -> Devices:
-    """Reconcile num_gpus with gpu_ids as TAO does: the one that implies more GPUs wins.
+
+def plan_devices(
+    num_gpus: int, gpu_ids: Sequence[int], available: int, environment: Mapping[str, str] = os.environ
+) -> Devices:
+    """Reconcile num_gpus with gpu_ids as TAO does: the one that implies more GPUs wins; a GPU named twice is one.
+
+    Without any GPU, as many processes share the CPU as LOCAL_WORLD_SIZE says, which torchrun sets.
 
     Raises:
         MissingDependency: GPUs are present, but not those asked for.
     """
-    wanted = list(gpu_ids) if len(gpu_ids) >= num_gpus else list(range(num_gpus))
+    named = list(dict.fromkeys(gpu_ids))
+    wanted = named if len(named) >= num_gpus else list(range(num_gpus))
     if available == 0:
-        return Devices(accelerator="cpu", devices=1, note=f"no GPU found: running on the CPU instead of GPUs {wanted}")
+        processes = int(environment.get(LOCAL_WORLD_SIZE, 1))
+        where = "on the CPU" if processes == 1 else f"on the CPU in {processes} processes"
+        note = f"no GPU found: running {where} instead of GPUs {wanted}"
+        return Devices(accelerator="cpu", devices=processes, note=note)
     if missing := [index for index in wanted if index >= available]:
         raise MissingDependency(
             f"GPUs {missing} do not exist; this machine has {available}",
@@ -40,18 +55,24 @@ def plan_devices(num_gpus: int, gpu_ids: Sequence[int], available: int) -> Devic
     return Devices(accelerator="gpu", devices=wanted, note=f"running on GPUs {wanted}")
 
 
-def one_device(num_gpus: int, gpu_ids: Sequence[int], status: StatusLog) -> torch.device:
-    """The device of an action that uses one: the first GPU asked for, or the CPU; it is said in the status.
+def one_device(devices: Devices, status: StatusLog) -> torch.device:
+    """The device of an action that uses one: the first GPU planned, or the CPU; it is said in the status."""
+    import torch
+
+    first = devices.devices[0] if isinstance(devices.devices, list) else 0
+    status.write("RUNNING", f"{devices.note[0].upper()}{devices.note[1:]}; one device is used.")
+    return torch.device("cpu" if devices.accelerator == "cpu" else f"cuda:{first}")
+
+
+def train_processes(config: ExperimentConfig) -> int:
+    """How many processes of this machine train: one a device.
 
     Raises:
         MissingDependency: GPUs are present, but not those asked for.
     """
     import torch
 
-    devices = plan_devices(num_gpus, gpu_ids, torch.cuda.device_count())
-    first = devices.devices[0] if isinstance(devices.devices, list) else 0
-    status.write("RUNNING", f"{devices.note[0].upper()}{devices.note[1:]}; one device is used.")
-    return torch.device("cpu" if devices.accelerator == "cpu" else f"cuda:{first}")
+    return plan_devices(config.train.num_gpus, config.train.gpu_ids, torch.cuda.device_count()).processes
 
 
 def check_nodes(action: str, num_nodes: int, environment: Mapping[str, str] = os.environ) -> None:
@@ -64,5 +85,22 @@ def check_nodes(action: str, num_nodes: int, environment: Mapping[str, str] = os
         raise MissingDependency(
             f"{action}.num_nodes is {num_nodes}, but no launcher started the nodes (MASTER_ADDR is not set)",
             fix=f"set {action}.num_nodes=1, or start every node with torchrun",
+            path=f"{action}.num_nodes",
+        )
+
+
+def check_processes(action: str, devices: Devices, num_nodes: int, environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse to train with fewer or more processes than a launcher has started.
+
+    Raises:
+        BadRequest: the numbers differ, so some processes would wait for others without end.
+    """
+    wanted = devices.processes * num_nodes
+    started = int(environment.get("WORLD_SIZE") or wanted)
+    if started != wanted:
+        raise BadRequest(
+            f"the launcher started {started} processes, but {action}.num_nodes={num_nodes} machines "
+            f"with {devices.processes} each make {wanted}",
+            fix=f"set {action}.num_nodes and {action}.num_gpus to the machines and the processes on each",
             path=f"{action}.num_nodes",
         )

@@ -18,7 +18,7 @@ from tao_skill.errors import BadRequest, JobFailed
 from tao_skill.models.pose_classification import checkpoint, onnx_file
 from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.devices import one_device
+from tao_skill.models.pose_classification.devices import one_device, plan_devices
 from tao_skill.models.pose_classification.graph import LAYOUTS
 from tao_skill.models.pose_classification.module import build_net
 from tao_skill.models.pose_classification.net import STGCN
@@ -52,7 +52,7 @@ def run(config: ExperimentConfig) -> Outcome:
         path = Path(config.export.onnx_file or results_dir / "model.onnx").absolute()
         if path.exists() and not config.export.overwrite:
             raise BadRequest(f"{path} exists already", fix="set export.overwrite=true, or another export.onnx_file")
-        device = one_device(1, [config.export.gpu_id], status)
+        device = one_device(plan_devices(1, [config.export.gpu_id], torch.cuda.device_count()), status)
         net = build_net(config.model, config.dataset.num_classes)
         checkpoint.load_network(net, Path(config.export.checkpoint), config.encryption_key)
         x_NCTVM = samples(config)

@@ -16,9 +16,11 @@ from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, ReduceLROnPlateau
 from tao_skill import __version__
 from tao_skill.models.pose_classification.config import ExperimentConfig, ModelConfig, Optim
 from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.models.pose_classification.parallel import total
 
 PLATEAU_THRESHOLD: Final = 1e-3
 """Relative improvement below which AutoReduce counts an epoch as none."""
+
 
 OPTIMIZERS: Final[Mapping[str, Callable[[Iterable[Tensor], Optim], Optimizer]]] = MappingProxyType(
     {
@@ -62,8 +64,13 @@ def build_net(model: ModelConfig, num_classes: int) -> STGCN:
     )
 
 
+def dropout_seed(seed: int, step: int, rank: int) -> int:
+    """One for each step and process; they differ in the low 32 bits, which are all that torch's CPU generator heeds."""
+    return seed * 1_000_003 + step + rank * 2_654_435_769
+
+
 class _Sums:
-    """Running loss, hits and count, kept on the device until an epoch closes."""
+    """Running loss, hits and count of this process, kept on the device until an epoch closes."""
 
     def __init__(self, loss: float = 0.0, hits: float = 0.0, count: int = 0) -> None:
         self.loss: float | Tensor = loss
@@ -71,24 +78,29 @@ class _Sums:
         self.count = count
 
     def add(self, loss: Tensor, scores_NK: Tensor, ids_N: Tensor) -> None:
-        self.loss = self.loss + loss.double() * len(ids_N)
+        self.loss = self.loss + loss.double()
         self.hits = self.hits + (scores_NK.argmax(1) == ids_N).sum()
         self.count += len(ids_N)
 
-    def take(self) -> tuple[float, float]:
-        loss, hits, count = self.state()
+    def take(self, device: torch.device) -> tuple[float, float]:
+        """Mean loss and share of hits over all processes; the sums start anew."""
+        loss, hits, count = self.state(device)
         self.loss, self.hits, self.count = 0.0, 0.0, 0
         return loss / max(count, 1), hits / max(count, 1)
 
-    def state(self) -> tuple[float, float, int]:
-        return float(self.loss), float(self.hits), self.count
+    def state(self, device: torch.device) -> tuple[float, float, int]:
+        """The sums over all processes, each of which must ask."""
+        own = [float(self.loss), float(self.hits), float(self.count)]
+        loss, hits, count = total(torch.tensor(own, dtype=torch.float64, device=device)).tolist()
+        return loss, hits, int(count)
 
 
 class PoseClassifier(pl.LightningModule):
     """Cross-entropy training of ST-GCN.
 
-    Randomness inside a step is a function of seed and step alone, and the sums behind epoch metrics and the schedule
-    are part of the checkpoint, so a resumed run is the uninterrupted run.
+    Randomness inside a step is a function of seed, step and process alone, and the sums behind epoch metrics and the
+    schedule are part of the checkpoint, so a resumed run is the uninterrupted run. Loss, gradients and metrics are
+    those of the batches of all processes together.
     """
 
     def __init__(self, config: ExperimentConfig) -> None:
@@ -108,12 +120,14 @@ class PoseClassifier(pl.LightningModule):
         return scores
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed dropout from seed and step."""
-        torch.manual_seed(self.config.train.seed * 1_000_003 + self.global_step)
+        """Seed dropout from seed, step and process."""
+        torch.manual_seed(dropout_seed(self.config.train.seed, self.global_step, self.global_rank))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Loss of one batch."""
-        return self._step(batch, self._train_sums)
+        """Loss of one batch: the mean of all processes' is that of their batches together, however uneven these are."""
+        loss = self._step(batch, self._train_sums)
+        sequences = total(torch.full((), float(len(batch[1])), device=loss.device))
+        return loss * self.trainer.world_size / sequences
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add one batch to the sums."""
@@ -155,7 +169,7 @@ class PoseClassifier(pl.LightningModule):
             "num_classes": self.config.dataset.num_classes,
             "label_map": self.config.dataset.label_map,
             "metrics": dict(self.metrics),
-            "train_sums": self._train_sums.state(),
+            "train_sums": self._train_sums.state(self.device),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -163,18 +177,18 @@ class PoseClassifier(pl.LightningModule):
         self._scheduler_state = next(iter(checkpoint.get("lr_schedulers", [])), None)
         own = checkpoint.get("tao_skill", {})
         self.metrics = dict(own.get("metrics", {}))
-        if "train_sums" in own:
+        if "train_sums" in own and self.global_rank == 0:  # they are the sums of all processes
             self._train_sums = _Sums(*own["train_sums"])
 
     def _step(self, batch: tuple[Tensor, Tensor], sums: _Sums) -> Tensor:
         x_NCTVM, ids_N = batch
         self.frames_and_persons = x_NCTVM.shape[2], x_NCTVM.shape[4]
         scores_NK = self.model(x_NCTVM)
-        loss = F.cross_entropy(scores_NK, ids_N)
+        loss = F.cross_entropy(scores_NK, ids_N, reduction="sum")
         sums.add(loss.detach(), scores_NK.detach(), ids_N)
         return loss
 
     def _close(self, stage: str, sums: _Sums) -> None:
-        loss, accuracy = sums.take()
+        loss, accuracy = sums.take(self.device)
         self.metrics |= {f"{stage}_loss": loss, f"{stage}_acc": accuracy}
         self.log_dict({f"{stage}_loss": loss, f"{stage}_acc": accuracy}, sync_dist=True)

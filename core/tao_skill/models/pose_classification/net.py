@@ -26,7 +26,7 @@ class GraphConv(nn.Module):
     def forward(self, x_NCTV: Tensor, A_KVV: Tensor) -> Tensor:
         """(N, C_in, T, V) -> (N, C_out, T, V)."""
         n, _, t, v = x_NCTV.shape
-        x_NKCTV = self.conv(x_NCTV).view(n, self.subsets, -1, t, v)
+        x_NKCTV = self.conv(x_NCTV).view(n, self.subsets, self.conv.out_channels // self.subsets, t, v)
         return torch.einsum("nkctv,kvw->nctw", x_NKCTV, A_KVV).contiguous()
 
 
@@ -97,6 +97,6 @@ class STGCN(nn.Module):
         x = self.data_bn(x).view(n * m, v, c, t).permute(0, 2, 3, 1).contiguous()
         for i, block in enumerate(self.st_gcn_networks):
             x = block(x, self.A if self.edge_importance is None else self.A * self.edge_importance[i])
-        pooled = x.mean(dim=(2, 3)).view(n, m, -1, 1, 1).mean(dim=1)
+        pooled = x.mean(dim=(2, 3)).view(n, m, self.fcn.in_channels, 1, 1).mean(dim=1)
         scores: Tensor = self.fcn(pooled).flatten(1)
         return scores

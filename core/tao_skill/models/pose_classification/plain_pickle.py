@@ -2,38 +2,63 @@
 
 The pickle machine of the standard library calls whatever a file tells it to. This one has a table of the few
 instructions that build lists, tuples, strings and integers, and a table of the names that a NumPy integer needs; those
-names are read as data and what they stand for is never called. Opcodes: CPython `pickletools`, protocols 0 to 5.
+names are read as data and what they stand for is never called. Other tables make other readers (array_pickle.py).
+Opcodes: CPython `pickletools`, protocols 0 to 5.
 """
 
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import IO, Any, Final, Literal, TypeAlias
 
 _ENCODED_LIMIT: Final = 16
 """Characters of an encoded string: enough for any NumPy integer, too few to blow up memory by repetition."""
 
 
+Constructors: TypeAlias = Mapping[tuple[Any, Any], Callable[..., Any]]
+"""What stands in for the callables that a file may name, by module and name."""
+
+
+class StandIn:
+    """A value that a pickle makes in two steps: named first, its state set after."""
+
+    def set_state(self, state: Any) -> None:
+        """Take the state that the file gives.
+
+        Raises:
+            ValueError: it is not of the form that the value needs.
+        """
+        raise ValueError(f"it sets the state of a {type(self).__name__}")
+
+
 @dataclass(kw_only=True)
-class _Machine:
+class Machine:
+    """Stack and memo of one reading."""
+
+    constructors: Constructors
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
 
     def since_mark(self) -> list[Any]:
+        """Take all above the last mark."""
         start = self.marks.pop()
         items = self.stack[start:]
         del self.stack[start:]
         return items
 
     def last(self, count: int) -> tuple[Any, ...]:
+        """Take the `count` values on top."""
         if len(self.stack) < count:
             raise ValueError("the stack is empty")
         items = tuple(self.stack[len(self.stack) - count :])
         del self.stack[len(self.stack) - count :]
         return items
+
+
+Instruction: TypeAlias = Callable[[Machine, Any], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +70,16 @@ class _Name:
 
 
 @dataclass(kw_only=True)
-class _IntegerType:
+class _IntegerType(StandIn):
     size: int
     signed: bool
     order: Literal["little", "big"] = "little"
+
+    def set_state(self, state: Any) -> None:
+        """The state of numpy.dtype: (version, byte order, ...)."""
+        if not isinstance(state, tuple) or not isinstance(state[1], str) or state[1] not in _ORDERS:
+            raise ValueError("it sets the state of something other than an integer type")
+        self.order = _ORDERS[state[1]]
 
 
 def plain_value(data: bytes) -> Any:
@@ -57,63 +88,76 @@ def plain_value(data: bytes) -> Any:
     Raises:
         ValueError: the data are damaged, or hold or name anything else; nothing of it has been run.
     """
-    machine = _Machine()
+    return execute(data, INSTRUCTIONS, CONSTRUCTORS, "lists, tuples, text and integers")
+
+
+def execute(
+    source: bytes | IO[bytes], instructions: Mapping[str, Instruction], constructors: Constructors, builds: str
+) -> Any:
+    """Run a pickle on tables of what it may do; `builds` says in words what that makes.
+
+    Raises:
+        ValueError: it is damaged, or uses an instruction or a name that the tables lack.
+    """
+    machine = Machine(constructors=constructors)
     try:
-        for opcode, argument, _ in pickletools.genops(data):
-            if opcode.name not in _INSTRUCTIONS:
-                raise ValueError(f"instruction {opcode.name} builds more than lists, tuples, text and integers")
-            _INSTRUCTIONS[opcode.name](machine, argument)
+        for opcode, argument, _ in pickletools.genops(source):
+            if opcode.name not in instructions:
+                raise ValueError(f"instruction {opcode.name} builds more than {builds}")
+            instructions[opcode.name](machine, argument)
     except (IndexError, KeyError, AttributeError, TypeError, OverflowError) as error:
         raise ValueError(f"damaged pickle ({type(error).__name__}: {error})") from error
     (value,) = machine.last(1)
     return value
 
 
-def _nothing(machine: _Machine, argument: Any) -> None:
+def _nothing(machine: Machine, argument: Any) -> None:
     """Instructions that only announce a protocol, a frame or the end."""
 
 
-def _push(machine: _Machine, argument: Any) -> None:
+def push(machine: Machine, argument: Any) -> None:
+    """Instructions that hold their value."""
     machine.stack.append(argument)
 
 
-def _constant(make: Callable[[], Any]) -> Callable[[_Machine, Any], None]:
+def constant(make: Callable[[], Any]) -> Instruction:
+    """Instructions that make a value out of nothing."""
     return lambda machine, _: machine.stack.append(make())
 
 
-def _mark(machine: _Machine, argument: Any) -> None:
+def _mark(machine: Machine, argument: Any) -> None:
     machine.marks.append(len(machine.stack))
 
 
-def _pop(machine: _Machine, argument: Any) -> None:
+def _pop(machine: Machine, argument: Any) -> None:
     if machine.marks and machine.marks[-1] == len(machine.stack):
         machine.marks.pop()
     else:
         machine.stack.pop()
 
 
-def _pop_mark(machine: _Machine, argument: Any) -> None:
+def _pop_mark(machine: Machine, argument: Any) -> None:
     machine.since_mark()
 
 
-def _list_from_mark(machine: _Machine, argument: Any) -> None:
+def _list_from_mark(machine: Machine, argument: Any) -> None:
     machine.stack.append(machine.since_mark())
 
 
-def _tuple_from_mark(machine: _Machine, argument: Any) -> None:
+def _tuple_from_mark(machine: Machine, argument: Any) -> None:
     machine.stack.append(tuple(machine.since_mark()))
 
 
-def _tuple_of(count: int) -> Callable[[_Machine, Any], None]:
+def _tuple_of(count: int) -> Instruction:
     return lambda machine, _: machine.stack.append(machine.last(count))
 
 
-def _append(machine: _Machine, argument: Any) -> None:
+def _append(machine: Machine, argument: Any) -> None:
     (item,) = machine.last(1)
     _as_list(machine.stack[-1]).append(item)
 
 
-def _appends(machine: _Machine, argument: Any) -> None:
+def _appends(machine: Machine, argument: Any) -> None:
     items = machine.since_mark()
     _as_list(machine.stack[-1]).extend(items)
 
@@ -124,50 +168,53 @@ def _as_list(value: Any) -> list[Any]:
     return value
 
 
-def _memoize(machine: _Machine, argument: Any) -> None:
+def _memoize(machine: Machine, argument: Any) -> None:
     index = len(machine.memo) if argument is None else int(argument)
     machine.memo[index] = machine.stack[-1]
 
 
-def _recall(machine: _Machine, argument: Any) -> None:
+def _recall(machine: Machine, argument: Any) -> None:
     machine.stack.append(machine.memo[int(argument)])
 
 
-def _global(machine: _Machine, argument: Any) -> None:
+def _global(machine: Machine, argument: Any) -> None:
     module, _, name = str(argument).partition(" ")
-    machine.stack.append(_named(module, name))
+    machine.stack.append(_named(machine, module, name))
 
 
-def _stack_global(machine: _Machine, argument: Any) -> None:
-    machine.stack.append(_named(*machine.last(2)))
+def _stack_global(machine: Machine, argument: Any) -> None:
+    machine.stack.append(_named(machine, *machine.last(2)))
 
 
-def _named(module: Any, name: Any) -> _Name:
-    if (module, name) not in _CONSTRUCTORS:
+def _named(machine: Machine, module: Any, name: Any) -> _Name:
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise ValueError("it names something by a value that is no text")  # whose hash may take for ever
+    if (module, name) not in machine.constructors:
         raise ValueError(f"it names {module}.{name}, which was not run")
     return _Name(module=module, name=name)
 
 
-def _reduce(machine: _Machine, argument: Any) -> None:
+def _reduce(machine: Machine, argument: Any) -> None:
     named, values = machine.last(2)
     if not isinstance(named, _Name):
         raise ValueError(f"a {type(named).__name__} is called")
-    machine.stack.append(_CONSTRUCTORS[named.module, named.name](*values))
+    machine.stack.append(machine.constructors[named.module, named.name](*values))
 
 
-def _build(machine: _Machine, argument: Any) -> None:
-    """The state of numpy.dtype: (version, byte order, ...)."""
+def _build(machine: Machine, argument: Any) -> None:
     (state,) = machine.last(1)
     target = machine.stack[-1]
-    if not isinstance(target, _IntegerType) or not isinstance(state, tuple) or state[1] not in _ORDERS:
-        raise ValueError("it sets the state of something other than an integer type")
-    target.order = _ORDERS[state[1]]
+    if not isinstance(target, StandIn):
+        raise ValueError(f"it sets the state of a {type(target).__name__}")
+    target.set_state(state)
 
 
 def _integer_type(code: Any, *_: Any) -> _IntegerType:
     """The type that numpy.dtype("i8") names."""
-    if not isinstance(code, str) or code[:1] not in ("i", "u") or code[1:] not in ("1", "2", "4", "8"):
-        raise ValueError(f"it holds NumPy values of type {code!r}, not integers")
+    if not isinstance(code, str):
+        raise ValueError(f"it names a NumPy type by a {type(code).__name__}")
+    if code[:1] not in ("i", "u") or code[1:] not in ("1", "2", "4", "8"):
+        raise ValueError(f"it holds NumPy values of type {code[:20]!r}, not integers")
     return _IntegerType(size=int(code[1:]), signed=code[0] == "i")
 
 
@@ -188,30 +235,30 @@ def _encoded(text: Any, encoding: Any) -> bytes:
 
 _ORDERS: Final[dict[Any, Literal["little", "big"]]] = {"<": "little", ">": "big", "|": "little"}
 
-_CONSTRUCTORS: Final[dict[tuple[Any, Any], Callable[..., Any]]] = {
+CONSTRUCTORS: Final[Constructors] = {
     ("numpy", "dtype"): _integer_type,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,
     ("_codecs", "encode"): _encoded,
 }
 
-_INSTRUCTIONS: Final[dict[str, Callable[[_Machine, Any], None]]] = {
+INSTRUCTIONS: Final[Mapping[str, Instruction]] = {
     **dict.fromkeys(("PROTO", "FRAME", "STOP"), _nothing),
-    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), _push),
-    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _push),
-    **dict.fromkeys(("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"), _push),
-    **dict.fromkeys(("SHORT_BINBYTES", "BINBYTES", "BINBYTES8"), _push),
-    "NONE": _constant(lambda: None),
-    "NEWTRUE": _constant(lambda: True),
-    "NEWFALSE": _constant(lambda: False),
+    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), push),
+    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), push),
+    **dict.fromkeys(("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"), push),
+    **dict.fromkeys(("SHORT_BINBYTES", "BINBYTES", "BINBYTES8"), push),
+    "NONE": constant(lambda: None),
+    "NEWTRUE": constant(lambda: True),
+    "NEWFALSE": constant(lambda: False),
     "MARK": _mark,
     "POP": _pop,
     "POP_MARK": _pop_mark,
-    "EMPTY_LIST": _constant(list),
+    "EMPTY_LIST": constant(list),
     "LIST": _list_from_mark,
     "APPEND": _append,
     "APPENDS": _appends,
-    "EMPTY_TUPLE": _constant(tuple),
+    "EMPTY_TUPLE": constant(tuple),
     "TUPLE": _tuple_from_mark,
     "TUPLE1": _tuple_of(1),
     "TUPLE2": _tuple_of(2),

@@ -12,7 +12,7 @@ import torch
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import EvaluateConfig, ExperimentConfig, InferenceConfig
 from tao_skill.models.pose_classification.data import Order, Skeletons, loader
-from tao_skill.models.pose_classification.devices import check_nodes, one_device
+from tao_skill.models.pose_classification.devices import Devices, check_nodes, one_device, plan_devices
 from tao_skill.models.pose_classification.scorers import open_scorer
 from tao_skill.status import StatusLog
 
@@ -21,6 +21,17 @@ def class_names(config: ExperimentConfig) -> list[str]:
     """Name of each class id; `class_<id>` where the label map has none."""
     names = {identity: name for name, identity in (config.dataset.label_map or {}).items()}
     return [names.get(identity, f"class_{identity}") for identity in range(config.dataset.num_classes)]
+
+
+def gpus(task: EvaluateConfig | InferenceConfig, available: int) -> Devices:
+    """The devices asked for; of several, the first is used.
+
+    Raises:
+        MissingDependency: GPUs are present, but not those asked for.
+    """
+    if task.gpu_id is not None:
+        return plan_devices(1, [task.gpu_id], available)
+    return plan_devices(task.num_gpus, task.gpu_ids, available)
 
 
 def probabilities(
@@ -36,7 +47,7 @@ def probabilities(
         MissingDependency: GPUs or nodes asked for are not there.
     """
     check_nodes(action, task.num_nodes)
-    device = one_device(task.num_gpus, task.gpu_ids, status)
+    device = one_device(gpus(task, torch.cuda.device_count()), status)
     score = open_scorer(Path(task.checkpoint), config, device)
     data = Skeletons(Path(task.test_dataset.data_path), None)
     size = config.dataset.batch_size if task.batch_size == -1 else task.batch_size
@@ -47,6 +58,12 @@ def probabilities(
         left_s = (time.monotonic() - began) / done * (len(batches) - done)
         status.progress(batch=done, batches=len(batches), eta_s=round(left_s, 1))
     scores_NK = np.concatenate(parts)
+    if (classes := scores_NK.shape[1]) != config.dataset.num_classes:
+        raise BadData(
+            f"{task.checkpoint} has {classes} classes, dataset.num_classes is {config.dataset.num_classes}",
+            fix=f"set dataset.num_classes={classes}",
+            path=task.checkpoint,
+        )
     if odd := int((~np.isfinite(scores_NK).all(axis=1)).sum()):
         raise BadData(
             f"{odd} of {len(scores_NK)} sequences got scores that are no numbers from {task.checkpoint}",

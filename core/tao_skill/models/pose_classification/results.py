@@ -110,6 +110,8 @@ def _of_train(results_dir: Path, metric: str, artifacts: Mapping[str, Path]) -> 
     if winner is not None:
         reason = f"best {metric} {winner.metrics[metric]:.4f}, epoch {winner.epoch}"
         return Selection(path=results_dir / winner.file, reason=reason, facts=_facts(winner))
+    if (results_dir / BEST).exists():
+        return Selection(path=(results_dir / BEST).resolve(), reason=f"{BEST}, as the folder has no index")
     newest = latest(results_dir)
     if newest is None:
         raise NotFound(f"no checkpoint in {results_dir}", fix="let the train job reach its first checkpoint")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification import checkpoint, onnx_file
+from tao_skill.models.pose_classification import checkpoint, onnx_file, tensorrt_engine
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.module import build_net
 
@@ -43,7 +43,7 @@ class Scorer:
 
 
 def open_scorer(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
-    """Load a model by its extension: `.onnx` through onnxruntime, anything else as a checkpoint.
+    """Load a model by its extension: `.onnx` in onnxruntime, `.engine` in TensorRT, anything else as a checkpoint.
 
     Raises:
         BadData: the file cannot be read or does not fit the spec.
@@ -97,10 +97,16 @@ def _onnx(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
     return Scorer(score=score, frames=_bound(frames), persons=_bound(persons))
 
 
+def _engine(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
+    engine = tensorrt_engine.open_engine(path, config.encryption_key, device.index or 0)
+    _, frames, _, persons = engine.shape
+    return Scorer(score=engine, frames=frames, persons=persons)
+
+
 def _bound(size: int | str | None) -> int | None:
     return size if isinstance(size, int) else None
 
 
 OPENERS: Final[Mapping[str, Callable[[Path, ExperimentConfig, torch.device], Scorer]]] = MappingProxyType(
-    {".onnx": _onnx}
+    {".onnx": _onnx, tensorrt_engine.SUFFIX: _engine}
 )

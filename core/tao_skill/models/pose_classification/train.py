@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,18 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.plugins import LayerSync, TorchSyncBatchNorm
 
 from tao_skill.action import Artifact, Outcome, task_results_dir
 from tao_skill.models.pose_classification import checkpoint, results
 from tao_skill.models.pose_classification.callbacks import CheckpointFiles, Checkpoints, Report
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data import SkeletonData
-from tao_skill.models.pose_classification.devices import check_nodes, plan_devices
+from tao_skill.models.pose_classification.devices import Devices, check_nodes, check_processes, plan_devices
 from tao_skill.models.pose_classification.module import PoseClassifier
+from tao_skill.models.pose_classification.parallel import SharedStatistics
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
+from tao_skill.ranks import is_first
 from tao_skill.status import StatusLog, reporting
 
 METRIC = "val_acc"
@@ -26,12 +30,15 @@ METRIC = "val_acc"
 def run(config: ExperimentConfig) -> Outcome:
     """Train as `config` says; continues from the latest checkpoint of the results folder, if there is one.
 
+    In several processes, the first one alone writes; all give back the same metrics.
+
     Raises:
+        BadRequest: a launcher started other numbers of processes than the spec says.
         BadData: the checkpoint or the pretrained weights do not fit.
         MissingDependency: a GPU, a node launcher or the wandb extra is missing.
     """
     results_dir = task_results_dir(config, "train").absolute()
-    with reporting(results_dir, "Training") as status:
+    with reporting(results_dir, "Training", silent=not is_first()) as status:
         metrics = _fit(config, results_dir, status)
         status.write("SUCCESS", "Training finished.", kpi=metrics)
     return Outcome(metrics=metrics, artifacts=_artifacts(results_dir))
@@ -39,24 +46,32 @@ def run(config: ExperimentConfig) -> Outcome:
 
 def _fit(config: ExperimentConfig, results_dir: Path, status: StatusLog) -> dict[str, float]:
     pl.seed_everything(config.train.seed, workers=True)
-    run = start_run(config, "train")
+    run = start_run(config, "train") if is_first() else None
     module = PoseClassifier(config)
     resume = _resume_path(config, results_dir)
     if resume is None and config.model.pretrained_model_path:
         said = checkpoint.load_pretrained(module.model, Path(config.model.pretrained_model_path), config.encryption_key)
-        status.write("RUNNING", f"Starting from {said}.")
+        _say(status, f"Starting from {said}.")
     trainer = build_trainer(config, results_dir, status, run)
     if resume is not None:
-        status.write("RUNNING", f"Resuming from {resume.name}.")
+        checkpoint.check_resumable(module.model, resume, config.encryption_key)
+        _say(status, f"Resuming from {resume.name}.")
     with warnings.catch_warnings():
         # The data module restores its place itself, and one worker is TAO's default.
         warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         data = SkeletonData(config.dataset, config.train.seed)
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
-    metrics = _final(module, results_dir)
+    metrics = _final(module, trainer)
     finish_run(run, metrics)
     return metrics
+
+
+def _say(status: StatusLog, message: str) -> None:
+    """A status line that a reader of the log sees as well."""
+    status.write("RUNNING", message)
+    if not status.silent:
+        print(message, file=sys.stderr)
 
 
 def build_trainer(config: ExperimentConfig, results_dir: Path, status: StatusLog, run: Any = None) -> pl.Trainer:
@@ -64,8 +79,10 @@ def build_trainer(config: ExperimentConfig, results_dir: Path, status: StatusLog
     train = config.train
     check_nodes("train", train.num_nodes)
     devices = plan_devices(train.num_gpus, train.gpu_ids, torch.cuda.device_count())
-    status.write("RUNNING", f"{devices.note[0].upper()}{devices.note[1:]}.")
+    check_processes("train", devices, train.num_nodes)
+    _say(status, f"{devices.note[0].upper()}{devices.note[1:]}.")
     return pl.Trainer(
+        strategy="auto",
         accelerator=devices.accelerator,
         devices=devices.devices,
         num_nodes=train.num_nodes,
@@ -79,11 +96,19 @@ def build_trainer(config: ExperimentConfig, results_dir: Path, status: StatusLog
         logger=_loggers(results_dir, run),
         log_every_n_steps=1,
         callbacks=[Checkpoints(results_dir, train, METRIC), Report(status, train.num_epochs)],
-        plugins=[CheckpointFiles(config.encryption_key)],
+        use_distributed_sampler=False,
+        plugins=[CheckpointFiles(config.encryption_key), *_layer_sync(devices, train.num_nodes)],
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _layer_sync(devices: Devices, num_nodes: int) -> list[LayerSync]:
+    """What makes several processes normalise as one would that had all their batches."""
+    if devices.processes * num_nodes == 1:
+        return []
+    return [SharedStatistics() if devices.accelerator == "cpu" else TorchSyncBatchNorm()]
 
 
 def _loggers(results_dir: Path, run: Any) -> list[Logger]:
@@ -96,10 +121,12 @@ def _resume_path(config: ExperimentConfig, results_dir: Path) -> Path | None:
     return Path(given) if given else results.latest(results_dir)
 
 
-def _final(module: PoseClassifier, results_dir: Path) -> dict[str, float]:
+def _final(module: PoseClassifier, trainer: pl.Trainer) -> dict[str, float]:
     """The last epoch's metrics, and the best one's."""
     metrics = dict(module.metrics)
-    winner = results.best(results.read_index(results_dir), METRIC)
+    checkpoints = trainer.checkpoint_callback
+    assert isinstance(checkpoints, Checkpoints)
+    winner = results.best(checkpoints.index, METRIC)
     if winner is not None:
         metrics |= {f"best_{METRIC}": winner.metrics[METRIC], "best_epoch": float(winner.epoch)}
     return metrics

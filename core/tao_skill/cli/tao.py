@@ -1,0 +1,124 @@
+"""TAO's own grammar: `pose_classification ACTION -e SPEC [KEY=VALUE ...]`, also behind `tao-skill tao model`.
+
+Its options are those of TAO's entry points, old ones included; each stands for a spec key. Training is direct.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import click
+
+from tao_skill.action import Model
+from tao_skill.cli.output import INTERRUPTED, default_results_root, exit_code
+from tao_skill.cli.run import execute
+from tao_skill.errors import JobFailed
+from tao_skill.models import MODELS, get_model
+from tao_skill.spec.tree import Leaf, iter_params, shape
+
+FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "encryption_key": ("-k", "--key"),
+    "results_dir": ("-r", "--results_dir"),
+    "{action}.num_gpus": ("-g", "--gpus", "--num_gpus"),
+    "{action}.gpu_ids": ("--gpu_ids", "--gpu_index"),
+    "{action}.gpu_id": ("--gpu_id",),
+    "{action}.num_nodes": ("--num_nodes",),
+}
+"""Options by the spec key they stand for; an action has those whose key it reads."""
+
+HELP: Final = {"help_option_names": ["-h", "--help"]}
+_SPEC: Final = ("-e", "--experiment_spec", "--experiment_spec_file")
+_DOT: Final = "__"
+
+
+class Task(click.Group):
+    """The actions of a model as TAO's subtasks, made when asked for."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model.name, help=f"TAO's command line for {model.name}.", context_settings=HELP)
+        self.model = model
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the actions."""
+        return list(self.model.actions)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of an action."""
+        return _command(self.model, cmd_name) if cmd_name in self.model.actions else None
+
+
+@click.group(context_settings=HELP)
+def tao() -> None:
+    """TAO's launcher: tao-skill tao model pose_classification ACTION -e SPEC [KEY=VALUE ...]."""
+
+
+@tao.group("model")
+def tasks() -> None:
+    """Tasks by model."""
+
+
+for _model in MODELS.values():
+    tasks.add_command(Task(_model))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script `pose_classification`: 0 done, 1 any failure, 130 interrupted."""
+    task = Task(get_model("pose_classification"))
+    given = sys.argv[1:] if arguments is None else arguments
+    sys.exit(as_in_tao(exit_code(task, task.model.name, given)))
+
+
+def as_in_tao(code: int) -> int:
+    """TAO's exit code for one of ours: any failure is 1."""
+    return code if code in (0, INTERRUPTED) else JobFailed.exit_code
+
+
+def _command(model: Model, action: str) -> click.Command:
+    spec = click.Option([*_SPEC, "spec"], type=click.Path(path_type=Path), required=True, help="Spec file.")
+    overrides = click.Argument(["overrides"], nargs=-1, metavar="[KEY=VALUE ...]")
+    return click.Command(
+        action,
+        callback=partial(_run, model, action),
+        params=[overrides, spec, *_options(model, action)],
+        help=model.actions[action].summary,
+        epilog=f"KEY=VALUE sets a key of the spec, as in Hydra; `tao-skill template {action}` explains every key.",
+        context_settings=HELP,
+    )
+
+
+def _options(model: Model, action: str) -> Iterator[click.Option]:
+    flags = {key.format(action=action): names for key, names in FLAGS.items()}
+    for leaf in iter_params(model.config, action):
+        if leaf.key in flags:
+            name = leaf.key.replace(".", _DOT)
+            yield click.Option([*flags[leaf.key], name], metavar="VALUE", help=f"{leaf.param.description} [{leaf.key}]")
+
+
+def _run(model: Model, action: str, overrides: Sequence[str], spec: Path, **options: str | None) -> int:
+    from tao_skill.runner import Request
+
+    leaves = {leaf.key.replace(".", _DOT): leaf for leaf in iter_params(model.config, action)}
+    given = [_override(leaves[name], value) for name, value in options.items() if value is not None]
+    program = click.get_current_context().command_path.split()
+    request = Request(
+        spec_file=spec,
+        overrides=(*given, *overrides),
+        automl="off",
+        command=(*program, "-e", str(spec), *given, *overrides),
+    )
+    code = execute(model, action, request, default_results_root(), show_log=True)
+    click.echo(f"Execution status: {'FAIL' if code else 'PASS'}")
+    return code
+
+
+def _override(leaf: Leaf, value: str) -> str:
+    """The option as KEY=VALUE; `0,1` is a list where one is read, and text is quoted so that it stays as it is."""
+    parts = shape(leaf.type)
+    if parts.container is list:
+        return f"{leaf.key}=[{value.strip('[]')}]"
+    return f"{leaf.key}={json.dumps(value, ensure_ascii=False) if parts.item is str else value}"

@@ -1,0 +1,98 @@
+"""The further processes of an attempt that works on several devices of this machine.
+
+They are workers like the first one: its command, its environment with a rank added (as Lightning and torchrun set it),
+its process group, its log. They read the job's record and never change it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from tao_skill.jobs.launch import SECRETS_VARIABLE
+from tao_skill.ranks import LOCAL_RANK
+
+_POLL_S: Final = 0.5
+_GRACE_S: Final = 10.0
+"""How long the first process has to notice by itself that another one failed, and the others to end after it."""
+
+Processes = Sequence["subprocess.Popen[bytes]"]
+
+
+@contextmanager
+def peers(count: int, secrets: Mapping[str, str]) -> Iterator[None]:
+    """Make this process the first of `count` on this machine; none of the others outlives the block.
+
+    Nothing is started if a launcher has done so already. If one of them fails, this process gets the chance to end by
+    its own error and is killed otherwise, as it may wait for the lost one without end.
+    """
+    if count == 1 or LOCAL_RANK in os.environ:
+        yield
+        return
+    _meet()
+    started = [_start(rank, secrets) for rank in range(1, count)]
+    ended = threading.Event()
+    threading.Thread(target=_watch, args=(started, ended), daemon=True).start()
+    try:
+        yield
+        ended.set()
+        _wait(started)
+    finally:
+        ended.set()
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def end_with_parent() -> None:
+    """Let this process end as soon as the one that started it is gone."""
+    parent = os.getppid()
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(_POLL_S)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
+
+
+def _meet() -> None:
+    """Set where the processes find each other, unless a launcher of several machines has, and this one's rank."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", str(port))
+    os.environ[LOCAL_RANK] = "0"
+
+
+def _start(rank: int, secrets: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    environment = {LOCAL_RANK: str(rank), SECRETS_VARIABLE: json.dumps(dict(secrets))}
+    return subprocess.Popen(  # noqa: S603 - the command of this very process
+        [sys.executable, *sys.orig_argv[1:]], stdin=subprocess.DEVNULL, env={**os.environ, **environment}
+    )
+
+
+def _watch(started: Processes, ended: threading.Event) -> None:
+    while not ended.wait(_POLL_S):
+        failed = [process.pid for process in started if process.poll() not in (None, 0)]
+        if failed:
+            print(f"process {failed[0]} of this attempt failed", file=sys.stderr)
+            if not ended.wait(_GRACE_S):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wait(started: Processes) -> None:
+    deadline = time.monotonic() + _GRACE_S
+    for process in started:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))

@@ -1,0 +1,1 @@
+"""Recordings of other formats as TAO's arrays: one file a format, and what all of them need."""
