@@ -1,0 +1,182 @@
+"""Which configuration is trained next, and how far: successive halving by promotion, as a pure function of the record.
+
+Source: asynchronous successive halving, Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020
+(arXiv 1810.05934), "ASHA"; here a promoted configuration goes on from its own checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+State = Literal["running", "waiting", "done", "failed"]
+
+DEFAULT_TRIAL: Final = 0
+"""Number of the trial that is the user's own spec."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What the search is after: a metric and its direction; equal values are told apart by `tie`, the lower better."""
+
+    metric: str
+    maximize: bool
+    tie: str = "val_loss"
+
+    def score(self, metrics: Mapping[str, float]) -> tuple[float, float]:
+        """Larger is better; a value that is no number is the worst there is."""
+        value = metrics.get(self.metric, math.nan)
+        tie = metrics.get(self.tie, math.nan)
+        signed = value if self.maximize else -value
+        return (signed if math.isfinite(value) else -math.inf, -tie if math.isfinite(tie) else -math.inf)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One configuration and how far it came.
+
+    Attributes:
+        number: 0 is the user's own spec. values: suggested value by spec key.
+        history: metrics of each trained epoch, in order.
+        target: epochs it is being trained to; where it stands when it is not running.
+        state: running; waiting to be promoted or not; done, at the top rung or diverged; failed.
+    """
+
+    number: int
+    values: Mapping[str, Any]
+    history: Sequence[Mapping[str, float]] = ()
+    target: int = 0
+    state: State = "running"
+    reason: str | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained."""
+        return len(self.history)
+
+    def best(self, goal: Goal, epochs: int | None = None) -> Mapping[str, float]:
+        """Metrics of the best epoch, of the first `epochs`; empty before the first."""
+        return max(self.history[:epochs], key=goal.score, default={})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a search may spend.
+
+    Attributes:
+        trials: configurations, the user's own included. max_epochs: full training of one.
+        epochs_total: epochs of all trials together.
+    """
+
+    trials: int
+    max_epochs: int
+    epochs_total: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One piece of work: train a trial, new or old, up to `target` epochs."""
+
+    number: int
+    target: int
+    is_new: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ladder:
+    """Rungs in epochs, the last one full training; of `eta` configurations of a rung one goes on."""
+
+    rungs: tuple[int, ...]
+    eta: int = 3
+
+    def next_step(self, trials: Sequence[Trial], goal: Goal, budget: Budget, *, new: bool = True) -> Step | None:
+        """The user's spec first and at once in full; then promotions, the highest first; then new configurations.
+
+        None when nothing can be begun: the budget is spent, or what runs must end first.
+
+        Args:
+            new: whether new configurations may still be begun.
+        """
+        if not trials:
+            return Step(number=DEFAULT_TRIAL, target=self.rungs[-1], is_new=True)
+        left = math.inf if budget.epochs_total is None else budget.epochs_total - sum(spent(one) for one in trials)
+        for trial, target in self._promotions(trials, goal, closing=not new or len(trials) >= budget.trials):
+            if target - trial.epochs <= left:
+                return Step(number=trial.number, target=target)
+        if new and len(trials) < budget.trials and self.rungs[0] + self._reserve(trials, goal) <= left:
+            return Step(number=len(trials), target=self.rungs[0], is_new=True)
+        closing = self._promotions(trials, goal, closing=True)
+        return next((Step(number=t.number, target=to) for t, to in closing if to - t.epochs <= left), None)
+
+    def _promotions(self, trials: Sequence[Trial], goal: Goal, *, closing: bool) -> Iterator[tuple[Trial, int]]:
+        """Trials that may go up, with where to, the best of the highest rung first.
+
+        When the search closes, the best one of all goes up even where its rung is too small to promote from.
+        """
+        for below, above in reversed(list(zip(self.rungs, self.rungs[1:], strict=False))):
+            here = [one for one in trials if one.number != DEFAULT_TRIAL and one.epochs >= below]
+            ranked = sorted(here, key=lambda one: goal.score(one.best(goal, below)), reverse=True)
+            for trial in ranked[: len(here) // self.eta]:
+                if trial.state == "waiting" and trial.epochs == below:
+                    yield trial, above
+        if closing and (best := self._leader(trials, goal)) is not None:
+            yield best, next(rung for rung in self.rungs if rung > best.epochs)
+
+    def _leader(self, trials: Sequence[Trial], goal: Goal) -> Trial | None:
+        """The waiting trial that would be the winner if it stays as good, unless a better one is at the top."""
+        others = [one for one in trials if one.number != DEFAULT_TRIAL and one.state in ("waiting", "done")]
+        ranked = sorted(others, key=lambda one: (goal.score(one.best(goal)), -one.number), reverse=True)
+        return ranked[0] if ranked and ranked[0].state == "waiting" else None
+
+    def _reserve(self, trials: Sequence[Trial], goal: Goal) -> int:
+        """Epochs kept back so that the best of the waiting can be trained in full at the end."""
+        finished = any(one.state == "done" and one.epochs == self.rungs[-1] for one in trials[1:])
+        leader = self._leader(trials, goal)
+        if finished:
+            return 0
+        return self.rungs[-1] - (leader.epochs if leader else self.rungs[0])
+
+
+def make_ladder(max_epochs: int, *, eta: int = 3, min_epochs: int = 3) -> Ladder:
+    """Rungs R, R/eta, R/eta^2, as long as they are at least `min_epochs`; at most three."""
+    rungs = [max_epochs]
+    while len(rungs) < 3 and rungs[-1] / eta >= min_epochs:
+        rungs.append(max(1, round(rungs[-1] / eta)))
+    return Ladder(rungs=tuple(reversed(rungs)), eta=eta)
+
+
+def spent(trial: Trial) -> int:
+    """Epochs a trial has cost or will have when its present step is done."""
+    return max(trial.epochs, trial.target if trial.state == "running" else 0)
+
+
+def winner(trials: Sequence[Trial], goal: Goal, max_epochs: int) -> Trial:
+    """The best of the fully trained, which must beat the user's own spec, else that one."""
+    default = trials[DEFAULT_TRIAL]
+    full = [one for one in trials[1:] if one.epochs == max_epochs and one.state == "done"]
+    best = max(full, key=lambda one: goal.score(one.best(goal)), default=default)
+    return best if goal.score(best.best(goal)) > goal.score(default.best(goal)) else default
+
+
+def projections(trials: Sequence[Trial], goal: Goal, ladder: Ladder) -> dict[int, float]:
+    """One number for each trial that has trained, larger better: what it would probably reach in full.
+
+    To the best value of a trial that stopped at a rung is added what those trained in full have gained since, in the
+    median; so a short training is compared with long ones for what it is.
+    """
+    return {one.number: _projected(one, trials, goal, ladder) for one in trials if one.history}
+
+
+def _projected(trial: Trial, trials: Sequence[Trial], goal: Goal, ladder: Ladder) -> float:
+    score = goal.score(trial.best(goal))[0]
+    if not math.isfinite(score):
+        return score
+    reached = max((rung for rung in ladder.rungs if rung <= trial.epochs), default=0)
+    gains = sorted(
+        goal.score(one.best(goal))[0] - goal.score(one.best(goal, reached))[0]
+        for one in trials
+        if one.epochs == ladder.rungs[-1] and reached and math.isfinite(goal.score(one.best(goal, reached))[0])
+    )
+    return score + (gains[len(gains) // 2] if gains and reached < ladder.rungs[-1] else 0.0)
