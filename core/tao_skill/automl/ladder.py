@@ -42,6 +42,8 @@ class Trial:
         history: metrics of each trained epoch, in order.
         target: epochs it is being trained to; where it stands when it is not running.
         state: running; waiting to be promoted or not; done, at the top rung or diverged; failed.
+        reason: why it failed or diverged. failures: what went wrong in attempts that were repeated or given up.
+        seconds: time spent on training it.
     """
 
     number: int
@@ -50,6 +52,8 @@ class Trial:
     target: int = 0
     state: State = "running"
     reason: str | None = None
+    failures: Sequence[str] = ()
+    seconds: float = 0.0
 
     @property
     def epochs(self) -> int:
