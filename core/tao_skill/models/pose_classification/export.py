@@ -29,7 +29,7 @@ from tao_skill.status import reporting
 Array = npt.NDArray[np.float32]
 
 TOLERANCE: Final = 1e-4
-"""Largest difference of a class score between ONNX and torch; in proportion for scores above 1, as float32 rounds so."""
+"""Largest difference of a class score between ONNX and torch; in proportion for scores above 1, as float32 rounds."""
 
 FIRST_DYNAMO_OPSET: Final = 18
 """torch's current exporter writes no older opset; those come from its TorchScript exporter."""
