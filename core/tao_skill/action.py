@@ -121,6 +121,8 @@ class Model:
         latest: `module:function` finding what an interrupted run continues from,
             `function(results_dir) -> Path | None`.
         sample: `module:function` writing generated data, `function(folder) -> dict`.
+        advance: `module:function` training the first epochs of a whole training,
+            `function(config, until, metric) -> [{metric: value}, ...]`, one entry for each epoch so far.
         limits: `module:function` saying what spec and data leave of search ranges, `function(config) -> {key: Limit}`.
         inspect: `module:function` describing data, `function(data, labels, other_data, other_labels) -> dict`.
         importer: `module:function` turning recordings of other formats into data, `function(request) -> dict`.
@@ -134,6 +136,7 @@ class Model:
     select: str
     latest: str
     sample: str
+    advance: str
     limits: str
     inspect: str
     importer: str
@@ -168,6 +171,11 @@ class Model:
         """What an interrupted run in `results_dir` continues from."""
         found: Path | None = _attribute(self.latest)(results_dir)
         return found
+
+    def train_until(self, config: Any, until: int, metric: str) -> list[dict[str, float]]:
+        """Train the first `until` epochs of a whole training, going on where it stopped."""
+        epochs: list[dict[str, float]] = _attribute(self.advance)(config, until, metric)
+        return epochs
 
     def search_limits(self, config: Any) -> Mapping[str, Limit]:
         """What a checked train config and its data leave of the search ranges, by spec key."""
