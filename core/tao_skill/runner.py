@@ -263,7 +263,7 @@ def _as_parent(job: Job, model: Model, store: Store) -> Parent:
     """The job with what it was built on: an evaluation stands for the training behind it."""
     line = list(_line(job, store))
     maker = next((one for one in line if model.action(one.action).makes_model), job)
-    spec = load.merge(model.config, *(one.spec for one in reversed(line)))
+    spec = load.merge(model.config, *(_made_with(one, model) for one in reversed(line)))
     return Parent(
         id=maker.id,
         action=maker.action,
@@ -271,6 +271,11 @@ def _as_parent(job: Job, model: Model, store: Store) -> Parent:
         artifacts={one["kind"]: Path(one["path"]) for one in maker.artifacts},
         spec=spec,
     )
+
+
+def _made_with(job: Job, model: Model) -> dict[str, Any]:
+    """The spec that a job's result was made with."""
+    return load.override(model.config, job.spec, job.chosen.items())
 
 
 def _line(job: Job, store: Store) -> Iterator[Job]:
