@@ -43,4 +43,5 @@ class Settings:
 
 def read_settings(recorded: Mapping[str, Any]) -> Settings:
     """Settings as they stand in a job record, where tuples are lists."""
-    return Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in recorded.items()})
+    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in recorded.items()}
+    return Settings(**values)
