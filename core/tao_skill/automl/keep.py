@@ -20,6 +20,7 @@ from tao_skill.automl.ladder import DEFAULT_TRIAL, Trial
 from tao_skill.automl.objective import trial_folder
 from tao_skill.automl.report import PAGE_FILE, REPORT_FILE, build_report
 from tao_skill.automl.search import Setup
+from tao_skill.automl.setup import EPOCHS
 from tao_skill.automl.verdict import judge
 from tao_skill.errors import JobFailed
 from tao_skill.jobs.record import Job
@@ -97,7 +98,7 @@ class Kept:
             if path.suffix == ".pth" or path.name == "checkpoints.json":
                 _same(path, target / path.name)
         values = dict(verdict.trial.values)
-        spec = load.override(self.model.config, self.job.spec, [*values.items(), ("results_dir", None)])
+        spec = load.override(self.model.config, self.job.spec, [(EPOCHS, self.setup.ladder.rungs[-1]), *values.items(), ("results_dir", None)])
         files.write_text(self.folder / BEST_SPEC, yaml.safe_dump(spec, sort_keys=False))
         self.report(trials, elapsed_s=elapsed_s, ended=verdict.sentence)
         self.prune(trials, over=True)

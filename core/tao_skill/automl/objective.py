@@ -20,6 +20,9 @@ from tao_skill.spec import load
 TRIALS: Final = "automl/trials"
 """Where trials train, in the job's folder."""
 
+SPARING: Final = (("train.checkpoint_interval", 10**6), ("train.checkpoint_interval_unit", "epoch"))
+"""A trial keeps the checkpoint of each rung and the best one; what lies between is trained anew after a crash."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainObjective:
@@ -40,8 +43,8 @@ class TrainObjective:
         Raises:
             BadRequest: training does not measure the metric.
         """
-        places = [("results_dir", str(trial_folder(self.folder, task.number))), ("train.results_dir", None)]
-        spec = load.override(self.model.config, self.spec, [*task.values.items(), *places])
+        own = [("results_dir", str(trial_folder(self.folder, task.number))), ("train.results_dir", None), *SPARING]
+        spec = load.override(self.model.config, self.spec, [*task.values.items(), *own])
         epochs = self.model.train_until(load.build(self.model.config, spec), task.target, self.metric)
         if epochs and self.metric not in epochs[-1]:
             raise BadRequest(
