@@ -21,6 +21,7 @@ from tao_skill.errors import BadRequest, MissingDependency
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.study import Study
     from optuna.trial import FrozenTrial
 
 STARTUP: Final = 8
@@ -94,21 +95,29 @@ def _of_sampler(
     space: Space, spec: Mapping[str, Any], number: int, seen: Sequence[Seen], sampler: str, seed: int
 ) -> Iterator[dict[str, Any]]:
     """What Optuna offers, in a study of its own that holds what was seen."""
-    import optuna
+    from optuna.trial import TrialState
 
-    trials = [found for one in seen if (found := _trial(space, one)) is not None]
+    trials = [found for one in seen if (found := frozen_trial(space, one)) is not None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna marks what it may still change
-        chosen = SAMPLERS[sampler](seed * 1_000_003 + number, trials)
-        study = optuna.create_study(direction="maximize", sampler=chosen)
-        study.add_trials(trials)
+        study = make_study(trials, SAMPLERS[sampler](seed * 1_000_003 + number, trials))
         for _ in range(ATTEMPTS):
             trial = study.ask()
             yield space.suggest(trial, spec)
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            study.tell(trial, state=TrialState.FAIL)
 
 
-def _trial(space: Space, seen: Seen) -> FrozenTrial | None:
+def make_study(trials: Sequence[FrozenTrial], sampler: BaseSampler | None = None) -> Study:
+    """A study in memory that holds `trials`, the larger value the better."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it announces every study
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.add_trials(trials)
+    return study
+
+
+def frozen_trial(space: Space, seen: Seen) -> FrozenTrial | None:
     """A configuration as Optuna keeps it; None if it lies outside the space or told nothing."""
     from optuna.trial import TrialState, create_trial
 

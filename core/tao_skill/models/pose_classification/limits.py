@@ -7,15 +7,23 @@ from collections.abc import Mapping
 from tao_skill.action import Limit
 from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.remote import is_remote
 
 
 def limits(config: ExperimentConfig) -> Mapping[str, Limit]:
-    """Batches no larger than the set, windows from a quarter of the frames to all; and what would change nothing."""
-    n, _, frames, _, _ = open_sequences(config.dataset.train_dataset.data_path).shape
+    """Batches no larger than the set, windows from a quarter of the frames to all; and what would change nothing.
+
+    Remote data are passed over; the job looks again when it has copies.
+    """
+    schedule = {"train.optim.lr_decay": Limit(inert=_no_decay(config))}
+    path = config.dataset.train_dataset.data_path
+    if is_remote(path):
+        return schedule
+    n, _, frames, _, _ = open_sequences(path).shape
     return {
         "dataset.batch_size": Limit(high=n),
         "dataset.window_size": _window(config, frames),
-        "train.optim.lr_decay": Limit(inert=_no_decay(config)),
+        **schedule,
     }
 
 
