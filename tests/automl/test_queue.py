@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections import Counter
@@ -109,7 +110,7 @@ def test_no_two_claimers_get_the_same_task(queue: Queue, url: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert Counter(sum(taken, [])) == Counter(range(count))
+    assert Counter(itertools.chain(*taken)) == Counter(range(count))
     assert sum(map(bool, taken)) > 1
 
 

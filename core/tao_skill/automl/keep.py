@@ -98,13 +98,15 @@ class Kept:
             if path.suffix == ".pth" or path.name == "checkpoints.json":
                 _same(path, target / path.name)
         values = dict(verdict.trial.values)
-        spec = load.override(self.model.config, self.job.spec, [(EPOCHS, self.setup.ladder.rungs[-1]), *values.items(), ("results_dir", None)])
+        spec = load.override(
+            self.model.config,
+            self.job.spec,
+            [(EPOCHS, self.setup.ladder.rungs[-1]), *values.items(), ("results_dir", None)],
+        )
         files.write_text(self.folder / BEST_SPEC, yaml.safe_dump(spec, sort_keys=False))
         self.report(trials, elapsed_s=elapsed_s, ended=verdict.sentence)
         self.prune(trials, over=True)
-        return Outcome(
-            metrics=self._metrics(trials, verdict.trial), artifacts=self._artifacts(target), chosen=values
-        )
+        return Outcome(metrics=self._metrics(trials, verdict.trial), artifacts=self._artifacts(target), chosen=values)
 
     def _metrics(self, trials: Sequence[Trial], winner: Trial) -> dict[str, float]:
         goal = self.setup.goal
@@ -128,7 +130,7 @@ class Kept:
 def _same(source: Path, target: Path) -> None:
     """The same file or link under another name, without a second copy where the disk can."""
     if source.is_symlink():
-        files.replace_link(target, os.readlink(source))
+        files.replace_link(target, str(source.readlink()))
         return
     partial = target.with_name(f".{target.name}.tmp")
     partial.unlink(missing_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from tao_skill.automl.search import Task
 from tao_skill.automl.settings import read_settings
 from tao_skill.automl.setup import make_setup
 from tao_skill.errors import BadRequest
+from tao_skill.jobs.launch import SECRETS_VARIABLE
 from tao_skill.jobs.store import Store
 from tao_skill.jobs.worker import whole_spec
 from tao_skill.models import get_model
@@ -54,14 +57,19 @@ class TrainObjective:
             )
         return epochs
 
+    def progress(self) -> Mapping[str, Any]:
+        """Nothing beside the trainer's own status file."""
+        return {}
+
 
 def trial_folder(job_folder: Path, number: int) -> Path:
     """The folder of one trial."""
     return job_folder / TRIALS / f"{number:04d}"
 
 
-def objective_of(job_folder: Path, secrets: Mapping[str, str]) -> TrainObjective:
-    """What trains the trials of a job, in any process that sees its folder."""
+def objective_of(job_folder: Path) -> TrainObjective:
+    """What trains the trials of a job, in any process that sees its folder and has its secrets in the environment."""
+    secrets: dict[str, str] = json.loads(os.environ.pop(SECRETS_VARIABLE, "{}"))
     job = Store(job_folder.parent).get(job_folder.name)
     model = get_model(job.model)
     spec = whole_spec(model, job, secrets)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import sys
 import time
@@ -17,14 +19,16 @@ from tao_skill.automl import live
 from tao_skill.automl.database import default_url
 from tao_skill.automl.keep import Kept
 from tao_skill.automl.ladder import DEFAULT_TRIAL
+from tao_skill.automl.pool import Pool, find_gpus
 from tao_skill.automl.queue import Queue, Result
 from tao_skill.automl.search import Search, Task
 from tao_skill.automl.settings import Settings, read_settings
 from tao_skill.automl.setup import make_setup
 from tao_skill.automl.storage import open_study
-from tao_skill.automl.worker import Pool
+from tao_skill.automl.worker import STORAGE_VARIABLE
 from tao_skill.errors import BadRequest, JobFailed
 from tao_skill.jobs import worker
+from tao_skill.jobs.launch import SECRETS_VARIABLE
 from tao_skill.jobs.record import Job
 from tao_skill.status import StatusLog, reporting
 
@@ -46,13 +50,13 @@ def search(folder: Path, model: Model, job: Job, config: Any, secrets: Mapping[s
     """
     settings = read_settings(job.automl or {})
     setup = make_setup(model, worker.whole_spec(model, job, secrets), settings)
-    url = settings.storage or default_url(folder)
-    kept = Kept(
-        folder=folder, model=model, job=job, setup=setup, workers=settings.workers, keep_all=settings.keep_all
-    )
+    url = os.environ.pop(STORAGE_VARIABLE, None) or settings.storage or default_url(folder)
+    environment = {**os.environ, SECRETS_VARIABLE: json.dumps(dict(secrets))}
+    kept = Kept(folder=folder, model=model, job=job, setup=setup, workers=settings.workers, keep_all=settings.keep_all)
     with reporting(Path(job.results_dir), "Search") as status:
-        study, queue = open_study(url, job.id, setup), Queue(url, job.id)
-        with Pool(folder, url, settings.workers, secrets) as pool:
+        study, queue = open_study(url, job.id, space=setup.space, goal=setup.goal), Queue(url, job.id)
+        gpus = find_gpus(environment)
+        with Pool(queue, folder, url, settings.workers, environment=environment, gpus=gpus) as pool:
             coordinator = Coordinator(Search(setup, study), queue, pool, kept, status, settings)
             coordinator.run()
         study.close()
@@ -99,7 +103,7 @@ class Coordinator:
 
     def _step(self) -> bool:
         """Take in and hand out once; False when nothing is left to wait for."""
-        self.pool.look_after(self.queue)
+        self.pool.look()
         self.queue.overdue(OVERDUE_S)
         for result in self.queue.results():
             self._take_in(result)

@@ -12,7 +12,6 @@ from tao_skill.automl.sampling import Seen, draw
 from tao_skill.automl.space import Space
 from tao_skill.spec.tree import lookup
 
-
 REPEATS: Final = 2
 """How often a task that failed is tried again."""
 
@@ -105,8 +104,8 @@ class Search:
         top = len(history) >= self.setup.ladder.rungs[-1]
         reason = "training diverged" if diverged else None
         state: State = "done" if diverged or top else "waiting"
-        known = {"history": tuple(history), "seconds": trial.seconds + seconds}
-        return self._keep(replace(trial, **known, state=state, reason=reason))
+        spent_s = trial.seconds + seconds
+        return self._keep(replace(trial, history=tuple(history), seconds=spent_s, state=state, reason=reason))
 
     def fail(self, number: int, cause: str) -> Task | None:
         """Take in a failure: the task again, or None once it was repeated often enough; earlier results stay."""

@@ -75,6 +75,7 @@ Environment:
 @click.pass_obj
 def run(
     written: Sequence[str] | None,
+    /,
     action: str,
     overrides: tuple[str, ...],
     model: str | None,
@@ -141,7 +142,21 @@ def execute(
     if not is_first(os.environ):
         return _help(planned, store)
     job, _ = open_job(planned, store, now=now)
-    process = _start(job, store, planned.secrets)
+    return follow_job(job, store, results_root, planned.secrets, detach=detach, as_json=as_json, show_log=show_log)
+
+
+def follow_job(
+    job: Job,
+    store: Store,
+    results_root: Path,
+    secret_values: Mapping[str, str],
+    *,
+    detach: bool = False,
+    as_json: bool = False,
+    show_log: bool = False,
+) -> int:
+    """Start a job unless it runs or is complete, and follow it to its end unless told not to."""
+    process = _start(job, store, secret_values)
     if detach:
         emit({"job": {"id": job.id, "state": store.get(job.id).state}}, job.id, as_json=as_json)
         return 0
@@ -160,7 +175,7 @@ def _review(planned: Plan) -> dict[str, Any]:
     from tao_skill.automl.setup import make_setup
 
     setup = make_setup(planned.model, planned.spec, read_settings(planned.search))
-    return {"automl": review(setup, seconds_per_epoch=None)}
+    return {"automl": review(setup, workers=planned.search.get("workers", 1))}
 
 
 def _help(planned: Plan, store: Store) -> int:
@@ -192,19 +207,32 @@ def wait_and_print(
     as_json: bool,
     log: Path | None = None,
 ) -> int:
-    """Follow a job to its end, with its log if that is given, and print it; Ctrl-C cancels one this call started."""
-    from tao_skill.cli.progress import follow
-    from tao_skill.jobs.launch import cancel, wait
+    """Follow a job to its end, with its log if that is given, and print it.
 
-    try:
-        with follow(log) as listener:
-            job = wait(store, job.id, on_progress=listener, process=process)
-    except KeyboardInterrupt:
-        if own:
-            job = cancel(store, job.id)
-            note(f"{job.id} canceled")
-        return INTERRUPTED
-    return print_job(job, results_root, as_json=as_json)
+    Ctrl-C cancels a job that this call started; a search first comes to the end of its rung, and a second one cancels.
+    """
+    from tao_skill.cli.progress import follow, follow_search
+    from tao_skill.jobs.launch import cancel, interrupt, wait
+
+    following = follow(log) if job.automl is None else follow_search(store.folder(job.id))
+    asked = False
+    with following as listener:
+        while True:
+            try:
+                job = wait(store, job.id, on_progress=listener, process=process)
+                break
+            except KeyboardInterrupt:
+                if not own:
+                    return INTERRUPTED
+                if job.automl is not None and not asked:
+                    asked = True
+                    interrupt(store, job.id)
+                    continue
+                job = cancel(store, job.id)
+                note(f"{job.id} canceled")
+                return INTERRUPTED
+    code = print_job(job, results_root, as_json=as_json)
+    return INTERRUPTED if asked and job.state != "COMPLETE" else code
 
 
 def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
