@@ -14,7 +14,7 @@ _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd]?)")
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """`90s`, `30m`, `2h`, `1d`, or plain seconds; gives seconds."""
 
     name = "DURATION"
