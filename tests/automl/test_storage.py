@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from tao_skill.automl.search import Search, Setup
 from tao_skill.automl.space import Space
 from tao_skill.automl.storage import StudyJournal, open_study
 from tao_skill.errors import BadRequest
+from tests.postgresql_server import PostgreSQLServer
 
 GOAL = Goal(metric="val_acc", maximize=True)
 SPACE = Space(
@@ -244,3 +246,15 @@ def test_a_file_needs_no_other_file_beside_it(tmp_path: Path) -> None:
     with sqlite3.connect(f"file:{str(path).replace('%', '%25')}?mode=ro", uri=True) as connection:
         ((text,),) = connection.execute("SELECT value_json FROM trial_user_attributes").fetchall()
     assert json.loads(text)["values"] == VALUES
+
+
+def test_a_save_waits_for_a_server_that_is_started_anew(postgresql: PostgreSQLServer) -> None:
+    journal = opened(postgresql.database("saved"))
+    journal.save(TRIALS[0])
+    postgresql.stop()
+    starter = threading.Timer(1.0, postgresql.start)
+    starter.start()
+    journal.save(replace(TRIALS[1], number=1))
+    starter.join()
+    assert len(journal.load()) == 2
+    journal.close()

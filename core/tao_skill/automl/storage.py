@@ -158,7 +158,13 @@ class StudyJournal:
             self._storage.set_trial_state_values(kept._trial_id, *_ending(trial, self._goal))
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        return patiently(self._url, call)
+        def plainly() -> T:
+            try:
+                return call()
+            except optuna.exceptions.StorageInternalError as error:  # Optuna's cover for what the database said
+                raise (error.__cause__ or error) from None
+
+        return patiently(self._url, plainly)
 
 
 def _record(trial: Trial) -> dict[str, Any]:
