@@ -137,6 +137,17 @@ def test_what_readers_are_shown_is_mended_by_loading(journal: StudyJournal, url:
     assert (study.best_value, len(study.trials[0].intermediate_values)) == (0.6, 3)
 
 
+def test_a_trial_that_the_database_made_twice_is_one(journal: StudyJournal, url: str) -> None:
+    journal.save(TRIALS[0])
+    twice = read(url)
+    twice.add_trial(
+        optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={"trial": twice.trials[0].user_attrs["trial"]})
+    )
+    assert journal.load() == [TRIALS[0]]
+    journal.save(TRIALS[1])
+    assert journal.load() == [*TRIALS[:2]]
+
+
 def test_a_study_that_is_no_search_or_has_another_goal_is_refused(url: str) -> None:
     opened(url).close()
     with pytest.raises(BadRequest, match="val_acc, maximize"):

@@ -94,7 +94,9 @@ class StudyJournal:
             if RECORD not in kept.user_attrs:
                 fix = "take another --storage, or another --key"
                 raise BadRequest(f"trial {kept.number} of the study in {shown(self._url)} is of no search", fix=fix)
-            trial = _trial(kept.number, kept.user_attrs[RECORD])
+            trial = _trial(kept.user_attrs[RECORD])
+            if trial.number != kept.number:  # made a second time as the first answer was lost; the next one replaces it
+                continue
             self._patiently(partial(self._show, trial, kept))
             trials.append(trial)
         return trials
@@ -173,9 +175,8 @@ def _record(trial: Trial) -> dict[str, Any]:
     return record
 
 
-def _trial(number: int, record: Mapping[str, Any]) -> Trial:
-    sequences = {name: tuple(record[name]) for name in ("history", "failures")}
-    return Trial(**{**record, **sequences, "number": number})
+def _trial(record: Mapping[str, Any]) -> Trial:
+    return Trial(**{**record, **{name: tuple(record[name]) for name in ("history", "failures")}})
 
 
 def _ending(trial: Trial, goal: Goal) -> tuple[TrialState, list[float] | None]:
