@@ -30,10 +30,17 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def epochs(count: int) -> str:
+    """`1 epoch`, `9 epochs`."""
+    return f"{count} epoch" + ("s" if count != 1 else "")
+
+
 def duration(seconds: float | None) -> str:
-    """Seconds in the two largest units that matter: 45s, 1m12s, 14m, 2h05m."""
+    """Seconds in the two largest units that matter: 0.4s, 45s, 1m12s, 14m, 2h05m."""
     if seconds is None or not math.isfinite(seconds):
         return "-"
+    if 0 < seconds < 10:
+        return f"{seconds:.1f}s"
     left = max(0, round(seconds))
     at = next((i for i, (_, size) in enumerate(_UNITS) if left >= size), len(_UNITS) - 1)
     unit, size = _UNITS[at]
