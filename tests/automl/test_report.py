@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from tao_skill.automl.ladder import Goal, Trial, projections, winner
 from tao_skill.automl.live import lines, rows, table
 from tao_skill.automl.page import render
 from tao_skill.automl.report import build_report, review
+from tao_skill.automl.words import duration, review_lines
 from tests.automl.searches import BATCH, FACTS, INIT, LR, MOMENTUM, OVER, make_setup, reported, trained
 
 KEYS = [
@@ -168,6 +170,11 @@ def test_the_cost_known_beforehand_is_near_what_is_spent(moments: list[list[Tria
     assert document["budget"]["most_epochs"] == 14 * 9
     assert document["cost"]["expected_s"] == document["budget"]["expected_epochs"]
     assert review(setup)["cost"]["expected_s"] is None
+    text = "\n".join(review_lines(document))
+    assert re.search(r"train.optim.lr +0.001 to 1000, in the logarithm  \(default 0.01\)", text)
+    assert "rungs   1, 3, 9 epochs" in text
+    assert f"at most 126, {duration(document['cost']['expected_s'])} (at most 2m06s)" in text
+    assert review_lines(review(setup))[-1].endswith("at most 126")
     spent = sum(one.epochs for one in moments[-1])
     assert spent <= expected_epochs(setup) <= 2 * spent
     assert review(make_setup(epochs_total=20))["budget"]["expected_epochs"] == 20

@@ -51,7 +51,7 @@ def test_the_data_and_the_spec_shape_the_space(
     space: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = answer_json([*space, "epochs=2"], capsys)
-    assert list(document) == ["model", "search", "left_out"]
+    assert list(document) == ["model", "search", "left_out", "defaults"]
     assert document["left_out"]["train.optim.lr_decay"].endswith("lies before train.num_epochs 2")
     assert "random_choose" in document["left_out"]["dataset.window_size"]
     spec = tmp_path / "spec.yaml"
@@ -63,10 +63,11 @@ def test_the_data_and_the_spec_shape_the_space(
 
 
 def test_what_is_asked_for_is_searched_and_nothing_else(space: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["--search", "lr=0.001:0.1:log", "--search", "train.optim.optimizer_type", "--search", "dropout"]
+    asked = ["lr=0.02", "--search", "lr=0.001:0.1:log", "--search", "train.optim.optimizer_type", "--search", "dropout"]
     document = answer_json([*space, *asked, "--no-search", "dropout"], capsys)
     assert set(document["search"]) == {"train.optim.lr", "train.optim.optimizer_type"}
     assert document["search"]["train.optim.lr"] == {"kind": "float", "low": 0.001, "high": 0.1, "log": True}
+    assert document["defaults"]["train.optim.lr"] == 0.02
     assert document["left_out"] == {"model.dropout": "left as it is on request"}
 
 

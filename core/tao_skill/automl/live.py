@@ -54,7 +54,7 @@ def table(report: Shown) -> Table:
     caption = Text("\n".join(summary(report)))
     made = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left", caption_style="", pad_edge=False)
     for name in ("trial", "state", "epochs", metric, "best", "parameters", "trained"):
-        made.add_column(name, justify="left" if name in ("state", "parameters") else "right")
+        made.add_column(Text(name), justify="left" if name in ("state", "parameters") else "right")
     ranked = _by_interest(report)
     for one in ranked[:ROWS]:
         style = "bold" if one["number"] == report["winner"]["number"] else ""

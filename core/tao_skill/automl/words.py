@@ -74,6 +74,31 @@ def extent(shown: Mapping[str, Any]) -> str:
     return "; only while ".join([text, *(f"{line(key)} is {number(value)}" for key, value in pairs)])
 
 
+def space_lines(shown: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """A line for each parameter of `Space.as_dict`: what is searched and the default, or why it is not."""
+    width = max(map(len, [*shown["search"], *shown["left_out"]]), default=0)
+    said = {key: f"{extent(one)}  (default {number(defaults[key])})" for key, one in shown["search"].items()}
+    said |= {key: f"not searched: {reason}" for key, reason in shown["left_out"].items()}
+    return [f"{key:<{width}}  {text}" for key, text in said.items()]
+
+
+def review_lines(reviewed: Mapping[str, Any]) -> list[str]:
+    """The review of a search (`report.review`) for people: space with trial 0, budget, rungs, cost."""
+    budget, cost = reviewed["budget"], reviewed["cost"]
+    rungs = ", ".join(map(str, budget["rungs"]))
+    limit = "" if budget["epochs_total"] is None else f", {budget['epochs_total']} in all"
+    time = (
+        "" if cost["expected_s"] is None else f", {duration(cost['expected_s'])} (at most {duration(cost['most_s'])})"
+    )
+    return [
+        f"{reviewed['goal']['direction']} {line(reviewed['goal']['metric'])} with {reviewed['sampler']}",
+        *space_lines(reviewed["space"], reviewed["trial_0"]),
+        f"budget  {budget['trials']} trials, at most {epochs(budget['max_epochs'])} each{limit}",
+        f"rungs   {rungs} epochs; of {budget['eta']} trials one goes on",
+        f"cost    about {epochs(budget['expected_epochs'])}, at most {budget['most_epochs']}{time}",
+    ]
+
+
 def _shortest(key: str, every: list[str]) -> str:
     parts = key.split(".")
     ends = (".".join(parts[-length:]) for length in range(1, len(parts) + 1))
