@@ -49,7 +49,7 @@ def importances(space: Space, trials: Sequence[Trial], scores: Mapping[int, floa
         "trials": len(told),
         "caveat": (
             f"How differently each parameter is spread among the best {share:.0%} and among all of {len(told)} "
-            "configurations. Those were not drawn evenly, most were trained in part, and parameters act together: "
-            "a hint where to look, no proof, and of little weight below about 50 configurations."
+            "configurations. The shares add up to one even where no parameter matters; most configurations were "
+            "trained in part, they were not drawn evenly, and parameters act together: a hint where to look, no proof."
         ),
     }
