@@ -181,7 +181,8 @@ class TestWhatDataCanServe:
         assert decay in keys(self.space(tiny, train__optim__lr_scheduler="AutoReduce")[1])
 
 
-SEARCHABLE = [key for key, *_ in iter_params(ExperimentConfig, "train") if key not in SCHEMA["automl_disabled_parameters"]]
+PARAMS = [leaf.key for leaf in iter_params(ExperimentConfig, "train")]
+SEARCHABLE = [key for key in PARAMS if key not in SCHEMA["automl_disabled_parameters"]]
 
 
 @given(
@@ -228,7 +229,8 @@ def configs(draw: st.DrawFn) -> type:
     numbers: list[str] = []
     for at in range(draw(st.integers(1, 7))):
         name, kind = f"p{at}", draw(st.sampled_from((int, float, str, bool)))
-        hints: dict[str, Any] = {"depends_on": draw(st.sampled_from(switches))} if switches and draw(st.booleans()) else {}
+        depends = switches and draw(st.booleans())
+        hints: dict[str, Any] = {"depends_on": draw(st.sampled_from(switches))} if depends else {}
         tune = draw(st.booleans()) or at == 0
         if kind in (str, bool):
             options: tuple[Any, ...] = ("a", "b", "c")[: draw(st.integers(1, 3))] if kind is str else (False, True)
@@ -329,15 +331,12 @@ def test_a_sampler_is_shown_nothing_infinite_and_what_it_drew(config: type, seed
 
 
 def test_dependencies_of_dependencies_count() -> None:
-    config = make_dataclass(
-        "Drawn",
-        [
-            ("a", Annotated[bool, Param("One.", tune=True)], field(default=False)),
-            ("b", Annotated[bool, Param("One.", tune=True, depends_on=("a", True))], field(default=True)),
-            ("c", Annotated[float, Param("One.", tune=True, low=0.0, high=1.0, depends_on=("b", True))], field(default=0.5)),
-        ],
-        kw_only=True,
-    )
+    fields = [
+        ("a", Annotated[bool, Param("One.", tune=True)], False),
+        ("b", Annotated[bool, Param("One.", tune=True, depends_on=("a", True))], True),
+        ("c", Annotated[float, Param("One.", tune=True, low=0.0, high=1.0, depends_on=("b", True))], 0.5),
+    ]
+    config = make_dataclass("Drawn", [(name, hint, field(default=value)) for name, hint, value in fields], kw_only=True)
     spec = default_values(config)
     space = build_space(build_schema(config, "drawn", "train"), spec, {})
     assert space.of_spec(spec) == {"a": False}

@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median_high
 from typing import Any, Final, Literal
+
+from tao_skill.errors import BadRequest
 
 State = Literal["running", "waiting", "done", "failed"]
 
@@ -85,11 +88,20 @@ class Budget:
     Attributes:
         trials: configurations, the user's own included. max_epochs: full training of one.
         epochs_total: epochs of all trials together.
+
+    Raises:
+        BadRequest: not even the user's own configuration can be trained in full.
     """
 
     trials: int
     max_epochs: int
     epochs_total: int | None = None
+
+    def __post_init__(self) -> None:
+        _at_least("trials", self.trials, 1)
+        _at_least("max_epochs", self.max_epochs, 1)
+        if self.epochs_total is not None:
+            _at_least("epochs_total", self.epochs_total, self.max_epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,11 +163,22 @@ class Ladder:
 
 
 def make_ladder(max_epochs: int, *, eta: int = 3, min_epochs: int = 3) -> Ladder:
-    """Rungs R, R/eta, R/eta^2, as long as they are at least `min_epochs`; at most three."""
+    """Rungs R, R/eta, R/eta^2, as long as they are at least `min_epochs`; at most three.
+
+    Raises:
+        BadRequest: of fewer than two configurations one goes on, or a rung has no epoch.
+    """
+    _at_least("eta", eta, 2)
+    _at_least("min_epochs", min_epochs, 1)
     rungs = [max_epochs]
     while len(rungs) < 3 and rungs[-1] / eta >= min_epochs:
         rungs.append(max(1, round(rungs[-1] / eta)))
     return Ladder(rungs=tuple(reversed(rungs)), eta=eta)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise BadRequest(f"{name} is {value}, accepted: {least} or more", fix=f"set {name} to {least} or more")
 
 
 def spent(trial: Trial) -> int:
@@ -175,19 +198,21 @@ def projections(trials: Sequence[Trial], goal: Goal, ladder: Ladder) -> dict[int
     """One number for each trial that has trained, larger better: what it would probably reach in full.
 
     To the best value of a trial that stopped at a rung is added what those trained in full have gained since, in the
-    median; so a short training is compared with long ones for what it is.
+    median; so a short training is compared with long ones for what it is. Divergence is the worst there is.
     """
-    return {one.number: _projected(one, trials, goal, ladder) for one in trials if one.history}
+    top = ladder.rungs[-1]
+    full = [one for one in trials if one.epochs >= top and not one.diverged]
+    others = [one for one in full if one.number != DEFAULT_TRIAL] or full
+    gains = {rung: _median_gain(others, goal, rung) for rung in ladder.rungs}
+    found: dict[int, float] = {}
+    for one in trials:
+        reached = max((rung for rung in ladder.rungs if rung <= one.epochs), default=top)
+        score = goal.score(one.best(goal))[0] + gains[reached]
+        found |= {one.number: -math.inf if one.diverged else score} if one.history else {}
+    return found
 
 
-def _projected(trial: Trial, trials: Sequence[Trial], goal: Goal, ladder: Ladder) -> float:
-    score = goal.score(trial.best(goal))[0]
-    if not math.isfinite(score):
-        return score
-    reached = max((rung for rung in ladder.rungs if rung <= trial.epochs), default=0)
-    gains = sorted(
-        goal.score(one.best(goal))[0] - goal.score(one.best(goal, reached))[0]
-        for one in trials
-        if one.epochs == ladder.rungs[-1] and reached and math.isfinite(goal.score(one.best(goal, reached))[0])
-    )
-    return score + (gains[len(gains) // 2] if gains and reached < ladder.rungs[-1] else 0.0)
+def _median_gain(trials: Sequence[Trial], goal: Goal, rung: int) -> float:
+    """What trials gained after a rung."""
+    gains = (goal.score(one.best(goal))[0] - goal.score(one.best(goal, rung))[0] for one in trials)
+    return median_high([gain for gain in gains if math.isfinite(gain)] or [0.0])

@@ -29,6 +29,9 @@ GRID_STEPS: Final = 4
 ATTEMPTS: Final = 64
 """Repeated draws before a space counts as used up."""
 
+CMA_SIGMA: Final = 0.3
+"""First step size of CMA-ES, in shares of a range."""
+
 GRID: Final = "grid"
 
 
@@ -121,6 +124,7 @@ def _of_sampler(
     """What Optuna offers, in a study of its own that holds what was seen."""
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it reports every study it makes
     trials = _trials(space, spec, seen)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna marks what it may still change
@@ -176,13 +180,31 @@ def _gp(seed: int, trials: Sequence[FrozenTrial]) -> BaseSampler:
 
 
 def _cmaes(seed: int, trials: Sequence[FrozenTrial]) -> BaseSampler:
-    """Started anew at every draw, from the best of what was seen."""
-    from optuna.samplers import CmaEsSampler
+    """CMA-ES told anew, at every draw, all that was seen, generation by generation; options are drawn at random."""
+    from cmaes import CMA
+    from optuna.samplers import PartialFixedSampler
 
     done = [trial for trial in trials if trial.value is not None]
-    return CmaEsSampler(
-        seed=seed, n_startup_trials=STARTUP, source_trials=done or None, warn_independent_sampling=False
-    )
+    numbers = _common_numbers(done)
+    if len(done) < STARTUP or len(numbers) < 2:  # it needs two dimensions
+        return _random(seed, trials)
+    import numpy as np
+
+    bounds = np.array([[0.0, 1.0]] * len(numbers))
+    optimizer = CMA(mean=bounds.mean(axis=1), sigma=CMA_SIGMA, bounds=bounds, seed=seed)
+    told = [(np.array([one.params[key] for key in numbers]), -(one.value or 0.0)) for one in done]
+    size = optimizer.population_size
+    for start in range(0, len(told) - size + 1, size):
+        optimizer.tell(told[start : start + size])
+    return PartialFixedSampler(dict(zip(numbers, map(float, optimizer.ask()), strict=True)), _random(seed, trials))
+
+
+def _common_numbers(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Keys of the numbers that every trial has."""
+    from optuna.distributions import FloatDistribution
+
+    keys = [key for key in trials[0].params if all(key in trial.params for trial in trials)] if trials else []
+    return [key for key in keys if isinstance(trials[0].distributions[key], FloatDistribution)]
 
 
 def _random(seed: int, trials: Sequence[FrozenTrial]) -> BaseSampler:
