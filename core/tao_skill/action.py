@@ -52,14 +52,14 @@ class Limit:
     """What a spec and its data leave of a parameter's search range.
 
     Attributes:
-        low: where the range starts unless the user says otherwise. high: what no value may exceed.
-        inert: why any value of it would change nothing. unless_ranged: a range given by the user lifts that.
+        low: the range is from here to `high` unless the user says otherwise. high: what no value may exceed.
+        inert: why any value of it would change nothing. unless_ranged: key that, given a range by the user, lifts that.
     """
 
     low: float | None = None
     high: float | None = None
     inert: str | None = None
-    unless_ranged: bool = False
+    unless_ranged: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

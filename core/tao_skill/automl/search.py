@@ -10,7 +10,6 @@ from typing import Any, Final, Protocol
 from tao_skill.automl.ladder import DEFAULT_TRIAL, Budget, Goal, Ladder, State, Trial, projections
 from tao_skill.automl.sampling import Seen, draw
 from tao_skill.automl.space import Space
-from tao_skill.spec.tree import lookup
 
 REPEATS: Final = 2
 """How often a task that failed is tried again."""
@@ -121,11 +120,11 @@ class Search:
     def _values(self, number: int) -> dict[str, Any] | None:
         setup = self.setup
         if number == DEFAULT_TRIAL:
-            return {one.key: lookup(setup.spec, one.key) for one in setup.space.dimensions}
+            return setup.space.of_spec(setup.spec)
         known = projections(self.trials, setup.goal, setup.ladder)
-        # What failed told nothing; what is being trained for the first time tells nothing yet.
-        scores = {one.number: -math.inf if one.state == "failed" else known.get(one.number) for one in self.trials}
-        seen = [Seen(values=one.values, score=scores[one.number]) for one in self.trials]
+        # What failed before its first epoch told nothing, unlike what is still in it.
+        untold = {one.number: math.nan for one in self.trials if one.state == "failed"}
+        seen = [Seen(values=one.values, score=(untold | known).get(one.number)) for one in self.trials]
         return draw(setup.space, setup.spec, number, seen, sampler=setup.sampler, seed=setup.seed)
 
     def _keep(self, trial: Trial) -> Trial:
