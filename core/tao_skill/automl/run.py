@@ -136,7 +136,7 @@ class Coordinator:
         failure = result.failure
         if failure.kind == "data" and result.number == DEFAULT_TRIAL:
             raise BadRequest(failure.message, fix="correct the spec or the settings of the search")
-        again = self.search.fail(result.number, failure.root_cause)
+        again = self.search.retry(result.number, failure.root_cause)
         causes = Counter(cause for trial in self.search.trials for cause in trial.failures)
         if causes[failure.root_cause] >= SAME_CAUSE:
             raise JobFailed(

@@ -106,16 +106,20 @@ class Search:
         spent_s = trial.seconds + seconds
         return self._keep(replace(trial, history=tuple(history), seconds=spent_s, state=state, reason=reason))
 
-    def fail(self, number: int, cause: str) -> Task | None:
-        """Take in a failure: the task again, or None once it was repeated often enough; earlier results stay."""
+    def retry(self, number: int, cause: str) -> Task | None:
+        """Take in a failure: the task again, or None once it has been repeated often enough and the trial has failed."""
+        trial = self.trials[number]
+        if len(trial.failures) >= REPEATS:
+            self.fail(number, cause)
+            return None
+        self._keep(replace(trial, failures=(*trial.failures, cause)))
+        return Task(number=number, values=trial.values, target=trial.target)
+
+    def fail(self, number: int, cause: str) -> Trial:
+        """Give a trial up: what it showed before stays."""
         trial = self.trials[number]
         failures = (*trial.failures, cause)
-        if len(failures) <= REPEATS:
-            self._keep(replace(trial, failures=failures))
-            return Task(number=number, values=trial.values, target=trial.target)
-        state: State = "failed" if not trial.history else "done"
-        self._keep(replace(trial, failures=failures, state=state, target=trial.epochs, reason=cause))
-        return None
+        return self._keep(replace(trial, state="failed", target=trial.epochs, failures=failures, reason=cause))
 
     def _values(self, number: int) -> dict[str, Any] | None:
         setup = self.setup

@@ -259,4 +259,8 @@ def _plan_text(document: dict[str, Any]) -> str:
     ]
     lines += [f"  ignored  {key} (read by other actions)" for key in planned["ignored"]]
     lines += [f"  warning  {warning}" for warning in planned["warnings"]]
+    if "automl" in document:
+        from tao_skill.automl.words import review_lines
+
+        lines += [f"  search   {line}" for line in review_lines(document["automl"])]
     return "\n".join([*lines, "", yaml.safe_dump(planned["spec"], sort_keys=False).rstrip()])
