@@ -150,6 +150,26 @@ def test_a_claim_is_overdue_when_its_beats_stand_still_by_the_coordinators_clock
     assert queue.overdue(30) == []  # the time of the new claim counts from its own beginning
 
 
+def test_the_workers_there_are_have_a_task_or_lately_said_that_they_wait(queue: Queue, clock: Clock, url: str) -> None:
+    other = Queue(url, "train-1")
+    assert queue.workers(10) == set()
+    other.wait("idle")
+    other.wait("gone")
+    queue.put(task())
+    claim(other, "busy")
+    assert queue.workers(10) == {"idle", "gone", "busy"}
+    for _ in range(2):
+        clock.now += 6
+        other.wait("idle")
+        seen = queue.workers(10)
+    assert seen == {"idle", "busy"}
+    queue.reopen()
+    assert queue.workers(10) == {"busy"}
+    other.wait("gone")
+    assert queue.workers(10) == {"busy", "gone"}
+    other.close()
+
+
 def test_a_task_on_which_worker_after_worker_dies_has_failed(queue: Queue) -> None:
     queue.put(task())
     for number in range(LOSSES):

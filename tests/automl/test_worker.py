@@ -247,6 +247,7 @@ def test_work_is_done_in_any_thread(queue: Queue, folder: Path) -> None:
     )
     thread.start()
     assert len(until(results(queue, 2))) == 2
+    until(lambda: queue.workers(5.0) == {"thread"})
     queue.stop("after_rung")
     thread.join(LIMIT_S)
     assert not thread.is_alive()

@@ -46,8 +46,9 @@ class Logistic:
             weights_C = weights_C + task.values["lr"] * (self.labels_N - scores_N) @ (self.points_NC - 0.5) / 200
             history.append({"val_acc": float(np.mean((scores_N > 0.5) == self.labels_N))})
             self.break_as_asked(task.values, len(history))
-            files.write_json(checkpoint, {"weights": weights_C.tolist(), "history": history})
+            # Noted first: whoever is killed in between trains the epoch again.
             _note(self.folder / "epochs", f"{task.number} {len(history)} {os.getpid()}")
+            files.write_json(checkpoint, {"weights": weights_C.tolist(), "history": history})
             self.epoch = len(history)
         return history
 

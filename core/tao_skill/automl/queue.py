@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -49,7 +50,15 @@ _STOPS: Final = sa.Table(
     sa.Column("search", sa.String(512), primary_key=True),
     sa.Column("stop", sa.String(16), nullable=False),
 )
+_WAITING: Final = sa.Table(
+    "tao_skill_waiting",
+    _METADATA,
+    sa.Column("search", sa.String(512), primary_key=True),
+    sa.Column("worker", sa.String(512), primary_key=True),
+    sa.Column("beats", sa.Integer, nullable=False),
+)
 _C: Final = _TASKS.c
+_W: Final = _WAITING.c
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +106,7 @@ class Queue:
     def __init__(self, url: str, search: str, *, clock: Clock = time.monotonic) -> None:
         self._url = url
         self._search = search
-        self._clock = clock
-        self._looks: dict[tuple[int, int], tuple[int, float]] = {}
+        self._claims, self._waiting = _Watch(clock), _Watch(clock)
         self._engine = connect(url)
         with making_tables(self._engine):
             _METADATA.create_all(self._engine)
@@ -153,14 +161,15 @@ class Queue:
 
         Time is taken by the caller's clock between its looks, so the clocks of machines need not agree.
         """
-        now, running = self._clock(), self.running()
-        looks = {(one.id, one.fence): (one.beats, now) for one in running}
-        for key, (beats, since) in self._looks.items():
-            if key in looks and looks[key][0] == beats:
-                looks[key] = (beats, since)
-        self._looks = looks
-        late = [one for one in running if now - looks[one.id, one.fence][1] > after_s]
-        return [one for one in late if self._give_up(one)]
+        running = self.running()
+        quiet_s = self._claims.quiet_s({(one.id, one.fence): one.beats for one in running})
+        return [one for one in running if quiet_s[one.id, one.fence] > after_s and self._give_up(one)]
+
+    def workers(self, within_s: float) -> set[str]:
+        """Names of those that have a task, and of those that wait for one and have lately said so."""
+        rows = self._rows(sa.select(_W.worker, _W.beats).where(_W.search == self._search))
+        quiet_s = self._waiting.quiet_s({row["worker"]: row["beats"] for row in rows})
+        return {one.worker for one in self.running()} | {name for name, age in quiet_s.items() if age <= within_s}
 
     def stop(self, how: Stop) -> None:
         """Hand out no more; `now` also takes away what is claimed. Workers end when they have nothing left."""
@@ -168,8 +177,9 @@ class Queue:
         self._changed(earlier, sa.insert(_STOPS).values(search=self._search, stop=how))
 
     def reopen(self) -> None:
-        """Hand out tasks again."""
-        self._changed(sa.delete(_STOPS).where(_STOPS.c.search == self._search))
+        """Hand out tasks again; whoever waits for one has to say so anew."""
+        waiting = sa.delete(_WAITING).where(_W.search == self._search)
+        self._changed(waiting, sa.delete(_STOPS).where(_STOPS.c.search == self._search))
 
     # The worker's side
 
@@ -182,6 +192,13 @@ class Queue:
         update = sa.update(_TASKS).where(_C.id == chosen, _C.state == "ready", open_).values(taken)
         rows = self._rows(update.returning(_C.id, _C.fence, _C.number, _C.target, _C.configuration))
         return _claimed(rows[0]) if rows else None
+
+    def wait(self, worker: str) -> None:
+        """Say that a worker is there and has nothing to do."""
+        mine = (_W.search == self._search) & (_W.worker == worker)
+        if self._changed(sa.update(_WAITING).where(mine).values(beats=_W.beats + 1)) == 0:
+            with suppress(sa.exc.IntegrityError):  # it was said, and the answer got lost
+                self._changed(sa.insert(_WAITING).values(search=self._search, worker=worker, beats=0))
 
     def beat(self, claim: Claimed, progress: Mapping[str, Any] | None = None) -> bool:
         """Give a sign of life; False if the worker shall drop the task."""
@@ -231,6 +248,21 @@ class Queue:
                 return [dict(row) for row in connection.execute(statement).mappings()]
 
         return patiently(self._url, read)
+
+
+class _Watch:
+    """How long counts have stood still, by the clock of whoever looks."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen: dict[Any, tuple[int, float]] = {}
+
+    def quiet_s(self, counts: Mapping[Any, int]) -> dict[Any, float]:
+        """Seconds since each count was first seen as it is."""
+        now = self._clock()
+        before = {key: self._seen.get(key, (count, now)) for key, count in counts.items()}
+        self._seen = {key: before[key] if before[key][0] == count else (count, now) for key, count in counts.items()}
+        return {key: now - since for key, (_, since) in self._seen.items()}
 
 
 def _held(claim: Claimed) -> sa.ColumnElement[bool]:

@@ -7,6 +7,7 @@ environment, as it may hold a password.
 from __future__ import annotations
 
 import json
+import math
 import os
 import pkgutil
 import signal
@@ -71,27 +72,17 @@ def main(arguments: Sequence[str], objective_of: ObjectiveOf | None = None, **pa
     folder, name, parent = Path(arguments[0]), arguments[1], int(arguments[2])
     end_with_parent(parent)
     url = os.environ.pop(STORAGE_VARIABLE)
-    secrets = json.loads(os.environ.get(SECRETS_VARIABLE, "{}"))
-    redact = redactor([password(url) or "", *secrets.values(), *credentials(os.environ)])
+    redact = _redactor(url)
     sys.stdout, sys.stderr = RedactedStream(1, redact), RedactedStream(2, redact)
-    signal.signal(signal.SIGTERM, _end)
     try:
-        serve(folder, url, name, objective_of, redact=redact, **pace)
+        serve(folder, url, name, objective_of, **pace)
     except TaoSkillError as error:
         print(f"{error.message}; {error.fix}", file=sys.stderr)
         return 1
     return 0
 
 
-def serve(
-    folder: Path,
-    url: str,
-    name: str,
-    objective_of: ObjectiveOf | None = None,
-    *,
-    redact: Redact = str,
-    **pace: float,
-) -> None:
+def serve(folder: Path, url: str, name: str, objective_of: ObjectiveOf | None = None, **pace: float) -> None:
     """Work on the search of the job in a folder until it stops; from any machine.
 
     Args:
@@ -100,12 +91,19 @@ def serve(
     Raises:
         BadRequest, MissingDependency: the database or what the job needs is not there.
     """
+    signal.signal(signal.SIGTERM, _end)
+    redact = _redactor(url)  # before the objective takes its secrets out of the environment
     queue = Queue(url, folder.name)
     training = (objective_of or pkgutil.resolve_name(OBJECTIVE))(folder)
     try:
         work(queue, training, worker=name, progress=training.progress, redact=redact, **pace)
     finally:
         queue.close()
+
+
+def _redactor(url: str) -> Redact:
+    secrets = json.loads(os.environ.get(SECRETS_VARIABLE, "{}"))
+    return redactor([password(url) or "", *secrets.values(), *credentials(os.environ)])
 
 
 def work(
@@ -122,6 +120,7 @@ def work(
 
     A task that is broken off, by a signal that raises or because the queue says so, is there for the next worker.
     """
+    said = -math.inf
     while True:
         claim = queue.claim(worker)
         if claim is not None:
@@ -129,6 +128,9 @@ def work(
         elif queue.stopping():
             return
         else:
+            if time.monotonic() - said >= beat_s:
+                queue.wait(worker)
+                said = time.monotonic()
             time.sleep(poll_s)
 
 
