@@ -27,10 +27,16 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a finished action has to say: final metrics by name and the files it left."""
+    """What a finished action has to say.
+
+    Attributes:
+        metrics: final ones by name. artifacts: files it left.
+        chosen: values by spec key that the result was made with instead of the spec's own.
+    """
 
     metrics: Mapping[str, float]
     artifacts: Sequence[Artifact]
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +52,14 @@ class Limit:
     """What a spec and its data leave of a parameter's search range.
 
     Attributes:
-        low: where the range starts unless the user says otherwise. high: what no value may exceed.
-        inert: why any value of it would change nothing. unless_ranged: a range given by the user lifts that.
+        low: the range is from here to `high` unless the user says otherwise. high: what no value may exceed.
+        inert: why any value of it would change nothing. unless_ranged: key that, given a range by the user, lifts that.
     """
 
     low: float | None = None
     high: float | None = None
     inert: str | None = None
-    unless_ranged: bool = False
+    unless_ranged: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +127,8 @@ class Model:
         latest: `module:function` finding what an interrupted run continues from,
             `function(results_dir) -> Path | None`.
         sample: `module:function` writing generated data, `function(folder) -> dict`.
+        advance: `module:function` training the first epochs of a whole training,
+            `function(config, until, metric) -> [{metric: value}, ...]`, one entry for each epoch so far.
         limits: `module:function` saying what spec and data leave of search ranges, `function(config) -> {key: Limit}`.
         inspect: `module:function` describing data, `function(data, labels, other_data, other_labels) -> dict`.
         importer: `module:function` turning recordings of other formats into data, `function(request) -> dict`.
@@ -134,6 +142,7 @@ class Model:
     select: str
     latest: str
     sample: str
+    advance: str
     limits: str
     inspect: str
     importer: str
@@ -168,6 +177,11 @@ class Model:
         """What an interrupted run in `results_dir` continues from."""
         found: Path | None = _attribute(self.latest)(results_dir)
         return found
+
+    def train_until(self, config: Any, until: int, metric: str) -> list[dict[str, float]]:
+        """Train the first `until` epochs of a whole training, going on where it stopped."""
+        epochs: list[dict[str, float]] = _attribute(self.advance)(config, until, metric)
+        return epochs
 
     def search_limits(self, config: Any) -> Mapping[str, Limit]:
         """What a checked train config and its data leave of the search ranges, by spec key."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tao_skill.automl.ladder import Trial
-from tao_skill.automl.sampling import Seen, frozen_trial, make_study
+from tao_skill.automl.sampling import Seen, frozen_trials, make_study
 from tao_skill.automl.space import Space
 
 AT_LEAST: Final = 8
@@ -20,7 +20,9 @@ _TOP: Final = 5
 """Configurations that stand for the good ones, at least; of many, a tenth."""
 
 
-def importances(space: Space, trials: Sequence[Trial], scores: Mapping[int, float]) -> dict[str, Any] | None:
+def importances(
+    space: Space, spec: Mapping[str, Any], trials: Sequence[Trial], scores: Mapping[int, float]
+) -> dict[str, Any] | None:
     """Share of each parameter, the largest first, from how many configurations, and what the shares do not say.
 
     Args:
@@ -30,7 +32,7 @@ def importances(space: Space, trials: Sequence[Trial], scores: Mapping[int, floa
         None where too few configurations have a result, or the parameters show no difference.
     """
     seen = [Seen(values=one.values, score=scores[one.number]) for one in trials if one.number in scores]
-    told = [found for one in seen if (found := frozen_trial(space, one)) is not None and found.params]
+    told = [found for found in frozen_trials(space, spec, seen) if found.params]
     if len(told) < AT_LEAST:
         return None
     from optuna.importance import PedAnovaImportanceEvaluator

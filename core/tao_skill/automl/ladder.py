@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median_high
 from typing import Any, Final, Literal
+
+from tao_skill.errors import BadRequest
 
 State = Literal["running", "waiting", "done", "failed"]
 
@@ -60,6 +63,19 @@ class Trial:
         """Epochs trained."""
         return len(self.history)
 
+    @property
+    def diverged(self) -> bool:
+        """Whether it was trained as far as it can be, to no good end."""
+        return self.state == "done" and self.reason is not None
+
+    def has_tried(self, rung: int) -> bool:
+        """Whether it came to a rung, or diverged on the way."""
+        return self.epochs >= rung or (self.diverged and self.target >= rung)
+
+    def score_at(self, goal: Goal, rung: int) -> tuple[float, float]:
+        """Score of the best epoch up to a rung; the worst there is where it diverged before."""
+        return goal.score(self.best(goal, rung) if self.epochs >= rung else {})
+
     def best(self, goal: Goal, epochs: int | None = None) -> Mapping[str, float]:
         """Metrics of the best epoch, of the first `epochs`; empty before the first."""
         return max(self.history[:epochs], key=goal.score, default={})
@@ -72,11 +88,20 @@ class Budget:
     Attributes:
         trials: configurations, the user's own included. max_epochs: full training of one.
         epochs_total: epochs of all trials together.
+
+    Raises:
+        BadRequest: not even the user's own configuration can be trained in full.
     """
 
     trials: int
     max_epochs: int
     epochs_total: int | None = None
+
+    def __post_init__(self) -> None:
+        _at_least("trials", self.trials, 1)
+        _at_least("max_epochs", self.max_epochs, 1)
+        if self.epochs_total is not None:
+            _at_least("epochs_total", self.epochs_total, self.max_epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,57 +123,62 @@ class Ladder:
     def next_step(self, trials: Sequence[Trial], goal: Goal, budget: Budget, *, new: bool = True) -> Step | None:
         """The user's spec first and at once in full; then promotions, the highest first; then new configurations.
 
-        None when nothing can be begun: the budget is spent, or what runs must end first.
+        Nothing is begun that the budget could not carry to the top, so one configuration always gets there. At the end
+        those go on that promise more than any trained in full. None when nothing can be begun: all is done or spent,
+        or what runs must end first.
 
         Args:
             new: whether new configurations may still be begun.
         """
+        top = self.rungs[-1]
         if not trials:
-            return Step(number=DEFAULT_TRIAL, target=self.rungs[-1], is_new=True)
+            return Step(number=DEFAULT_TRIAL, target=top, is_new=True)
         left = math.inf if budget.epochs_total is None else budget.epochs_total - sum(spent(one) for one in trials)
-        for trial, target in self._promotions(trials, goal, closing=not new or len(trials) >= budget.trials):
-            if target - trial.epochs <= left:
-                return Step(number=trial.number, target=target)
-        if new and len(trials) < budget.trials and self.rungs[0] + self._reserve(trials, goal) <= left:
+        for one in self._promotable(trials, goal):
+            if top - one.epochs <= left:
+                return Step(number=one.number, target=self._above(one))
+        if new and len(trials) < budget.trials and top <= left:
             return Step(number=len(trials), target=self.rungs[0], is_new=True)
-        closing = self._promotions(trials, goal, closing=True)
-        return next((Step(number=t.number, target=to) for t, to in closing if to - t.epochs <= left), None)
+        last = (one for one in self._promising(trials, goal) if top - one.epochs <= left)
+        return next((Step(number=one.number, target=self._above(one)) for one in last), None)
 
-    def _promotions(self, trials: Sequence[Trial], goal: Goal, *, closing: bool) -> Iterator[tuple[Trial, int]]:
-        """Trials that may go up, with where to, the best of the highest rung first.
+    def _above(self, trial: Trial) -> int:
+        return next(rung for rung in self.rungs if rung > trial.epochs)
 
-        When the search closes, the best one of all goes up even where its rung is too small to promote from.
-        """
-        for below, above in reversed(list(zip(self.rungs, self.rungs[1:], strict=False))):
-            here = [one for one in trials if one.number != DEFAULT_TRIAL and one.epochs >= below]
-            ranked = sorted(here, key=lambda one: goal.score(one.best(goal, below)), reverse=True)
-            for trial in ranked[: len(here) // self.eta]:
-                if trial.state == "waiting" and trial.epochs == below:
-                    yield trial, above
-        if closing and (best := self._leader(trials, goal)) is not None:
-            yield best, next(rung for rung in self.rungs if rung > best.epochs)
+    def _promotable(self, trials: Sequence[Trial], goal: Goal) -> Iterator[Trial]:
+        """Trials waiting among the best of their rung, the highest rung first."""
+        for rung in reversed(self.rungs[:-1]):
+            here = [one for one in trials if one.number != DEFAULT_TRIAL and one.has_tried(rung)]
+            ranked = sorted(here, key=lambda one: one.score_at(goal, rung), reverse=True)
+            for one in ranked[: len(here) // self.eta]:
+                if one.state == "waiting" and one.epochs == rung:
+                    yield one
 
-    def _leader(self, trials: Sequence[Trial], goal: Goal) -> Trial | None:
-        """The waiting trial that would be the winner if it stays as good, unless a better one is at the top."""
-        others = [one for one in trials if one.number != DEFAULT_TRIAL and one.state in ("waiting", "done")]
-        ranked = sorted(others, key=lambda one: (goal.score(one.best(goal)), -one.number), reverse=True)
-        return ranked[0] if ranked and ranked[0].state == "waiting" else None
-
-    def _reserve(self, trials: Sequence[Trial], goal: Goal) -> int:
-        """Epochs kept back so that the best of the waiting can be trained in full at the end."""
-        finished = any(one.state == "done" and one.epochs == self.rungs[-1] for one in trials[1:])
-        leader = self._leader(trials, goal)
-        if finished:
-            return 0
-        return self.rungs[-1] - (leader.epochs if leader else self.rungs[0])
+    def _promising(self, trials: Sequence[Trial], goal: Goal) -> list[Trial]:
+        """Waiting trials that would probably win if trained in full, the best first."""
+        hopes = projections(trials, goal, self)
+        bar = max((hopes[one.number] for one in trials if one.epochs >= self.rungs[-1]), default=-math.inf)
+        waiting = [one for one in trials if one.state == "waiting" and hopes[one.number] > bar]
+        return sorted(waiting, key=lambda one: hopes[one.number], reverse=True)
 
 
 def make_ladder(max_epochs: int, *, eta: int = 3, min_epochs: int = 3) -> Ladder:
-    """Rungs R, R/eta, R/eta^2, as long as they are at least `min_epochs`; at most three."""
+    """Rungs R, R/eta, R/eta^2, as long as they are at least `min_epochs`; at most three.
+
+    Raises:
+        BadRequest: of fewer than two configurations one goes on, or a rung has no epoch.
+    """
+    _at_least("eta", eta, 2)
+    _at_least("min_epochs", min_epochs, 1)
     rungs = [max_epochs]
     while len(rungs) < 3 and rungs[-1] / eta >= min_epochs:
         rungs.append(max(1, round(rungs[-1] / eta)))
     return Ladder(rungs=tuple(reversed(rungs)), eta=eta)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise BadRequest(f"{name} is {value}, accepted: {least} or more", fix=f"set {name} to {least} or more")
 
 
 def spent(trial: Trial) -> int:
@@ -159,7 +189,7 @@ def spent(trial: Trial) -> int:
 def winner(trials: Sequence[Trial], goal: Goal, max_epochs: int) -> Trial:
     """The best of the fully trained, which must beat the user's own spec, else that one."""
     default = trials[DEFAULT_TRIAL]
-    full = [one for one in trials[1:] if one.epochs == max_epochs and one.state == "done"]
+    full = [one for one in trials[1:] if one.epochs >= max_epochs and one.state == "done" and not one.diverged]
     best = max(full, key=lambda one: goal.score(one.best(goal)), default=default)
     return best if goal.score(best.best(goal)) > goal.score(default.best(goal)) else default
 
@@ -168,19 +198,21 @@ def projections(trials: Sequence[Trial], goal: Goal, ladder: Ladder) -> dict[int
     """One number for each trial that has trained, larger better: what it would probably reach in full.
 
     To the best value of a trial that stopped at a rung is added what those trained in full have gained since, in the
-    median; so a short training is compared with long ones for what it is.
+    median; so a short training is compared with long ones for what it is. Divergence is the worst there is.
     """
-    return {one.number: _projected(one, trials, goal, ladder) for one in trials if one.history}
+    top = ladder.rungs[-1]
+    full = [one for one in trials if one.epochs >= top and not one.diverged]
+    others = [one for one in full if one.number != DEFAULT_TRIAL] or full
+    gains = {rung: _median_gain(others, goal, rung) for rung in ladder.rungs}
+    found: dict[int, float] = {}
+    for one in trials:
+        reached = max((rung for rung in ladder.rungs if rung <= one.epochs), default=top)
+        score = goal.score(one.best(goal))[0] + gains[reached]
+        found |= {one.number: -math.inf if one.diverged else score} if one.history else {}
+    return found
 
 
-def _projected(trial: Trial, trials: Sequence[Trial], goal: Goal, ladder: Ladder) -> float:
-    score = goal.score(trial.best(goal))[0]
-    if not math.isfinite(score):
-        return score
-    reached = max((rung for rung in ladder.rungs if rung <= trial.epochs), default=0)
-    gains = sorted(
-        goal.score(one.best(goal))[0] - goal.score(one.best(goal, reached))[0]
-        for one in trials
-        if one.epochs == ladder.rungs[-1] and reached and math.isfinite(goal.score(one.best(goal, reached))[0])
-    )
-    return score + (gains[len(gains) // 2] if gains and reached < ladder.rungs[-1] else 0.0)
+def _median_gain(trials: Sequence[Trial], goal: Goal, rung: int) -> float:
+    """What trials gained after a rung."""
+    gains = (goal.score(one.best(goal))[0] - goal.score(one.best(goal, rung))[0] for one in trials)
+    return median_high([gain for gain in gains if math.isfinite(gain)] or [0.0])

@@ -58,7 +58,7 @@ def build_report(setup: Setup, trials: Sequence[Trial], *, facts: Mapping[str, A
             "rungs": setup.ladder.rungs,
             "trials": {one.number: [epoch.get(goal.metric) for epoch in one.history] for one in trials if one.history},
         },
-        "importances": importances(setup.space, trials, scores),
+        "importances": importances(setup.space, setup.spec, trials, scores),
         "slices": {one.key: _slice(one.key, trials, scores, sign) for one in setup.space.dimensions},
         "failures": _failures(trials),
         "space": setup.space.as_dict(),

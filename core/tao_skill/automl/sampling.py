@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
-import json
 import math
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +30,9 @@ GRID_STEPS: Final = 4
 ATTEMPTS: Final = 64
 """Repeated draws before a space counts as used up."""
 
+CMA_SIGMA: Final = 0.3
+"""First step size of CMA-ES, in shares of a range."""
+
 GRID: Final = "grid"
 
 
@@ -41,7 +41,8 @@ class Seen:
     """What the sampler is told of a configuration.
 
     Attributes:
-        values: by spec key. score: larger is better; None while it is still being trained.
+        values: by spec key. score: larger is better; -inf if it cannot be trained, None while it is being trained,
+            NaN if nothing is known of it.
     """
 
     values: Mapping[str, Any]
@@ -60,8 +61,8 @@ def draw(
     """
     check_sampler(sampler)
     known = {_identity(one.values) for one in seen}
-    offers = _of_grid(space, spec, seed) if sampler == GRID else _of_sampler(space, spec, number, seen, sampler, seed)
-    return next((values for values in offers if _identity(values) not in known), None)
+    offers = _offers(space, spec, number, seen, sampler, seed)
+    return next((values for values in offers if values is not None and _identity(values) not in known), None)
 
 
 def check_sampler(name: str) -> None:
@@ -76,31 +77,58 @@ def check_sampler(name: str) -> None:
         raise MissingDependency(f"sampler {name} needs the package {package}", fix=f"pip install {package}")
 
 
-def _identity(values: Mapping[str, Any]) -> str:
-    return json.dumps(dict(values), sort_keys=True)
+def _identity(values: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    return frozenset(values.items())
 
 
-def _of_grid(space: Space, spec: Mapping[str, Any], seed: int) -> Iterator[dict[str, Any]]:
+Offers = Iterator[dict[str, Any] | None]
+"""Configurations in the order they are tried; None where a draw kept no condition."""
+
+
+def _offers(
+    space: Space, spec: Mapping[str, Any], number: int, seen: Sequence[Seen], sampler: str, seed: int
+) -> Offers:
+    """The sampler's; where it finds nothing new, random ones; at last every one of a grid."""
+    for name in () if sampler == GRID else dict.fromkeys((sampler, "random")):
+        yield from _of_sampler(space, spec, number, seen, name, seed)
+    yield from _of_grid(space, spec, seed)
+
+
+def _of_grid(space: Space, spec: Mapping[str, Any], seed: int) -> Offers:
     """Every combination of a few values of each range, in an order that the seed fixes."""
     from optuna.trial import FixedTrial
 
-    points = list(itertools.product(*(one.grid(GRID_STEPS) for one in space.dimensions)))
-    random.Random(seed).shuffle(points)  # noqa: S311 - an order, no secret
-    for point in points:
-        params = dict(zip((one.key for one in space.dimensions), point, strict=True))
-        yield space.suggest(FixedTrial(params), spec)
+    points = {one.key: one.grid(GRID_STEPS) for one in space.dimensions}
+    count = math.prod(map(len, points.values()))
+    chance = random.Random(seed)  # noqa: S311 - an order, no secret
+    start, stride = chance.randrange(count), _coprime(count, chance)
+    for i in range(count):
+        yield space.suggest(FixedTrial(_combination(points, (start + i * stride) % count)), spec)
+
+
+def _coprime(count: int, chance: random.Random) -> int:
+    """A step that comes by every one of `count` places before the first again."""
+    return next(one for one in iter(lambda: chance.randrange(1, count + 1), None) if math.gcd(one, count) == 1)
+
+
+def _combination(points: Mapping[str, Sequence[Any]], at: int) -> dict[str, Any]:
+    chosen = {}
+    for key, draws in points.items():
+        at, place = divmod(at, len(draws))
+        chosen[key] = draws[place]
+    return chosen
 
 
 def _of_sampler(
     space: Space, spec: Mapping[str, Any], number: int, seen: Sequence[Seen], sampler: str, seed: int
-) -> Iterator[dict[str, Any]]:
+) -> Offers:
     """What Optuna offers, in a study of its own that holds what was seen."""
     from optuna.trial import TrialState
 
-    trials = [found for one in seen if (found := frozen_trial(space, one)) is not None]
+    trials = frozen_trials(space, spec, seen)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna marks what it may still change
-        study = make_study(trials, SAMPLERS[sampler](seed * 1_000_003 + number, trials))
+        study = make_study(trials, SAMPLERS[sampler]((seed * 1_000_003 + number) % 2**32, trials))
         for _ in range(ATTEMPTS):
             trial = study.ask()
             yield space.suggest(trial, spec)
@@ -117,50 +145,34 @@ def make_study(trials: Sequence[FrozenTrial], sampler: BaseSampler | None = None
     return study
 
 
-def frozen_trial(space: Space, seen: Seen) -> FrozenTrial | None:
-    """A configuration as Optuna keeps it; None if it lies outside the space or told nothing."""
+def frozen_trials(space: Space, spec: Mapping[str, Any], seen: Sequence[Seen]) -> list[FrozenTrial]:
+    """Configurations as Optuna keeps them, without those outside the space and those that told nothing.
+
+    Its models hold no infinities: what cannot be trained is as much below the worst value as that is below the best.
+    """
     from optuna.trial import TrialState, create_trial
 
-    dimensions = [one for one in space.dimensions if one.key in seen.values]
-    params = {one.key: _raw(one, seen.values[one.key]) for one in dimensions}
-    if None in params.values() or (seen.score is not None and math.isnan(seen.score)):
-        return None
-    return create_trial(
-        params=params,
-        distributions={one.key: _distribution(one) for one in dimensions},
-        value=None if seen.score is None else max(seen.score, -_WORST),
-        state=TrialState.RUNNING if seen.score is None else TrialState.COMPLETE,
-    )
-
-
-_WORST: Final = 1e9
-"""Stands for an infinitely bad score, which Optuna's models cannot hold."""
+    finite = [one.score for one in seen if one.score is not None and math.isfinite(one.score)]
+    worst = min(finite, default=0.0) - (max(finite, default=0.0) - min(finite, default=0.0) or 1.0)
+    found = []
+    for one in seen:
+        draws = space.drawn(one.values, spec)
+        if draws is None or (one.score is not None and math.isnan(one.score)):
+            continue
+        trial = create_trial(
+            params=draws,
+            distributions={dim.key: _distribution(dim) for dim in space.dimensions if dim.key in draws},
+            value=None if one.score is None else max(one.score, worst),
+            state=TrialState.RUNNING if one.score is None else TrialState.COMPLETE,
+        )
+        found.append(trial)
+    return found
 
 
 def _distribution(one: Dimension) -> BaseDistribution:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    if one.weights:
-        return FloatDistribution(0.0, sum(one.weights))
-    if one.choices:
-        return IntDistribution(0, len(one.choices) - 1) if one.kind == "int" else CategoricalDistribution(one.choices)
-    if one.kind == "int":
-        return IntDistribution(int(one.low), int(one.high), log=one.log)
-    return FloatDistribution(one.low, one.high, log=one.log)
-
-
-def _raw(one: Dimension, value: Any) -> Any:
-    """The number or option a sampler would have drawn for a value; None where it could not have."""
-    if one.choices:
-        if value not in one.choices:
-            return None
-        at = one.choices.index(value)
-        if one.weights:
-            return list(accumulate(one.weights))[at] - one.weights[at] / 2
-        return at if one.kind == "int" else value
-    if one.off is not None and value == one.off:
-        return one.low
-    return value if one.low <= value <= one.high else None
+    return CategoricalDistribution(one.choices) if one.is_categorical else FloatDistribution(0.0, 1.0)
 
 
 def _tpe(seed: int, trials: Sequence[FrozenTrial]) -> BaseSampler:
@@ -176,13 +188,31 @@ def _gp(seed: int, trials: Sequence[FrozenTrial]) -> BaseSampler:
 
 
 def _cmaes(seed: int, trials: Sequence[FrozenTrial]) -> BaseSampler:
-    """Started anew at every draw, from the best of what was seen."""
-    from optuna.samplers import CmaEsSampler
+    """CMA-ES told anew, at every draw, all that was seen, generation by generation; options are drawn at random."""
+    from cmaes import CMA
+    from optuna.samplers import PartialFixedSampler
 
     done = [trial for trial in trials if trial.value is not None]
-    return CmaEsSampler(
-        seed=seed, n_startup_trials=STARTUP, source_trials=done or None, warn_independent_sampling=False
-    )
+    numbers = _common_numbers(done)
+    if len(done) < STARTUP or len(numbers) < 2:  # it needs two dimensions
+        return _random(seed, trials)
+    import numpy as np
+
+    bounds = np.array([[0.0, 1.0]] * len(numbers))
+    optimizer = CMA(mean=bounds.mean(axis=1), sigma=CMA_SIGMA, bounds=bounds, seed=seed)
+    told = [(np.array([one.params[key] for key in numbers]), -(one.value or 0.0)) for one in done]
+    size = optimizer.population_size
+    for start in range(0, len(told) - size + 1, size):
+        optimizer.tell(told[start : start + size])
+    return PartialFixedSampler(dict(zip(numbers, map(float, optimizer.ask()), strict=True)), _random(seed, trials))
+
+
+def _common_numbers(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Keys of the numbers that every trial has."""
+    from optuna.distributions import FloatDistribution
+
+    keys = [key for key in trials[0].params if all(key in trial.params for trial in trials)] if trials else []
+    return [key for key in keys if isinstance(trials[0].distributions[key], FloatDistribution)]
 
 
 def _random(seed: int, trials: Sequence[FrozenTrial]) -> BaseSampler:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Final
+
+PRUNERS: Final = ("promotion", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +16,7 @@ class Settings:
     Attributes:
         search, no_search: parameters to vary or to leave, as written on the command line.
         sampler: tpe, gp, cmaes, random or grid. pruner: promotion, or none for full trainings only.
-        metric: what is optimised; None for the model's own. maximize: its direction; None to go by its name.
+        metric: what is optimised, a loss downwards and anything else upwards; None for the model's own.
         trials: configurations, the user's own included. max_epochs: full training of one; None for train.num_epochs.
         epochs_total: epochs of all trials. time_budget_s: after this nothing new is begun.
         eta, min_epochs: of so many configurations of a rung one goes on; epochs of the lowest rung at least.
@@ -25,7 +29,6 @@ class Settings:
     sampler: str = "tpe"
     pruner: str = "promotion"
     metric: str | None = None
-    maximize: bool | None = None
     trials: int = 20
     max_epochs: int | None = None
     epochs_total: int | None = None
@@ -36,3 +39,9 @@ class Settings:
     storage: str | None = None
     seed: int = 0
     keep_all: bool = False
+
+
+def read_settings(recorded: Mapping[str, Any]) -> Settings:
+    """Settings as they stand in a job record, where tuples are lists."""
+    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in recorded.items()}
+    return Settings(**values)

@@ -2,54 +2,67 @@
 
 from __future__ import annotations
 
-import contextlib
+import difflib
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tao_skill.action import Limit
-from tao_skill.automl.dimension import COMPARE, LISTED, Clause, Dimension, Kind, Suggests, parse_condition
+from tao_skill.automl.asked import Asked, parse_request, read_option
+from tao_skill.automl.dimension import (
+    Clause,
+    Dimension,
+    Kind,
+    Suggests,
+    narrow,
+    parse_condition,
+    powers,
+    whole_steps,
+)
 from tao_skill.errors import BadRequest
 from tao_skill.spec.tree import lookup
 
-_REQUEST: Final = re.compile(r"(?P<key>[^=\s]+)(?:=(?P<values>.+))?")
-_RANGE: Final = re.compile(r"(?P<low>[^:,]+):(?P<high>[^:,]+)(?P<log>:log)?")
+Leaves = Mapping[str, Mapping[str, Any]]
+"""Schema of each parameter, by dotted key."""
+
 _SCHEMA_BOUNDS: Final = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 _KINDS: Final[Mapping[str, Kind]] = {"number": "float", "integer": "int", "string": "choice", "boolean": "choice"}
+_MIRRORED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A parameter the user wants searched, with a range or options where given."""
-
-    low: float | None = None
-    high: float | None = None
-    log: bool | None = None
-    choices: tuple[str, ...] = ()
-
-    @property
-    def is_ranged(self) -> bool:
-        """Whether more than the name was given."""
-        return self.low is not None or bool(self.choices)
+class NoRoom(Exception):
+    """A parameter has fewer than two values to choose from; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """Searched parameters, each after those it depends on, and the reason why others are not searched."""
+    """Searched parameters, each after those it needs, and the reason why others are not searched."""
 
     dimensions: tuple[Dimension, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
 
-    def suggest(self, trial: Suggests, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """Values by key that keep every condition; a parameter without effect in this draw is not drawn."""
+    def suggest(self, trial: Suggests, spec: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Values by key that keep every condition, without those that would do nothing; None if a draw cannot."""
         values: dict[str, Any] = {}
         for one in self.dimensions:
-            known = {key: values.get(key, lookup(spec, key)) for key in one.needs()}
-            if one.when is None or known[one.when[0]] == one.when[1]:
-                values[one.key] = one.suggest(trial, known)
+            known = _known(one, values, spec)
+            if not _acts(one, known):
+                continue
+            if (value := one.suggest(trial, known)) is None:
+                return None
+            values[one.key] = value
         return values
+
+    def of_spec(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """The spec's own values of what is searched, without those that do nothing."""
+        return {one.key: lookup(spec, one.key) for one in self.dimensions if _acts(one, _known(one, {}, spec))}
+
+    def drawn(self, values: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What a sampler would have drawn for values; None where it could not have."""
+        dimensions = [one for one in self.dimensions if one.key in values]
+        draws = {one.key: one.drawn(values[one.key], _known(one, values, spec)) for one in dimensions}
+        return None if None in draws.values() else draws
 
     def as_dict(self) -> dict[str, Any]:
         """What a person or agent is shown."""
@@ -69,53 +82,55 @@ def build_space(
 
     Args:
         schema: the packaged train schema. spec: the user's checked spec. limits: what the model says of spec and data.
-        search: `PARAM`, `PARAM=low:high[:log]` or `PARAM=a,b,c`; with any of them, nothing else is searched.
+        search: `PARAM`, `PARAM=low:high[:log|:linear]` or `PARAM=a,b,c`; with any of them, nothing else is searched.
         no_search: parameters to leave as they are. shorthand: short keys.
 
     Raises:
-        BadRequest: a parameter is unknown or may not be searched, or a range is not one.
+        BadRequest: a parameter is unknown or may not be searched, or a range is not one or leaves nothing.
     """
     short = shorthand or {}
-    asked = dict(_parse(text, short) for text in search)
-    kept = {short.get(name, name) for name in no_search}
     leaves = dict(_leaves(schema))
+    asked = dict(parse_request(text, short) for text in search)
+    kept = {short.get(name, name) for name in no_search}
     for key in (*asked, *kept):
-        _check_searchable(key, leaves)
-    left_out: dict[str, str] = {}
+        _check_searchable(key, leaves, to_search=key in asked)
+    ranged = {key for key, one in asked.items() if one.is_ranged}
     found: dict[str, Dimension] = {}
+    left_out: dict[str, str] = {}
     for key in asked or schema["automl_default_parameters"]:
-        one = _dimension(key, leaves[key], asked.get(key, Asked()), limits.get(key, Limit()))
+        limit = limits.get(key, Limit())
         if key in kept:
             left_out[key] = "left as it is on request"
-        elif isinstance(one, str):
-            left_out[key] = one
-        else:
-            found[key] = one
-    for key, one in list(found.items()):
-        if reason := _without_effect(one, spec, found):
-            left_out[key] = reason
-            del found[key]
-    return Space(dimensions=tuple(_in_order(found)), left_out=left_out)
-
-
-def _parse(text: str, shorthand: Mapping[str, str]) -> tuple[str, Asked]:
-    match = _REQUEST.fullmatch(text.strip())
-    if match is None:
-        raise BadRequest(f"{text!r} is no search request", fix="write PARAM, PARAM=low:high[:log] or PARAM=a,b,c")
-    key, values = shorthand.get(match["key"], match["key"]), match["values"]
-    if values is None:
-        return key, Asked()
-    if ranged := _RANGE.fullmatch(values):
+            continue
+        if limit.inert is not None and limit.unless_ranged not in ranged - kept:
+            left_out[key] = limit.inert
+            continue
         try:
-            low, high = float(ranged["low"]), float(ranged["high"])
-        except ValueError:
-            low = high = math.nan
-        if not (math.isfinite(low) and math.isfinite(high) and low < high) or (ranged["log"] and low <= 0):
-            raise BadRequest(
-                f"{values!r} is no range for {key}", fix="write low:high with low < high, both above 0 for :log"
-            )
-        return key, Asked(low=low, high=high, log=bool(ranged["log"]))
-    return key, Asked(choices=tuple(part.strip() for part in values.split(",")))
+            found[key] = _dimension(key, leaves, asked.get(key, Asked()), limit)
+        except NoRoom as lack:
+            if key in ranged:
+                raise BadRequest(f"{key} {lack}", fix="widen the range or the options", path=key) from None
+            left_out[key] = str(lack)
+    return _related(found, left_out, leaves, spec)
+
+
+def _related(
+    found: Mapping[str, Dimension], left_out: Mapping[str, str], leaves: Leaves, spec: Mapping[str, Any]
+) -> Space:
+    """The space of dimensions that were found, once it is seen what they do to each other."""
+    idle = {key: reason for key, one in found.items() if (reason := _without_effect(one, spec, found))}
+    kept = {key: one for key, one in found.items() if key not in idle}
+    for key, clause in _mirrored(leaves, spec, kept):
+        kept[key] = replace(kept[key], clauses=(*kept[key].clauses, clause))
+    return Space(dimensions=tuple(_in_order(kept)), left_out={**left_out, **idle})
+
+
+def _known(one: Dimension, values: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: values.get(key, lookup(spec, key)) for key in one.needs()}
+
+
+def _acts(one: Dimension, known: Mapping[str, Any]) -> bool:
+    return all(known[key] == value for key, value in one.when)
 
 
 def _leaves(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -126,91 +141,151 @@ def _leaves(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", node
 
 
-def _check_searchable(key: str, leaves: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_searchable(key: str, leaves: Leaves, *, to_search: bool) -> None:
+    may = [name for name, leaf in leaves.items() if leaf["x-automl"]["enabled"]]
     if key not in leaves:
-        raise BadRequest(f"there is no parameter {key!r} to search", fix="see tao-skill automl space", path=key)
-    if not leaves[key]["x-automl"]["enabled"]:
-        may = ", ".join(name for name, leaf in leaves.items() if leaf["x-automl"]["enabled"])
-        raise BadRequest(f"{key} may not be searched, accepted: {may}", fix="set it in the spec instead", path=key)
+        near = difflib.get_close_matches(key, may, n=3, cutoff=0.5) or may
+        raise BadRequest(f"there is no parameter {key!r} to search", fix=f"use {', '.join(near)}", path=key)
+    if to_search and key not in may:
+        raise BadRequest(f"{key} may not be searched, accepted: {', '.join(may)}", fix="set it in the spec", path=key)
 
 
-def _dimension(key: str, leaf: Mapping[str, Any], asked: Asked, limit: Limit) -> Dimension | str:
-    """The dimension of a parameter, or why there is none."""
-    if limit.inert is not None and not (asked.is_ranged and limit.unless_ranged):
-        return limit.inert
-    hints = leaf["x-automl"]
-    kind = _KINDS[leaf["type"] if isinstance(leaf["type"], str) else leaf["type"][0]]
-    clauses = parse_condition(hints.get("condition"))
-    when = (hints["depends_on"]["key"], hints["depends_on"]["value"]) if "depends_on" in hints else None
-    if kind == "choice" or asked.choices:
-        options, weights = _options(key, leaf, asked)
-        return Dimension(key=key, kind="choice", choices=options, weights=weights, when=when)
-    low, high = _range(leaf, asked, limit, clauses)
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return "has no finite range; give one, e.g. --search " + f"{key}=low:high"
-    if low >= high:
-        return f"has no room: from {low:g} to {high:g}"
-    listed = [clause for clause in clauses if clause.op in LISTED]
-    values = _listed(listed, low, high)
-    if listed and len(values) < 2:
-        return f"has no room: fewer than two values from {low:g} to {high:g} keep {hints['condition']!r}"
-    log = bool(hints.get("log", False) if asked.log is None else asked.log) and low > 0
-    related = tuple(clause for clause in clauses if isinstance(clause.bound, str))
-    off = hints.get("off") if not asked.is_ranged or asked.low == hints.get("off") else None
-    return Dimension(
-        key=key, kind=kind, low=low, high=high, log=log, choices=tuple(values), off=off, clauses=related, when=when
+def _dimension(key: str, leaves: Leaves, asked: Asked, limit: Limit) -> Dimension:
+    """The dimension of a parameter.
+
+    Raises:
+        NoRoom: it has fewer than two values.
+    """
+    leaf = leaves[key]
+    clauses = parse_condition(leaf["x-automl"].get("condition"))
+    plain = Dimension(
+        key=key,
+        kind=_kind(leaf),
+        rejected=tuple(leaf.get("not", {}).get("enum", ())),
+        clauses=tuple(clause for clause in clauses if isinstance(clause.bound, str)),
+        parent=leaf["x-automl"].get("parent"),
+        when=_conditions(key, leaves),
     )
+    if plain.kind == "choice" or asked.choices or "enum" in leaf:
+        return _with_options(plain, leaf, asked, limit, clauses)
+    return _with_range(plain, leaf, asked, limit, clauses)
 
 
-def _options(key: str, leaf: Mapping[str, Any], asked: Asked) -> tuple[tuple[Any, ...], tuple[float, ...]]:
-    known = [False, True] if leaf["type"] == "boolean" else list(leaf.get("enum", []))
-    if asked.choices:
-        return tuple(_read_option(key, leaf, known, text) for text in asked.choices), ()
+def _kind(leaf: Mapping[str, Any]) -> Kind:
+    return _KINDS[leaf["type"] if isinstance(leaf["type"], str) else leaf["type"][0]]
+
+
+def _conditions(key: str, leaves: Leaves) -> tuple[tuple[str, Any], ...]:
+    """What must hold for a parameter to act: its own condition, and those of the parameters named in them."""
+    found: list[tuple[str, Any]] = []
+    while (hint := leaves[key]["x-automl"].get("depends_on")) and (hint["key"], hint["value"]) not in found:
+        key = hint["key"]
+        found.append((key, hint["value"]))
+    return tuple(found)
+
+
+def _with_options(
+    plain: Dimension, leaf: Mapping[str, Any], asked: Asked, limit: Limit, clauses: Sequence[Clause]
+) -> Dimension:
+    if asked.low is not None:
+        raise NoRoom("has options, no range")
+    known, weights = _options(leaf)
+    options = [read_option(plain.key, leaf, text, known) for text in asked.choices] or known
+    if plain.kind == "choice":
+        chosen = [option for option in dict.fromkeys(options) if option not in plain.rejected]
+    else:
+        chosen = sorted({option for option in options if _is_allowed(option, plain, leaf, limit, clauses)})
+    if len(chosen) < 2:
+        raise NoRoom("has fewer than two options that schema, conditions and data allow")
+    drawn = tuple(weights[option] for option in chosen) if weights and plain.kind == "choice" else ()
+    return replace(plain, choices=tuple(chosen), weights=() if asked.choices else drawn)
+
+
+def _options(leaf: Mapping[str, Any]) -> tuple[list[Any], dict[Any, float]]:
+    """Options of the schema that may be drawn, and their weights unless these are even."""
+    known = [False, True] if "boolean" in leaf["type"] else [one for one in leaf.get("enum", []) if one is not None]
     weights = leaf["x-automl"].get("option_weights") or [1.0] * len(known)
-    kept = [(option, weight) for option, weight in zip(known, weights, strict=True) if weight > 0]
-    even = len({weight for _, weight in kept}) == 1
-    return tuple(option for option, _ in kept), () if even else tuple(weight for _, weight in kept)
+    weighted = {option: weight for option, weight in zip(known, weights, strict=True) if weight > 0}
+    return list(weighted), weighted if len(set(weighted.values())) > 1 else {}
 
 
-def _read_option(key: str, leaf: Mapping[str, Any], known: Sequence[Any], text: str) -> Any:
-    """An option as the schema types it."""
-    import yaml
-    from jsonschema import Draft202012Validator
-
-    value = yaml.safe_load(text)
-    if leaf["type"] == "number":
-        with contextlib.suppress(TypeError, ValueError):  # YAML reads 1e-3 as text
-            value = float(value)
-    if not Draft202012Validator(dict(leaf)).is_valid(value):
-        accepted = f", accepted: {', '.join(map(str, known))}" if known else ""
-        raise BadRequest(f"{key} cannot be {text!r}{accepted}", fix="correct the options", path=key)
-    return value
+def _is_allowed(
+    value: float, plain: Dimension, leaf: Mapping[str, Any], limit: Limit, clauses: Sequence[Clause]
+) -> bool:
+    low, high = _narrowed(-math.inf, math.inf, plain, leaf, limit, clauses)
+    multiple, powered = _steps(clauses)
+    in_steps = multiple is None or whole_steps(value, value, multiple)[0] == whole_steps(value, value, multiple)[1]
+    in_powers = powered is None or value in powers(powered, value, value)
+    return low <= value <= high and value not in plain.rejected and in_steps and in_powers
 
 
-def _range(leaf: Mapping[str, Any], asked: Asked, limit: Limit, clauses: Sequence[Clause]) -> tuple[float, float]:
+def _with_range(
+    plain: Dimension, leaf: Mapping[str, Any], asked: Asked, limit: Limit, clauses: Sequence[Clause]
+) -> Dimension:
     """The range the user, the data or the schema suggest, within the bounds of schema, data and plain conditions."""
     hints = leaf["x-automl"]
-    low = next((bound for bound in (asked.low, limit.low, hints.get("low")) if bound is not None), -math.inf)
-    high = next((bound for bound in (asked.high, hints.get("high")) if bound is not None), math.inf)
-    bounds = [(op, leaf.get(name)) for name, op in _SCHEMA_BOUNDS.items()] + [("<=", limit.high)]
-    bounds += [(clause.op, clause.bound) for clause in clauses if clause.op in COMPARE]
+    multiple, powered = _steps(clauses)
+    step = multiple if multiple is not None else 1.0 if plain.kind == "int" else None
+    plain = replace(plain, step=step)
+    by_data = (limit.low, limit.high) if limit.low is not None else (hints.get("low"), hints.get("high"))
+    low, high = by_data if asked.low is None else (asked.low, asked.high)
+    low, high = -math.inf if low is None else low, math.inf if high is None else high
+    low, high = _narrowed(low, high, plain, leaf, limit, clauses)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise NoRoom(f"has no finite range; give one: --search {plain.key}=low:high")
+    if step is not None:
+        low, high = whole_steps(low, high, step)
+    if low >= high:
+        raise NoRoom(f"has no room: fewer than two values from {low:g} to {high:g}")
+    if powered is not None:
+        listed = [one for one in powers(powered, low, high) if _is_allowed(one, plain, leaf, limit, clauses)]
+        if len(listed) < 2:
+            raise NoRoom(f"has no room: fewer than two values keep {hints['condition']!r}")
+        return replace(plain, choices=tuple(listed))
+    log = (hints.get("log", False) if asked.log is None else asked.log) and low > 0
+    off = hints.get("off") if asked.low is None or asked.low == hints.get("off") else None
+    return replace(plain, low=low, high=high, log=log, off=off)
+
+
+def _narrowed(
+    low: float, high: float, plain: Dimension, leaf: Mapping[str, Any], limit: Limit, clauses: Sequence[Clause]
+) -> tuple[float, float]:
+    """A range within the bounds of schema, data and the conditions that name a number."""
+    bounds: list[tuple[str, Any]] = [(op, leaf.get(name)) for name, op in _SCHEMA_BOUNDS.items()]
+    bounds += [("<=", limit.high)] + [(clause.op, clause.bound) for clause in clauses if clause.op in _MIRRORED]
     for op, bound in bounds:
         if isinstance(bound, int | float):
-            low, high = COMPARE[op](low, high, bound)
+            low, high = narrow(low, high, op, bound, step=plain.step)
     return low, high
 
 
-def _listed(clauses: Sequence[Clause], low: float, high: float) -> list[int]:
-    """Values of the range that keep every clause that leaves only some."""
-    found = [LISTED[clause.op](float(clause.bound), low, high) for clause in clauses]
-    return [value for value in found[0] if all(value in other for other in found)] if found else []
+def _steps(clauses: Sequence[Clause]) -> tuple[float | None, float | None]:
+    """What values must be a multiple of, and a power of."""
+    found = {clause.op: clause.bound for clause in clauses if clause.op not in _MIRRORED}
+    multiple, powered = found.get("multiple of"), found.get("power of")
+    return (None if multiple is None else float(multiple)), (None if powered is None else float(powered))
 
 
 def _without_effect(one: Dimension, spec: Mapping[str, Any], found: Mapping[str, Dimension]) -> str | None:
-    """Why a dimension would change nothing, if so: what it depends on has another value and is not searched."""
-    if one.when is None or one.when[0] in found or lookup(spec, one.when[0]) == one.when[1]:
-        return None
-    return f"acts only while {one.when[0]} is {one.when[1]}, and it is {lookup(spec, one.when[0])}"
+    """Why a dimension would change nothing, if so: what it depends on never has the value that takes."""
+    for key, value in one.when:
+        if key in found:
+            if found[key].choices and value not in found[key].choices:
+                return f"acts only while {key} is {value}, which is not among its options"
+        elif lookup(spec, key) != value:
+            return f"acts only while {key} is {value}, and it is {lookup(spec, key)}"
+    return None
+
+
+def _mirrored(leaves: Leaves, spec: Mapping[str, Any], found: Mapping[str, Dimension]) -> Iterator[tuple[str, Clause]]:
+    """Conditions that parameters which keep the spec's value put on searched ones, seen from these."""
+    for key, leaf in leaves.items():
+        may_act = all(on in found or lookup(spec, on) == value for on, value in _conditions(key, leaves))
+        if key in found or not may_act or lookup(spec, key) is None:
+            continue
+        for clause in parse_condition(leaf["x-automl"].get("condition")):
+            if clause.bound in found:
+                yield str(clause.bound), Clause(op=_MIRRORED[clause.op], bound=key)
 
 
 def _in_order(found: Mapping[str, Dimension]) -> Iterator[Dimension]:
@@ -234,5 +309,6 @@ def _shown(one: Dimension) -> dict[str, Any]:
         shown |= {"choices": list(one.choices)} | ({"weights": list(one.weights)} if one.weights else {})
     else:
         shown |= {"low": one.low, "high": one.high, "log": one.log}
+        shown |= {"multiple_of": one.step} if one.step not in (None, 1) else {}
     shown |= {"off": one.off} if one.off is not None else {}
-    return shown | ({"only_when": {one.when[0]: one.when[1]}} if one.when else {})
+    return shown | ({"only_when": dict(one.when)} if one.when else {})

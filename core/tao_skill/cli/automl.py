@@ -17,9 +17,11 @@ import click
 from tao_skill.action import Model
 from tao_skill.cli.output import emit, json_option, note, results_option
 from tao_skill.errors import BadData, NotFound
+from tao_skill.infer import KEY_VARIABLE
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
+from tao_skill.spec.tree import iter_params
 
 
 @click.group()
@@ -78,7 +80,7 @@ def show(job: str, results_root: Path, as_json: bool) -> None:
     from tao_skill.automl.report import PAGE_FILE
 
     home, found = Store(results_root.absolute()).find(job)
-    folder = home.folder(found.id) / "automl"
+    folder = home.folder(found.id)
     report = _report(folder, found)
     if sys.stdout.isatty() and not as_json:
         from rich.console import Console
@@ -87,6 +89,47 @@ def show(job: str, results_root: Path, as_json: bool) -> None:
     else:
         emit(report, "\n".join(rows(report)), as_json=as_json)
     note(f"page  {folder / PAGE_FILE}")
+
+
+@automl.command()
+@click.argument("job")
+@results_option
+@json_option
+def resume(job: str, results_root: Path, as_json: bool) -> int:
+    """Go on with the search of JOB where it stopped; nothing that was trained is lost or done twice."""
+    from tao_skill.cli.run import follow_job
+
+    home, found = Store(results_root.absolute()).find(job)
+    _check_search(found)
+    return follow_job(found, home, results_root, _secrets(found), as_json=as_json)
+
+
+@automl.command()
+@click.option("--job", required=True, help="Search to work for; its folder and storage must be seen from here.")
+@click.option("--storage", metavar="URL", help="Its database, where the record hides a password.")
+@results_option
+def worker(job: str, storage: str | None, results_root: Path) -> None:
+    """Train for a search that another process or machine runs, until it ends."""
+    from tao_skill.automl.database import default_url
+    from tao_skill.automl.objective import objective_of
+    from tao_skill.automl.settings import read_settings
+    from tao_skill.automl.worker import STORAGE_VARIABLE, serve
+    from tao_skill.jobs.launch import SECRETS_VARIABLE
+    from tao_skill.jobs.process import this_host
+
+    home, found = Store(results_root.absolute()).find(job)
+    _check_search(found)
+    folder = home.folder(found.id)
+    url = storage or os.environ.get(STORAGE_VARIABLE) or read_settings(found.automl or {}).storage
+    os.environ[SECRETS_VARIABLE] = json.dumps(_secrets(found))
+    serve(folder, url or default_url(folder), f"{this_host()}-{secrets.token_hex(3)}", objective_of)
+
+
+def _secrets(job: Job) -> dict[str, str]:
+    """The secret values of a job, which its record does not hold: the encryption key, from the environment."""
+    key = os.environ.get(KEY_VARIABLE)
+    leaves = iter_params(get_model(job.model).config, job.action)
+    return {leaf.key: key for leaf in leaves if leaf.param.secret} if key else {}
 
 
 def _ground(
@@ -108,6 +151,11 @@ def _ground(
     return planned.spec, model.search_limits(load.build(model.config, planned.spec))
 
 
+def _check_search(job: Job) -> None:
+    if job.automl is None:
+        raise NotFound(f"job {job.id} is no AutoML search", fix=f"tao-skill jobs show {job.id}")
+
+
 def _report(folder: Path, job: Job) -> dict[str, Any]:
     """The newest report of a job's search.
 
@@ -117,8 +165,7 @@ def _report(folder: Path, job: Job) -> dict[str, Any]:
     from tao_skill.automl.report import REPORT_FILE
 
     path = folder / REPORT_FILE
-    if job.route["route"] != "automl":
-        raise NotFound(f"job {job.id} is no AutoML search", fix=f"tao-skill jobs show {job.id}", path=str(path))
+    _check_search(job)
     if not path.is_file():
         raise NotFound(f"job {job.id} has no report yet", fix=f"tao-skill jobs wait {job.id}", path=str(path))
     try:

@@ -192,4 +192,4 @@ def test_the_index_is_plain_json(tiny: Path, tmp_path: Path) -> None:
     train.run(experiment(tiny, tmp_path, train__num_epochs=1))
     (entry,) = json.loads((tmp_path / "train" / results.INDEX).read_text())
     assert entry["file"] == "model_epoch_000_step_00003.pth"
-    assert set(entry["metrics"]) == {"val_loss", "val_acc", "train_loss", "train_acc"}
+    assert set(entry["metrics"]) == {"val_loss", "val_acc", "avg_accuracy", "train_loss", "train_acc"}

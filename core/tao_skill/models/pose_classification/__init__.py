@@ -62,6 +62,7 @@ MODEL: Final = Model(
     select=f"{_HERE}.results:select",
     latest=f"{_HERE}.results:latest",
     sample=f"{_HERE}.sample:write_sample",
+    advance=f"{_HERE}.train:advance",
     limits=f"{_HERE}.limits:limits",
     inspect=f"{_HERE}.inspect:inspect",
     importer=f"{_HERE}.imports.dataset:import_data",

@@ -18,7 +18,7 @@ from tao_skill.models.pose_classification import checkpoint as files_of_checkpoi
 from tao_skill.models.pose_classification import results
 from tao_skill.models.pose_classification.config import TrainConfig
 from tao_skill.models.pose_classification.data import SkeletonData
-from tao_skill.models.pose_classification.module import PoseClassifier
+from tao_skill.models.pose_classification.module import STAGE_METRICS, PoseClassifier
 from tao_skill.status import StatusLog
 
 
@@ -80,7 +80,7 @@ class Checkpoints(Checkpoint):
         validated = (epoch + 1) % self.train.validation_interval == 0 and "val_acc" in pl_module.metrics
         metrics = pl_module.metrics if validated else {}
         by_epoch = self.train.checkpoint_interval_unit == "epoch" and (epoch + 1) % self.train.checkpoint_interval == 0
-        due = self._due or by_epoch or epoch + 1 == self.train.num_epochs
+        due = self._due or by_epoch or epoch + 1 == trainer.max_epochs
         self._due = False
         if due or self._beats_all(metrics):
             self._save(trainer, epoch, metrics, extra=not due)
@@ -123,6 +123,8 @@ class Report(Callback):
     """TAO's status lines after every epoch; progress.json twice a second at most."""
 
     PROGRESS_EVERY_S = 0.5
+    CHECK_EVERY = 16
+    """Batches between two looks whether training diverged: each makes a GPU wait."""
 
     def __init__(self, status: StatusLog, epochs: int) -> None:
         self.status = status
@@ -140,6 +142,8 @@ class Report(Callback):
     ) -> None:
         """Say where training stands."""
         now = time.monotonic()
+        if batch_idx % self.CHECK_EVERY == 0 and not math.isfinite(float(outputs["loss"])):
+            trainer.should_stop = True  # no later step can mend it
         if trainer.is_global_zero and now - self.told >= self.PROGRESS_EVERY_S:
             self.told = now
             facts = {"batch": batch_idx + 1, "batch_loss": float(outputs["loss"])}
@@ -160,10 +164,11 @@ class Report(Callback):
         }
         self.epoch_began = now
         for stage, word in (("val", "Eval"), ("train", "Train")):
-            kpi = {name: value for name, value in pl_module.metrics.items() if name.startswith(stage)}
+            kpi = {name: pl_module.metrics[name] for name in STAGE_METRICS[stage] if name in pl_module.metrics}
             if kpi and (stage == "train" or trainer.fit_loop.epoch_loop._should_check_val_epoch()):
                 self.status.write("RUNNING", f"{word} metrics generated.", kpi=kpi, **facts)
         if not math.isfinite(pl_module.metrics["train_loss"]):
+            trainer.should_stop = True
             self.status.write("RUNNING", "Training diverged: lower train.optim.lr.", verbosity="WARNING", **facts)
         self._progress(trainer, pl_module, epochs_done=epoch + 1, batch=int(trainer.num_training_batches))
 

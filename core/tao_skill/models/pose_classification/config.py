@@ -129,6 +129,7 @@ class DatasetConfig:
             low=16,
             high=300,
             tune=True,
+            depends_on=("dataset.random_choose", True),
         ),
     ] = -1
     batch_size: Annotated[

@@ -29,7 +29,7 @@ from tao_skill.status import reporting
 Array = npt.NDArray[np.float32]
 
 TOLERANCE: Final = 1e-4
-"""Largest difference of a class score between ONNX and torch that still counts as the same model."""
+"""Largest difference of a class score between ONNX and torch; in proportion for scores above 1, as float32 rounds."""
 
 FIRST_DYNAMO_OPSET: Final = 18
 """torch's current exporter writes no older opset; those come from its TorchScript exporter."""
@@ -58,14 +58,14 @@ def run(config: ExperimentConfig) -> Outcome:
         x_NCTVM = samples(config)
         model = to_onnx(net.eval(), x_NCTVM, config)
         data = model.SerializeToString()
-        difference = largest_difference(net.to(device), onnx_file.open_session(data, path), x_NCTVM, device)
-        if not difference <= TOLERANCE:
+        difference, largest = compare(net.to(device), onnx_file.open_session(data, path), x_NCTVM, device)
+        if not difference <= (limit := TOLERANCE * max(1.0, largest)):
             raise JobFailed(
-                f"onnxruntime's scores differ from torch's by {difference:.3g}, more than {TOLERANCE:g}",
+                f"onnxruntime's scores differ from torch's by {difference:.3g}, more than {limit:.3g}",
                 fix="try another export.opset_version",
             )
         files.write_with(path, lambda stream: stream.write(encryption.sealed(data, config.encryption_key)))
-        metrics = {"max_difference": difference, "opset": float(model.opset_import[0].version)}
+        metrics = {"max_difference": difference, "max_score": largest, "opset": float(model.opset_import[0].version)}
         finish_run(tracked, metrics)
         status.write("SUCCESS", f"Exported to {path}.", kpi=metrics)
     return Outcome(metrics=metrics, artifacts=[Artifact(kind="onnx", path=path)])
@@ -127,9 +127,9 @@ def to_onnx(net: STGCN, x_NCTVM: Array, config: ExperimentConfig) -> onnx.ModelP
     return model
 
 
-def largest_difference(net: STGCN, session: Any, x_NCTVM: Array, device: torch.device) -> float:
-    """Largest absolute difference of a class score between torch and onnxruntime."""
+def compare(net: STGCN, session: Any, x_NCTVM: Array, device: torch.device) -> tuple[float, float]:
+    """Largest difference of a class score between torch and onnxruntime, and torch's largest score, both absolute."""
     with torch.inference_mode():
         wanted_NK = net(torch.from_numpy(x_NCTVM).to(device)).cpu().numpy()
     (scores_NK,) = session.run([onnx_file.OUTPUT], {onnx_file.INPUT: x_NCTVM})
-    return float(np.abs(scores_NK - wanted_NK).max())
+    return float(np.abs(scores_NK - wanted_NK).max()), float(np.abs(wanted_NK).max())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Final
 
 from tao_skill.action import Limit
 from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.remote import is_remote
+
+WINDOW: Final = "dataset.window_size"
 
 
 def limits(config: ExperimentConfig) -> Mapping[str, Limit]:
@@ -20,21 +24,20 @@ def limits(config: ExperimentConfig) -> Mapping[str, Limit]:
     if is_remote(path):
         return schedule
     n, _, frames, _, _ = open_sequences(path).shape
+    window, cut = _whole_sequences(config)
     return {
         "dataset.batch_size": Limit(high=n),
-        "dataset.window_size": _window(config, frames),
+        "dataset.random_choose": Limit(inert=cut, unless_ranged=WINDOW),
+        WINDOW: Limit(low=math.ceil(frames / 4), high=frames, inert=window, unless_ranged=WINDOW),
         **schedule,
     }
 
 
-def _window(config: ExperimentConfig, frames: int) -> Limit:
-    inert = None
-    if not config.dataset.random_choose:
-        inert = "shorter windows act only with dataset.random_choose=true"
-    elif config.dataset.window_size == -1:
-        inert = "is -1, whole sequences; give it a range to search it"
-    unless_ranged = config.dataset.random_choose
-    return Limit(low=max(1.0, frames // 4), high=float(frames), inert=inert, unless_ranged=unless_ranged)
+def _whole_sequences(config: ExperimentConfig) -> tuple[str | None, str | None]:
+    """Why neither windows nor random fragments are searched where the spec keeps whole sequences."""
+    if config.dataset.window_size != -1:
+        return None, None
+    return "is -1, whole sequences; give it a range to search it", f"needs a range for {WINDOW}, which is -1"
 
 
 def _no_decay(config: ExperimentConfig) -> str | None:

@@ -21,6 +21,11 @@ from tao_skill.models.pose_classification.parallel import total
 PLATEAU_THRESHOLD: Final = 1e-3
 """Relative improvement below which AutoReduce counts an epoch as none."""
 
+STAGE_METRICS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"val": ("val_loss", "val_acc", "avg_accuracy"), "train": ("train_loss", "train_acc")}
+)
+"""What is measured of each epoch. Losses are means, accuracies shares; avg_accuracy is the mean over the classes that
+occur, in percent, as TAO has it."""
 
 OPTIMIZERS: Final[Mapping[str, Callable[[Iterable[Tensor], Optim], Optimizer]]] = MappingProxyType(
     {
@@ -113,6 +118,7 @@ class PoseClassifier(pl.LightningModule):
         self._scheduler_state: dict[str, Any] | None = None
         self._train_sums = _Sums()
         self._val_sums = _Sums()
+        self._val_hits_2K = torch.zeros(2, config.dataset.num_classes, dtype=torch.float64)
 
     def forward(self, x_NCTVM: Tensor) -> Tensor:
         """Class scores (N, num_classes)."""
@@ -125,17 +131,28 @@ class PoseClassifier(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch: the mean of all processes' is that of their batches together, however uneven these are."""
-        loss = self._step(batch, self._train_sums)
+        loss, _ = self._step(batch, self._train_sums)
         sequences = total(torch.full((), float(len(batch[1])), device=loss.device))
         return loss * self.trainer.world_size / sequences
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add one batch to the sums."""
-        self._step(batch, self._val_sums)
+        _, scores_NK = self._step(batch, self._val_sums)
+        ids_N = batch[1].cpu()
+        hits_N = (scores_NK.argmax(1).cpu() == ids_N).double()
+        size = self._val_hits_2K.shape[1]
+        self._val_hits_2K[0] += torch.bincount(ids_N, hits_N, minlength=size)
+        self._val_hits_2K[1] += torch.bincount(ids_N, minlength=size)
 
     def on_validation_epoch_end(self) -> None:
-        """Close val_loss and val_acc."""
+        """Close val_loss, val_acc and avg_accuracy."""
         self._close("val", self._val_sums)
+        hits_K, counts_K = total(self._val_hits_2K.to(self.device))
+        self._val_hits_2K = torch.zeros_like(self._val_hits_2K)
+        occur_K = counts_K > 0
+        average = {"avg_accuracy": 100.0 * float((hits_K[occur_K] / counts_K[occur_K]).mean())}
+        self.metrics |= average
+        self.log_dict(average, sync_dist=True)
 
     def close_epoch(self) -> None:
         """Close train_loss and train_acc, then step the schedule; before the epoch is reported and saved."""
@@ -180,13 +197,14 @@ class PoseClassifier(pl.LightningModule):
         if "train_sums" in own and self.global_rank == 0:  # they are the sums of all processes
             self._train_sums = _Sums(*own["train_sums"])
 
-    def _step(self, batch: tuple[Tensor, Tensor], sums: _Sums) -> Tensor:
+    def _step(self, batch: tuple[Tensor, Tensor], sums: _Sums) -> tuple[Tensor, Tensor]:
+        """Summed loss and scores (N, num_classes) of a batch."""
         x_NCTVM, ids_N = batch
         self.frames_and_persons = x_NCTVM.shape[2], x_NCTVM.shape[4]
         scores_NK = self.model(x_NCTVM)
         loss = F.cross_entropy(scores_NK, ids_N, reduction="sum")
         sums.add(loss.detach(), scores_NK.detach(), ids_N)
-        return loss
+        return loss, scores_NK.detach()
 
     def _close(self, stage: str, sums: _Sums) -> None:
         loss, accuracy = sums.take(self.device)

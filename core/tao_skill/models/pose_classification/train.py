@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from pathlib import Path
@@ -22,7 +23,7 @@ from tao_skill.models.pose_classification.module import PoseClassifier
 from tao_skill.models.pose_classification.parallel import SharedStatistics
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.ranks import is_first
-from tao_skill.status import StatusLog, reporting
+from tao_skill.status import StatusLog, read_status, reporting
 
 METRIC = "val_acc"
 
@@ -44,7 +45,39 @@ def run(config: ExperimentConfig) -> Outcome:
     return Outcome(metrics=metrics, artifacts=_artifacts(results_dir))
 
 
-def _fit(config: ExperimentConfig, results_dir: Path, status: StatusLog) -> dict[str, float]:
+def advance(config: ExperimentConfig, until: int, metric: str) -> list[dict[str, float]]:
+    """Train the first `until` epochs of the whole training that `config` describes, going on where it stopped.
+
+    The checkpoint that is best by `metric` is kept, and the latest.
+
+    Returns:
+        Metrics of each epoch trained so far; the last one has values that are no numbers if training diverged.
+
+    Raises:
+        BadRequest: validation does not measure `metric`. Others as in `run`.
+    """
+    results_dir = task_results_dir(config, "train").absolute()
+    with reporting(results_dir, "Training", silent=not is_first()) as status:
+        if len(epochs := history(results_dir, until)) < until:
+            _fit(config, results_dir, status, until=until, metric=metric)
+            epochs = history(results_dir, until)
+        status.write("SUCCESS", f"Trained {len(epochs)} of {config.train.num_epochs} epochs.")
+    return epochs
+
+
+def history(results_dir: Path, until: int) -> list[dict[str, float]]:
+    """Metrics of each epoch before `until` that the status lines tell of, NaN where there is no number."""
+    found: dict[int, dict[str, float]] = {}
+    for line in read_status(results_dir):
+        if "epoch" in line and "kpi" in line and line["epoch"] < until:
+            known = {name: math.nan if value is None else float(value) for name, value in line["kpi"].items()}
+            found[line["epoch"]] = found.get(line["epoch"], {}) | known
+    return [found[epoch] for epoch in range(len(found)) if epoch in found]
+
+
+def _fit(
+    config: ExperimentConfig, results_dir: Path, status: StatusLog, *, until: int | None = None, metric: str = METRIC
+) -> dict[str, float]:
     pl.seed_everything(config.train.seed, workers=True)
     run = start_run(config, "train") if is_first() else None
     module = PoseClassifier(config)
@@ -52,7 +85,7 @@ def _fit(config: ExperimentConfig, results_dir: Path, status: StatusLog) -> dict
     if resume is None and config.model.pretrained_model_path:
         said = checkpoint.load_pretrained(module.model, Path(config.model.pretrained_model_path), config.encryption_key)
         _say(status, f"Starting from {said}.")
-    trainer = build_trainer(config, results_dir, status, run)
+    trainer = build_trainer(config, results_dir, status, run, until=until, metric=metric)
     if resume is not None:
         checkpoint.check_resumable(module.model, resume, config.encryption_key)
         _say(status, f"Resuming from {resume.name}.")
@@ -62,7 +95,7 @@ def _fit(config: ExperimentConfig, results_dir: Path, status: StatusLog) -> dict
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         data = SkeletonData(config.dataset, config.train.seed)
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
-    metrics = _final(module, trainer)
+    metrics = _final(module, trainer, metric)
     finish_run(run, metrics)
     return metrics
 
@@ -74,8 +107,21 @@ def _say(status: StatusLog, message: str) -> None:
         print(message, file=sys.stderr)
 
 
-def build_trainer(config: ExperimentConfig, results_dir: Path, status: StatusLog, run: Any = None) -> pl.Trainer:
-    """Lightning's trainer, set as the spec says; `run` is a W&B run that gets every epoch's metrics."""
+def build_trainer(
+    config: ExperimentConfig,
+    results_dir: Path,
+    status: StatusLog,
+    run: Any = None,
+    *,
+    until: int | None = None,
+    metric: str = METRIC,
+) -> pl.Trainer:
+    """Lightning's trainer, set as the spec says.
+
+    Args:
+        run: a W&B run that gets every epoch's metrics.
+        until: epochs to stop after, if not those of the spec. metric: what the best checkpoint is told by.
+    """
     train = config.train
     check_nodes("train", train.num_nodes)
     devices = plan_devices(train.num_gpus, train.gpu_ids, torch.cuda.device_count())
@@ -86,7 +132,7 @@ def build_trainer(config: ExperimentConfig, results_dir: Path, status: StatusLog
         accelerator=devices.accelerator,
         devices=devices.devices,
         num_nodes=train.num_nodes,
-        max_epochs=train.num_epochs,
+        max_epochs=until or train.num_epochs,
         check_val_every_n_epoch=train.validation_interval,
         limit_val_batches=1.0 if config.dataset.val_dataset.data_path else 0,
         gradient_clip_val=train.grad_clip or None,
@@ -95,7 +141,7 @@ def build_trainer(config: ExperimentConfig, results_dir: Path, status: StatusLog
         default_root_dir=results_dir,
         logger=_loggers(results_dir, run),
         log_every_n_steps=1,
-        callbacks=[Checkpoints(results_dir, train, METRIC), Report(status, train.num_epochs)],
+        callbacks=[Checkpoints(results_dir, train, metric), Report(status, train.num_epochs)],
         use_distributed_sampler=False,
         plugins=[CheckpointFiles(config.encryption_key), *_layer_sync(devices, train.num_nodes)],
         num_sanity_val_steps=0,
@@ -121,14 +167,14 @@ def _resume_path(config: ExperimentConfig, results_dir: Path) -> Path | None:
     return Path(given) if given else results.latest(results_dir)
 
 
-def _final(module: PoseClassifier, trainer: pl.Trainer) -> dict[str, float]:
+def _final(module: PoseClassifier, trainer: pl.Trainer, metric: str) -> dict[str, float]:
     """The last epoch's metrics, and the best one's."""
     metrics = dict(module.metrics)
     checkpoints = trainer.checkpoint_callback
     assert isinstance(checkpoints, Checkpoints)
-    winner = results.best(checkpoints.index, METRIC)
+    winner = results.best(checkpoints.index, metric)
     if winner is not None:
-        metrics |= {f"best_{METRIC}": winner.metrics[METRIC], "best_epoch": float(winner.epoch)}
+        metrics |= {f"best_{metric}": winner.metrics[metric], "best_epoch": float(winner.epoch)}
     return metrics
 
 

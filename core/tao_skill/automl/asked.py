@@ -1,0 +1,80 @@
+"""What a user asks to be searched, as written on the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tao_skill.errors import BadRequest
+
+FORMS: Final = "PARAM, PARAM=low:high[:log|:linear] or PARAM=a,b,c"
+_REQUEST: Final = re.compile(r"(?P<key>[^=\s]+)(?:=(?P<values>.+))?")
+_RANGE: Final = re.compile(r"(?P<low>[^:,]+):(?P<high>[^:,]+)(?::(?P<scale>log|linear))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A parameter the user wants searched, with a range or options where given; log None: the schema's scale."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def is_ranged(self) -> bool:
+        """Whether more than the name was given."""
+        return self.low is not None or bool(self.choices)
+
+
+def parse_request(text: str, shorthand: Mapping[str, str]) -> tuple[str, Asked]:
+    """The key a user asks to be searched, and how.
+
+    Raises:
+        BadRequest: the text is no search request, or its range is none.
+    """
+    match = _REQUEST.fullmatch(text.strip())
+    if match is None:
+        raise BadRequest(f"{text!r} is no search request", fix=f"write {FORMS}")
+    key, values = shorthand.get(match["key"], match["key"]), match["values"]
+    if values is None:
+        return key, Asked()
+    if ranged := _RANGE.fullmatch(values):
+        return key, _parse_range(key, values, ranged)
+    return key, Asked(choices=tuple(part.strip() for part in values.split(",")))
+
+
+def _parse_range(key: str, text: str, match: re.Match[str]) -> Asked:
+    try:
+        low, high = float(match["low"]), float(match["high"])
+    except ValueError:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high) or (match["scale"] == "log" and low <= 0):
+        raise BadRequest(
+            f"{text!r} is no range for {key}", fix="write low:high with low < high, both above 0 for :log", path=key
+        )
+    return Asked(low=low, high=high, log=match["scale"] == "log" if match["scale"] else None)
+
+
+def read_option(key: str, leaf: Mapping[str, Any], text: str, known: Sequence[Any] = ()) -> Any:
+    """An option as the schema types it; `known` are those a message may name.
+
+    Raises:
+        BadRequest: the schema does not accept it.
+    """
+    import yaml
+    from jsonschema import Draft202012Validator
+
+    value = yaml.safe_load(text)
+    if "number" in leaf["type"]:
+        with contextlib.suppress(TypeError, ValueError):  # YAML reads 1e-3 as text
+            value = float(value)
+    is_infinite = isinstance(value, float) and not math.isfinite(value)
+    if value is None or is_infinite or not Draft202012Validator(dict(leaf)).is_valid(value):
+        accepted = f", accepted: {', '.join(map(str, known))}" if known else ""
+        raise BadRequest(f"{key} cannot be {text!r}{accepted}", fix="correct the options", path=key)
+    return value
