@@ -11,13 +11,13 @@ _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 def clean(text: str) -> str:
     """Text without what could steer a terminal or break a file: control and other invisible characters are spelled."""
-    return "".join(one if one.isprintable() or one in "\n\t\xa0" else _spelled(one) for one in text)
+    return "".join(one if one.isprintable() or one in "\n\t" else _spelled(one) for one in text)
 
 
 def line(text: str, width: int = 160) -> str:
     """The first line of a text that has words in it, clean and cut to a width."""
-    first = next((one.strip() for one in text.splitlines() if one.strip()), "")
-    whole = clean(first)
+    first = next((one for one in text.splitlines() if one.strip()), "")
+    whole = clean(" ".join(first.split()))
     return whole if len(whole) <= width else whole[: width - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
