@@ -27,10 +27,16 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a finished action has to say: final metrics by name and the files it left."""
+    """What a finished action has to say.
+
+    Attributes:
+        metrics: final ones by name. artifacts: files it left.
+        chosen: values by spec key that the result was made with instead of the spec's own.
+    """
 
     metrics: Mapping[str, float]
     artifacts: Sequence[Artifact]
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import runpy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -58,6 +58,7 @@ class Request:
         overrides: `KEY=VALUE` texts. parent: a job reference. automl: policy flag. words: the request in plain words.
         base_experiment: name of pretrained weights to start from, before a parent's.
         key: idempotency key. upload: S3 prefix that results go to. command: how to repeat the call, for the record.
+        search: settings of an AutoML search that differ from their defaults.
     """
 
     spec_file: Path | None = None
@@ -68,6 +69,7 @@ class Request:
     words: str | None = None
     key: str | None = None
     upload: str | None = None
+    search: Mapping[str, Any] = field(default_factory=dict)
     command: Sequence[str] = ()
 
 
@@ -93,6 +95,7 @@ class Plan:
     parent: str | None
     key: str | None
     upload: str | None
+    search: Mapping[str, Any]
     command: Sequence[str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -187,6 +190,7 @@ def plan(
         parent=parent_job.id if parent_job else None,
         key=request.key,
         upload=request.upload,
+        search=request.search,
         command=request.command,
     )
 
@@ -198,15 +202,8 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
         The job, and whether it is new.
 
     Raises:
-        BadRequest: the route is automl, which has no loop in this release.
         KeyConflict: the key belongs to another request.
     """
-    if planned.route.route == "automl":
-        raise BadRequest(
-            f"this train is routed to AutoML ({planned.route.reason}), and this release has no AutoML loop yet",
-            fix="run it directly with --automl off",
-            path=POLICY_ARGUMENT,
-        )
     job = Job(
         id=planned.job_id,
         model=planned.model.name,
@@ -217,6 +214,7 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
         route=dict(vars(planned.route)),
         command=tuple(_without(planned.secrets, part) for part in planned.command),
         spec=dict(planned.spec),
+        automl=dict(planned.search) if planned.route.route == "automl" else None,
         results_dir=str(planned.results_dir),
         created=timestamp(now),
     )
@@ -263,7 +261,7 @@ def _as_parent(job: Job, model: Model, store: Store) -> Parent:
     """The job with what it was built on: an evaluation stands for the training behind it."""
     line = list(_line(job, store))
     maker = next((one for one in line if model.action(one.action).makes_model), job)
-    spec = load.merge(model.config, *(one.spec for one in reversed(line)))
+    spec = load.merge(model.config, *(_made_with(one, model) for one in reversed(line)))
     return Parent(
         id=maker.id,
         action=maker.action,
@@ -271,6 +269,11 @@ def _as_parent(job: Job, model: Model, store: Store) -> Parent:
         artifacts={one["kind"]: Path(one["path"]) for one in maker.artifacts},
         spec=spec,
     )
+
+
+def _made_with(job: Job, model: Model) -> dict[str, Any]:
+    """The spec that a job's result was made with."""
+    return load.override(model.config, job.spec, job.chosen.items())
 
 
 def _line(job: Job, store: Store) -> Iterator[Job]:

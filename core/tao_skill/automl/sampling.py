@@ -18,6 +18,7 @@ from tao_skill.errors import BadRequest, MissingDependency
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.study import Study
     from optuna.trial import FrozenTrial
 
 STARTUP: Final = 8
@@ -122,22 +123,29 @@ def _of_sampler(
     space: Space, spec: Mapping[str, Any], number: int, seen: Sequence[Seen], sampler: str, seed: int
 ) -> Offers:
     """What Optuna offers, in a study of its own that holds what was seen."""
-    import optuna
+    from optuna.trial import TrialState
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it reports every study it makes
-    trials = _trials(space, spec, seen)
+    trials = frozen_trials(space, spec, seen)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna marks what it may still change
-        chosen = SAMPLERS[sampler]((seed * 1_000_003 + number) % 2**32, trials)
-        study = optuna.create_study(direction="maximize", sampler=chosen)
-        study.add_trials(trials)
+        study = make_study(trials, SAMPLERS[sampler]((seed * 1_000_003 + number) % 2**32, trials))
         for _ in range(ATTEMPTS):
             trial = study.ask()
             yield space.suggest(trial, spec)
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            study.tell(trial, state=TrialState.FAIL)
 
 
-def _trials(space: Space, spec: Mapping[str, Any], seen: Sequence[Seen]) -> list[FrozenTrial]:
+def make_study(trials: Sequence[FrozenTrial], sampler: BaseSampler | None = None) -> Study:
+    """A study in memory that holds `trials`, the larger value the better."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it announces every study
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.add_trials(trials)
+    return study
+
+
+def frozen_trials(space: Space, spec: Mapping[str, Any], seen: Sequence[Seen]) -> list[FrozenTrial]:
     """Configurations as Optuna keeps them, without those outside the space and those that told nothing.
 
     Its models hold no infinities: what cannot be trained is as much below the worst value as that is below the best.

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tao_skill.automl.ladder import DEFAULT_TRIAL, Budget, Goal, Ladder, State, Trial, projections
 from tao_skill.automl.sampling import Seen, draw
 from tao_skill.automl.space import Space
+
+REPEATS: Final = 2
+"""How often a task that failed is tried again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,19 +96,25 @@ class Search:
         running = [one for one in self.trials if one.state == "running"]
         return [Task(number=one.number, values=one.values, target=one.target) for one in running]
 
-    def succeed(self, number: int, history: Sequence[Mapping[str, float]]) -> Trial:
-        """Take in a training that came to its end, or diverged."""
+    def succeed(self, number: int, history: Sequence[Mapping[str, float]], seconds: float = 0.0) -> Trial:
+        """Take in a training that came to its end, or diverged; `seconds` is what it took since the last one."""
         trial = self.trials[number]
         diverged = len(history) < trial.target or not all(map(_is_sound, history))
         top = len(history) >= self.setup.ladder.rungs[-1]
         reason = "training diverged" if diverged else None
         state: State = "done" if diverged or top else "waiting"
-        return self._keep(replace(trial, history=tuple(history), state=state, reason=reason))
+        spent_s = trial.seconds + seconds
+        return self._keep(replace(trial, history=tuple(history), seconds=spent_s, state=state, reason=reason))
 
-    def fail(self, number: int, reason: str) -> Trial:
-        """Take in a failure for good: what the trial showed before stays."""
+    def fail(self, number: int, cause: str) -> Task | None:
+        """Take in a failure: the task again, or None once it was repeated often enough; earlier results stay."""
         trial = self.trials[number]
-        return self._keep(replace(trial, state="failed", target=trial.epochs, reason=reason))
+        failures = (*trial.failures, cause)
+        if len(failures) <= REPEATS:
+            self._keep(replace(trial, failures=failures))
+            return Task(number=number, values=trial.values, target=trial.target)
+        self._keep(replace(trial, failures=failures, state="failed", target=trial.epochs, reason=cause))
+        return None
 
     def _values(self, number: int) -> dict[str, Any] | None:
         setup = self.setup

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 PRUNERS: Final = ("promotion", "none")
 
@@ -38,3 +39,9 @@ class Settings:
     storage: str | None = None
     seed: int = 0
     keep_all: bool = False
+
+
+def read_settings(recorded: Mapping[str, Any]) -> Settings:
+    """Settings as they stand in a job record, where tuples are lists."""
+    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in recorded.items()}
+    return Settings(**values)

@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from tao_skill import __version__
+from tao_skill.cli.automl import automl
 from tao_skill.cli.bank import models, schema, template
 from tao_skill.cli.data import data
 from tao_skill.cli.jobs import jobs
@@ -33,7 +34,7 @@ def tao_skill() -> None:
     """Train, evaluate and run skeleton-action classifiers; for agents and people."""
 
 
-for command in (run, jobs, models, schema, template, data, tao):
+for command in (run, jobs, automl, models, schema, template, data, tao):
     tao_skill.add_command(command)
 
 

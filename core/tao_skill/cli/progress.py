@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,49 @@ def follow(log: Path | None = None) -> Iterator[Listener]:
                 bar.update(task, completed=_share(progress), description=f"{job.action}  {_words(progress)}")
 
         yield show
+
+
+@contextmanager
+def follow_search(folder: Path) -> Iterator[Listener]:
+    """A listener that shows a search: a live table on a terminal, a line for each event elsewhere."""
+    if not interactive():
+        yield _events(folder)
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    from tao_skill.automl.live import table
+
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as shown:
+        yield _on_report(folder, lambda before, after: shown.update(table(after), refresh=True))
+
+
+def _events(folder: Path) -> Listener:
+    from tao_skill.automl.live import lines
+
+    def tell(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+        for line in lines(before, after):
+            note(line)
+
+    return _on_report(folder, tell)
+
+
+def _on_report(folder: Path, tell: Callable[[Mapping[str, Any] | None, Mapping[str, Any]], None]) -> Listener:
+    """Call `tell` with the report before and the one now, whenever it was written anew."""
+    from tao_skill.automl.report import REPORT_FILE
+
+    path = folder / REPORT_FILE
+    seen, before = 0, None
+
+    def show(job: Job, progress: Mapping[str, Any] | None) -> None:
+        nonlocal seen, before
+        with suppress(FileNotFoundError):
+            if (written := path.stat().st_mtime_ns) != seen:
+                after = json.loads(path.read_text("utf-8"))
+                tell(before, after)
+                seen, before = written, after
+
+    return show
 
 
 def _with_log(listener: Listener, log: Path) -> Listener:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from tao_skill.cli.output import (
     note,
     results_option,
 )
+from tao_skill.cli.search import given, search_options
 from tao_skill.errors import BadRequest, BadState, JobFailed
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
@@ -32,6 +34,9 @@ from tao_skill.ranks import is_first
 
 if TYPE_CHECKING:
     from tao_skill.runner import Plan, Request
+
+SEARCHER: Final = (sys.executable, "-m", "tao_skill.automl.run")
+"""What runs a job whose route is automl."""
 
 DOCUMENTED: Final = (2, 3, 4)
 """Exit codes of a job that failed for a reason its caller can act on; any other failure is 1."""
@@ -62,6 +67,7 @@ Environment:
 @click.option("--request", "words", metavar="TEXT", help="The request in plain words; may turn AutoML off.")
 @click.option("--key", help="Idempotency key: the same key gives the same job, and resumes it.")
 @click.option("--upload", metavar="s3://BUCKET/PREFIX", help="Copy the job's folder there when it ends, failed or not.")
+@search_options
 @click.option("--dry-run", is_flag=True, help="Print what would run, and stop.")
 @click.option("--detach", is_flag=True, help="Return the job id at once.")
 @results_option
@@ -69,6 +75,7 @@ Environment:
 @click.pass_obj
 def run(
     written: Sequence[str] | None,
+    /,
     action: str,
     overrides: tuple[str, ...],
     model: str | None,
@@ -83,6 +90,7 @@ def run(
     detach: bool,
     results_root: Path,
     as_json: bool,
+    **search: Any,
 ) -> int:
     """Run ACTION (train, evaluate, inference, ...) with a spec, inferred parameters and the AutoML policy.
 
@@ -100,6 +108,7 @@ def run(
         words=words,
         key=key,
         upload=upload,
+        search=given(search),
         command=("tao-skill", *(written or ())),
     )
     return execute(chosen, action, request, results_root, dry_run=dry_run, detach=detach, as_json=as_json)
@@ -123,20 +132,50 @@ def execute(
     store = Store(results_root.absolute())
     now = datetime.now(UTC)
     planned = plan(runner, request, store, environment=os.environ, now=now, token=secrets.token_hex(2))
+    review = _review(planned)
     for warning in planned.warnings:
         note(f"warning: {warning}")
     if dry_run:
-        emit(planned.as_dict(), _plan_text(planned.as_dict()), as_json=as_json)
+        document = planned.as_dict() | review
+        emit(document, _plan_text(document), as_json=as_json)
         return 0
     if not is_first(os.environ):
         return _help(planned, store)
     job, _ = open_job(planned, store, now=now)
-    process = _start(job, store, planned.secrets)
+    return follow_job(job, store, results_root, planned.secrets, detach=detach, as_json=as_json, show_log=show_log)
+
+
+def follow_job(
+    job: Job,
+    store: Store,
+    results_root: Path,
+    secret_values: Mapping[str, str],
+    *,
+    detach: bool = False,
+    as_json: bool = False,
+    show_log: bool = False,
+) -> int:
+    """Start a job unless it runs or is complete, and follow it to its end unless told not to."""
+    process = _start(job, store, secret_values)
     if detach:
         emit({"job": {"id": job.id, "state": store.get(job.id).state}}, job.id, as_json=as_json)
         return 0
     log = store.log_path(job.id) if show_log else None
     return wait_and_print(job, store, results_root, process=process, own=process is not None, as_json=as_json, log=log)
+
+
+def _review(planned: Plan) -> dict[str, Any]:
+    """What a search would do, where there is one; wrong settings of it are refused here."""
+    if planned.route.route != "automl":
+        if planned.search:
+            note(f"warning: {', '.join(planned.search)}: no effect, as this run is direct ({planned.route.reason})")
+        return {}
+    from tao_skill.automl.report import review
+    from tao_skill.automl.settings import read_settings
+    from tao_skill.automl.setup import make_setup
+
+    setup = make_setup(planned.model, planned.spec, read_settings(planned.search))
+    return {"automl": review(setup, workers=planned.search.get("workers", 1))}
 
 
 def _help(planned: Plan, store: Store) -> int:
@@ -150,10 +189,10 @@ def _help(planned: Plan, store: Store) -> int:
 
 def _start(job: Job, store: Store, secret_values: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
     """Start the job, unless it is complete or another process runs it."""
-    from tao_skill.jobs.launch import start
+    from tao_skill.jobs.launch import WORKER, start
 
     try:
-        return start(store, job, secret_values)
+        return start(store, job, secret_values, worker=SEARCHER if job.automl is not None else WORKER)
     except BadState:
         return None
 
@@ -168,19 +207,32 @@ def wait_and_print(
     as_json: bool,
     log: Path | None = None,
 ) -> int:
-    """Follow a job to its end, with its log if that is given, and print it; Ctrl-C cancels one this call started."""
-    from tao_skill.cli.progress import follow
-    from tao_skill.jobs.launch import cancel, wait
+    """Follow a job to its end, with its log if that is given, and print it.
 
-    try:
-        with follow(log) as listener:
-            job = wait(store, job.id, on_progress=listener, process=process)
-    except KeyboardInterrupt:
-        if own:
-            job = cancel(store, job.id)
-            note(f"{job.id} canceled")
-        return INTERRUPTED
-    return print_job(job, results_root, as_json=as_json)
+    Ctrl-C cancels a job that this call started; a search first comes to the end of its rung, and a second one cancels.
+    """
+    from tao_skill.cli.progress import follow, follow_search
+    from tao_skill.jobs.launch import cancel, interrupt, wait
+
+    following = follow(log) if job.automl is None else follow_search(store.folder(job.id))
+    asked = False
+    with following as listener:
+        while True:
+            try:
+                job = wait(store, job.id, on_progress=listener, process=process)
+                break
+            except KeyboardInterrupt:
+                if not own:
+                    return INTERRUPTED
+                if job.automl is not None and not asked:
+                    asked = True
+                    interrupt(store, job.id)
+                    continue
+                job = cancel(store, job.id)
+                note(f"{job.id} canceled")
+                return INTERRUPTED
+    code = print_job(job, results_root, as_json=as_json)
+    return INTERRUPTED if asked and job.state != "COMPLETE" else code
 
 
 def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:

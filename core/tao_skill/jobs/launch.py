@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from tao_skill.errors import JobFailed
-from tao_skill.jobs.process import signal_group
+from tao_skill.jobs.process import is_alive, signal_group
 from tao_skill.jobs.record import INTERRUPTED, TERMINAL, Ending, Job
 from tao_skill.jobs.store import Store
 
@@ -119,6 +119,17 @@ def cancel(store: Store, ref: str, grace_s: float = 10.0) -> Job:
     signal_group(attempt, signal.SIGKILL)
     wait(store, job.id, _KILL_WAIT_S, poll=0.1)
     return store.close_attempt(job.id, attempt.number, Ending(state="CANCELED", exit_code=INTERRUPTED))
+
+
+def interrupt(store: Store, ref: str) -> None:
+    """Ask a job's first process to come to a good end soon (SIGINT), as those that can do.
+
+    Raises:
+        NotFound, BadData: there is no such job, or its record cannot be read.
+    """
+    store, job = store.find(ref)
+    if job.state == "RUNNING" and is_alive(job.attempts[-1]):
+        os.kill(job.attempts[-1].pid, signal.SIGINT)
 
 
 def tail(store: Store, ref: str, lines: int) -> str:

@@ -53,9 +53,9 @@ def peers(count: int, secrets: Mapping[str, str]) -> Iterator[None]:
             process.wait()
 
 
-def end_with_parent() -> None:
-    """Let this process end as soon as the one that started it is gone."""
-    parent = os.getppid()
+def end_with_parent(parent: int | None = None) -> None:
+    """Let this process end as soon as the one that started it is gone; `parent`, if told, may be gone already."""
+    parent = os.getppid() if parent is None else parent
 
     def look() -> None:
         while os.getppid() == parent:

@@ -58,6 +58,7 @@ class Ending:
     Attributes:
         state: one of the terminal states.
         metrics: finite numbers or None by name, kept in the record when given.
+        chosen: values by spec key that the result was made with instead of the spec's own.
         artifacts: `kind` and absolute `path` of each file left behind.
         ended: when, if that is not the moment it is recorded. uploaded: as in a job.
     """
@@ -66,6 +67,7 @@ class Ending:
     exit_code: int | None
     error: dict[str, Any] | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
+    chosen: Mapping[str, Any] = field(default_factory=dict)
     artifacts: tuple[dict[str, str], ...] = ()
     ended: str | None = None
     uploaded: dict[str, Any] | None = None
@@ -83,7 +85,9 @@ class Job:
         command: the call as it was written, without secrets.
         spec: the checked spec, without the values of secret parameters.
         results_dir: where the action writes; status.json and progress.json lie there.
+        automl: settings of the search, where the route is automl.
         artifacts: `kind` and `path` of each file left behind.
+        chosen: values by spec key that the result was made with instead of the spec's own.
         uploaded: `uri`, `files` and `bytes` of the last upload, or `uri` and the `error` that stopped it.
     """
 
@@ -100,7 +104,9 @@ class Job:
     created: str
     attempts: tuple[Attempt, ...] = ()
     cancel_requested: bool = False
+    automl: dict[str, Any] | None = None
     metrics: dict[str, float | None] = field(default_factory=dict)
+    chosen: dict[str, Any] = field(default_factory=dict)
     artifacts: tuple[dict[str, str], ...] = ()
     uploaded: dict[str, Any] | None = None
 

@@ -219,7 +219,13 @@ class Store:
             error=ending.error,
             ended=ending.ended or timestamp(self._clock()),
         )
-        return replace(ended, metrics=dict(ending.metrics), artifacts=ending.artifacts, uploaded=ending.uploaded)
+        return replace(
+            ended,
+            metrics=dict(ending.metrics),
+            chosen=dict(ending.chosen),
+            artifacts=ending.artifacts,
+            uploaded=ending.uploaded,
+        )
 
     def _death(self, job: Job, exit_code: int | None) -> dict[str, Any]:
         last = job.attempts[-1]

@@ -30,16 +30,19 @@ from tao_skill.jobs.upload import upload_job
 from tao_skill.models import get_model
 from tao_skill.ranks import is_first
 from tao_skill.remote import credentials, join
+from tao_skill.sources import remote_values
 from tao_skill.spec.load import build, override
 
 FindModel = Callable[[str], Model]
 Redact = Callable[[str], str]
+Perform = Callable[[Model, Job, Any, Mapping[str, str]], Outcome]
+"""What does the work of a job, given its config and secrets."""
 
 START_S: Final = 600
 """How long a helping process waits for the first one to begin."""
 
 
-def main(arguments: Sequence[str], find_model: FindModel = get_model) -> int:
+def main(arguments: Sequence[str], find_model: FindModel = get_model, perform: Perform | None = None) -> int:
     """Run an attempt that was claimed for this process, or help the first process with it.
 
     Returns:
@@ -53,7 +56,9 @@ def main(arguments: Sequence[str], find_model: FindModel = get_model) -> int:
     if not is_first():
         return join_job(Store(folder.parent), folder.name, secrets, find_model=find_model)
     try:
-        job = run_job(Store(folder.parent), folder.name, number, secrets, redact=redact, find_model=find_model)
+        job = run_job(
+            Store(folder.parent), folder.name, number, secrets, redact=redact, find_model=find_model, perform=perform
+        )
     except BadState as error:  # canceled before it began, or taken over
         print(error.message, file=sys.stderr)
         return error.exit_code
@@ -61,15 +66,25 @@ def main(arguments: Sequence[str], find_model: FindModel = get_model) -> int:
 
 
 def run_job(
-    store: Store, job_id: str, number: int, secrets: Mapping[str, str], *, redact: Redact, find_model: FindModel
+    store: Store,
+    job_id: str,
+    number: int,
+    secrets: Mapping[str, str],
+    *,
+    redact: Redact,
+    find_model: FindModel,
+    perform: Perform | None = None,
 ) -> Job:
     """Begin the attempt, run the action and close the attempt with what came of it.
+
+    Args:
+        perform: what does the work; None for the action itself.
 
     Raises:
         BadState: the attempt is not waiting to begin; nothing was run.
     """
     job = store.begin_attempt(job_id, number)
-    ending = _attempt(job, secrets, redact, find_model, log=store.log_path(job_id))
+    ending = _attempt(job, secrets, redact, find_model, perform or _act, log=store.log_path(job_id))
     if job.upload:
         ending = replace(ending, ended=timestamp(datetime.now(UTC)))
         ending = replace(ending, uploaded=_uploaded(store, store.foresee(job_id, number, ending), redact))
@@ -87,7 +102,7 @@ def join_job(store: Store, job_id: str, secrets: Mapping[str, str], *, find_mode
         job = _begun(store, job_id)
         shared = find_model(job.model).action(job.action).processes is not None
         if shared and job.state == "RUNNING":  # another action is the first one's alone
-            _run(job, secrets, find_model)
+            _run(job, secrets, find_model, _act)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         traceback.print_exception(error)
         return 1
@@ -122,12 +137,14 @@ class RedactedStream(io.TextIOWrapper):
         return len(text)
 
 
-def _attempt(job: Job, secrets: Mapping[str, str], redact: Redact, find_model: FindModel, *, log: Path) -> Ending:
+def _attempt(
+    job: Job, secrets: Mapping[str, str], redact: Redact, find_model: FindModel, perform: Perform, *, log: Path
+) -> Ending:
     """The job boundary: whatever happens inside becomes an ending."""
     print(f"attempt {len(job.attempts)} of {job.id}: {job.model} {job.action}", file=sys.stderr)
     try:
         job.progress_path.unlink(missing_ok=True)  # an earlier attempt's
-        return _complete(_run(job, secrets, find_model))
+        return _complete(_run(job, secrets, find_model, perform))
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         traceback.print_exception(error)
         return _failed(error, job, redact, log)
@@ -135,13 +152,23 @@ def _attempt(job: Job, secrets: Mapping[str, str], redact: Redact, find_model: F
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it has ended; let that be recorded
 
 
-def _run(job: Job, secrets: Mapping[str, str], find_model: FindModel) -> Outcome:
+def _run(job: Job, secrets: Mapping[str, str], find_model: FindModel, perform: Perform) -> Outcome:
     model = find_model(job.model)
+    config = build(model.config, whole_spec(model, job, secrets))
+    if any(remote_values(model, job.action, job.spec)):  # only now can data be looked at
+        _check(model, config, job.action)
+    return perform(model, job, config, secrets)
+
+
+def whole_spec(model: Model, job: Job, secrets: Mapping[str, str]) -> dict[str, Any]:
+    """The spec a job works with: files on S3 fetched, secrets in their places."""
     staged = stage_inputs(model, job, os.environ)
     spec = override(model.config, job.spec, [(key, str(path)) for key, path in staged.items()])
-    config = build(model.config, _with_secrets(spec, secrets))
-    if staged:  # only now can data be looked at
-        _check(model, config, job.action)
+    return _with_secrets(spec, secrets)
+
+
+def _act(model: Model, job: Job, config: Any, secrets: Mapping[str, str]) -> Outcome:
+    """The action itself, in all its processes of this machine."""
     action = model.action(job.action)
     with peers(action.count_processes(config), secrets):
         return action.load()(config)
@@ -195,6 +222,7 @@ def _complete(outcome: Outcome) -> Ending:
         exit_code=0,
         metrics={name: float(value) if math.isfinite(value) else None for name, value in outcome.metrics.items()},
         artifacts=tuple({"kind": artifact.kind, "path": str(artifact.path)} for artifact in outcome.artifacts),
+        chosen=dict(outcome.chosen),
     )
 
 

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from tao_skill.action import Limit
 from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.remote import is_remote
 
 WINDOW: Final = "dataset.window_size"
 
 
 def limits(config: ExperimentConfig) -> Mapping[str, Limit]:
-    """Batches no larger than the set, windows from a quarter of the frames to all; and what would change nothing."""
-    n, _, frames, _, _ = open_sequences(config.dataset.train_dataset.data_path).shape
+    """Batches no larger than the set, windows from a quarter of the frames to all; and what would change nothing.
+
+    Remote data are passed over; the job looks again when it has copies.
+    """
     window, cut = _whole_sequences(config)
-    return {
-        "dataset.batch_size": Limit(high=n),
+    limits = {
         "dataset.random_choose": Limit(inert=cut, unless_ranged=WINDOW),
-        WINDOW: Limit(low=math.ceil(frames / 4), high=frames, inert=window, unless_ranged=WINDOW),
+        WINDOW: Limit(inert=window, unless_ranged=WINDOW),
         "train.optim.lr_decay": Limit(inert=_no_decay(config)),
     }
+    path = config.dataset.train_dataset.data_path
+    if is_remote(path):
+        return limits
+    n, _, frames, _, _ = open_sequences(path).shape
+    served = replace(limits[WINDOW], low=math.ceil(frames / 4), high=frames)
+    return limits | {"dataset.batch_size": Limit(high=n), WINDOW: served}
 
 
 def _whole_sequences(config: ExperimentConfig) -> tuple[str | None, str | None]:

@@ -148,7 +148,7 @@ class PoseClassifier(pl.LightningModule):
         """Close val_loss, val_acc and avg_accuracy."""
         self._close("val", self._val_sums)
         hits_K, counts_K = total(self._val_hits_2K.to(self.device))
-        self._val_hits_2K.zero_()
+        self._val_hits_2K = torch.zeros_like(self._val_hits_2K)
         occur_K = counts_K > 0
         average = {"avg_accuracy": 100.0 * float((hits_K[occur_K] / counts_K[occur_K]).mean())}
         self.metrics |= average

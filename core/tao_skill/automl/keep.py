@@ -1,0 +1,142 @@
+"""What a search leaves in its job's folder: reports, checkpoints, and in the end the winner as a trained model."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tao_skill import __version__, files
+from tao_skill.action import Artifact, Model, Outcome
+from tao_skill.automl import page
+from tao_skill.automl.ladder import DEFAULT_TRIAL, Trial
+from tao_skill.automl.objective import trial_folder
+from tao_skill.automl.report import PAGE_FILE, REPORT_FILE, build_report
+from tao_skill.automl.search import Setup
+from tao_skill.automl.setup import EPOCHS
+from tao_skill.automl.verdict import judge
+from tao_skill.errors import JobFailed
+from tao_skill.jobs.record import Job
+from tao_skill.spec import load
+
+BEST_SPEC: Final = "best_spec.yaml"
+PACKAGES: Final = ("optuna", "torch", "pytorch-lightning", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """The files of a search.
+
+    Attributes:
+        folder: the job's. keep_all: whether every checkpoint stays.
+    """
+
+    folder: Path
+    model: Model
+    job: Job
+    setup: Setup
+    workers: int = 1
+    keep_all: bool = False
+
+    def last_report(self) -> dict[str, Any] | None:
+        """The report as it was last written; None before the first."""
+        try:
+            report = json.loads((self.folder / REPORT_FILE).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return report if isinstance(report, dict) else None
+
+    def report(self, trials: Sequence[Trial], *, elapsed_s: float, ended: str | None = None) -> dict[str, Any]:
+        """Write the report anew, as data and as a page."""
+        facts = {
+            "elapsed_s": round(elapsed_s, 1),
+            "ended": ended,
+            "workers": self.workers,
+            "command": list(self.job.command),
+            "versions": {"tao-skill": __version__, **{name: version(name) for name in PACKAGES}},
+        }
+        report = build_report(self.setup, trials, facts=facts)
+        files.write_json(self.folder / REPORT_FILE, report)
+        files.write_text(self.folder / PAGE_FILE, page.render(report))
+        return report
+
+    def prune(self, trials: Sequence[Trial], *, over: bool = False) -> None:
+        """Delete checkpoints that nothing goes on from or ships.
+
+        The default's and the best one's stay, and until the search is over those that may still be promoted.
+        """
+        if self.keep_all or not trials:
+            return
+        best = judge(trials, self.setup.goal, self.setup.ladder.rungs[-1]).trial
+        stay = {DEFAULT_TRIAL} | ({best.number} if best else set())
+        for trial in trials:
+            ended = trial.state in ("done", "failed") or (over and trial.state == "waiting")
+            if ended and trial.number not in stay:
+                for path in trial_folder(self.folder, trial.number).glob("train/*.pth"):
+                    path.unlink(missing_ok=True)
+
+    def publish(self, trials: Sequence[Trial], *, elapsed_s: float) -> Outcome:
+        """Leave the winner where a direct train leaves its model, with its spec.
+
+        Raises:
+            JobFailed: no configuration has a result.
+        """
+        goal = self.setup.goal
+        verdict = judge(trials, goal, self.setup.ladder.rungs[-1])
+        if verdict.trial is None:
+            raise JobFailed(verdict.sentence, fix="lower train.optim.lr, or see report.html for what went wrong")
+        target = Path(self.job.results_dir)
+        target.mkdir(parents=True, exist_ok=True)
+        for path in sorted(trial_folder(self.folder, verdict.trial.number).glob("train/*")):
+            if path.suffix == ".pth" or path.name == "checkpoints.json":
+                _same(path, target / path.name)
+        values = dict(verdict.trial.values)
+        spec = load.override(
+            self.model.config,
+            self.job.spec,
+            [(EPOCHS, self.setup.ladder.rungs[-1]), *values.items(), ("results_dir", None)],
+        )
+        files.write_text(self.folder / BEST_SPEC, yaml.safe_dump(spec, sort_keys=False))
+        self.report(trials, elapsed_s=elapsed_s, ended=verdict.sentence)
+        self.prune(trials, over=True)
+        return Outcome(metrics=self._metrics(trials, verdict.trial), artifacts=self._artifacts(target), chosen=values)
+
+    def _metrics(self, trials: Sequence[Trial], winner: Trial) -> dict[str, float]:
+        goal = self.setup.goal
+        default = trials[DEFAULT_TRIAL].best(goal).get(goal.metric)
+        best: Mapping[str, float] = winner.best(goal)
+        found = dict(best) | {f"best_{goal.metric}": best[goal.metric], "winner": float(winner.number)}
+        found |= {} if default is None else {f"default_{goal.metric}": default}
+        return found | {"trials": float(len(trials)), "epochs": float(sum(one.epochs for one in trials))}
+
+    def _artifacts(self, target: Path) -> list[Artifact]:
+        kinds = {
+            "best_checkpoint": target / "pc_model_best.pth",
+            "latest_checkpoint": target / "pc_model_latest.pth",
+            "best_spec": self.folder / BEST_SPEC,
+            "report": self.folder / PAGE_FILE,
+            "report_data": self.folder / REPORT_FILE,
+        }
+        return [Artifact(kind=kind, path=path.resolve()) for kind, path in kinds.items() if path.exists()]
+
+
+def _same(source: Path, target: Path) -> None:
+    """The same file or link under another name, without a second copy where the disk can."""
+    if source.is_symlink():
+        files.replace_link(target, str(source.readlink()))
+        return
+    partial = target.with_name(f".{target.name}.tmp")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(source, partial)
+    except OSError:
+        shutil.copyfile(source, partial)
+    partial.replace(target)
+    files.sync_folder(target.parent)

@@ -1,0 +1,152 @@
+"""The workers of a search on this machine: each with its share of cores, or a GPU; none outlives this process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from tao_skill.automl.queue import Queue
+from tao_skill.automl.worker import STORAGE_VARIABLE
+from tao_skill.errors import JobFailed
+from tao_skill.jobs.process import this_host
+
+COMMAND: Final = (sys.executable, "-m", "tao_skill.automl.worker")
+CRASHES: Final = 3
+"""So many workers in a row may die before they have a task; then none will ever have."""
+
+_GRACE_S: Final = 10.0
+
+
+class Pool:
+    """Worker processes of a job, in this process's group, each replaced when it dies.
+
+    Their output is in `automl/worker_<i>.log` in the job's folder.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        folder: Path,
+        url: str,
+        count: int,
+        *,
+        environment: Mapping[str, str],
+        gpus: Sequence[str] = (),
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._queue = queue
+        self._folder = folder
+        self._command = command
+        shares = [share(i, count, environment, gpus) for i in range(count)]
+        self._environments = [{**environment, **one, STORAGE_VARIABLE: url} for one in shares]
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._crashes = 0
+
+    def __enter__(self) -> Pool:
+        """Start the workers; what those of an earlier process of this job had is free again."""
+        for i in range(len(self._environments)):
+            self._queue.release(self.name(i), blame=False)
+            self._processes.append(self._start(i))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end(0.0 if kind is not None else _GRACE_S)
+
+    def name(self, i: int) -> str:
+        """Name of the worker in place `i`, the same after it was replaced."""
+        return f"{this_host()}-{i}"
+
+    def log(self, i: int) -> Path:
+        """Where its output goes."""
+        return self._folder / "automl" / f"worker_{i}.log"
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes as they are now."""
+        return [process.pid for process in self._processes]
+
+    def look(self) -> int:
+        """Replace workers that have died, their tasks free for others at once; how many still work or were replaced.
+
+        Raises:
+            JobFailed: one after the other dies without having had a task.
+        """
+        alive = 0
+        for i, process in enumerate(self._processes):
+            if process.poll() == 0:  # it was told to end
+                continue
+            if process.returncode is not None:
+                self._processes[i] = self._replace(i, process.returncode)
+            alive += 1
+        return alive
+
+    def end(self, grace_s: float = _GRACE_S) -> None:
+        """Wait for the workers, who were told by the queue, then end those that still work."""
+        self._wait(grace_s)
+        for process in self._processes:
+            process.terminate()
+        self._wait(_GRACE_S)
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+    def _replace(self, i: int, exit_code: int) -> subprocess.Popen[bytes]:
+        self._crashes = 0 if self._queue.release(self.name(i)) else self._crashes + 1
+        if self._crashes >= CRASHES:
+            last = _last_line(self.log(i))
+            raise JobFailed(f"worker after worker ends with {exit_code}: {last}", fix=f"read the log {self.log(i)}")
+        return self._start(i)
+
+    def _start(self, i: int) -> subprocess.Popen[bytes]:
+        self.log(i).parent.mkdir(parents=True, exist_ok=True)
+        with self.log(i).open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [*self._command, str(self._folder), self.name(i), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environments[i],
+            )
+
+    def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        for process in self._processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+
+
+def share(i: int, count: int, environment: Mapping[str, str], gpus: Sequence[str]) -> dict[str, str]:
+    """Variables that give worker `i` of `count` its part of this machine; threads that the user has set stay so."""
+    threads = environment.get("OMP_NUM_THREADS") or str(max(1, cores() // count))
+    return {"OMP_NUM_THREADS": threads} | ({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {})
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the GPUs a worker may be given: those the user left visible, else all the driver knows."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return tuple(name.strip() for name in visible.split(",") if name.strip() not in ("", "-1"))
+    program = shutil.which("nvidia-smi", path=environment.get("PATH"))
+    if program is None:
+        return ()
+    asked = [program, "--query-gpu=uuid", "--format=csv,noheader"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - found on the user's PATH
+    return tuple(told.stdout.split()) if told.returncode == 0 else ()
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text("utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it printed nothing"

@@ -1,0 +1,73 @@
+"""Which configuration ships, and why, in one sentence: the winner must beat the default at full training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tao_skill.automl.ladder import DEFAULT_TRIAL, Goal, Trial, winner
+from tao_skill.automl.words import line, number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The trial that ships, None where none can, and why."""
+
+    trial: Trial | None
+    sentence: str
+
+
+def finalists(trials: Sequence[Trial], goal: Goal, max_epochs: int) -> list[Trial]:
+    """The default, once it has trained, and every trial trained in full, the best first."""
+    full = [one for one in trials if one.state == "done" and one.epochs == max_epochs]
+    default = [one for one in trials[:1] if one.history and one not in full]
+    return sorted([*default, *full], key=lambda one: goal.score(one.best(goal)), reverse=True)
+
+
+def judge(trials: Sequence[Trial], goal: Goal, max_epochs: int) -> Verdict:
+    """The verdict on the trials as they stand."""
+    if not trials or trials[DEFAULT_TRIAL].state == "running":
+        return Verdict(trial=None, sentence="the default, trial 0, is still to be trained in full.")
+    default, best = trials[DEFAULT_TRIAL], winner(trials, goal, max_epochs)
+    rivals = [one for one in finalists(trials, goal, max_epochs) if one.number != DEFAULT_TRIAL]
+    if not _is_known(best, goal):
+        reasons = f"{_without_result(default, goal)}, {_others(rivals, goal)}"
+        return Verdict(trial=None, sentence=f"nothing ships: {reasons}.")
+    if best.number != DEFAULT_TRIAL:
+        return Verdict(trial=best, sentence=f"trial {best.number} wins: {_against(best, default, goal)}.")
+    return Verdict(trial=default, sentence=f"the default, trial 0, ships: {_unbeaten(default, rivals, goal)}.")
+
+
+def _unbeaten(default: Trial, rivals: Sequence[Trial], goal: Goal) -> str:
+    if not rivals or not _is_known(rivals[0], goal):
+        return _others(rivals, goal)
+    return f"{_others(rivals, goal)} ({_against(rivals[0], default, goal)})"
+
+
+def _is_known(trial: Trial, goal: Goal) -> bool:
+    return math.isfinite(goal.score(trial.best(goal))[0])
+
+
+def _others(rivals: Sequence[Trial], goal: Goal) -> str:
+    if not rivals:
+        return "no other configuration was trained in full"
+    if not _is_known(rivals[0], goal):
+        return f"no other configuration trained in full has a {goal.metric}"
+    return f"the best of {len(rivals)} other fully trained, trial {rivals[0].number}, does not beat it"
+
+
+def _without_result(default: Trial, goal: Goal) -> str:
+    reason = f" ({line(default.reason)})" if default.reason else ""
+    return f"the default has no {goal.metric}{reason}"
+
+
+def _against(trial: Trial, default: Trial, goal: Goal) -> str:
+    """`val_acc 0.941 against 0.913 of the default`, with the tie-breaker where the metric is the same."""
+    own, other = trial.best(goal), default.best(goal)
+    if not _is_known(default, goal):
+        return f"{goal.metric} {number(own.get(goal.metric))}; {_without_result(default, goal)}"
+    if own.get(goal.metric) == other.get(goal.metric):
+        tied = f"{number(own.get(goal.tie))} against {number(other.get(goal.tie))}"
+        return f"{goal.metric} {number(own.get(goal.metric))} like the default, {goal.tie} {tied}"
+    return f"{goal.metric} {number(own.get(goal.metric))} against {number(other.get(goal.metric))} of the default"

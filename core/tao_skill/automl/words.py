@@ -1,0 +1,77 @@
+"""How numbers, times, parameters and text from elsewhere are written for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def clean(text: str) -> str:
+    """Text without what could steer a terminal or break a file: control and other invisible characters are spelled."""
+    return "".join(one if one.isprintable() or one in "\n\t\xa0" else _spelled(one) for one in text)
+
+
+def line(text: str, width: int = 160) -> str:
+    """The first line of a text that has words in it, clean and cut to a width."""
+    first = next((one.strip() for one in text.splitlines() if one.strip()), "")
+    whole = clean(first)
+    return whole if len(whole) <= width else whole[: width - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def number(value: Any) -> str:
+    """A number in four significant digits; anything else as it is, nothing as a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return line(str(value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the two largest units that matter: 45s, 1m12s, 14m, 2h05m."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    left = max(0, round(seconds))
+    at = next((i for i, (_, size) in enumerate(_UNITS) if left >= size), len(_UNITS) - 1)
+    unit, size = _UNITS[at]
+    if at == len(_UNITS) - 1:
+        return f"{left}{unit}"
+    below, small = _UNITS[at + 1]
+    rest = left % size // small
+    return f"{left // size}{unit}" + (f"{rest:02d}{below}" if rest else "")
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """The last part of each dotted key, or as much of its end as tells it from the others."""
+    every = list(dict.fromkeys(keys))
+    return {key: _shortest(key, every) for key in every}
+
+
+def parameters(values: Mapping[str, Any]) -> str:
+    """`lr 0.0123 dropout 0.21`."""
+    names = short_names(values)
+    return " ".join(f"{line(names[key])} {number(value)}" for key, value in values.items())
+
+
+def extent(shown: Mapping[str, Any]) -> str:
+    """Range or options of a parameter, from what `Space.as_dict` says of it."""
+    if "choices" in shown:
+        text = ", ".join(map(number, shown["choices"]))
+    else:
+        text = f"{number(shown['low'])} to {number(shown['high'])}" + (", in the logarithm" if shown["log"] else "")
+    text += f", or off ({number(shown['off'])})" if "off" in shown else ""
+    pairs = shown.get("only_when", {}).items()
+    return "; only while ".join([text, *(f"{line(key)} is {number(value)}" for key, value in pairs)])
+
+
+def _shortest(key: str, every: list[str]) -> str:
+    parts = key.split(".")
+    ends = (".".join(parts[-length:]) for length in range(1, len(parts) + 1))
+    return next((end for end in ends if sum(f".{other}".endswith(f".{end}") for other in every) == 1), key)
+
+
+def _spelled(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

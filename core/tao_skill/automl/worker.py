@@ -1,0 +1,198 @@
+"""A process that works off a search's queue: `python -m tao_skill.automl.worker JOB_FOLDER NAME PARENT_PID`.
+
+It stays alive between tasks, so what is imported and read is so once. The address of the database comes in the
+environment, as it may hold a password.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pkgutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, NoReturn, Protocol
+
+from tao_skill.automl.database import password
+from tao_skill.automl.failures import failure_of
+from tao_skill.automl.queue import Claimed, Queue
+from tao_skill.automl.search import Objective, Task
+from tao_skill.errors import TaoSkillError
+from tao_skill.jobs.launch import SECRETS_VARIABLE
+from tao_skill.jobs.peers import end_with_parent
+from tao_skill.jobs.worker import Redact, RedactedStream, redactor
+from tao_skill.remote import credentials
+
+STORAGE_VARIABLE: Final = "TAO_SKILL_STORAGE"
+OBJECTIVE: Final = "tao_skill.automl.objective:objective_of"
+
+BEAT_S: Final = 5.0
+"""Time between two signs of life."""
+
+POLL_S: Final = 1.0
+"""Time between two looks for work."""
+
+
+class Training(Protocol):
+    """An objective that can be asked, from another thread, how far it is."""
+
+    def __call__(self, task: Task) -> Sequence[Mapping[str, float]]:
+        """As an objective."""
+        ...
+
+    def progress(self) -> Mapping[str, Any]:
+        """What is known of the present task."""
+        ...
+
+
+ObjectiveOf = Callable[[Path], Training]
+
+
+class Halted(BaseException):
+    """The task that is worked on was taken away, or all shall stop; no `except Exception` on the way may hold it up."""
+
+
+def main(arguments: Sequence[str], objective_of: ObjectiveOf | None = None) -> int:
+    """Be a worker of the process that started this one, and end with it.
+
+    Returns:
+        0 when told to end; 1 when the job could not be worked on, which is printed.
+    """
+    folder, name, parent = Path(arguments[0]), arguments[1], int(arguments[2])
+    end_with_parent(parent)
+    url = os.environ.pop(STORAGE_VARIABLE)
+    secrets = json.loads(os.environ.get(SECRETS_VARIABLE, "{}"))
+    redact = redactor([password(url) or "", *secrets.values(), *credentials(os.environ)])
+    sys.stdout, sys.stderr = RedactedStream(1, redact), RedactedStream(2, redact)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        serve(folder, url, name, objective_of or pkgutil.resolve_name(OBJECTIVE), redact=redact)
+    except TaoSkillError as error:
+        print(f"{error.message}; {error.fix}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def serve(folder: Path, url: str, name: str, objective_of: ObjectiveOf, *, redact: Redact = str) -> None:
+    """Work on a job's search until it stops.
+
+    Args:
+        name: of this worker, unlike any other's. objective_of: called once, with the job's folder.
+
+    Raises:
+        BadRequest, MissingDependency: the database or what the job needs is not there.
+    """
+    queue = Queue(url, folder.name)
+    training = objective_of(folder)
+    work(queue, training, worker=name, progress=training.progress, redact=redact)
+    queue.close()
+
+
+def work(
+    queue: Queue,
+    objective: Objective,
+    *,
+    worker: str,
+    progress: Callable[[], Mapping[str, Any]] = dict,
+    redact: Redact = str,
+    beat_s: float = BEAT_S,
+    poll_s: float = POLL_S,
+) -> None:
+    """Take task after task until the queue is stopped.
+
+    A task that is broken off, by a signal that raises or because the queue says so, is there for the next worker.
+    """
+    while True:
+        claim = queue.claim(worker)
+        if claim is not None:
+            _attempt(queue, objective, claim, progress, redact, beat_s)
+        elif queue.stopping():
+            return
+        else:
+            time.sleep(poll_s)
+
+
+def _attempt(
+    queue: Queue,
+    objective: Objective,
+    claim: Claimed,
+    progress: Callable[[], Mapping[str, Any]],
+    redact: Redact,
+    beat_s: float,
+) -> None:
+    """The boundary of a task: whatever happens inside becomes a result, or the task is given back."""
+    begun = time.monotonic()
+    try:
+        with _beating(lambda: queue.beat(claim, progress()), beat_s):
+            history = objective(claim.task)
+    except Halted:
+        queue.give_back(claim)
+    except Exception as error:
+        traceback.print_exception(error)
+        queue.fail(claim, failure_of(error, redact))
+    except BaseException:
+        queue.give_back(claim)
+        raise
+    else:
+        queue.finish(claim, history, time.monotonic() - begun)
+
+
+@contextmanager
+def _beating(beat: Callable[[], bool], every_s: float) -> Iterator[None]:
+    """Give signs of life during the block; it is ended by Halted when one is answered with no."""
+    ended, deciding = threading.Event(), threading.Lock()
+
+    def keep_on() -> None:
+        while not ended.wait(every_s):
+            try:
+                wanted = beat()
+            except Exception as error:  # the database does not answer, or progress cannot be told now
+                print(f"no sign of life could be given: {error}", file=sys.stderr)
+                continue
+            with deciding:
+                if not wanted and not ended.is_set():
+                    halt()
+            if not wanted:
+                return
+
+    with _haltable() as halt:
+        threading.Thread(target=keep_on, daemon=True).start()
+        try:
+            yield
+        finally:
+            with deciding:
+                ended.set()
+
+
+@contextmanager
+def _haltable() -> Iterator[Callable[[], None]]:
+    """Gives what another thread may call to raise Halted in the block; nothing happens outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    here = threading.get_ident()
+    signal.signal(signal.SIGUSR1, _halt)
+    try:
+        yield lambda: signal.pthread_kill(here, signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def _halt(number: int, frame: FrameType | None) -> NoReturn:
+    raise Halted
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # once is enough; the task is given back now
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

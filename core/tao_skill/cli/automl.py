@@ -1,0 +1,186 @@
+"""`tao-skill automl`."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tao_skill.action import Model
+from tao_skill.cli.output import emit, json_option, note, results_option
+from tao_skill.errors import BadData, NotFound
+from tao_skill.infer import KEY_VARIABLE
+from tao_skill.jobs.record import Job
+from tao_skill.jobs.store import Store
+from tao_skill.models import get_model
+from tao_skill.spec.tree import iter_params
+
+if TYPE_CHECKING:
+    from tao_skill.automl.space import Space
+
+
+@click.group()
+def automl() -> None:
+    """Look at search spaces and searches."""
+
+
+@automl.command()
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE ...]")
+@click.option("-m", "--model", help="Model; the only one when not given.")
+@click.option("-e", "--spec", type=click.Path(path_type=Path), help="Spec file, YAML or JSON.")
+@click.option("--search", multiple=True, metavar="PARAM[=RANGE]", help="Only this: PARAM, =low:high[:log], =a,b.")
+@click.option("--no-search", multiple=True, metavar="PARAM", help="Leave a parameter as it is.")
+@results_option
+@json_option
+def space(
+    overrides: tuple[str, ...],
+    model: str | None,
+    spec: Path | None,
+    search: tuple[str, ...],
+    no_search: tuple[str, ...],
+    results_root: Path,
+    as_json: bool,
+) -> None:
+    """Print what a train would search, and why the rest is left out.
+
+    With a spec or KEY=VALUE, as a train with those would; without, from the defaults of the model.
+    """
+    from tao_skill import bank
+    from tao_skill.automl.space import build_space
+
+    chosen = get_model(model)
+    values, limits = _ground(chosen, spec, overrides, results_root)
+    built = build_space(
+        bank.load_schema(chosen.name, "train"),
+        values,
+        limits,
+        search=search,
+        no_search=no_search,
+        shorthand=bank.skill_info(chosen.name)["spec_shorthand"],
+    )
+    emit({"model": chosen.name, **built.as_dict()}, _space_text(built, values), as_json=as_json)
+
+
+@automl.command()
+@click.argument("job")
+@results_option
+@json_option
+def show(job: str, results_root: Path, as_json: bool) -> None:
+    """Show the search of JOB: every trial, what was spent, who wins."""
+    from tao_skill.automl.live import rows, table
+    from tao_skill.automl.report import PAGE_FILE
+
+    home, found = Store(results_root.absolute()).find(job)
+    folder = home.folder(found.id)
+    report = _report(folder, found)
+    if sys.stdout.isatty() and not as_json:
+        from rich.console import Console
+
+        Console().print(table(report))
+    else:
+        emit(report, "\n".join(rows(report)), as_json=as_json)
+    note(f"page  {folder / PAGE_FILE}")
+
+
+@automl.command()
+@click.argument("job")
+@results_option
+@json_option
+def resume(job: str, results_root: Path, as_json: bool) -> int:
+    """Go on with the search of JOB where it stopped; nothing that was trained is lost or done twice."""
+    from tao_skill.cli.run import follow_job
+
+    home, found = Store(results_root.absolute()).find(job)
+    _check_search(found)
+    return follow_job(found, home, results_root, _secrets(found), as_json=as_json)
+
+
+@automl.command()
+@click.option("--job", required=True, help="Search to work for; its folder and storage must be seen from here.")
+@click.option("--storage", metavar="URL", help="Its database, where the record hides a password.")
+@results_option
+def worker(job: str, storage: str | None, results_root: Path) -> None:
+    """Train for a search that another process or machine runs, until it ends."""
+    from tao_skill.automl.database import default_url
+    from tao_skill.automl.objective import objective_of
+    from tao_skill.automl.settings import read_settings
+    from tao_skill.automl.worker import STORAGE_VARIABLE, serve
+    from tao_skill.jobs.launch import SECRETS_VARIABLE
+    from tao_skill.jobs.process import this_host
+
+    home, found = Store(results_root.absolute()).find(job)
+    _check_search(found)
+    folder = home.folder(found.id)
+    url = storage or os.environ.get(STORAGE_VARIABLE) or read_settings(found.automl or {}).storage
+    os.environ[SECRETS_VARIABLE] = json.dumps(_secrets(found))
+    serve(folder, url or default_url(folder), f"{this_host()}-{secrets.token_hex(3)}", objective_of)
+
+
+def _secrets(job: Job) -> dict[str, str]:
+    """The secret values of a job, which its record does not hold: the encryption key, from the environment."""
+    key = os.environ.get(KEY_VARIABLE)
+    leaves = iter_params(get_model(job.model).config, job.action)
+    return {leaf.key: key for leaf in leaves if leaf.param.secret} if key else {}
+
+
+def _ground(
+    model: Model, spec: Path | None, overrides: tuple[str, ...], results_root: Path
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The checked spec of a train and what its data leave of ranges; without one, the defaults and no limits."""
+    from tao_skill.runner import Request, load_runner, plan
+    from tao_skill.spec import load
+
+    if spec is None and not overrides:
+        note("no spec given: what the data leave of the ranges is not known")
+        return asdict(load.build(model.config, {})), {}
+    request = Request(spec_file=spec, overrides=overrides)
+    token, now = secrets.token_hex(2), datetime.now(UTC)
+    runner, store = load_runner(model.name, "train"), Store(results_root.absolute())
+    planned = plan(runner, request, store, environment=os.environ, now=now, token=token)
+    for warning in planned.warnings:
+        note(f"warning: {warning}")
+    return planned.spec, model.search_limits(load.build(model.config, planned.spec))
+
+
+def _space_text(space: Space, values: Mapping[str, Any]) -> str:
+    from tao_skill.automl.words import extent, number
+    from tao_skill.spec.tree import lookup
+
+    shown = space.as_dict()
+    width = max(map(len, [*shown["search"], *shown["left_out"]]), default=0)
+    said = {key: f"{extent(one)}  (default {number(lookup(values, key))})" for key, one in shown["search"].items()}
+    said |= {key: f"not searched: {reason}" for key, reason in shown["left_out"].items()}
+    return "\n".join(f"{key:<{width}}  {text}" for key, text in said.items())
+
+
+def _check_search(job: Job) -> None:
+    if job.automl is None:
+        raise NotFound(f"job {job.id} is no AutoML search", fix=f"tao-skill jobs show {job.id}")
+
+
+def _report(folder: Path, job: Job) -> dict[str, Any]:
+    """The newest report of a job's search.
+
+    Raises:
+        NotFound: the job is no search, or has no report yet. BadData: the report cannot be read.
+    """
+    from tao_skill.automl.report import REPORT_FILE
+
+    path = folder / REPORT_FILE
+    _check_search(job)
+    if not path.is_file():
+        raise NotFound(f"job {job.id} has no report yet", fix=f"tao-skill jobs wait {job.id}", path=str(path))
+    try:
+        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        fix = "resume the job, which writes it anew"
+        raise BadData(f"{path} is not a report: {error}", fix=fix, path=str(path)) from error
+    return report

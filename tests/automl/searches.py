@@ -1,0 +1,126 @@
+"""Real searches that take a second: softmax regression on handwritten digits, trained by hand-written SGD."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from tao_skill.automl.dimension import Dimension
+from tao_skill.automl.ladder import Budget, Goal, Trial, make_ladder
+from tao_skill.automl.report import build_report
+from tao_skill.automl.search import Search, Setup, Task
+from tao_skill.automl.space import Space
+
+LR, MOMENTUM, BATCH, INIT = "train.optim.lr", "train.optim.momentum", "dataset.batch_size", "model.init"
+FACTS = {"versions": {"numpy": np.__version__}, "command": ["tao-skill", "run", "train"], "elapsed_s": 90.0}
+OVER = {**FACTS, "ended": "the budget is spent"}
+
+
+@cache
+def digits() -> tuple[Any, ...]:
+    """Pixels from 0 to 1 and classes, of training and validation."""
+    from sklearn.datasets import load_digits
+
+    x_NP, y_N = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(x_NP))
+    x_NP, y_N = x_NP[order] / 16.0, y_N[order]
+    return x_NP[:400], y_N[:400], x_NP[400:700], y_N[400:700]
+
+
+def objective(task: Task) -> list[dict[str, float]]:
+    """Metrics by epoch; stops where the loss is no number; a batch larger than the set is refused."""
+    x_NP, y_N, val_x_NP, val_y_N = digits()
+    values = task.values
+    if values[BATCH] > len(x_NP):
+        raise ValueError(f"batch of {values[BATCH]} is larger than the set of {len(x_NP)}")
+    rng = np.random.default_rng(1)
+    weights_PK, velocity_PK = np.zeros((64, 10)), np.zeros((64, 10))
+    if values[INIT] == "normal":
+        weights_PK = rng.normal(size=(64, 10))
+    history = []
+    with np.errstate(all="ignore"):
+        for _ in range(task.target):
+            for batch in np.array_split(rng.permutation(len(x_NP)), len(x_NP) // values[BATCH]):
+                step_PK = x_NP[batch].T @ (probabilities(x_NP[batch] @ weights_PK) - np.eye(10)[y_N[batch]])
+                velocity_PK = values[MOMENTUM] * velocity_PK + step_PK / len(batch)
+                weights_PK = weights_PK - values[LR] * velocity_PK
+            epoch = scored(x_NP @ weights_PK, y_N, "train") | scored(val_x_NP @ weights_PK, val_y_N, "val")
+            if not all(np.isfinite(value) for value in epoch.values()):
+                return history
+            history.append(epoch)
+    return history
+
+
+def probabilities(z_NK: Any) -> Any:
+    e_NK = np.exp(z_NK - z_NK.max(axis=1, keepdims=True))
+    return e_NK / e_NK.sum(axis=1, keepdims=True)
+
+
+def scored(z_NK: Any, y_N: Any, split: str) -> dict[str, float]:
+    loss = -np.log(probabilities(z_NK)[np.arange(len(y_N)), y_N]).mean()
+    return {f"{split}_acc": float((z_NK.argmax(axis=1) == y_N).mean()), f"{split}_loss": float(loss)}
+
+
+@dataclass
+class Memory:
+    """A journal that forgets when the process ends."""
+
+    kept: dict[int, Trial] = field(default_factory=dict)
+
+    def load(self) -> list[Trial]:
+        return [self.kept[number] for number in sorted(self.kept)]
+
+    def save(self, trial: Trial) -> None:
+        self.kept[trial.number] = trial
+
+
+def make_setup(*, lr: float = 0.01, trials: int = 14, seed: int = 0, **budget: Any) -> Setup:
+    """A search from a default learning rate; rates to 1000 diverge, batches of 512 fail."""
+    space = Space(
+        dimensions=(
+            Dimension(key=LR, kind="float", low=1e-3, high=1e3, log=True),
+            Dimension(key=MOMENTUM, kind="float", low=0.0, high=0.95),
+            Dimension(key=BATCH, kind="int", low=16, high=512, choices=(16, 64, 256, 512)),
+            Dimension(key=INIT, kind="choice", choices=("zero", "normal")),
+        ),
+        left_out={"model.depth": "has no room: from 1 to 1"},
+    )
+    spec = {
+        "train": {"optim": {"lr": lr, "momentum": 0.5}},
+        "dataset": {"batch_size": 64},
+        "model": {"init": "zero"},
+    }
+    return Setup(
+        space=space,
+        spec=spec,
+        goal=Goal(metric="val_acc", maximize=True),
+        ladder=make_ladder(9, min_epochs=1),
+        budget=Budget(trials=trials, max_epochs=9, **budget),
+        seed=seed,
+    )
+
+
+def trained(setup: Setup) -> list[list[Trial]]:
+    """The trials after each event, from none to the end."""
+    search, moments = Search(setup, Memory()), [[]]
+    while task := search.next_task():
+        moments.append(timed(search.trials))
+        try:
+            search.succeed(task.number, objective(task))
+        except ValueError as error:
+            search.fail(task.number, str(error))
+        moments.append(timed(search.trials))
+    return moments
+
+
+def timed(trials: Sequence[Trial]) -> list[Trial]:
+    """Half a second an epoch, which nobody measured here."""
+    return [replace(one, seconds=one.epochs / 2) for one in trials]
+
+
+def reported(setup: Setup, trials: Sequence[Trial], facts: Mapping[str, Any] = OVER) -> dict[str, Any]:
+    return build_report(setup, trials, facts=facts)
