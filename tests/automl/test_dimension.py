@@ -44,10 +44,8 @@ def test_what_a_sampler_is_told_it_drew_gives_the_same_value_again(one: Dimensio
     assert one.suggest(Share(told), {}) == (pytest.approx(value, rel=1e-9) if one.kind == "float" else value)
 
 
-@pytest.mark.parametrize("one", DIMENSIONS, ids=lambda one: one.key)
+@pytest.mark.parametrize("one", DIMENSIONS[:-1], ids=lambda one: one.key)
 def test_values_grow_with_the_share_and_reach_both_ends(one: Dimension) -> None:
-    if one.kind == "choice":
-        pytest.skip("options have no order")
     values = [one.suggest(Share(i / 200), {}) for i in range(201)]
     assert values == sorted(values)
     ends = (one.choices[0], one.choices[-1]) if one.choices else (one.low, one.high)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tao_skill.automl.dimension import Dimension
 from tao_skill.automl.ladder import Budget, Goal, Trial, make_ladder, projections, winner
-from tao_skill.automl.search import Search, Setup, Task
+from tao_skill.automl.search import REPEATS, Search, Setup, Task
 from tao_skill.automl.space import Space
 
 GOAL = Goal(metric="val_acc", maximize=True)
@@ -65,6 +65,12 @@ def finish(search: Search, count: int = 10_000) -> list[Task]:
         done.append(task)
         search.succeed(task.number, curve(task.values, task.target))
     return done
+
+
+def fail(search: Search, task: Task) -> None:
+    """The task fails until it is given up."""
+    while search.fail(task.number, "no memory") is not None:
+        pass
 
 
 def test_trial_0_is_the_users_own_spec_trained_in_full_and_at_once() -> None:
@@ -139,9 +145,8 @@ class TestSeveralWorkers:
             if not running:
                 break
             task = running.pop(order.randrange(len(running)))
-            chance = order.random()
-            if chance < 0.1:
-                search.fail(task.number, "no memory")
+            if order.random() < 0.1:
+                fail(search, task)
             else:
                 search.succeed(task.number, curve(task.values, task.target))
         assert len(given_out) == len(set(given_out))
@@ -170,19 +175,27 @@ class TestBadEndings:
         assert winner(search.trials, GOAL, 27).number == 0
         assert search.next_task() == Task(number=2, values=search.trials[2].values, target=3)
 
-    def test_a_failure_is_no_result_and_a_failed_promotion_keeps_the_earlier_one(self) -> None:
+    def test_a_failed_task_is_repeated_and_then_given_up(self) -> None:
         search = self.search()
-        assert search.fail(1, "no memory").history == ()
-        finish(search, 1)
-        good = search.trials[2]
-        search._keep(replace(good, state="running", target=9))
-        kept = search.fail(2, "no memory")
-        assert kept.history == good.history
-        assert (kept.state, kept.target, kept.reason) == ("failed", 3, "no memory")
-        assert projections(search.trials, GOAL, search.setup.ladder)[2] == pytest.approx(
-            projections([*search.trials[:2], good], GOAL, search.setup.ladder)[2]
-        )
-        assert len({task.number for task in finish(search)} & {1, 2}) == 0
+        (task,) = search.interrupted()
+        assert [search.fail(1, f"cause {at}") for at in range(REPEATS + 1)] == [task] * REPEATS + [None]
+        failed = search.trials[1]
+        assert (failed.state, failed.reason) == ("failed", f"cause {REPEATS}")
+        assert list(failed.failures) == [f"cause {at}" for at in range(REPEATS + 1)]
+        assert 1 not in {task.number for task in finish(search)}
+
+    def test_a_failed_promotion_keeps_the_earlier_result(self) -> None:
+        search = Search(setup_of(), Pages())
+        while (task := search.next_task()) is not None and task.target != 9:
+            search.succeed(task.number, curve(task.values, task.target))
+        assert task is not None
+        before = [replace(one, state="waiting") if one.number == task.number else one for one in search.trials]
+        fail(search, task)
+        kept = search.trials[task.number]
+        assert (kept.state, kept.target, kept.history) == ("failed", 3, before[task.number].history)
+        ladder = search.setup.ladder
+        assert projections(search.trials, GOAL, ladder) == projections(before, GOAL, ladder)
+        assert task.number not in {one.number for one in finish(search)}
 
     def test_what_fails_tells_the_sampler_nothing_and_what_diverges_does(self) -> None:
         """Divergence above lr 0.6 moves suggestions away from there; failures there do not."""
@@ -195,7 +208,7 @@ class TestBadEndings:
                     if (task := search.next_task()) is None:
                         break
                     if task.values["lr"] > 0.05 and task.number:
-                        search.fail(task.number, "no memory") if ending == "fail" else search.succeed(task.number, [])
+                        fail(search, task) if ending == "fail" else search.succeed(task.number, [])
                     else:
                         search.succeed(task.number, [{"val_acc": 0.5, "val_loss": 1.0}] * task.target)
                 found += sum(one.values["lr"] > 0.05 for one in search.trials[20:])

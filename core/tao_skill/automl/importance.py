@@ -26,13 +26,17 @@ def importances(
     """Share of each parameter, the largest first, from how many configurations, and what the shares do not say.
 
     Args:
-        scores: one finite number by trial, larger better; trials without one are left out.
+        spec: the user's own. scores: one finite number by trial, larger better; trials without one are left out.
 
     Returns:
         None where too few configurations have a result, or the parameters show no difference.
     """
     seen = [Seen(values=one.values, score=scores[one.number]) for one in trials if one.number in scores]
+<<<<<<< HEAD
     told = [found for found in frozen_trials(space, spec, seen) if found.params]
+=======
+    told = [one for one in frozen_trials(space, spec, seen) if one.params]
+>>>>>>> automl-bench
     if len(told) < AT_LEAST:
         return None
     from optuna.importance import PedAnovaImportanceEvaluator

@@ -38,6 +38,9 @@ SAME_CAUSE: Final = 3
 OVERDUE_S: Final = 60.0
 """A worker without a sign of life for so long is given up."""
 
+PRESENT_S: Final = 15.0
+"""A worker that was seen in this time is counted on."""
+
 LOOK_S: Final = 0.3
 
 
@@ -108,7 +111,8 @@ class Coordinator:
         for result in self.queue.results():
             self._take_in(result)
             self.queue.acknowledge(result)
-        while not self.stopping and self._busy() < self.settings.workers:
+        hands = max(self.settings.workers, len(self.queue.workers(PRESENT_S)))  # of other machines, too
+        while not self.stopping and self._busy() < hands:
             task = self.search.next_task(new=not self._is_late())
             if task is None:
                 break
@@ -136,6 +140,9 @@ class Coordinator:
         failure = result.failure
         if failure.kind == "data" and result.number == DEFAULT_TRIAL:
             raise BadRequest(failure.message, fix="correct the spec or the settings of the search")
+        if failure.kind == "worker lost":  # it has been tried again by other workers
+            self.search.fail(result.number, failure.root_cause)
+            return
         again = self.search.retry(result.number, failure.root_cause)
         causes = Counter(cause for trial in self.search.trials for cause in trial.failures)
         if causes[failure.root_cause] >= SAME_CAUSE:

@@ -119,7 +119,15 @@ class Search:
         """Give a trial up: what it showed before stays."""
         trial = self.trials[number]
         failures = (*trial.failures, cause)
+<<<<<<< HEAD
         return self._keep(replace(trial, state="failed", target=trial.epochs, failures=failures, reason=cause))
+=======
+        if len(failures) <= REPEATS:
+            self._keep(replace(trial, failures=failures))
+            return Task(number=number, values=trial.values, target=trial.target)
+        self._keep(replace(trial, failures=failures, state="failed", target=trial.epochs, reason=cause))
+        return None
+>>>>>>> automl-bench
 
     def _values(self, number: int) -> dict[str, Any] | None:
         setup = self.setup

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from tao_skill.action import Limit
@@ -19,11 +20,17 @@ def limits(config: ExperimentConfig) -> Mapping[str, Limit]:
 
     Remote data are passed over; the job looks again when it has copies.
     """
-    schedule = {"train.optim.lr_decay": Limit(inert=_no_decay(config))}
+    window, cut = _whole_sequences(config)
+    limits = {
+        "dataset.random_choose": Limit(inert=cut, unless_ranged=WINDOW),
+        WINDOW: Limit(inert=window, unless_ranged=WINDOW),
+        "train.optim.lr_decay": Limit(inert=_no_decay(config)),
+    }
     path = config.dataset.train_dataset.data_path
     if is_remote(path):
-        return schedule
+        return limits
     n, _, frames, _, _ = open_sequences(path).shape
+<<<<<<< HEAD
     window, cut = _whole_sequences(config)
     return {
         "dataset.batch_size": Limit(high=n),
@@ -31,6 +38,10 @@ def limits(config: ExperimentConfig) -> Mapping[str, Limit]:
         WINDOW: Limit(low=math.ceil(frames / 4), high=frames, inert=window, unless_ranged=WINDOW),
         **schedule,
     }
+=======
+    served = replace(limits[WINDOW], low=math.ceil(frames / 4), high=frames)
+    return limits | {"dataset.batch_size": Limit(high=n), WINDOW: served}
+>>>>>>> automl-bench
 
 
 def _whole_sequences(config: ExperimentConfig) -> tuple[str | None, str | None]:
