@@ -22,7 +22,7 @@ RESULTS: Final = Path(__file__).parent / "results.md"
 
 PAGE: Final = """# A search on cheap real trainings
 
-Written by `OMP_NUM_THREADS=1 python benchmarks/automl/cheap.py --seeds {seeds}`, on one core of a shared virtual machine
+Written by `OMP_NUM_THREADS=1 python benchmarks/automl/cheap.py --seeds {seeds}`, on one core of a shared machine
 without a GPU.
 
 Perceptrons learn scikit-learn's handwritten digits by SGD over learning rate, momentum, weight decay, dropout and

@@ -141,9 +141,9 @@ class Coordinator:
         if failure.kind == "data" and result.number == DEFAULT_TRIAL:
             raise BadRequest(failure.message, fix="correct the spec or the settings of the search")
         if failure.kind == "worker lost":  # it has been tried again by other workers
-            self.search.fail(result.number, failure.root_cause)
+            self.search.give_up(result.number, failure.root_cause)
             return
-        again = self.search.retry(result.number, failure.root_cause)
+        again = self.search.fail(result.number, failure.root_cause)
         causes = Counter(cause for trial in self.search.trials for cause in trial.failures)
         if causes[failure.root_cause] >= SAME_CAUSE:
             raise JobFailed(

@@ -106,28 +106,21 @@ class Search:
         spent_s = trial.seconds + seconds
         return self._keep(replace(trial, history=tuple(history), seconds=spent_s, state=state, reason=reason))
 
-    def retry(self, number: int, cause: str) -> Task | None:
-        """Take in a failure: the task again, or None once it has been repeated often enough and the trial has failed."""
-        trial = self.trials[number]
-        if len(trial.failures) >= REPEATS:
-            self.fail(number, cause)
-            return None
-        self._keep(replace(trial, failures=(*trial.failures, cause)))
-        return Task(number=number, values=trial.values, target=trial.target)
-
-    def fail(self, number: int, cause: str) -> Trial:
-        """Give a trial up: what it showed before stays."""
+    def fail(self, number: int, cause: str) -> Task | None:
+        """Take in a failure: the task again, or None once it was repeated often enough; earlier results stay."""
         trial = self.trials[number]
         failures = (*trial.failures, cause)
-<<<<<<< HEAD
-        return self._keep(replace(trial, state="failed", target=trial.epochs, failures=failures, reason=cause))
-=======
         if len(failures) <= REPEATS:
             self._keep(replace(trial, failures=failures))
             return Task(number=number, values=trial.values, target=trial.target)
         self._keep(replace(trial, failures=failures, state="failed", target=trial.epochs, reason=cause))
         return None
->>>>>>> automl-bench
+
+    def give_up(self, number: int, cause: str) -> None:
+        """Take in a failure that no repetition would mend."""
+        trial = self.trials[number]
+        failures = (*trial.failures, cause)
+        self._keep(replace(trial, failures=failures, state="failed", target=trial.epochs, reason=cause))
 
     def _values(self, number: int) -> dict[str, Any] | None:
         setup = self.setup

@@ -30,18 +30,8 @@ def limits(config: ExperimentConfig) -> Mapping[str, Limit]:
     if is_remote(path):
         return limits
     n, _, frames, _, _ = open_sequences(path).shape
-<<<<<<< HEAD
-    window, cut = _whole_sequences(config)
-    return {
-        "dataset.batch_size": Limit(high=n),
-        "dataset.random_choose": Limit(inert=cut, unless_ranged=WINDOW),
-        WINDOW: Limit(low=math.ceil(frames / 4), high=frames, inert=window, unless_ranged=WINDOW),
-        **schedule,
-    }
-=======
     served = replace(limits[WINDOW], low=math.ceil(frames / 4), high=frames)
     return limits | {"dataset.batch_size": Limit(high=n), WINDOW: served}
->>>>>>> automl-bench
 
 
 def _whole_sequences(config: ExperimentConfig) -> tuple[str | None, str | None]:
