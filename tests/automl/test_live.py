@@ -64,7 +64,7 @@ def test_the_table_shows_what_runs_and_then_the_best(reports: list[dict[str, Any
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert "elapsed 1m30s  ETA" in text
-    assert middle["winner"]["sentence"] in text
+    assert middle["winner"]["sentence"] in " ".join(text.split())
     order = [line.split()[0] for line in text.splitlines() if line.strip()[:1].isdigit()][: len(middle["trials"])]
     metric = {str(one["number"]): one["metric"] for one in middle["trials"] if one["state"] != "running"}
     known = [metric[name] for name in order if metric.get(name) is not None]

@@ -15,6 +15,7 @@ from tao_skill.automl.ladder import Goal, Trial, projections, winner
 from tao_skill.automl.live import lines, rows, table
 from tao_skill.automl.page import render
 from tao_skill.automl.report import build_report, review
+from tao_skill.automl.verdict import why_ended
 from tao_skill.automl.words import duration, review_lines
 from tests.automl.searches import BATCH, FACTS, INIT, LR, MOMENTUM, OVER, make_setup, reported, trained
 
@@ -50,7 +51,7 @@ def test_a_default_that_loses_is_shown_beside_the_winner(moments: list[list[Tria
 
 
 def test_a_default_that_nothing_beats_ships_and_the_report_says_against_what() -> None:
-    setup = make_setup(lr=0.3, batch=16, trials=8, seed=2)
+    setup = make_setup(lr=0.3, batch=16, seed=3)
     trials = trained(setup)[-1]
     report = reported(setup, trials)
     rival = next(one for one in report["finalists"] if not one["is_default"])
@@ -60,6 +61,26 @@ def test_a_default_that_nothing_beats_ships_and_the_report_says_against_what() -
     said = report["winner"]["sentence"]
     assert said.startswith("The default, trial 0, ships: the only other one trained in full")
     assert f"trial {rival['number']}, does not beat it (val_acc {rival['metric']:.4g}" in said
+
+
+def test_a_default_that_nothing_came_near_is_shown_beside_the_best_of_the_rest() -> None:
+    setup = make_setup(lr=0.3, batch=16, seed=4)
+    trials = trained(setup)[-1]
+    report = reported(setup, trials)
+    rest = max((one for one in report["trials"][1:] if one["metric"] is not None), key=lambda one: one["metric"])
+    assert [one["number"] for one in report["finalists"]] == [0]
+    assert report["winner"]["sentence"] == (
+        "The default, trial 0, ships: no other configuration was trained in full; the best of them, trial "
+        f"{rest['number']}, had val_acc {rest['metric']:.4g} after {rest['epochs']} epochs."
+    )
+
+
+def test_why_a_search_ended_is_told_from_its_record(moments: list[list[Trial]]) -> None:
+    trials = moments[-1]
+    assert why_ended(trials, make_setup().budget) == "all of 14 configurations were tried"
+    assert why_ended(trials, make_setup(trials=20).budget).startswith("nothing new was begun after 14 of 20")
+    limited = make_setup(epochs_total=20)
+    assert why_ended(trained(limited)[-1], limited.budget) == "the budget of 20 epochs is spent"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +101,7 @@ def test_a_default_without_a_result_is_named(
 
 
 def test_when_nothing_was_trained_in_full_nothing_ships(moments: list[list[Trial]]) -> None:
-    failed = [replace(one, state="failed", reason="disk full", history=()) for one in moments[-1]]
+    failed = [replace(one, state="failed", reason="disk full", failures=(), history=()) for one in moments[-1]]
     report = reported(make_setup(), failed)
     assert report["winner"]["number"] is None
     assert report["winner"]["sentence"] == (

@@ -53,7 +53,7 @@ def test_the_data_and_the_spec_shape_the_space(
     document = answer_json([*space, "epochs=2"], capsys)
     assert list(document) == ["model", "search", "left_out", "defaults"]
     assert document["left_out"]["train.optim.lr_decay"].endswith("lies before train.num_epochs 2")
-    assert "random_choose" in document["left_out"]["dataset.window_size"]
+    assert "whole sequences" in document["left_out"]["dataset.window_size"]
     spec = tmp_path / "spec.yaml"
     spec.write_text("dataset: {random_choose: true, window_size: 8}\n")
     window = answer_json([*space, "-e", str(spec)], capsys)["search"]["dataset.window_size"]
@@ -118,6 +118,7 @@ def opened(root: Path, route: str) -> Job:
         route={"policy": "on", "route": route, "reason": "asked for"},
         command=("tao-skill", "run", "train"),
         spec={},
+        automl={} if route == "automl" else None,
         results_dir=str(root / "train"),
         created=timestamp(datetime(2026, 1, 1, tzinfo=UTC)),
     )
@@ -128,7 +129,7 @@ def test_a_search_is_shown_as_its_report_says(tmp_path: Path, capsys: pytest.Cap
     job = opened(tmp_path, "automl")
     setup = make_setup(trials=6)
     report = reported(setup, trained(setup)[-1])
-    folder = tmp_path / job.id / "automl"
+    folder = tmp_path / job.id
     where = ["--results-root", str(tmp_path)]
     error = answer_json(["automl", "show", job.id, *where], capsys, code=3)["error"]
     assert "has no report yet" in error["message"]

@@ -60,9 +60,11 @@ def _on_steps(trial: Trial, setup: Setup) -> Trial:
     goal, rungs = setup.goal, setup.ladder.rungs
     history = [{"luck": goal.score(trial.best(goal, rung))[0]} for rung in rungs if rung <= spent(trial)]
     reached = _with(trial, history, len(rungs))
-    return reached if trial.state in ("running", "waiting") else replace(reached, state=trial.state)
+    return (
+        reached if trial.state in ("running", "waiting") else replace(reached, state=trial.state, reason=trial.reason)
+    )
 
 
 def _with(trial: Trial, history: Sequence[Mapping[str, float]], top: int) -> Trial:
-    state: State = "done" if len(history) == top else "waiting"
+    state: State = "done" if len(history) == top else "waiting" if history else "failed"
     return replace(trial, history=tuple(history), target=len(history), state=state)

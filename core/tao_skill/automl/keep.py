@@ -21,7 +21,7 @@ from tao_skill.automl.objective import trial_folder
 from tao_skill.automl.report import PAGE_FILE, REPORT_FILE, build_report
 from tao_skill.automl.search import Setup
 from tao_skill.automl.setup import EPOCHS
-from tao_skill.automl.verdict import judge
+from tao_skill.automl.verdict import judge, why_ended
 from tao_skill.errors import JobFailed
 from tao_skill.jobs.record import Job
 from tao_skill.spec import load
@@ -90,6 +90,7 @@ class Kept:
         """
         goal = self.setup.goal
         verdict = judge(trials, goal, self.setup.ladder.rungs[-1])
+        self.report(trials, elapsed_s=elapsed_s, ended=why_ended(trials, self.setup.budget))
         if verdict.trial is None:
             raise JobFailed(verdict.sentence, fix="lower train.optim.lr, or see report.html for what went wrong")
         target = Path(self.job.results_dir)
@@ -104,7 +105,6 @@ class Kept:
             [(EPOCHS, self.setup.ladder.rungs[-1]), *values.items(), ("results_dir", None)],
         )
         files.write_text(self.folder / BEST_SPEC, yaml.safe_dump(spec, sort_keys=False))
-        self.report(trials, elapsed_s=elapsed_s, ended=verdict.sentence)
         self.prune(trials, over=True)
         return Outcome(metrics=self._metrics(trials, verdict.trial), artifacts=self._artifacts(target), chosen=values)
 

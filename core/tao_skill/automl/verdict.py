@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tao_skill.automl.ladder import DEFAULT_TRIAL, Goal, Trial, winner
-from tao_skill.automl.words import line, number
+from tao_skill.automl.ladder import DEFAULT_TRIAL, Budget, Goal, Trial, spent, winner
+from tao_skill.automl.words import epochs, line, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Verdict:
 
 def finalists(trials: Sequence[Trial], goal: Goal, max_epochs: int) -> list[Trial]:
     """The default, once it has trained, and every trial trained in full, the best first."""
-    full = [one for one in trials if one.state == "done" and one.epochs == max_epochs]
+    full = [one for one in trials if one.state == "done" and one.epochs >= max_epochs and not one.diverged]
     default = [one for one in trials[:1] if one.history and one not in full]
     return sorted([*default, *full], key=lambda one: goal.score(one.best(goal)), reverse=True)
 
@@ -36,13 +36,33 @@ def judge(trials: Sequence[Trial], goal: Goal, max_epochs: int) -> Verdict:
         return Verdict(trial=None, sentence=f"nothing ships: {reasons}.")
     if best.number != DEFAULT_TRIAL:
         return Verdict(trial=best, sentence=f"trial {best.number} wins: {_against(best, default, goal)}.")
-    return Verdict(trial=default, sentence=f"the default, trial 0, ships: {_unbeaten(default, rivals, goal)}.")
+    reason = _unbeaten(default, rivals, goal) if rivals else _partly(trials[1:], goal)
+    return Verdict(trial=default, sentence=f"the default, trial 0, ships: {reason}.")
+
+
+def why_ended(trials: Sequence[Trial], budget: Budget) -> str:
+    """Why a search that is over began nothing more."""
+    if len(trials) >= budget.trials:
+        return f"all of {budget.trials} configurations were tried"
+    if budget.epochs_total is not None and budget.epochs_total - sum(map(spent, trials)) < budget.max_epochs:
+        return f"the budget of {epochs(budget.epochs_total)} is spent"
+    return f"nothing new was begun after {len(trials)} of {budget.trials}: the time was up, or there is nothing new"
 
 
 def _unbeaten(default: Trial, rivals: Sequence[Trial], goal: Goal) -> str:
-    if not rivals or not _is_known(rivals[0], goal):
+    if not _is_known(rivals[0], goal):
         return _others(rivals, goal)
     return f"{_others(rivals, goal)} ({_against(rivals[0], default, goal)})"
+
+
+def _partly(others: Sequence[Trial], goal: Goal) -> str:
+    """What there is to say where no other configuration was trained in full."""
+    known = [one for one in others if _is_known(one, goal) and not one.diverged]
+    if not known:
+        return "no other configuration was trained in full"
+    best = max(known, key=lambda one: goal.score(one.best(goal)))
+    had = f"{goal.metric} {number(best.best(goal).get(goal.metric))} after {epochs(best.epochs)}"
+    return f"no other configuration was trained in full; the best of them, trial {best.number}, had {had}"
 
 
 def _is_known(trial: Trial, goal: Goal) -> bool:
