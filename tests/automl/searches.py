@@ -112,7 +112,7 @@ def trained(setup: Setup) -> list[list[Trial]]:
         try:
             search.succeed(task.number, objective(task))
         except ValueError as error:
-            search.fail(task.number, str(error))
+            search.give_up(task.number, str(error))
         moments.append(timed(search.trials))
     return moments
 
