@@ -1,4 +1,4 @@
-# Two commands: `make run` trains, evaluates and predicts on generated data; `make test` is what CI runs.
+# Two commands: `make run` searches, evaluates and predicts on generated data; `make test` is what CI runs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -21,9 +21,9 @@ $(VENV)/dev: $(BIN)/tao-skill
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-run: $(BIN)/tao-skill ## Sample data, training, evaluation, inference.
+run: $(BIN)/tao-skill ## Sample data, a small search, evaluation and inference of its winner.
 	$(BIN)/tao-skill data sample --out $(DATA)
-	$(BIN)/tao-skill run train -e $(DATA)/spec.yaml --automl off --results-root $(RESULTS)
+	$(BIN)/tao-skill run train -e $(DATA)/spec.yaml --trials 6 --max-epochs 9 --epochs-total 33 --results-root $(RESULTS)
 	$(BIN)/tao-skill run evaluate --parent latest:train --results-root $(RESULTS)
 	$(BIN)/tao-skill run inference --parent latest:train --results-root $(RESULTS) \
 	  inference.test_dataset.data_path=$(DATA)/test_data.npy
