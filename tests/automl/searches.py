@@ -78,7 +78,7 @@ class Memory:
         self.kept[trial.number] = trial
 
 
-def make_setup(*, lr: float = 0.01, trials: int = 14, seed: int = 0, **budget: Any) -> Setup:
+def make_setup(*, lr: float = 0.01, batch: int = 64, trials: int = 14, seed: int = 0, **budget: Any) -> Setup:
     """A search from a default learning rate; rates to 1000 diverge, batches of 512 fail."""
     space = Space(
         dimensions=(
@@ -91,7 +91,7 @@ def make_setup(*, lr: float = 0.01, trials: int = 14, seed: int = 0, **budget: A
     )
     spec = {
         "train": {"optim": {"lr": lr, "momentum": 0.5}},
-        "dataset": {"batch_size": 64},
+        "dataset": {"batch_size": batch},
         "model": {"init": "zero"},
     }
     return Setup(

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from tao_skill.automl.search import Search, Setup
 from tao_skill.automl.space import Space
 from tao_skill.automl.storage import StudyJournal, open_study
 from tao_skill.errors import BadRequest
+from tests.postgresql_server import PostgreSQLServer
 
 GOAL = Goal(metric="val_acc", maximize=True)
 SPACE = Space(
@@ -135,6 +137,17 @@ def test_what_readers_are_shown_is_mended_by_loading(journal: StudyJournal, url:
     assert (study.best_value, len(study.trials[0].intermediate_values)) == (0.6, 3)
 
 
+def test_a_trial_that_the_database_made_twice_is_one(journal: StudyJournal, url: str) -> None:
+    journal.save(TRIALS[0])
+    twice = read(url)
+    twice.add_trial(
+        optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={"trial": twice.trials[0].user_attrs["trial"]})
+    )
+    assert journal.load() == [TRIALS[0]]
+    journal.save(TRIALS[1])
+    assert journal.load() == [*TRIALS[:2]]
+
+
 def test_a_study_that_is_no_search_or_has_another_goal_is_refused(url: str) -> None:
     opened(url).close()
     with pytest.raises(BadRequest, match="val_acc, maximize"):
@@ -244,3 +257,15 @@ def test_a_file_needs_no_other_file_beside_it(tmp_path: Path) -> None:
     with sqlite3.connect(f"file:{str(path).replace('%', '%25')}?mode=ro", uri=True) as connection:
         ((text,),) = connection.execute("SELECT value_json FROM trial_user_attributes").fetchall()
     assert json.loads(text)["values"] == VALUES
+
+
+def test_a_save_waits_for_a_server_that_is_started_anew(postgresql: PostgreSQLServer) -> None:
+    journal = opened(postgresql.database("saved"))
+    journal.save(TRIALS[0])
+    postgresql.stop()
+    starter = threading.Timer(1.0, postgresql.start)
+    starter.start()
+    journal.save(replace(TRIALS[1], number=1))
+    starter.join()
+    assert len(journal.load()) == 2
+    journal.close()

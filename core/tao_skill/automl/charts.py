@@ -12,7 +12,7 @@ from tao_skill.automl.words import number
 
 _LEFT: Final = 52
 _RIGHT: Final = 12
-_TOP: Final = 10
+_TOP: Final = 24
 _BOTTOM: Final = 34
 _FAR: Final = 3.0
 """Quartile distances from the quartiles beyond which a value is drawn at the edge, so that the others can be read."""
@@ -50,7 +50,7 @@ class Axis:
             first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
             skip = max(1, (last - first) // 4)
             return [10.0**power for power in range(first, last + 1, skip)] or [self.low, self.high]
-        rough = (self.high - self.low) / 4 or 1.0
+        rough = (self.high - self.low) / 6 or 1.0
         unit = 10.0 ** math.floor(math.log10(rough))
         step = next(k * unit for k in (1, 2, 5, 10) if k * unit >= rough * 0.999)
         return [i * step for i in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
@@ -156,7 +156,7 @@ def _frame(
         parts.append(f'<text x="{x.at(at)}" y="{foot + 14}" text-anchor="middle">{escape(text)}</text>')
     parts.append(f'<line class="axis" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{foot}" y2="{foot}"></line>')
     parts.append(f'<text x="{width - _RIGHT}" y="{height - 4}" text-anchor="end">{escape(x_label)}</text>')
-    parts.append(f'<text x="2" y="{height - 4}">{escape(y_label)}</text>')
+    parts.append(f'<text x="2" y="12">{escape(y_label)}</text>')
     return "".join(parts)
 
 

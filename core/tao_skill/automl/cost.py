@@ -1,17 +1,18 @@
-"""What a search costs, in epochs, before it has begun."""
+"""What a search costs, or still will, in epochs: its own ladder climbed by configurations whose luck is drawn."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Final
 
-from tao_skill.automl.ladder import Budget, Goal, Ladder, State, Trial
+from tao_skill.automl.ladder import DEFAULT_TRIAL, Budget, Goal, Ladder, State, Trial, spent
+from tao_skill.automl.search import Setup
 
 _LUCK: Final = Goal(metric="luck", maximize=True)
-_ENOUGH: Final = 100
-"""Configurations beyond which the cost of one no longer changes."""
+_ENOUGH: Final = 60
+"""New configurations whose cost is found out; further ones cost as much."""
 
 
 def most_epochs(budget: Budget) -> int:
@@ -20,24 +21,48 @@ def most_epochs(budget: Budget) -> int:
     return full if budget.epochs_total is None else min(full, budget.epochs_total)
 
 
-def expected_epochs(ladder: Ladder, budget: Budget) -> int:
-    """Epochs of a search in which a configuration's place among the others is drawn by lot."""
-    few = min(budget.trials, _ENOUGH)
-    return min(most_epochs(budget), round(_climbed(ladder, few) * budget.trials / max(few, 1)))
+def expected_epochs(setup: Setup) -> int:
+    """Epochs of a search in which a configuration's place among the others is a matter of luck."""
+    return remaining_epochs(setup, ())
 
 
-@cache
-def _climbed(ladder: Ladder, count: int) -> int:
-    """Epochs of `count` configurations on the ladder: its own decisions, each rung one step of the record."""
+def remaining_epochs(setup: Setup, trials: Sequence[Trial]) -> int:
+    """Epochs that are probably still to come: those begun, and those of new ones as good as the ones so far."""
+    begun = sum(spent(one) - one.epochs for one in trials)
+    new = max(0, setup.budget.trials - len(trials))
+    few = min(new, _ENOUGH)
+    climbed = [_on_steps(one, setup) for one in trials]
+    left = _climb(climbed, setup.ladder, len(trials) + few) * (new / few if few else 1.0)
+    limit = most_epochs(setup.budget) - sum(one.epochs for one in trials)
+    return max(0, min(begun + round(left), limit))
+
+
+def _climb(trials: list[Trial], ladder: Ladder, count: int) -> int:
+    """Epochs until nothing is left to do for `count` trials; a rung is one epoch of these trials' records."""
     steps = Ladder(rungs=tuple(range(1, len(ladder.rungs) + 1)), eta=ladder.eta)
     budget = Budget(trials=count, max_epochs=len(ladder.rungs))
-    luck = [float(rank) for rank in range(count)]
-    random.Random(0).shuffle(luck)  # noqa: S311 - an order, no secret
-    trials: list[Trial] = []
+    lots = random.Random(0)  # noqa: S311 - an order, no secret
+    known = [one.history[0]["luck"] for one in trials if one.history and one.number != DEFAULT_TRIAL]
+    cost = 0
     while step := steps.next_step(trials, _LUCK, budget):
         if step.is_new:
             trials.append(Trial(number=step.number, values={}))
-        history = ({"luck": luck[step.number]},) * step.target
-        state: State = "done" if step.target == len(ladder.rungs) else "waiting"
-        trials[step.number] = replace(trials[step.number], history=history, target=step.target, state=state)
-    return sum(ladder.rungs[one.epochs - 1] for one in trials)
+        trial = trials[step.number]
+        cost += ladder.rungs[step.target - 1] - (ladder.rungs[trial.epochs - 1] if trial.epochs else 0)
+        luck = trial.history[-1]["luck"] if trial.history else lots.choice(known) if known else lots.random()
+        history = (*trial.history, *({"luck": luck},) * (step.target - trial.epochs))
+        trials[step.number] = _with(trial, history, steps.rungs[-1])
+    return cost
+
+
+def _on_steps(trial: Trial, setup: Setup) -> Trial:
+    """The trial with one epoch for each rung it has reached, or will have when its present step is done."""
+    goal, rungs = setup.goal, setup.ladder.rungs
+    history = [{"luck": goal.score(trial.best(goal, rung))[0]} for rung in rungs if rung <= spent(trial)]
+    reached = _with(trial, history, len(rungs))
+    return reached if trial.state in ("running", "waiting") else replace(reached, state=trial.state)
+
+
+def _with(trial: Trial, history: Sequence[Mapping[str, float]], top: int) -> Trial:
+    state: State = "done" if len(history) == top else "waiting"
+    return replace(trial, history=tuple(history), target=len(history), state=state)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
-from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from tao_skill.errors import BadRequest, CannotWrite, JobFailed, MissingDependency
@@ -24,7 +23,7 @@ _SECRETS: Final = (re.compile(r"(://[^:@/]*):.*@"), re.compile(r"([?&]password)=
 _LOCK: Final = 7_240_614
 """Any number, the same for everyone, that stands for the right to make tables."""
 
-_AWAY: Final = (OperationalError, InterfaceError, StorageInternalError)
+_AWAY: Final = (OperationalError, InterfaceError)
 
 T = TypeVar("T")
 
@@ -153,7 +152,5 @@ def _make_folder(path: Path) -> None:
 
 def _said(error: BaseException, url: str) -> str:
     """The driver's first line, without the password."""
-    cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
-    lines = str(getattr(cause, "orig", cause)).strip().splitlines()
-    hidden = password(url)
-    return (lines or [type(cause).__name__])[0].replace(hidden or "\0", "***")
+    lines = str(getattr(error, "orig", error)).strip().splitlines()
+    return (lines or [type(error).__name__])[0].replace(password(url) or "\0", "***")

@@ -32,7 +32,7 @@ def importances(
         None where too few configurations have a result, or the parameters show no difference.
     """
     seen = [Seen(values=one.values, score=scores[one.number]) for one in trials if one.number in scores]
-    told = [one for one in frozen_trials(space, spec, seen) if one.params]
+    told = [found for found in frozen_trials(space, spec, seen) if found.params]
     if len(told) < AT_LEAST:
         return None
     from optuna.importance import PedAnovaImportanceEvaluator
@@ -51,7 +51,7 @@ def importances(
         "trials": len(told),
         "caveat": (
             f"How differently each parameter is spread among the best {share:.0%} and among all of {len(told)} "
-            "configurations. Those were not drawn evenly, most were trained in part, and parameters act together: "
-            "a hint where to look, no proof, and of little weight below about 50 configurations."
+            "configurations. The shares add up to one even where no parameter matters; most configurations were "
+            "trained in part, they were not drawn evenly, and parameters act together: a hint where to look, no proof."
         ),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from tao_skill.automl.words import duration, line, number, parameters
+from tao_skill.automl.words import duration, epochs, line, number, parameters
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,7 +39,7 @@ def rows(report: Shown) -> list[str]:
 def summary(report: Shown) -> list[str]:
     """How the search stands: what was spent, and who wins."""
     progress, budget = report["progress"], report["budget"]
-    spent = f"{progress['trials']} of {budget['trials']} trials, {progress['epochs']} epochs"
+    spent = f"{progress['trials']} of {budget['trials']} trials, {epochs(progress['epochs'])}"
     state = f"ended: {line(progress['ended'])}" if progress["ended"] else f"ETA {duration(progress['eta_s'])}"
     return [f"{spent}  elapsed {duration(progress['elapsed_s'])}  {state}", report["winner"]["sentence"]]
 
@@ -54,11 +54,11 @@ def table(report: Shown) -> Table:
     caption = Text("\n".join(summary(report)))
     made = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left", caption_style="", pad_edge=False)
     for name in ("trial", "state", "epochs", metric, "best", "parameters", "trained"):
-        made.add_column(name, justify="left" if name in ("state", "parameters") else "right")
+        made.add_column(Text(name), justify="left" if name in ("state", "parameters") else "right")
     ranked = _by_interest(report)
     for one in ranked[:ROWS]:
         style = "bold" if one["number"] == report["winner"]["number"] else ""
-        made.add_row(*(Text(text) for text in _cells(one)), style=style)
+        made.add_row(*(Text(text) for text in _cells(one, report["budget"]["max_epochs"])), style=style)
     if len(ranked) > ROWS:
         made.add_row("", Text(f"{len(ranked) - ROWS} more"))
     return made
@@ -78,12 +78,11 @@ def _by_interest(report: Shown) -> list[Shown]:
     return sorted(report["trials"], key=place)
 
 
-def _cells(one: Shown) -> tuple[str, ...]:
-    epochs = f"{one['epochs']}/{one['target']}"
+def _cells(one: Shown, full: int) -> tuple[str, ...]:
     name = f"{one['number']}" + (" default" if one["number"] == 0 else "")
     best = number(one["metric"]) + (f" @{one['best_epoch']}" if one["best_epoch"] else "")
     seconds = duration(one["seconds"] or None)
-    return name, _state(one), epochs, number(one["last"]), best, parameters(one["values"]), seconds
+    return name, _state(one), f"{one['epochs']}/{full}", number(one["last"]), best, parameters(one["values"]), seconds
 
 
 def _differs(now: Shown, before: Shown | None) -> bool:
@@ -94,12 +93,17 @@ def _line(one: Shown, before: Shown | None, report: Shown) -> str:
     goal, leader = report["goal"], _leader(report)
     parts = [f"trial {one['number']}", _event(one, before)]
     if one["metric"] is not None:
-        best = f" (best {number(leader['metric'])}, trial {leader['number']})" if leader else ""
-        parts.append(f"{line(goal['metric'])} {number(one['metric'])}{best}")
+        parts.append(f"{line(goal['metric'])} {number(one['metric'])} {_beside(leader, one)}")
     parts += [parameters(one["values"])] if one["values"] else []
     parts += [duration(one["seconds"])] if one["seconds"] else []
     eta = report["progress"]["eta_s"]
     return "  ".join([*parts, *([f"ETA {duration(eta)}"] if eta is not None else [])])
+
+
+def _beside(leader: Shown | None, one: Shown) -> str:
+    if leader is None or leader["number"] == one["number"]:
+        return "(best)"
+    return f"(best {number(leader['metric'])}, trial {leader['number']})"
 
 
 def _leader(report: Shown) -> Shown | None:
@@ -112,7 +116,7 @@ def _event(one: Shown, before: Shown | None) -> str:
     if before is not None and len(one["failures"]) > len(before["failures"]) and one["state"] == "running":
         return f"tried again after: {line(one['failures'][-1])}"
     if one["state"] == "running" and before is not None and before["state"] != "running":
-        return f"promoted to {one['target']} epochs"
+        return f"promoted to {epochs(one['target'])}"
     return _state(one, full=True)
 
 
@@ -124,10 +128,10 @@ def _state(one: Shown, *, full: bool = False) -> str:
 
 
 _DETAILS: Final[Mapping[str, Callable[[Shown], str]]] = {
-    "running": lambda one: f"running to {one['target']} epochs",
-    "waiting": lambda one: f"waiting at {one['epochs']} epochs",
-    "done": lambda one: f"done at {one['epochs']} epochs",
-    "diverged": lambda one: f"diverged after {one['epochs']} of {one['target']} epochs",
+    "running": lambda one: f"running to {epochs(one['target'])}",
+    "waiting": lambda one: f"waiting at {epochs(one['epochs'])}",
+    "done": lambda one: f"done at {epochs(one['epochs'])}",
+    "diverged": lambda one: f"diverged after {one['epochs']} of {epochs(one['target'])}",
     "failed": lambda one: f"failed: {line(one['reason'] or 'no reason is known')}",
 }
 """How a trial stands, in words."""

@@ -160,7 +160,10 @@ def _slices(report: Report) -> str:
         for key, pairs in report["slices"].items()
         if pairs
     ]
-    caption = f"A dot is a trial: a parameter's value and the {metric} expected of a full training."
+    caption = (
+        f"A dot is a trial: a parameter's value, and its best {metric} plus, where it was trained in part, what those "
+        "trained in full gained beyond that rung, in the median."
+    )
     return _figure(f'<div class="slices">{"".join(drawn)}</div>', caption)
 
 
@@ -171,7 +174,7 @@ def _trials(report: Report) -> str:
         state = f"{one['state']}: {line(one['reason'])}" if one["reason"] else one["state"]
         best = number(one["metric"]) + (f" @{one['best_epoch']}" if one["best_epoch"] else "")
         values = [number(one["values"].get(key)) for key in names]
-        epochs = f"{one['epochs']} of {one['target']}"
+        epochs = f"{one['epochs']} of {report['budget']['max_epochs']}"
         rows.append((f"{one['number']}", state, epochs, best, *values, duration(one["seconds"] or None)))
         styles.append(_style(one["number"], report))
     header = ("trial", "state", "epochs", f"best {report['goal']['metric']}", *names.values(), "trained")

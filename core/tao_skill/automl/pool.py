@@ -58,7 +58,7 @@ class Pool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.end(0.0 if kind is not None else _GRACE_S)
+        self.end()
 
     def name(self, i: int) -> str:
         """Name of the worker in place `i`, the same after it was replaced."""
@@ -88,12 +88,14 @@ class Pool:
             alive += 1
         return alive
 
-    def end(self, grace_s: float = _GRACE_S) -> None:
-        """Wait for the workers, who were told by the queue, then end those that still work."""
-        self._wait(grace_s)
+    def end(self) -> None:
+        """Tell the workers to give their tasks back and end; those that do not are killed."""
         for process in self._processes:
             process.terminate()
-        self._wait(_GRACE_S)
+        deadline = time.monotonic() + _GRACE_S
+        for process in self._processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
         for process in self._processes:
             process.kill()
             process.wait()
@@ -115,12 +117,6 @@ class Pool:
                 stderr=log,
                 env=self._environments[i],
             )
-
-    def _wait(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        for process in self._processes:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline - time.monotonic()))
 
 
 def share(i: int, count: int, environment: Mapping[str, str], gpus: Sequence[str]) -> dict[str, str]:

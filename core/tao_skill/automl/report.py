@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tao_skill.automl.cost import expected_epochs, most_epochs
+from tao_skill.automl.cost import expected_epochs, most_epochs, remaining_epochs
 from tao_skill.automl.importance import importances
 from tao_skill.automl.ladder import DEFAULT_TRIAL, Goal, Trial, projections
 from tao_skill.automl.search import Setup
@@ -104,14 +104,12 @@ def _budget(setup: Setup) -> dict[str, Any]:
         "rungs": ladder.rungs,
         "eta": ladder.eta,
         "most_epochs": most_epochs(budget),
-        "expected_epochs": expected_epochs(ladder, budget),
+        "expected_epochs": expected_epochs(setup),
     }
 
 
 def _progress(setup: Setup, trials: Sequence[Trial], facts: Mapping[str, Any]) -> dict[str, Any]:
     done = sum(one.epochs for one in trials)
-    under_way = sum(max(0, one.target - one.epochs) for one in trials if one.state == "running")
-    left = max(expected_epochs(setup.ladder, setup.budget) - done, under_way)
     timed = [one for one in trials if one.epochs and one.seconds > 0]
     rate = math.fsum(one.seconds for one in timed) / sum(one.epochs for one in timed) if timed else None
     ended = facts.get("ended")
@@ -122,7 +120,9 @@ def _progress(setup: Setup, trials: Sequence[Trial], facts: Mapping[str, Any]) -
         "seconds": math.fsum(one.seconds for one in trials),
         "elapsed_s": facts.get("elapsed_s"),
         "seconds_per_epoch": rate,
-        "eta_s": None if ended or rate is None else left * rate / max(1, facts.get("workers", 1)),
+        "eta_s": None
+        if ended or rate is None
+        else remaining_epochs(setup, trials) * rate / max(1, facts.get("workers", 1)),
     }
 
 

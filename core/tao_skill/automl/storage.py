@@ -94,7 +94,9 @@ class StudyJournal:
             if RECORD not in kept.user_attrs:
                 fix = "take another --storage, or another --key"
                 raise BadRequest(f"trial {kept.number} of the study in {shown(self._url)} is of no search", fix=fix)
-            trial = _trial(kept.number, kept.user_attrs[RECORD])
+            trial = _trial(kept.user_attrs[RECORD])
+            if trial.number != kept.number:  # made a second time as the first answer was lost; the next one replaces it
+                continue
             self._patiently(partial(self._show, trial, kept))
             trials.append(trial)
         return trials
@@ -158,7 +160,13 @@ class StudyJournal:
             self._storage.set_trial_state_values(kept._trial_id, *_ending(trial, self._goal))
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        return patiently(self._url, call)
+        def plainly() -> T:
+            try:
+                return call()
+            except optuna.exceptions.StorageInternalError as error:  # Optuna's cover for what the database said
+                raise (error.__cause__ or error) from None
+
+        return patiently(self._url, plainly)
 
 
 def _record(trial: Trial) -> dict[str, Any]:
@@ -167,9 +175,8 @@ def _record(trial: Trial) -> dict[str, Any]:
     return record
 
 
-def _trial(number: int, record: Mapping[str, Any]) -> Trial:
-    sequences = {name: tuple(record[name]) for name in ("history", "failures")}
-    return Trial(**{**record, **sequences, "number": number})
+def _trial(record: Mapping[str, Any]) -> Trial:
+    return Trial(**{**record, **{name: tuple(record[name]) for name in ("history", "failures")}})
 
 
 def _ending(trial: Trial, goal: Goal) -> tuple[TrialState, list[float] | None]:

@@ -54,7 +54,8 @@ def _others(rivals: Sequence[Trial], goal: Goal) -> str:
         return "no other configuration was trained in full"
     if not _is_known(rivals[0], goal):
         return f"no other configuration trained in full has a {goal.metric}"
-    return f"the best of {len(rivals)} other fully trained, trial {rivals[0].number}, does not beat it"
+    which = "the only other one" if len(rivals) == 1 else f"the best of {len(rivals)} others"
+    return f"{which} trained in full, trial {rivals[0].number}, does not beat it"
 
 
 def _without_result(default: Trial, goal: Goal) -> str:

@@ -30,10 +30,17 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def epochs(count: int) -> str:
+    """`1 epoch`, `9 epochs`."""
+    return f"{count} epoch" + ("s" if count != 1 else "")
+
+
 def duration(seconds: float | None) -> str:
-    """Seconds in the two largest units that matter: 45s, 1m12s, 14m, 2h05m."""
+    """Seconds in the two largest units that matter: 0.4s, 45s, 1m12s, 14m, 2h05m."""
     if seconds is None or not math.isfinite(seconds):
         return "-"
+    if 0 < seconds < 10:
+        return f"{seconds:.1f}s"
     left = max(0, round(seconds))
     at = next((i for i, (_, size) in enumerate(_UNITS) if left >= size), len(_UNITS) - 1)
     unit, size = _UNITS[at]
@@ -65,6 +72,31 @@ def extent(shown: Mapping[str, Any]) -> str:
     text += f", or off ({number(shown['off'])})" if "off" in shown else ""
     pairs = shown.get("only_when", {}).items()
     return "; only while ".join([text, *(f"{line(key)} is {number(value)}" for key, value in pairs)])
+
+
+def space_lines(shown: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """A line for each parameter of `Space.as_dict`: what is searched and the default, or why it is not."""
+    width = max(map(len, [*shown["search"], *shown["left_out"]]), default=0)
+    said = {key: f"{extent(one)}  (default {number(defaults[key])})" for key, one in shown["search"].items()}
+    said |= {key: f"not searched: {reason}" for key, reason in shown["left_out"].items()}
+    return [f"{key:<{width}}  {text}" for key, text in said.items()]
+
+
+def review_lines(reviewed: Mapping[str, Any]) -> list[str]:
+    """The review of a search (`report.review`) for people: space with trial 0, budget, rungs, cost."""
+    budget, cost = reviewed["budget"], reviewed["cost"]
+    rungs = ", ".join(map(str, budget["rungs"]))
+    limit = "" if budget["epochs_total"] is None else f", {budget['epochs_total']} in all"
+    time = (
+        "" if cost["expected_s"] is None else f", {duration(cost['expected_s'])} (at most {duration(cost['most_s'])})"
+    )
+    return [
+        f"{reviewed['goal']['direction']} {line(reviewed['goal']['metric'])} with {reviewed['sampler']}",
+        *space_lines(reviewed["space"], reviewed["trial_0"]),
+        f"budget  {budget['trials']} trials, at most {epochs(budget['max_epochs'])} each{limit}",
+        f"rungs   {rungs} epochs; of {budget['eta']} trials one goes on",
+        f"cost    about {epochs(budget['expected_epochs'])}, at most {budget['most_epochs']}{time}",
+    ]
 
 
 def _shortest(key: str, every: list[str]) -> str:

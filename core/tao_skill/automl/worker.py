@@ -59,8 +59,11 @@ class Halted(BaseException):
     """The task that is worked on was taken away, or all shall stop; no `except Exception` on the way may hold it up."""
 
 
-def main(arguments: Sequence[str], objective_of: ObjectiveOf | None = None) -> int:
+def main(arguments: Sequence[str], objective_of: ObjectiveOf | None = None, **pace: float) -> int:
     """Be a worker of the process that started this one, and end with it.
+
+    Args:
+        pace: `beat_s` and `poll_s` of `work`.
 
     Returns:
         0 when told to end; 1 when the job could not be worked on, which is printed.
@@ -73,26 +76,36 @@ def main(arguments: Sequence[str], objective_of: ObjectiveOf | None = None) -> i
     sys.stdout, sys.stderr = RedactedStream(1, redact), RedactedStream(2, redact)
     signal.signal(signal.SIGTERM, _end)
     try:
-        serve(folder, url, name, objective_of or pkgutil.resolve_name(OBJECTIVE), redact=redact)
+        serve(folder, url, name, objective_of, redact=redact, **pace)
     except TaoSkillError as error:
         print(f"{error.message}; {error.fix}", file=sys.stderr)
         return 1
     return 0
 
 
-def serve(folder: Path, url: str, name: str, objective_of: ObjectiveOf, *, redact: Redact = str) -> None:
-    """Work on a job's search until it stops.
+def serve(
+    folder: Path,
+    url: str,
+    name: str,
+    objective_of: ObjectiveOf | None = None,
+    *,
+    redact: Redact = str,
+    **pace: float,
+) -> None:
+    """Work on the search of the job in a folder until it stops; from any machine.
 
     Args:
-        name: of this worker, unlike any other's. objective_of: called once, with the job's folder.
+        name: of this worker, unlike any other's. objective_of: called once; None for what the job's record says.
 
     Raises:
         BadRequest, MissingDependency: the database or what the job needs is not there.
     """
     queue = Queue(url, folder.name)
-    training = objective_of(folder)
-    work(queue, training, worker=name, progress=training.progress, redact=redact)
-    queue.close()
+    training = (objective_of or pkgutil.resolve_name(OBJECTIVE))(folder)
+    try:
+        work(queue, training, worker=name, progress=training.progress, redact=redact, **pace)
+    finally:
+        queue.close()
 
 
 def work(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,9 +22,6 @@ from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.spec.tree import iter_params
-
-if TYPE_CHECKING:
-    from tao_skill.automl.space import Space
 
 
 @click.group()
@@ -55,6 +52,8 @@ def space(
     """
     from tao_skill import bank
     from tao_skill.automl.space import build_space
+    from tao_skill.automl.words import space_lines
+    from tao_skill.spec.tree import lookup
 
     chosen = get_model(model)
     values, limits = _ground(chosen, spec, overrides, results_root)
@@ -66,7 +65,9 @@ def space(
         no_search=no_search,
         shorthand=bank.skill_info(chosen.name)["spec_shorthand"],
     )
-    emit({"model": chosen.name, **built.as_dict()}, _space_text(built, values), as_json=as_json)
+    defaults = {one.key: lookup(values, one.key) for one in built.dimensions}
+    text = "\n".join(space_lines(built.as_dict(), defaults))
+    emit({"model": chosen.name, **built.as_dict(), "defaults": defaults}, text, as_json=as_json)
 
 
 @automl.command()
@@ -148,17 +149,6 @@ def _ground(
     for warning in planned.warnings:
         note(f"warning: {warning}")
     return planned.spec, model.search_limits(load.build(model.config, planned.spec))
-
-
-def _space_text(space: Space, values: Mapping[str, Any]) -> str:
-    from tao_skill.automl.words import extent, number
-    from tao_skill.spec.tree import lookup
-
-    shown = space.as_dict()
-    width = max(map(len, [*shown["search"], *shown["left_out"]]), default=0)
-    said = {key: f"{extent(one)}  (default {number(lookup(values, key))})" for key, one in shown["search"].items()}
-    said |= {key: f"not searched: {reason}" for key, reason in shown["left_out"].items()}
-    return "\n".join(f"{key:<{width}}  {text}" for key, text in said.items())
 
 
 def _check_search(job: Job) -> None:

@@ -1,0 +1,196 @@
+"""A whole search by the command line: real trainings, real processes, killed and stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tao_skill.models.pose_classification.sample import write_sample
+from tests.cli.test_flow import TAO_SKILL, call, call_json
+from tests.conftest import dataset
+
+pytestmark = pytest.mark.xdist_group("search")
+
+BUDGET = ["--trials", "4", "--max-epochs", "4", "--min-epochs", "1", "--eta", "2"]
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("searched")
+    write_sample(folder, train=24, val=12, frames=12, seed=3)
+    facts = [f"{key}={value}" for key, value in dataset(folder).items()]
+    return ["run", "train", *facts, "batch_size=8", "num_workers=0", "lr=0.02", "dropout=0.1", *BUDGET]
+
+
+@pytest.fixture(scope="module")
+def searched(train: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    root = tmp_path_factory.mktemp("search_results")
+    return root, call_json([*train, "--key", "whole"], root)
+
+
+def report_of(root: Path, document: dict[str, Any]) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((root / document["job"]["id"] / "report.json").read_text())
+    return loaded
+
+
+def results_of(report: dict[str, Any]) -> list[Any]:
+    """What a search found, without how long it took."""
+    kept = ("number", "state", "epochs", "metric", "best_epoch", "values", "last")
+    return [{name: one[name] for name in kept} for one in report["trials"]] + [report["winner"]["number"]]
+
+
+def test_a_search_ends_with_a_model_that_is_never_worse_than_the_default(
+    searched: tuple[Path, dict[str, Any]],
+) -> None:
+    root, document = searched
+    assert document["job"]["state"] == "COMPLETE"
+    assert document["route"]["route"] == "automl"
+    metrics = document["metrics"]
+    assert metrics["best_val_acc"] >= metrics["default_val_acc"]
+    report = report_of(root, document)
+    assert [one["number"] for one in report["trials"]] == [0, 1, 2, 3]
+    default = report["trials"][0]
+    assert (default["epochs"], default["values"]["train.optim.lr"], default["values"]["model.dropout"]) == (
+        4,
+        0.02,
+        0.1,
+    )
+    assert report["winner"]["sentence"]
+    assert "<svg" in (root / document["job"]["id"] / "report.html").read_text()
+    shown = call_json(["automl", "show", document["job"]["id"]], root)
+    assert results_of(shown) == results_of(report)
+
+
+def test_what_follows_builds_on_the_winner(searched: tuple[Path, dict[str, Any]]) -> None:
+    root, document = searched
+    evaluated = call_json(["run", "evaluate", "--parent", document["job"]["id"]], root)
+    assert evaluated["metrics"]["accuracy"] == pytest.approx(100 * document["metrics"]["best_val_acc"])
+
+
+def test_the_best_spec_gives_the_same_result_again_without_a_search(searched: tuple[Path, dict[str, Any]]) -> None:
+    root, document = searched
+    best = root / document["job"]["id"] / "best_spec.yaml"
+    chosen = report_of(root, document)["winner"]["values"]
+    assert yaml.safe_load(best.read_text())["train"]["optim"]["lr"] == chosen["train.optim.lr"]
+    again = call_json(["run", "train", "-e", str(best), "--automl", "off"], root)
+    assert again["metrics"]["best_val_acc"] == document["metrics"]["best_val_acc"]
+
+
+def test_only_what_can_still_be_of_use_stays_on_the_disk(searched: tuple[Path, dict[str, Any]]) -> None:
+    root, document = searched
+    trials = root / document["job"]["id"] / "automl" / "trials"
+    with_weights = {int(path.name) for path in trials.iterdir() if list(path.glob("train/*.pth"))}
+    assert with_weights == {0, int(document["metrics"]["winner"])}
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_search_that_is_killed_goes_on_to_the_result_of_an_undisturbed_one(
+    after: int, train: list[str], searched: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """SIGKILL to all its processes while trial `after` trains; the same command with the same key goes on."""
+    command = [*train, "--key", "whole"]
+    running = subprocess.Popen(
+        [*TAO_SKILL, *command],
+        env={**os.environ, "TAO_SKILL_RESULTS": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stderr is not None
+    for line in running.stderr:
+        if line.startswith(f"trial {after}  running"):
+            break
+    time.sleep(1.5)
+    (record,) = tmp_path.glob("train-*/job.json")
+    os.killpg(json.loads(record.read_text())["attempts"][-1]["pid"], signal.SIGKILL)
+    running.communicate()
+    assert running.returncode == 1
+    again = call_json(command, tmp_path)
+    assert again["job"]["state"] == "COMPLETE"
+    assert len(json.loads(record.read_text())["attempts"]) == 2
+    root, document = searched
+    assert results_of(report_of(tmp_path, again)) == results_of(report_of(root, document))
+
+
+def test_ctrl_c_stops_at_the_rung_and_resume_finishes_the_search(
+    train: list[str], searched: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    running = subprocess.Popen(
+        [*TAO_SKILL, *train, "--key", "whole"],
+        env={**os.environ, "TAO_SKILL_RESULTS": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stderr is not None
+    for line in running.stderr:
+        if line.startswith("trial 1  running"):
+            break
+    running.send_signal(signal.SIGINT)
+    running.communicate()
+    assert running.returncode == 130
+    (folder,) = tmp_path.glob("train-*")
+    stopped = json.loads((folder / "report.json").read_text())
+    assert all(one["state"] != "running" for one in stopped["trials"])
+    resumed = call_json(["automl", "resume", folder.name], tmp_path)
+    assert resumed["job"]["state"] == "COMPLETE"
+    root, document = searched
+    assert results_of(report_of(tmp_path, resumed)) == results_of(report_of(root, document))
+
+
+def test_a_metric_that_is_not_measured_stops_at_the_first_trial(train: list[str], tmp_path: Path) -> None:
+    document = call_json([*train, "--metric", "val_f1"], tmp_path, code=2)
+    assert (
+        "measures no val_f1, but avg_accuracy, train_acc, train_loss, val_acc, val_loss" in document["error"]["message"]
+    )
+    assert len(report_of(tmp_path, document)["trials"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--search", "num_classes"], "dataset.num_classes may not be searched"),
+        (["--search", "lr=1:0.1"], "is no range for train.optim.lr"),
+        (["--sampler", "annealing"], "no sampler 'annealing'"),
+        (["--pruner", "median"], "no pruner 'median'"),
+        (["--time-budget", "soon"], "is no duration"),
+    ],
+)
+def test_wrong_settings_are_refused_before_a_job_exists(
+    arguments: list[str], said: str, train: list[str], tmp_path: Path
+) -> None:
+    document = call_json([*train, *arguments], tmp_path, code=2)
+    assert said in document["error"]["message"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_is_the_launch_review_and_imports_nothing_heavy(train: list[str], tmp_path: Path) -> None:
+    review = call_json([*train, "--dry-run"], tmp_path)["automl"]
+    assert review["budget"]["rungs"] == [1, 2, 4]
+    assert review["trial_0"]["train.optim.lr"] == 0.02
+    assert "train.optim.patience" in review["space"]["left_out"]
+    code = (
+        "import sys; from tao_skill.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'pytorch_lightning', 'optuna', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *train, "--dry-run"], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_direct_run_says_that_settings_of_a_search_have_no_effect(train: list[str], tmp_path: Path) -> None:
+    done = call([*train, "--automl", "off", "--dry-run"], tmp_path)
+    assert "trials, max_epochs" in done.stderr
+    assert "no effect" in done.stderr
