@@ -23,7 +23,16 @@ SKILLS = sorted(path.parent for path in (REPOSITORY / "skills").glob("*/SKILL.md
 def test_the_reference_validator_finds_nothing_even_in_a_lone_copy(skill: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(skill, tmp_path / skill.name)
     assert skills_ref.validate(copy) == []
-    assert json.loads((copy / "schemas" / "train.schema.json").read_text())["type"] == "object"
+    for schema in copy.glob("schemas/*.schema.json"):
+        assert json.loads(schema.read_text())["type"] == "object"
+
+
+def test_every_model_has_a_skill_with_the_schemas_of_its_actions() -> None:
+    from tao_skill.models import MODELS
+
+    for model in MODELS.values():
+        schemas = REPOSITORY / "skills" / model.skill / "schemas"
+        assert {f"{action}.schema.json" for action in model.actions} <= {path.name for path in schemas.iterdir()}
 
 
 @pytest.mark.parametrize("skill", SKILLS, ids=lambda skill: skill.name)

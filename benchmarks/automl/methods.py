@@ -116,7 +116,8 @@ def random_search(task: Task, seed: int, epochs: int) -> Found:
 
 def _with_optuna(task: Task, seed: int, epochs: int, sampler: BaseSampler, pruner: BasePruner) -> Found:
     """Trials until the epochs are spent; every epoch counts for the best, those of a pruned or cut trial too."""
-    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    name = f"{task.name} {seed}"  # Hyperband sorts trials into brackets by it
+    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner, study_name=name)
     study.enqueue_trial(dict(task.default))
     workshop, best, overhead_s = Workshop(task, seed), 0.0, 0.0
     while workshop.epochs < epochs:

@@ -32,7 +32,7 @@ def importances(
         None where too few configurations have a result, or the parameters show no difference.
     """
     seen = [Seen(values=one.values, score=scores[one.number]) for one in trials if one.number in scores]
-    told = [one for one in frozen_trials(space, spec, seen) if one.params]
+    told = [found for found in frozen_trials(space, spec, seen) if found.params]
     if len(told) < AT_LEAST:
         return None
     from optuna.importance import PedAnovaImportanceEvaluator
