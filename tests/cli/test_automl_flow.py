@@ -194,3 +194,15 @@ def test_a_direct_run_says_that_settings_of_a_search_have_no_effect(train: list[
     done = call([*train, "--automl", "off", "--dry-run"], tmp_path)
     assert "trials, max_epochs" in done.stderr
     assert "no effect" in done.stderr
+
+
+def test_a_password_of_the_storage_is_in_nothing_that_is_left(train: list[str], tmp_path: Path) -> None:
+    url = "postgresql://poses:hunter2@127.0.0.1:9/none"
+    done = call([*train, "--storage", url, "--json"], tmp_path, code=2)
+    document = json.loads(done.stdout)
+    assert "postgresql://poses:***@127.0.0.1:9/none cannot be opened" in document["error"]["message"]
+    assert "hunter2" not in done.stdout + done.stderr
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or b"hunter2" not in path.read_bytes(), path
+    record = json.loads((tmp_path / document["job"]["id"] / "job.json").read_text())
+    assert record["automl"]["storage"] == "postgresql://poses:***@127.0.0.1:9/none"

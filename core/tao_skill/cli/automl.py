@@ -93,11 +93,16 @@ def show(job: str, results_root: Path, as_json: bool) -> None:
 
 @automl.command()
 @click.argument("job")
+@click.option("--storage", metavar="URL", help="Its database, where the record hides a password.")
 @results_option
 @json_option
-def resume(job: str, results_root: Path, as_json: bool) -> int:
+def resume(job: str, storage: str | None, results_root: Path, as_json: bool) -> int:
     """Go on with the search of JOB where it stopped; nothing that was trained is lost or done twice."""
     from tao_skill.cli.run import follow_job
+    from tao_skill.cli.search import hand_over_storage
+
+    if storage is not None:
+        hand_over_storage(storage)
 
     home, found = Store(results_root.absolute()).find(job)
     _check_search(found)

@@ -24,7 +24,7 @@ from tao_skill.cli.output import (
     note,
     results_option,
 )
-from tao_skill.cli.search import given, search_options
+from tao_skill.cli.search import given, search_options, without_password
 from tao_skill.errors import BadRequest, BadState, JobFailed
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
@@ -109,7 +109,7 @@ def run(
         key=key,
         upload=upload,
         search=given(search),
-        command=("tao-skill", *(written or ())),
+        command=("tao-skill", *map(without_password, written or ())),
     )
     return execute(chosen, action, request, results_root, dry_run=dry_run, detach=detach, as_json=as_json)
 

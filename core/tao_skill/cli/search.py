@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -61,6 +62,21 @@ OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
 )
 
 
+def hand_over_storage(url: str) -> str:
+    """Give a database's address to the processes started from here; what comes back has no password in it."""
+    from tao_skill.automl.database import parse, shown
+    from tao_skill.automl.worker import STORAGE_VARIABLE
+
+    parse(url)
+    os.environ[STORAGE_VARIABLE] = url
+    return shown(url)
+
+
+def without_password(word: str) -> str:
+    """A word of a command as it may be recorded."""
+    return re.sub(r"(://[^:@/]*):.*@", r"\1:***@", word)
+
+
 def search_options(function: Decorated) -> Decorated:
     """Add the options; the command gets them as keyword arguments by the names of automl.settings.Settings."""
     for names, attributes in reversed(OPTIONS):
@@ -73,4 +89,6 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: value for name, value in options.items() if value not in (None, ())}
     if "keep_all" in found:
         found["keep_all"] = True
+    if "storage" in found:
+        found["storage"] = hand_over_storage(found["storage"])
     return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
