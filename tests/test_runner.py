@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tao_skill.errors import BadRequest, NotFound, SpecError
+from tao_skill.errors import NotFound, SpecError
 from tao_skill.jobs.record import Ending
 from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification import results
@@ -154,12 +154,10 @@ def test_the_policy_may_stand_in_the_file_and_is_no_spec_key(tmp_path: Path, dat
     assert planned(tmp_path, overrides=["automl_policy=on", *data], automl="off").route.policy == "off"
 
 
-def test_automl_is_routed_and_stopped_until_its_loop_is_there(tmp_path: Path, data: list[str]) -> None:
+def test_a_train_is_routed_to_automl_unless_turned_off(tmp_path: Path, data: list[str]) -> None:
     found = planned(tmp_path, overrides=data)
     assert found.route.route == "automl"
-    with pytest.raises(BadRequest) as caught:
-        open_job(found, Store(tmp_path), now=NOW)
-    assert "--automl off" in caught.value.fix
+    assert open_job(found, Store(tmp_path), now=NOW)[0].automl == {}
     assert planned(tmp_path, overrides=data, words="please, no HPO").route.route == "direct"
 
 
@@ -202,6 +200,32 @@ def test_an_evaluation_stands_for_the_training_behind_it(tmp_path: Path, parent:
     assert lookup(found.spec, "export.checkpoint").endswith("model_epoch_000_step_00000.pth")
     assert lookup(found.spec, "export.sample_data") == str(tiny / "val_data.npy")
     assert lookup(found.spec, "dataset.num_classes") == 7
+
+
+def test_what_a_search_found_and_was_after_is_what_follows_builds_on(tmp_path: Path, data: list[str]) -> None:
+    store = Store(tmp_path)
+    planned_search = planned(tmp_path, overrides=data, search={"metric": "val_loss"})
+    assert planned_search.route.route == "automl"
+    job, _ = open_job(planned_search, store, now=NOW)
+    assert job.automl == {"metric": "val_loss"}
+    folder = Path(job.results_dir)
+    folder.mkdir(parents=True)
+    both = ((0.9, 1.0), (0.8, 0.5))
+    entries = [
+        results.Checkpoint(
+            file=results.checkpoint_name(i, i), epoch=i, step=i, metrics={"val_acc": acc, "val_loss": loss}
+        )
+        for i, (acc, loss) in enumerate(both)
+    ]
+    for entry in entries:
+        (folder / entry.file).touch()
+    results.write_index(folder, entries)
+    store.begin_attempt(job.id, 1)
+    chosen = {"model.graph_strategy": "uniform"}
+    store.close_attempt(job.id, 1, Ending(state="COMPLETE", exit_code=0, chosen=chosen))
+    found = planned(tmp_path, "evaluate", parent=job.id)
+    assert lookup(found.spec, "evaluate.checkpoint").endswith("model_epoch_001_step_00001.pth")
+    assert lookup(found.spec, "model.graph_strategy") == "uniform"
 
 
 def test_the_sequences_a_model_was_trained_on_shape_its_export(tmp_path: Path, data: list[str], parent: str) -> None:

@@ -25,6 +25,7 @@ class Parent:
     Attributes:
         id, action, results_dir, artifacts: of the nearest job, itself or one it was built on, that makes a model.
         spec: its checked spec, completed by those it was built on.
+        metric: what its search was after, if it was one and was told.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Parent:
     results_dir: Path
     artifacts: Mapping[str, Path]
     spec: Mapping[str, Any]
+    metric: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,8 @@ def _parent_model(inputs: Inputs) -> Inferred | None:
 
 
 def _selection(inputs: Inputs, parent: Parent) -> Selection:
-    return inputs.model.select_result(parent.action, parent.results_dir, inputs.metric, parent.artifacts)
+    metric = parent.metric or inputs.metric
+    return inputs.model.select_result(parent.action, parent.results_dir, metric, parent.artifacts)
 
 
 def _of_parents_data(fact: str) -> Function:

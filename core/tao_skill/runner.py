@@ -268,6 +268,7 @@ def _as_parent(job: Job, model: Model, store: Store) -> Parent:
         results_dir=Path(maker.results_dir),
         artifacts={one["kind"]: Path(one["path"]) for one in maker.artifacts},
         spec=spec,
+        metric=(maker.automl or {}).get("metric"),
     )
 
 

@@ -25,6 +25,7 @@ from tao_skill.automl.verdict import judge, why_ended
 from tao_skill.errors import JobFailed
 from tao_skill.jobs.record import Job
 from tao_skill.spec import load
+from tao_skill.spec.tree import lookup
 
 BEST_SPEC: Final = "best_spec.yaml"
 PACKAGES: Final = ("optuna", "torch", "pytorch-lightning", "numpy")
@@ -59,6 +60,7 @@ class Kept:
             "elapsed_s": round(elapsed_s, 1),
             "ended": ended,
             "workers": self.workers,
+            "seeds": {"train": lookup(self.setup.spec, "train.seed")},
             "command": list(self.job.command),
             "versions": {"tao-skill": __version__, **{name: version(name) for name in PACKAGES}},
         }
