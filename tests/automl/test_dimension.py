@@ -87,6 +87,12 @@ def test_a_relation_that_leaves_nothing_gives_nothing() -> None:
     assert listed.suggest(Share(0), {"b": 17}) is None
 
 
+def test_a_parameter_is_not_switched_off_where_a_relation_forbids_the_value_of_that() -> None:
+    one = Dimension(key="a", kind="float", low=0.0, high=9.0, off=0.0, clauses=(Clause(op=">", bound="b"),))
+    assert one.suggest(Share(0), {"b": 1.0}) is None
+    assert one.suggest(Share(0), {"b": -1.0}) == 0.0
+
+
 def test_what_lies_outside_the_range_or_the_options_is_told_to_no_sampler() -> None:
     assert DIMENSIONS[0].drawn(2.0, {}) is None
     assert DIMENSIONS[-1].drawn("d", {}) is None

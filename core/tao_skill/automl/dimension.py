@@ -123,7 +123,8 @@ class Dimension:
             return self.choices[min(bisect_right(sums, share * sums[-1]), len(sums) - 1)]
         if self.off is not None:
             if share < OFF_SHARE:
-                return self.off
+                low, high = self._allowed(values, -math.inf, math.inf)
+                return self.off if low <= self.off <= high else None
             share = (share - OFF_SHARE) / (1 - OFF_SHARE)
         low, high = self._bounds(values)
         if self.choices:
@@ -148,12 +149,18 @@ class Dimension:
         return (sum(self.weights[:at]) + self.weights[at] / 2) / sum(self.weights)
 
     def _bounds(self, values: Mapping[str, Any]) -> tuple[float, float]:
-        low, high = (-math.inf, math.inf) if self.choices else (self.low, self.high)
+        if self.choices:
+            return self._allowed(values, -math.inf, math.inf)
+        low, high = self._allowed(values, self.low, self.high)
+        return (low, high) if self.step is None else whole_steps(low, high, self.step)
+
+    def _allowed(self, values: Mapping[str, Any], low: float, high: float) -> tuple[float, float]:
+        """What the relations leave of a range."""
         for clause in self.clauses:
             bound = values[clause.bound] if isinstance(clause.bound, str) else clause.bound
             if bound is not None:
                 low, high = narrow(low, high, clause.op, bound, step=self.step)
-        return (low, high) if self.step is None or self.choices else whole_steps(low, high, self.step)
+        return low, high
 
     def _number(self, share: float, low: float, high: float) -> float | int:
         start, end = self._ends(low, high)
