@@ -147,6 +147,15 @@ class TestTheEnd:
         assert next_step(worse, trial(2, 0.6, to=9), budget=self.BUDGET) == Step(number=2, target=27)
         assert next_step(worse, trial(2, 0.6, to=27), budget=self.BUDGET) is None
 
+    def test_one_beside_the_default_is_trained_in_full_even_if_none_promises_more(self) -> None:
+        given = [trial(1, 0.2, to=3), trial(2, 0.3, to=3)]
+        assert next_step(*given, budget=self.BUDGET) == Step(number=2, target=9)
+        climbing = Trial(number=2, values={}, history=given[1].history, target=9)
+        assert next_step(given[0], climbing, budget=self.BUDGET) is None
+        lost = trial(2, 0.3, to=8, state="done", reason="training diverged")
+        assert next_step(given[0], lost, budget=self.BUDGET) == Step(number=1, target=9)
+        assert next_step(given[0], trial(2, 0.3, to=27), budget=self.BUDGET) is None
+
     def test_the_same_when_nothing_new_may_begin(self) -> None:
         assert next_step(trial(1, 0.6, to=3), new=False) == Step(number=1, target=9)
         assert next_step(trial(1, 0.4, to=3), trial(2, 0.6, to=27), new=False) is None

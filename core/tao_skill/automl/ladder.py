@@ -123,9 +123,9 @@ class Ladder:
     def next_step(self, trials: Sequence[Trial], goal: Goal, budget: Budget, *, new: bool = True) -> Step | None:
         """The user's spec first and at once in full; then promotions, the highest first; then new configurations.
 
-        Nothing is begun that the budget could not carry to the top, so one configuration always gets there. At the end
-        those go on that promise more than any trained in full. None when nothing can be begun: all is done or spent,
-        or what runs must end first.
+        Nothing is begun that the budget could not carry to the top. At the end those go on that promise more than any
+        trained in full, and the best in any case if none beside the user's spec was. None when nothing can be begun:
+        all is done or spent, or what runs must end first.
 
         Args:
             new: whether new configurations may still be begun.
@@ -155,10 +155,12 @@ class Ladder:
                     yield one
 
     def _promising(self, trials: Sequence[Trial], goal: Goal) -> list[Trial]:
-        """Waiting trials that would probably win if trained in full, the best first."""
-        hopes = projections(trials, goal, self)
-        bar = max((hopes[one.number] for one in trials if one.epochs >= self.rungs[-1]), default=-math.inf)
-        waiting = [one for one in trials if one.state == "waiting" and hopes[one.number] > bar]
+        """Waiting trials that would probably win if trained in full, the best first; all until one is or goes there."""
+        hopes, top = projections(trials, goal, self), self.rungs[-1]
+        others = [one for one in trials if one.number != DEFAULT_TRIAL and not one.diverged]
+        has_other = any(one.epochs >= top or (one.state == "running" and one.epochs) for one in others)
+        bar = max((hopes[one.number] for one in trials if has_other and one.epochs >= top), default=-math.inf)
+        waiting = [one for one in trials if one.state == "waiting" and (hopes[one.number] > bar or not has_other)]
         return sorted(waiting, key=lambda one: hopes[one.number], reverse=True)
 
 
