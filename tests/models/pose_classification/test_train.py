@@ -112,7 +112,7 @@ def test_a_finished_run_leaves_taos_files(tiny: Path, tmp_path: Path) -> None:
     lines = read_status(folder)
     assert [lines[0]["status"], lines[-1]["status"]] == ["STARTED", "SUCCESS"]
     kpis = [set(line["kpi"]) for line in lines[:-1] if "kpi" in line]
-    assert kpis == [{"val_loss", "val_acc"}, {"train_loss", "train_acc"}] * 2
+    assert kpis == [{"val_loss", "val_acc", "avg_accuracy"}, {"train_loss", "train_acc"}] * 2
     assert all({"date", "time", "status", "verbosity", "message"} <= line.keys() for line in lines)
     assert {artifact.kind for artifact in outcome.artifacts} >= {"latest_checkpoint", "best_checkpoint", "tensorboard"}
     assert list((folder / "tensorboard").rglob("events*"))
