@@ -23,7 +23,8 @@ $(VENV)/dev: $(BIN)/tao-skill
 
 run: $(BIN)/tao-skill ## Sample data, a small search, evaluation and inference of its winner.
 	$(BIN)/tao-skill data sample --out $(DATA)
-	$(BIN)/tao-skill run train -e $(DATA)/spec.yaml --trials 6 --max-epochs 9 --epochs-total 33 --results-root $(RESULTS)
+	$(BIN)/tao-skill run train -e $(DATA)/spec.yaml --trials 5 --max-epochs 6 --min-epochs 2 --epochs-total 20 \
+	  --results-root $(RESULTS)
 	$(BIN)/tao-skill run evaluate --parent latest:train --results-root $(RESULTS)
 	$(BIN)/tao-skill run inference --parent latest:train --results-root $(RESULTS) \
 	  inference.test_dataset.data_path=$(DATA)/test_data.npy
