@@ -93,7 +93,10 @@ def wait(
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         exit_code = process.poll() if process is not None else None
-        job = store.reconcile(job.id, exit_code) if exit_code is not None else store.get(job.id)
+        if exit_code is not None:
+            job = store.reconcile(job.id, exit_code)
+        else:  # a death of our own process is recorded with its exit code, so not before that is known
+            job = store.get(job.id) if process is None else store.recorded(job.id)
         if on_progress is not None:
             on_progress(job, read_progress(job))
         if job.state in TERMINAL or (deadline is not None and time.monotonic() >= deadline):

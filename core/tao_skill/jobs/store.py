@@ -103,6 +103,10 @@ class Store:
         """The job that `find` finds."""
         return self.find(ref)[1]
 
+    def recorded(self, job_id: str) -> Job:
+        """The job as its record stands, without a look whether its process lives."""
+        return self._read(self.folder(job_id))
+
     def list(self) -> Sequence[Job]:
         """Every job with a readable record, newest first."""
         jobs = []
