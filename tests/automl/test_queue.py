@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tao_skill.automl.database import connect, default_url, patiently, shown
+from tao_skill.automl.database import connect, default_url, patiently
 from tao_skill.automl.failures import failure_of
 from tao_skill.automl.queue import LOSSES, Claimed, Queue
 from tao_skill.automl.search import Task
+from tao_skill.automl.settings import shown
 from tao_skill.errors import BadRequest, JobFailed
 from tests.postgresql_server import PASSWORD, PostgreSQLServer
 

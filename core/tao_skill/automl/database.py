@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
+from tao_skill.automl.settings import shown
 from tao_skill.errors import BadRequest, CannotWrite, JobFailed, MissingDependency
 
 PATIENCE_S: Final = 60.0
@@ -19,7 +19,6 @@ PATIENCE_S: Final = 60.0
 
 _DRIVERS: Final = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 _FIX: Final = "write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
-_SECRETS: Final = (re.compile(r"(://[^:@/]*):.*@"), re.compile(r"([?&]password)=[^&\s]*"))
 _LOCK: Final = 7_240_614
 """Any number, the same for everyone, that stands for the right to make tables."""
 
@@ -38,11 +37,6 @@ def default_url(job_folder: Path) -> str:
     if "?" in str(path):
         raise BadRequest(f"{path} cannot hold a database: its name has a '?'", fix="take another --results-root")
     return f"sqlite:///{path}"
-
-
-def shown(url: str) -> str:
-    """The address as it may stand in logs, records and errors: without a password."""
-    return _SECRETS[1].sub(r"\1=***", _SECRETS[0].sub(r"\1:***@", url))
 
 
 def password(url: str) -> str | None:

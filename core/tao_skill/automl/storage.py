@@ -20,9 +20,10 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tao_skill.automl.database import begin_at_once, connect, making_tables, options, parse, patiently, shown
+from tao_skill.automl.database import begin_at_once, connect, making_tables, options, parse, patiently
 from tao_skill.automl.dimension import Dimension
 from tao_skill.automl.ladder import Goal, Trial
+from tao_skill.automl.settings import shown
 from tao_skill.automl.space import Space
 from tao_skill.errors import BadRequest
 

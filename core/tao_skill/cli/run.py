@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tao_skill.action import Model
+from tao_skill.automl.settings import shown
 from tao_skill.cli.output import (
     INTERRUPTED,
     emit,
@@ -24,7 +25,7 @@ from tao_skill.cli.output import (
     note,
     results_option,
 )
-from tao_skill.cli.search import given, search_options, without_password
+from tao_skill.cli.search import given, search_options
 from tao_skill.errors import BadRequest, BadState, JobFailed
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
@@ -109,7 +110,7 @@ def run(
         key=key,
         upload=upload,
         search=given(search),
-        command=("tao-skill", *map(without_password, written or ())),
+        command=("tao-skill", *map(shown, written or ())),
     )
     return execute(chosen, action, request, results_root, dry_run=dry_run, detach=detach, as_json=as_json)
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from tao_skill.automl.settings import shown
 from tao_skill.cli.output import Decorated
 
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -64,17 +65,12 @@ OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
 
 def hand_over_storage(url: str) -> str:
     """Give a database's address to the processes started from here; what comes back has no password in it."""
-    from tao_skill.automl.database import parse, shown
+    from tao_skill.automl.database import parse
     from tao_skill.automl.worker import STORAGE_VARIABLE
 
     parse(url)
     os.environ[STORAGE_VARIABLE] = url
     return shown(url)
-
-
-def without_password(word: str) -> str:
-    """A word of a command as it may be recorded."""
-    return re.sub(r"(://[^:@/]*):.*@", r"\1:***@", word)
 
 
 def search_options(function: Decorated) -> Decorated:
