@@ -34,6 +34,15 @@ def sealed(plain: bytes, key: str | None) -> bytes:
     return _MAGIC + salt + nonce + AESGCM(_derive(key or "", salt)).encrypt(nonce, plain, _MAGIC)
 
 
+def read(path: Path, key: str | None) -> bytes:
+    """The plain bytes of a file, however it was stored.
+
+    Raises:
+        BadData: it is encrypted, and the key is wrong or missing, or it was changed.
+    """
+    return opened(path, key) if is_sealed(path) else path.read_bytes()
+
+
 def is_sealed(path: Path) -> bool:
     """Whether the file was stored encrypted."""
     with path.open("rb") as stream:

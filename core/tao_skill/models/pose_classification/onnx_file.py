@@ -39,7 +39,7 @@ def read(path: Path, key: str | None) -> bytes:
     """
     if not path.is_file():
         raise BadData(f"ONNX file {path} does not exist", fix="give the path of an .onnx file", path=str(path))
-    return encryption.opened(path, key) if encryption.is_sealed(path) else path.read_bytes()
+    return encryption.read(path, key)
 
 
 def open_session(data: bytes, path: Path, *, gpu: int | None = None) -> Any:

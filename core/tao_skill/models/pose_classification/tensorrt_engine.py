@@ -110,7 +110,7 @@ def open_engine(path: Path, key: str | None, gpu_id: int = 0) -> Engine:
     """
     trt, device = require(gpu_id)
     log = message_log(trt)
-    plan = encryption.opened(path, key) if encryption.is_sealed(path) else path.read_bytes()
+    plan = encryption.read(path, key)
     runtime = started(trt.Runtime, log)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
