@@ -109,11 +109,10 @@ class Search:
     def fail(self, number: int, cause: str) -> Task | None:
         """Take in a failure: the task again, or None once it was repeated often enough; earlier results stay."""
         trial = self.trials[number]
-        failures = (*trial.failures, cause)
-        if len(failures) <= REPEATS:
-            self._keep(replace(trial, failures=failures))
+        if len(trial.failures) < REPEATS:
+            self._keep(replace(trial, failures=(*trial.failures, cause)))
             return Task(number=number, values=trial.values, target=trial.target)
-        self._keep(replace(trial, failures=failures, state="failed", target=trial.epochs, reason=cause))
+        self.give_up(number, cause)
         return None
 
     def give_up(self, number: int, cause: str) -> None:
