@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from checkout import ROOT
 from skill_tables import ActionTable, DataRow, TableError, read_tables
 
 from tao_skill.action import Model
@@ -25,7 +26,6 @@ from tao_skill.spec.schema import build_schema
 from tao_skill.spec.template import build_template
 from tao_skill.spec.tree import iter_params
 
-ROOT: Final = Path(__file__).resolve().parents[1]
 INFO: Final = "skill_info.yaml"
 GENERATED: Final = (
     "schemas/**/*",
