@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+from tao_skill.models.pose_classification import results
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.sample import write_sample
 from tao_skill.spec import load
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +60,25 @@ def experiment(folder: Path, results_dir: Path, /, **overrides: Any) -> Experime
     config = load.build(ExperimentConfig, load.override(ExperimentConfig, {}, pairs.items()))
     assert isinstance(config, ExperimentConfig)
     return config
+
+
+def until(condition: Callable[[], T | None], seconds: float = 60, *, meanwhile: Callable[[], Any] = lambda: None) -> T:
+    """What a condition gives once that is true; the test fails when it is not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        meanwhile()
+        time.sleep(0.02)
+    return found
+
+
+def leave_checkpoints(folder: Path, *metrics: Mapping[str, float]) -> None:
+    """Fill a results folder as a training does, with an empty checkpoint an epoch and the index of their metrics."""
+    folder.mkdir(parents=True)
+    entries = [
+        results.Checkpoint(file=results.checkpoint_name(i, i), epoch=i, step=i, metrics=one)
+        for i, one in enumerate(metrics)
+    ]
+    for entry in entries:
+        (folder / entry.file).touch()
+    results.write_index(folder, entries)

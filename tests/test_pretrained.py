@@ -10,7 +10,7 @@ from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification import results
 from tao_skill.runner import Plan, open_job
 from tao_skill.spec.tree import lookup
-from tests.conftest import dataset
+from tests.conftest import dataset, leave_checkpoints
 from tests.test_runner import NOW, planned
 
 KEY = "model.pretrained_model_path"
@@ -23,15 +23,7 @@ def registry(tmp_path: Path) -> Path:
     (folder / "single").mkdir(parents=True)
     for name in ("plain.pth", "single/whatever.pth"):
         (folder / name).touch()
-    trained = folder / "trained"
-    trained.mkdir()
-    entries = [
-        results.Checkpoint(file=results.checkpoint_name(i, i), epoch=i, step=i, metrics={"val_acc": acc})
-        for i, acc in enumerate((0.9, 0.8))
-    ]
-    for entry in entries:
-        (trained / entry.file).touch()
-    results.write_index(trained, entries)
+    leave_checkpoints(folder / "trained", {"val_acc": 0.9}, {"val_acc": 0.8})
     (folder / "linked").mkdir()
     for name in (results.BEST, results.LATEST):
         (folder / "linked" / name).touch()

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tao_skill import cache, remote
 from tao_skill.cache import Staged
 from tao_skill.errors import BadData, BadRequest, CannotWrite, MissingDependency, NotFound
 from tao_skill.remote import S3, Unreachable
+from tests.conftest import until
 from tests.s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
 CONTENT = b"0123456789" * 1000
@@ -56,10 +56,7 @@ def start_staging(server: S3Server, uri: str, root: Path) -> subprocess.Popen[st
 
 
 def until_asked(server: S3Server, method: str) -> None:
-    deadline = time.monotonic() + 30
-    while not server.count(method):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: server.count(method))
 
 
 def whole_files(root: Path) -> set[str]:

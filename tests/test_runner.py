@@ -13,7 +13,7 @@ from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification import results
 from tao_skill.runner import Plan, Request, load_runner, open_job, plan
 from tao_skill.spec.tree import lookup
-from tests.conftest import dataset
+from tests.conftest import dataset, leave_checkpoints
 
 NAMED = ["dataset.label_map={a: 0, b: 1, c: 2, d: 3, e: 4, f: 5}"]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -35,15 +35,7 @@ def parent(tmp_path: Path, data: list[str]) -> str:
     store = Store(tmp_path)
     facts = ["graph_strategy=distance", "num_classes=7", *data]
     job, _ = open_job(planned(tmp_path, overrides=facts, automl="off"), store, now=NOW)
-    folder = Path(job.results_dir)
-    folder.mkdir(parents=True)
-    entries = [
-        results.Checkpoint(file=results.checkpoint_name(i, i), epoch=i, step=i, metrics={"val_acc": acc})
-        for i, acc in enumerate((0.9, 0.8))
-    ]
-    for entry in entries:
-        (folder / entry.file).touch()
-    results.write_index(folder, entries)
+    leave_checkpoints(Path(job.results_dir), {"val_acc": 0.9}, {"val_acc": 0.8})
     store.begin_attempt(job.id, 1)
     store.close_attempt(job.id, 1, Ending(state="COMPLETE", exit_code=0))
     return job.id
@@ -208,18 +200,7 @@ def test_what_a_search_found_and_was_after_is_what_follows_builds_on(tmp_path: P
     assert planned_search.route.route == "automl"
     job, _ = open_job(planned_search, store, now=NOW)
     assert job.automl == {"metric": "val_loss"}
-    folder = Path(job.results_dir)
-    folder.mkdir(parents=True)
-    both = ((0.9, 1.0), (0.8, 0.5))
-    entries = [
-        results.Checkpoint(
-            file=results.checkpoint_name(i, i), epoch=i, step=i, metrics={"val_acc": acc, "val_loss": loss}
-        )
-        for i, (acc, loss) in enumerate(both)
-    ]
-    for entry in entries:
-        (folder / entry.file).touch()
-    results.write_index(folder, entries)
+    leave_checkpoints(Path(job.results_dir), {"val_acc": 0.9, "val_loss": 1.0}, {"val_acc": 0.8, "val_loss": 0.5})
     store.begin_attempt(job.id, 1)
     chosen = {"model.graph_strategy": "uniform"}
     store.close_attempt(job.id, 1, Ending(state="COMPLETE", exit_code=0, chosen=chosen))

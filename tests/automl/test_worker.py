@@ -22,6 +22,7 @@ from tao_skill.automl.search import Task
 from tao_skill.automl.worker import work
 from tao_skill.errors import BadData, BadRequest, CannotWrite, JobFailed, MissingDependency
 from tests.automl.tiny_worker import Logistic
+from tests.conftest import until
 from tests.postgresql_server import PASSWORD, PostgreSQLServer
 
 LIMIT_S = 60
@@ -63,16 +64,6 @@ def put(queue: Queue, *numbers: int, target: int = 4, **values: Any) -> None:
         queue.put(Task(number=number, values={"lr": 0.1 * (number + 1), **values}, target=target))
 
 
-def until(condition: Callable[[], Any], workers: Pool | None = None) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        if workers is not None:
-            workers.look()
-        time.sleep(0.02)
-    return found
-
-
 def results(queue: Queue, count: int) -> Callable[[], list[Result] | None]:
     """Results once there are so many."""
     return lambda: found if len(found := queue.results()) >= count else None
@@ -95,7 +86,7 @@ def gone(pid: int) -> bool:
 def test_two_workers_finish_all_tasks_in_one_process_each(queue: Queue, folder: Path, url: str, tmp_path: Path) -> None:
     put(queue, *range(6), pause_s=0.02)
     with pool(queue, folder, url) as workers:
-        found = until(results(queue, 6), workers)
+        found = until(results(queue, 6), meanwhile=workers.look)
         pids = {str(pid) for pid in workers.pids}
         queue.stop("after_rung")
         until(lambda: workers.look() == 0)
@@ -115,10 +106,10 @@ def test_killed_workers_cost_at_most_the_epoch_they_were_in(
     with pool(queue, folder, url) as workers:
         for _ in range(kills):
             before = len(lines(folder / "epochs"))
-            until(lambda before=before: len(lines(folder / "epochs")) > before, workers)
+            until(lambda before=before: len(lines(folder / "epochs")) > before, meanwhile=workers.look)
             time.sleep(chance.uniform(0.0, 0.2))
             os.kill(chance.choice(workers.pids), signal.SIGKILL)
-        found = until(results(queue, count), workers)
+        found = until(results(queue, count), meanwhile=workers.look)
     assert sorted(result.number for result in found) == list(range(count))
     for result in found:
         assert result.history == tuple(alone(tmp_path, result.number, target))
@@ -132,7 +123,7 @@ def test_a_task_on_which_a_worker_died_is_taken_up_at_its_checkpoint(
 ) -> None:
     put(queue, 0, **{"raise": "kill"})
     with pool(queue, folder, url) as workers:
-        (result,) = until(results(queue, 1), workers)
+        (result,) = until(results(queue, 1), meanwhile=workers.look)
     assert result.history == tuple(alone(tmp_path, 0, 4))
     trained = lines(folder / "epochs")
     assert [epoch for _, epoch, _ in trained] == ["1", "2", "3", "4"]
@@ -150,9 +141,9 @@ def test_a_worker_that_stalls_is_given_up_and_cannot_disturb_when_it_is_back(
         until(lambda: queue.overdue(1.5))
         until(lambda: int(lines(folder / "epochs")[-1][2]) != stalled)
         os.kill(stalled, signal.SIGCONT)
-        (result,) = until(results(queue, 1), workers)
+        (result,) = until(results(queue, 1), meanwhile=workers.look)
         put(queue, 1, 2, pause_s=0.05)
-        until(results(queue, 3), workers)
+        until(results(queue, 3), meanwhile=workers.look)
         assert stalled in workers.pids  # it works again, on another task
     assert result.history == tuple(alone(tmp_path, 0, 30))
     assert Counter(result.number for result in queue.results()) == {0: 1, 1: 1, 2: 1}
@@ -163,7 +154,7 @@ def test_a_failure_is_told_and_the_worker_stays(queue: Queue, folder: Path, url:
     put(queue, 0, **{"raise": "memory"})
     put(queue, 1)
     with pool(queue, folder, url, count=1) as workers:
-        failed, finished = until(results(queue, 2), workers)
+        failed, finished = until(results(queue, 2), meanwhile=workers.look)
     assert failed.failure == failure_of(MemoryError("no room"))
     assert finished.history is not None
     assert len(lines(folder / "loaded")) == 1
@@ -209,7 +200,7 @@ def test_no_worker_outlives_a_killed_coordinator_and_the_next_one_goes_on(
     until(lambda: all(gone(pid) for pid in pids))
     first.stdout.close()
     with pool(queue, folder, url) as workers:
-        found = until(results(queue, 2), workers)
+        found = until(results(queue, 2), meanwhile=workers.look)
     for result in found:
         assert result.history == tuple(alone(tmp_path, result.number, 40))
 
@@ -221,7 +212,7 @@ def test_workers_that_cannot_begin_are_not_started_for_ever(queue: Queue, folder
         pytest.raises(JobFailed, match="the points are gone; find them") as caught,
         pool(queue, folder, url, count=1) as workers,
     ):
-        until(lambda: False, workers)
+        until(lambda: False, meanwhile=workers.look)
     assert str(workers.log(0)) in caught.value.fix
     assert queue.results() == []
 
@@ -233,7 +224,7 @@ def test_a_password_is_in_no_log_and_no_command(postgresql: PostgreSQLServer, fo
     with pool(queue, folder, url, count=1) as workers:
         until(lambda: lines(folder / "loaded"))
         commands = [word for pid in workers.pids for word in psutil.Process(pid).cmdline()]
-        until(results(queue, 1), workers)
+        until(results(queue, 1), meanwhile=workers.look)
     queue.close()
     written = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     assert PASSWORD not in " ".join(commands)

@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from tao_skill.errors import BadState, JobFailed
 from tao_skill.jobs import launch
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
+from tests.conftest import until
 from tests.jobs.conftest import TINY_WORKER, MakeJob
 
 LIMIT_S = 30
@@ -40,14 +39,6 @@ def finish(store: Store, job: Job, **secrets: str) -> Job:
     ended = launch.wait(store, opened.id, LIMIT_S, process=process)
     process.wait(LIMIT_S)
     return ended
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def running(store: Store, job: Job) -> tuple[subprocess.Popen[bytes], int]:

@@ -8,9 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -29,7 +28,7 @@ from tao_skill.models.pose_classification.net import STGCN
 from tao_skill.models.pose_classification.sample import write_sample
 from tao_skill.ranks import is_first
 from tao_skill.status import read_status
-from tests.conftest import REPOSITORY, dataset, experiment
+from tests.conftest import REPOSITORY, dataset, experiment, until
 
 pytestmark = pytest.mark.xdist_group("distributed")
 
@@ -82,14 +81,6 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
             if child.is_running():
                 child.kill()
         process.communicate(timeout=LIMIT_S)
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -158,7 +149,7 @@ def test_two_processes_leave_one_set_of_files_and_the_same_metrics(one: Path, tw
 def test_a_killed_pair_goes_on_to_the_uninterrupted_result(odd: Path, two: Path, tmp_path: Path) -> None:
     inside = tmp_path / "train" / results.checkpoint_name(0, 2)
     with ended(pair(odd, tmp_path, **CALM)) as process:
-        until(lambda: inside.exists() or process.poll() is not None)
+        until(lambda: inside.exists() or process.poll() is not None, LIMIT_S)
         for child in psutil.Process(process.pid).children(recursive=True):
             child.kill()
         assert process.wait(LIMIT_S) != 0
@@ -295,13 +286,13 @@ def test_a_job_in_two_processes_dies_whole_and_resumes_with_its_secret(odd: Path
     secret = "correct-horse-battery"
     arguments = ["epochs=2", f"encryption_key={secret}"]
     with ended(tao_skill(odd, tmp_path, *arguments, LOCAL_WORLD_SIZE="2")) as first:
-        until(lambda: list(tmp_path.glob("*/train/model_epoch_000_*")) or first.poll() is not None)
+        until(lambda: list(tmp_path.glob("*/train/model_epoch_000_*")) or first.poll() is not None, LIMIT_S)
         worker = psutil.Process(job_of(tmp_path)["attempts"][0]["pid"])
         (peer,) = worker.children()
         assert os.getpgid(peer.pid) == worker.pid
         assert secret not in " ".join(peer.cmdline())
         worker.send_signal(signal.SIGKILL)
-        until(lambda: not peer.is_running() or peer.status() == psutil.STATUS_ZOMBIE)
+        until(lambda: not peer.is_running() or peer.status() == psutil.STATUS_ZOMBIE, LIMIT_S)
         first.communicate(timeout=LIMIT_S)
         assert first.returncode == 1
     with ended(tao_skill(odd, tmp_path, *arguments, LOCAL_WORLD_SIZE="2")) as second:
