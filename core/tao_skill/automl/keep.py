@@ -20,7 +20,7 @@ from tao_skill.automl.ladder import DEFAULT_TRIAL, Trial
 from tao_skill.automl.objective import trial_folder
 from tao_skill.automl.report import PAGE_FILE, REPORT_FILE, build_report
 from tao_skill.automl.search import Setup
-from tao_skill.automl.setup import EPOCHS
+from tao_skill.automl.setup import ACTION, EPOCHS
 from tao_skill.automl.verdict import judge, why_ended
 from tao_skill.errors import JobFailed
 from tao_skill.jobs.record import Job
@@ -120,13 +120,13 @@ class Kept:
 
     def _artifacts(self, target: Path) -> list[Artifact]:
         kinds = {
-            "best_checkpoint": target / "pc_model_best.pth",
-            "latest_checkpoint": target / "pc_model_latest.pth",
+            "best_checkpoint": self.model.select_result(ACTION, target, self.setup.goal.metric).path,
+            "latest_checkpoint": self.model.latest_result(target),
             "best_spec": self.folder / BEST_SPEC,
             "report": self.folder / PAGE_FILE,
             "report_data": self.folder / REPORT_FILE,
         }
-        return [Artifact(kind=kind, path=path.resolve()) for kind, path in kinds.items() if path.exists()]
+        return [Artifact(kind=kind, path=path.resolve()) for kind, path in kinds.items() if path]
 
 
 def _same(source: Path, target: Path) -> None:

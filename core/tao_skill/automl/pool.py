@@ -6,9 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -16,7 +14,7 @@ from typing import Final
 from tao_skill.automl.queue import Queue
 from tao_skill.automl.worker import STORAGE_VARIABLE
 from tao_skill.errors import JobFailed
-from tao_skill.jobs.process import this_host
+from tao_skill.jobs.process import let_end, this_host
 
 COMMAND: Final = (sys.executable, "-m", "tao_skill.automl.worker")
 CRASHES: Final = 3
@@ -92,10 +90,7 @@ class Pool:
         """Tell the workers to give their tasks back and end; those that do not are killed."""
         for process in self._processes:
             process.terminate()
-        deadline = time.monotonic() + _GRACE_S
-        for process in self._processes:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline - time.monotonic()))
+        let_end(self._processes, _GRACE_S)
         for process in self._processes:
             process.kill()
             process.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -27,8 +26,7 @@ from tao_skill.automl.setup import make_setup
 from tao_skill.automl.storage import open_study
 from tao_skill.automl.worker import STORAGE_VARIABLE
 from tao_skill.errors import BadRequest, JobFailed
-from tao_skill.jobs import worker
-from tao_skill.jobs.launch import SECRETS_VARIABLE
+from tao_skill.jobs import launch, worker
 from tao_skill.jobs.record import Job
 from tao_skill.status import StatusLog, reporting
 
@@ -44,7 +42,7 @@ PRESENT_S: Final = 15.0
 LOOK_S: Final = 0.3
 
 
-def search(folder: Path, model: Model, job: Job, config: Any, secrets: Mapping[str, str]) -> Outcome:
+def search(folder: Path, model: Model, job: Job, spec: Mapping[str, Any], secrets: Mapping[str, str]) -> Outcome:
     """Search, and leave the winner as a train job leaves its model.
 
     Raises:
@@ -52,9 +50,9 @@ def search(folder: Path, model: Model, job: Job, config: Any, secrets: Mapping[s
         KeyboardInterrupt: it was asked to stop; the same command with the same key goes on.
     """
     settings = read_settings(job.automl or {})
-    setup = make_setup(model, worker.whole_spec(model, job, secrets), settings)
+    setup = make_setup(model, spec, settings)
     url = os.environ.pop(STORAGE_VARIABLE, None) or settings.storage or default_url(folder)
-    environment = {**os.environ, SECRETS_VARIABLE: json.dumps(dict(secrets))}
+    environment = launch.environment(secrets)
     kept = Kept(folder=folder, model=model, job=job, setup=setup, workers=settings.workers, keep_all=settings.keep_all)
     with reporting(Path(job.results_dir), "Search") as status:
         study, queue = open_study(url, job.id, space=setup.space, goal=setup.goal), Queue(url, job.id)

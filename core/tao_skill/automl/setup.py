@@ -13,8 +13,6 @@ from tao_skill.automl.search import Setup
 from tao_skill.automl.settings import PRUNERS, Settings
 from tao_skill.automl.space import build_space
 from tao_skill.errors import BadRequest
-from tao_skill.remote import is_remote
-from tao_skill.sources import remote_values
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
 
@@ -37,11 +35,10 @@ def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Set
     info = bank.skill_info(model.name)
     epochs = settings.max_epochs or int(lookup(spec, EPOCHS))
     whole = load.override(model.config, spec, [(EPOCHS, epochs)])
-    distant = any(is_remote(value) for _, value in remote_values(model, ACTION, whole))
     space = build_space(
         bank.load_schema(model.name, ACTION),
         whole,
-        {} if distant else model.search_limits(load.build(model.config, whole)),
+        model.search_limits(load.build(model.config, whole)),
         search=settings.search,
         no_search=settings.no_search,
         shorthand=info["spec_shorthand"],

@@ -50,7 +50,7 @@ def start(
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=_environment(secrets),
+                env=environment(secrets),
             )
     except OSError as error:
         failed = JobFailed(f"the worker could not be started: {error}", fix="free memory or disk space and run again")
@@ -66,7 +66,7 @@ def join(store: Store, job_id: str, secrets: Mapping[str, str], *, worker: Seque
         [*worker, str(store.folder(job_id)), "0"],
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr.fileno(),
-        env=_environment(secrets),
+        env=environment(secrets),
     )
 
 
@@ -160,7 +160,8 @@ def read_progress(job: Job) -> dict[str, Any] | None:
     return progress if isinstance(progress, dict) else None
 
 
-def _environment(secrets: Mapping[str, str]) -> dict[str, str]:
+def environment(secrets: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that works on a job: that of this one, and the secrets."""
     return {**PATIENT, **os.environ, SECRETS_VARIABLE: json.dumps(dict(secrets))}
 
 

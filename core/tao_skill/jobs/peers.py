@@ -6,7 +6,6 @@ its process group, its log. They read the job's record and never change it.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -15,10 +14,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
-from tao_skill.jobs.launch import SECRETS_VARIABLE
+from tao_skill.jobs.launch import environment
+from tao_skill.jobs.process import let_end
 from tao_skill.ranks import LOCAL_RANK
 
 _POLL_S: Final = 0.5
@@ -45,7 +45,7 @@ def peers(count: int, secrets: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
         ended.set()
-        _wait(started)
+        let_end(started, _GRACE_S)
     finally:
         ended.set()
         for process in started:
@@ -76,9 +76,10 @@ def _meet() -> None:
 
 
 def _start(rank: int, secrets: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    environment = {LOCAL_RANK: str(rank), SECRETS_VARIABLE: json.dumps(dict(secrets))}
     return subprocess.Popen(  # noqa: S603 - the command of this very process
-        [sys.executable, *sys.orig_argv[1:]], stdin=subprocess.DEVNULL, env={**os.environ, **environment}
+        [sys.executable, *sys.orig_argv[1:]],
+        stdin=subprocess.DEVNULL,
+        env=environment(secrets) | {LOCAL_RANK: str(rank)},
     )
 
 
@@ -89,10 +90,3 @@ def _watch(started: Processes, ended: threading.Event) -> None:
             print(f"process {failed[0]} of this attempt failed", file=sys.stderr)
             if not ended.wait(_GRACE_S):
                 os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _wait(started: Processes) -> None:
-    deadline = time.monotonic() + _GRACE_S
-    for process in started:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.0, deadline - time.monotonic()))

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import time
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import psutil
@@ -68,3 +72,11 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def let_end(processes: Iterable[subprocess.Popen[bytes]], seconds: float) -> None:
+    """Wait until all have ended, and no longer than `seconds` for all of them together."""
+    deadline = time.monotonic() + seconds
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))

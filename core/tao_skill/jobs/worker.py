@@ -35,8 +35,8 @@ from tao_skill.spec.load import build, override
 
 FindModel = Callable[[str], Model]
 Redact = Callable[[str], str]
-Perform = Callable[[Model, Job, Any, Mapping[str, str]], Outcome]
-"""What does the work of a job, given its config and secrets."""
+Perform = Callable[[Model, Job, Mapping[str, Any], Mapping[str, str]], Outcome]
+"""What does the work of a job, given its whole spec and its secrets."""
 
 START_S: Final = 600
 """How long a helping process waits for the first one to begin."""
@@ -154,10 +154,10 @@ def _attempt(
 
 def _run(job: Job, secrets: Mapping[str, str], find_model: FindModel, perform: Perform) -> Outcome:
     model = find_model(job.model)
-    config = build(model.config, whole_spec(model, job, secrets))
+    spec = whole_spec(model, job, secrets)
     if any(remote_values(model, job.action, job.spec)):  # only now can data be looked at
-        _check(model, config, job.action)
-    return perform(model, job, config, secrets)
+        _check(model, build(model.config, spec), job.action)
+    return perform(model, job, spec, secrets)
 
 
 def whole_spec(model: Model, job: Job, secrets: Mapping[str, str]) -> dict[str, Any]:
@@ -167,9 +167,9 @@ def whole_spec(model: Model, job: Job, secrets: Mapping[str, str]) -> dict[str, 
     return _with_secrets(spec, secrets)
 
 
-def _act(model: Model, job: Job, config: Any, secrets: Mapping[str, str]) -> Outcome:
+def _act(model: Model, job: Job, spec: Mapping[str, Any], secrets: Mapping[str, str]) -> Outcome:
     """The action itself, in all its processes of this machine."""
-    action = model.action(job.action)
+    action, config = model.action(job.action), build(model.config, spec)
     with peers(action.count_processes(config), secrets):
         return action.load()(config)
 
