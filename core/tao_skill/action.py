@@ -129,6 +129,7 @@ class Model:
         sample: `module:function` writing generated data, `function(folder) -> dict`.
         advance: `module:function` training the first epochs of a whole training,
             `function(config, until, metric) -> [{metric: value}, ...]`, one entry for each epoch so far.
+        effort: `module:function` counting the floating-point operations of an epoch, `function(config) -> float | None`.
         limits: `module:function` saying what spec and data leave of search ranges, `function(config) -> {key: Limit}`.
         inspect: `module:function` describing data, `function(data, labels, other_data, other_labels) -> dict`.
         importer: `module:function` turning recordings of other formats into data, `function(request) -> dict`.
@@ -143,6 +144,7 @@ class Model:
     latest: str
     sample: str
     advance: str
+    effort: str
     limits: str
     inspect: str
     importer: str
@@ -182,6 +184,11 @@ class Model:
         """Train the first `until` epochs of a whole training, going on where it stopped."""
         epochs: list[dict[str, float]] = _attribute(self.advance)(config, until, metric)
         return epochs
+
+    def epoch_flop(self, config: Any) -> float | None:
+        """Floating-point operations of an epoch of training; None while its data cannot be looked at."""
+        flop: float | None = _attribute(self.effort)(config)
+        return flop
 
     def search_limits(self, config: Any) -> Mapping[str, Limit]:
         """What a checked train config and its data leave of the search ranges, by spec key."""

@@ -63,6 +63,7 @@ MODEL: Final = Model(
     latest=f"{_HERE}.results:latest",
     sample=f"{_HERE}.sample:write_sample",
     advance=f"{_HERE}.train:advance",
+    effort=f"{_HERE}.architecture:epoch_flop",
     limits=f"{_HERE}.limits:limits",
     inspect=f"{_HERE}.inspect:inspect",
     importer=f"{_HERE}.imports.dataset:import_data",

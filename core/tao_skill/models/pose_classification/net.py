@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import torch
 from torch import Tensor, nn
 
+from tao_skill.models.pose_classification.architecture import BLOCKS, TEMPORAL_KERNEL
 from tao_skill.models.pose_classification.graph import adjacency
-
-BLOCKS: Final = ((64, 1), (64, 1), (64, 1), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1))
-"""Output channels and temporal stride of each block."""
-
-TEMPORAL_KERNEL: Final = 9
 
 
 class GraphConv(nn.Module):

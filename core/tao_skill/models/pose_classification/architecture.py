@@ -1,0 +1,48 @@
+"""The blocks of ST-GCN and what they cost to compute. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from tao_skill.models.pose_classification.arrays import open_sequences
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.graph import adjacency
+from tao_skill.remote import is_remote
+
+BLOCKS: Final = ((64, 1), (64, 1), (64, 1), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1))
+"""Output channels and temporal stride of each block."""
+
+TEMPORAL_KERNEL: Final = 9
+
+_TRAIN: Final = 3
+"""A training step computes the forward pass, the gradients of its inputs and those of its weights."""
+
+
+def forward_flop(frames: int, joints: int, subsets: int, channels: int = 3) -> int:
+    """Floating-point operations of one person's sequence through all convolutions, a multiply-add counted as two."""
+    flop = 0
+    for i, (out, stride) in enumerate(BLOCKS):
+        flop += 2 * frames * joints * subsets * out * (channels + joints)
+        frames = math.ceil(frames / stride)
+        flop += 2 * frames * joints * out * out * TEMPORAL_KERNEL
+        flop += 2 * frames * joints * out * channels if i > 0 and channels != out else 0
+        channels = out
+    return flop
+
+
+def epoch_flop(config: ExperimentConfig) -> float | None:
+    """Operations of an epoch of training and its validation; None while the data cannot be looked at.
+
+    Raises:
+        BadData, NotFound: the data cannot be read.
+    """
+    subsets, joints, _ = adjacency(config.model.graph_layout, config.model.graph_strategy).shape
+    flop = 0.0
+    for part, passes in ((config.dataset.train_dataset, _TRAIN), (config.dataset.val_dataset, 1)):
+        if not part.data_path or is_remote(part.data_path):
+            continue
+        n, _, frames, _, persons = open_sequences(part.data_path).shape
+        window = config.dataset.window_size if config.dataset.window_size > 0 else frames
+        flop += passes * n * persons * forward_flop(window, joints, subsets, config.model.input_channels)
+    return flop or None

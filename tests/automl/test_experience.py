@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tao_skill.automl.experience import epoch_time
+from tao_skill.jobs.record import Ending, Job, timestamp
+from tao_skill.jobs.store import Store
+from tao_skill.models import get_model
+from tao_skill.models.pose_classification.architecture import forward_flop
+from tao_skill.models.pose_classification.graph import LAYOUTS
+from tao_skill.models.pose_classification.net import STGCN
+from tests.conftest import experiment
+
+MODEL = get_model(None)
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("layout", "strategy", "subsets"), [("nvidia", "spatial", 3), ("coco", "uniform", 1)])
+def test_operations_are_those_that_torch_counts(layout: str, strategy: str, subsets: int) -> None:
+    joints, net = LAYOUTS[layout].joints, STGCN(layout=layout, strategy=strategy).eval()
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        net(torch.zeros(1, 3, 21, joints, 1))
+    head = 2 * 256 * 6
+    assert forward_flop(21, joints, subsets) == counter.get_total_flops() - head
+
+
+def trained(root: Path, job_id: str, spec: dict[str, object], seconds: float, *, created: int = 0) -> None:
+    """A training that took so long."""
+    now = BEGIN + timedelta(days=created)
+    job = Job(
+        id=job_id,
+        model=MODEL.name,
+        action="train",
+        spec=spec,
+        results_dir=str(root / job_id / "train"),
+        created=timestamp(now),
+    )
+    store = Store(root, clock=lambda: now)
+    store.open(job)
+    store.claim(job_id)
+    store.begin_attempt(job_id, 1)
+    store.close_attempt(
+        job_id, 1, Ending(state="COMPLETE", exit_code=0, ended=timestamp(now + timedelta(seconds=seconds)))
+    )
+
+
+def test_an_epoch_takes_what_it_took_before_in_proportion_to_its_work(tiny: Path, tmp_path: Path) -> None:
+    spec = asdict(experiment(tiny, tmp_path))
+    shorter = asdict(experiment(tiny, tmp_path, dataset__window_size=8))
+    assert epoch_time(MODEL, spec, Store(tmp_path)) is None
+    trained(tmp_path, "train-old", spec, 100.0)
+    trained(tmp_path, "train-new", spec, 10.0, created=1)
+    found = epoch_time(MODEL, spec, Store(tmp_path))
+    assert found is not None
+    assert (found.job, found.seconds) == ("train-new", pytest.approx(5.0))
+    half = epoch_time(MODEL, shorter, Store(tmp_path))
+    assert half is not None
+    assert half.seconds == pytest.approx(2.5)
+
+
+def test_a_training_whose_data_are_gone_teaches_nothing(tiny: Path, tmp_path: Path) -> None:
+    spec = asdict(experiment(tiny, tmp_path))
+    trained(tmp_path, "train-kept", spec, 6.0)
+    gone = {**spec, "dataset": {**spec["dataset"], "train_dataset": {"data_path": "/gone.npy", "label_path": None}}}
+    trained(tmp_path, "train-gone", gone, 1.0, created=1)
+    found = epoch_time(MODEL, spec, Store(tmp_path))
+    assert found is not None
+    assert (found.job, found.seconds) == ("train-kept", pytest.approx(3.0))
