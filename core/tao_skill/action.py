@@ -129,7 +129,8 @@ class Model:
         sample: `module:function` writing generated data, `function(folder) -> dict`.
         advance: `module:function` training the first epochs of a whole training,
             `function(config, until, metric) -> [{metric: value}, ...]`, one entry for each epoch so far.
-        effort: `module:function` counting the floating-point operations of an epoch, `function(config) -> float | None`.
+        effort: `module:function` counting the floating-point operations of an epoch,
+            `function(config) -> float | None`.
         limits: `module:function` saying what spec and data leave of search ranges, `function(config) -> {key: Limit}`.
         inspect: `module:function` describing data, `function(data, labels, other_data, other_labels) -> dict`.
         importer: `module:function` turning recordings of other formats into data, `function(request) -> dict`.

@@ -15,8 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
+from tao_skill.automl.devices import cores, find_gpus, share
 from tao_skill.automl.failures import failure_of
-from tao_skill.automl.pool import Pool, cores, find_gpus, share
+from tao_skill.automl.pool import Pool
 from tao_skill.automl.queue import Queue, Result
 from tao_skill.automl.search import Task
 from tao_skill.automl.worker import work

@@ -70,6 +70,15 @@ def test_a_search_ends_with_a_model_that_is_never_worse_than_the_default(
     assert results_of(shown) == results_of(report)
 
 
+def test_a_review_tells_the_time_that_earlier_trainings_took(
+    train: list[str], searched: tuple[Path, dict[str, Any]]
+) -> None:
+    root, document = searched
+    before = call_json([*train, "--dry-run"], root)["automl"]["cost"]
+    assert before["learnt_from"] == document["job"]["id"]
+    assert 0 < before["expected_s"] <= before["most_s"]
+
+
 def test_what_follows_builds_on_the_winner(searched: tuple[Path, dict[str, Any]]) -> None:
     root, document = searched
     evaluated = call_json(["run", "evaluate", "--parent", document["job"]["id"]], root)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from tao_skill.automl.cost import expected_epochs, most_epochs, remaining_epochs
@@ -12,6 +14,8 @@ from tao_skill.automl.ladder import DEFAULT_TRIAL, Goal, Trial, projections
 from tao_skill.automl.search import Setup
 from tao_skill.automl.verdict import Verdict, finalists, judge
 from tao_skill.automl.words import clean
+from tao_skill.errors import BadData, NotFound
+from tao_skill.jobs.record import Job
 from tao_skill.spec.tree import lookup
 
 REPORT_FILE: Final = "report.json"
@@ -72,8 +76,42 @@ def build_report(setup: Setup, trials: Sequence[Trial], *, facts: Mapping[str, A
     return strict
 
 
-def review(setup: Setup, *, seconds_per_epoch: float | None = None, workers: int = 1) -> dict[str, Any]:
-    """What a search would do and cost, before anything runs; seconds only where the time of an epoch is known."""
+def check_search(job: Job) -> None:
+    """Make sure that a job is a search.
+
+    Raises:
+        NotFound: it is none.
+    """
+    if job.automl is None:
+        raise NotFound(f"job {job.id} is no AutoML search", fix=f"tao-skill jobs show {job.id}")
+
+
+def read_report(folder: Path, job: Job) -> dict[str, Any]:
+    """The newest report of a job's search.
+
+    Raises:
+        NotFound: the job is no search, or has no report yet. BadData: the report cannot be read.
+    """
+    path = folder / REPORT_FILE
+    check_search(job)
+    if not path.is_file():
+        raise NotFound(f"job {job.id} has no report yet", fix=f"tao-skill jobs wait {job.id}", path=str(path))
+    try:
+        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        fix = "resume the job, which writes it anew"
+        raise BadData(f"{path} is not a report: {error}", fix=fix, path=str(path)) from error
+    return report
+
+
+def review(
+    setup: Setup, *, seconds_per_epoch: float | None = None, learnt_from: str | None = None, workers: int = 1
+) -> dict[str, Any]:
+    """What a search would do and cost, before anything runs; seconds only where the time of an epoch is known.
+
+    Args:
+        learnt_from: job that the time of an epoch comes from. workers: as many epochs are trained at once.
+    """
     budget = _budget(setup)
     rate = math.nan if seconds_per_epoch is None else seconds_per_epoch / max(1, workers)
     reviewed: dict[str, Any] = _strict(
@@ -86,6 +124,7 @@ def review(setup: Setup, *, seconds_per_epoch: float | None = None, workers: int
             "seed": setup.seed,
             "cost": {
                 "seconds_per_epoch": seconds_per_epoch,
+                "learnt_from": learnt_from,
                 "workers": workers,
                 "expected_s": budget["expected_epochs"] * rate,
                 "most_s": budget["most_epochs"] * rate,

@@ -16,9 +16,10 @@ from typing import Any, Final
 from tao_skill.action import Model, Outcome
 from tao_skill.automl import live
 from tao_skill.automl.database import default_url
+from tao_skill.automl.devices import find_gpus
 from tao_skill.automl.keep import Kept
 from tao_skill.automl.ladder import DEFAULT_TRIAL
-from tao_skill.automl.pool import Pool, find_gpus
+from tao_skill.automl.pool import Pool
 from tao_skill.automl.queue import Queue, Result
 from tao_skill.automl.search import Search, Task
 from tao_skill.automl.settings import Settings, read_settings

@@ -87,9 +87,10 @@ def review_lines(reviewed: Mapping[str, Any]) -> list[str]:
     budget, cost = reviewed["budget"], reviewed["cost"]
     rungs = ", ".join(map(str, budget["rungs"]))
     limit = "" if budget["epochs_total"] is None else f", {budget['epochs_total']} in all"
-    time = (
-        "" if cost["expected_s"] is None else f", {duration(cost['expected_s'])} (at most {duration(cost['most_s'])})"
-    )
+    time = ""
+    if cost["expected_s"] is not None:
+        time = f", {duration(cost['expected_s'])} (at most {duration(cost['most_s'])})"
+        time += f", going by {cost['learnt_from']}" if cost["learnt_from"] else ""
     return [
         f"{reviewed['goal']['direction']} {line(reviewed['goal']['metric'])} with {reviewed['sampler']}",
         *space_lines(reviewed["space"], reviewed["trial_0"]),

@@ -16,7 +16,6 @@ import click
 
 from tao_skill.action import Model
 from tao_skill.cli.output import emit, json_option, note, results_option
-from tao_skill.errors import BadData, NotFound
 from tao_skill.infer import KEY_VARIABLE
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
@@ -77,11 +76,11 @@ def space(
 def show(job: str, results_root: Path, as_json: bool) -> None:
     """Show the search of JOB: every trial, what was spent, who wins."""
     from tao_skill.automl.live import rows, table
-    from tao_skill.automl.report import PAGE_FILE
+    from tao_skill.automl.report import PAGE_FILE, read_report
 
     home, found = Store(results_root.absolute()).find(job)
     folder = home.folder(found.id)
-    report = _report(folder, found)
+    report = read_report(folder, found)
     if sys.stdout.isatty() and not as_json:
         from rich.console import Console
 
@@ -98,6 +97,7 @@ def show(job: str, results_root: Path, as_json: bool) -> None:
 @json_option
 def resume(job: str, storage: str | None, results_root: Path, as_json: bool) -> int:
     """Go on with the search of JOB where it stopped; nothing that was trained is lost or done twice."""
+    from tao_skill.automl.report import check_search
     from tao_skill.cli.run import follow_job
     from tao_skill.cli.search import hand_over_storage
 
@@ -105,7 +105,7 @@ def resume(job: str, storage: str | None, results_root: Path, as_json: bool) -> 
         hand_over_storage(storage)
 
     home, found = Store(results_root.absolute()).find(job)
-    _check_search(found)
+    check_search(found)
     return follow_job(found, home, results_root, _secrets(found), as_json=as_json)
 
 
@@ -117,13 +117,14 @@ def worker(job: str, storage: str | None, results_root: Path) -> None:
     """Train for a search that another process or machine runs, until it ends."""
     from tao_skill.automl.database import default_url
     from tao_skill.automl.objective import objective_of
+    from tao_skill.automl.report import check_search
     from tao_skill.automl.settings import read_settings
     from tao_skill.automl.worker import STORAGE_VARIABLE, serve
     from tao_skill.jobs.launch import SECRETS_VARIABLE
     from tao_skill.jobs.process import this_host
 
     home, found = Store(results_root.absolute()).find(job)
-    _check_search(found)
+    check_search(found)
     folder = home.folder(found.id)
     url = storage or os.environ.get(STORAGE_VARIABLE) or read_settings(found.automl or {}).storage
     os.environ[SECRETS_VARIABLE] = json.dumps(_secrets(found))
@@ -154,28 +155,3 @@ def _ground(
     for warning in planned.warnings:
         note(f"warning: {warning}")
     return planned.spec, model.search_limits(load.build(model.config, planned.spec))
-
-
-def _check_search(job: Job) -> None:
-    if job.automl is None:
-        raise NotFound(f"job {job.id} is no AutoML search", fix=f"tao-skill jobs show {job.id}")
-
-
-def _report(folder: Path, job: Job) -> dict[str, Any]:
-    """The newest report of a job's search.
-
-    Raises:
-        NotFound: the job is no search, or has no report yet. BadData: the report cannot be read.
-    """
-    from tao_skill.automl.report import REPORT_FILE
-
-    path = folder / REPORT_FILE
-    _check_search(job)
-    if not path.is_file():
-        raise NotFound(f"job {job.id} has no report yet", fix=f"tao-skill jobs wait {job.id}", path=str(path))
-    try:
-        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        fix = "resume the job, which writes it anew"
-        raise BadData(f"{path} is not a report: {error}", fix=fix, path=str(path)) from error
-    return report

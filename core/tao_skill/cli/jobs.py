@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from tao_skill.cli.output import emit, job_document, job_text, json_option, results_option
+from tao_skill.cli.output import emit, job_text, job_with_commands, json_option, results_option
 from tao_skill.cli.run import print_job, wait_and_print
 from tao_skill.errors import BadRequest, BadState
+from tao_skill.jobs.document import job_row
 from tao_skill.jobs.record import TERMINAL
 from tao_skill.jobs.store import Store
 
@@ -26,10 +27,7 @@ def jobs() -> None:
 def list_jobs(limit: int, results_root: Path, as_json: bool) -> None:
     """List jobs, newest first."""
     found = Store(results_root.absolute()).list()
-    rows = [
-        {"id": job.id, "action": job.action, "state": job.state, "parent": job.parent, "created": job.created}
-        for job in found[:limit]
-    ]
+    rows = [job_row(job) for job in found[:limit]]
     lines = [f"{row['id']:<34} {row['action']:<12} {row['state']:<9} {row['created']}" for row in rows]
     emit({"jobs": rows, "total": len(found)}, "\n".join(lines) or "no jobs", as_json=as_json)
 
@@ -40,7 +38,7 @@ def list_jobs(limit: int, results_root: Path, as_json: bool) -> None:
 @json_option
 def show(job: str, results_root: Path, as_json: bool) -> None:
     """Show a job: state, route, metrics, artifacts, what comes next."""
-    document = job_document(Store(results_root.absolute()).get(job), results_root)
+    document = job_with_commands(Store(results_root.absolute()).get(job), results_root)
     emit(document, job_text(document), as_json=as_json)
 
 

@@ -13,9 +13,8 @@ from typing import Any, Final, TypeVar
 import click
 
 from tao_skill.errors import BadRequest, CannotWrite, SpecError, TaoSkillError
+from tao_skill.jobs.document import Following, following, job_document
 from tao_skill.jobs.record import Job
-from tao_skill.models import get_model
-from tao_skill.remote import join
 
 INTERRUPTED: Final = 130
 RESULTS_VARIABLE: Final = "TAO_SKILL_RESULTS"
@@ -92,28 +91,9 @@ def exit_code(command: click.Command, name: str, arguments: Sequence[str]) -> in
     return result if isinstance(result, int) else 0
 
 
-def job_document(job: Job, results_root: Path) -> dict[str, Any]:
-    """The result of a job, as the contract for agents has it."""
-    document: dict[str, Any] = {
-        "job": {
-            "id": job.id,
-            "model": job.model,
-            "action": job.action,
-            "state": job.state,
-            "parent": job.parent,
-            "results_dir": job.results_dir,
-            "created": job.created,
-            "started": job.started,
-            "ended": job.ended,
-        },
-        "route": dict(job.route),
-        "metrics": dict(job.metrics),
-        "artifacts": [dict(artifact) for artifact in job.artifacts],
-        "next": next_commands(job, results_root),
-    }
-    if job.upload or job.uploaded:
-        document["upload"] = {"uri": join(job.upload or "", job.id)} | (job.uploaded or {})
-    return document | ({"error": job.error} if job.error else {})
+def job_with_commands(job: Job, results_root: Path) -> dict[str, Any]:
+    """The document of a job, with the commands that usually follow."""
+    return {**job_document(job), "next": next_commands(job, results_root)}
 
 
 def next_commands(job: Job, results_root: Path) -> list[str]:
@@ -121,26 +101,15 @@ def next_commands(job: Job, results_root: Path) -> list[str]:
     root = [] if results_root == default_results_root() else [str(results_root)]
     where = ["--results-root", *root] if root else []
     if job.state == "COMPLETE":
-        return [shlex.join(["tao-skill", *words, *where]) for words in _next_actions(job)]
+        return [shlex.join(["tao-skill", *words, *where]) for words in map(_words, following(job))]
     if job.state in ("ERROR", "CANCELED"):
         again = [shlex.join(job.command)] if job.key and job.command else []
         return [shlex.join(["tao-skill", "jobs", "logs", job.id, *where]), *again]
     return [shlex.join(["tao-skill", "jobs", "wait", job.id, *where])]
 
 
-def _next_actions(job: Job) -> list[list[str]]:
-    """What `run` is to be told for each action that follows a finished job."""
-    actions = get_model(job.model).actions
-    action = actions[job.action]
-    feeds = [f"{action.feeds[one['kind']]}={one['path']}" for one in job.artifacts if one["kind"] in action.feeds]
-    parent = job.id if action.makes_model else job.parent
-    if feeds and not parent:
-        parent = f"latest:{next(name for name in actions if actions[name].makes_model)}"
-    if not parent or (action.feeds and not feeds):
-        return []
-    # What follows on a parent's model must be something one can do with that kind of model.
-    sensible = actions[parent.removeprefix("latest:").split("-")[0]].next
-    return [["run", name, "--parent", parent, *feeds] for name in action.next if name in sensible]
+def _words(next_: Following) -> list[str]:
+    return ["run", next_.action, "--parent", next_.parent, *next_.overrides]
 
 
 def job_text(document: Mapping[str, Any]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +18,14 @@ from tao_skill.cli.output import (
     INTERRUPTED,
     emit,
     interactive,
-    job_document,
     job_text,
+    job_with_commands,
     json_option,
     note,
     results_option,
 )
 from tao_skill.cli.search import given, search_options
-from tao_skill.errors import BadRequest, BadState, JobFailed
+from tao_skill.errors import BadRequest, JobFailed
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
@@ -35,9 +34,6 @@ from tao_skill.ranks import is_first
 
 if TYPE_CHECKING:
     from tao_skill.runner import Plan, Request
-
-SEARCHER: Final = (sys.executable, "-m", "tao_skill.automl.run")
-"""What runs a job whose route is automl."""
 
 DOCUMENTED: Final = (2, 3, 4)
 """Exit codes of a job that failed for a reason its caller can act on; any other failure is 1."""
@@ -127,14 +123,15 @@ def execute(
     show_log: bool = False,
 ) -> int:
     """Plan a run, say its warnings, open its job and follow it to its end; the exit code says how it ended."""
+    from tao_skill.automl.submit import review_search, warnings
     from tao_skill.runner import load_runner, open_job, plan
 
     runner = load_runner(model.name, model.action(action).name)
     store = Store(results_root.absolute())
     now = datetime.now(UTC)
     planned = plan(runner, request, store, environment=os.environ, now=now, token=secrets.token_hex(2))
-    review = _review(planned)
-    for warning in planned.warnings:
+    review = review_search(planned, store if dry_run else None)
+    for warning in warnings(planned):
         note(f"warning: {warning}")
     if dry_run:
         document = planned.as_dict() | review
@@ -157,26 +154,14 @@ def follow_job(
     show_log: bool = False,
 ) -> int:
     """Start a job unless it runs or is complete, and follow it to its end unless told not to."""
-    process = _start(job, store, secret_values)
+    from tao_skill.automl.submit import start
+
+    process = start(job, store, secret_values)
     if detach:
         emit({"job": {"id": job.id, "state": store.get(job.id).state}}, job.id, as_json=as_json)
         return 0
     log = store.log_path(job.id) if show_log else None
     return wait_and_print(job, store, results_root, process=process, own=process is not None, as_json=as_json, log=log)
-
-
-def _review(planned: Plan) -> dict[str, Any]:
-    """What a search would do, where there is one; wrong settings of it are refused here."""
-    if planned.route.route != "automl":
-        if planned.search:
-            note(f"warning: {', '.join(planned.search)}: no effect, as this run is direct ({planned.route.reason})")
-        return {}
-    from tao_skill.automl.report import review
-    from tao_skill.automl.settings import read_settings
-    from tao_skill.automl.setup import make_setup
-
-    setup = make_setup(planned.model, planned.spec, read_settings(planned.search))
-    return {"automl": review(setup, workers=planned.search.get("workers", 1))}
 
 
 def _help(planned: Plan, store: Store) -> int:
@@ -186,16 +171,6 @@ def _help(planned: Plan, store: Store) -> int:
     if planned.key is None:
         raise BadRequest("a launcher started several processes, and they share no --key", fix="add --key NAME")
     return join(store, planned.job_id, planned.secrets)
-
-
-def _start(job: Job, store: Store, secret_values: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
-    """Start the job, unless it is complete or another process runs it."""
-    from tao_skill.jobs.launch import WORKER, start
-
-    try:
-        return start(store, job, secret_values, worker=SEARCHER if job.automl is not None else WORKER)
-    except BadState:
-        return None
 
 
 def wait_and_print(
@@ -238,7 +213,7 @@ def wait_and_print(
 
 def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
     """Print a finished job; the exit code says how it ended, and whether its upload did."""
-    document = job_document(job, results_root)
+    document = job_with_commands(job, results_root)
     emit(document, job_text(document), as_json=as_json)
     if job.state == "ERROR" and interactive():
         note(f"the log is in {job.results_dir}")

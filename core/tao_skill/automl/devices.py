@@ -1,0 +1,32 @@
+"""Cores and GPUs of this machine, and each worker's part of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+
+
+def share(i: int, count: int, environment: Mapping[str, str], gpus: Sequence[str]) -> dict[str, str]:
+    """Variables that give worker `i` of `count` its part of this machine; threads that the user has set stay so."""
+    threads = environment.get("OMP_NUM_THREADS") or str(max(1, cores() // count))
+    return {"OMP_NUM_THREADS": threads} | ({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {})
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the GPUs a worker may be given: those the user left visible, else all the driver knows."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return tuple(name.strip() for name in visible.split(",") if name.strip() not in ("", "-1"))
+    program = shutil.which("nvidia-smi", path=environment.get("PATH"))
+    if program is None:
+        return ()
+    asked = [program, "--query-gpu=uuid", "--format=csv,noheader"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - found on the user's PATH
+    return tuple(told.stdout.split()) if told.returncode == 0 else ()

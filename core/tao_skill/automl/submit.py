@@ -1,0 +1,64 @@
+"""From a plan to a started job, whichever way it is routed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tao_skill.automl.devices import find_gpus
+from tao_skill.automl.report import review
+from tao_skill.automl.settings import read_settings
+from tao_skill.errors import BadState
+from tao_skill.jobs import launch
+from tao_skill.jobs.record import Job
+from tao_skill.jobs.store import Store
+from tao_skill.runner import Plan
+
+SEARCHER: Final = (sys.executable, "-m", "tao_skill.automl.run")
+"""What runs a job whose route is automl."""
+
+
+def review_search(planned: Plan, store: Store | None = None) -> dict[str, Any]:
+    """What a search would do, as `automl`; empty where there is none.
+
+    Args:
+        store: where earlier trainings tell how long an epoch takes; None leaves the time out.
+
+    Raises:
+        BadRequest: its settings are wrong.
+    """
+    if planned.route.route != "automl":
+        return {}
+    from tao_skill.automl.experience import epoch_time
+    from tao_skill.automl.setup import make_setup
+
+    settings = read_settings(planned.search)
+    setup = make_setup(planned.model, planned.spec, settings)
+    known = epoch_time(planned.model, planned.spec, store) if store else None
+    seconds, job = (known.seconds, known.job) if known else (None, None)
+    # Workers without a GPU each share the cores that one training used.
+    at_once = min(settings.workers, max(1, len(find_gpus(os.environ))))
+    return {"automl": review(setup, seconds_per_epoch=seconds, learnt_from=job, workers=at_once)}
+
+
+def warnings(planned: Plan) -> list[str]:
+    """What the plan warns of, and settings of a search that is none."""
+    if planned.route.route == "automl" or not planned.search:
+        return list(planned.warnings)
+    idle = f"{', '.join(planned.search)}: no effect, as this run is direct ({planned.route.reason})"
+    return [idle, *planned.warnings]
+
+
+def start(job: Job, store: Store, secrets: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+    """Start a job, unless it is complete or another process runs it.
+
+    Raises:
+        JobFailed: its process could not be started.
+    """
+    try:
+        return launch.start(store, job, secrets, worker=SEARCHER if job.automl is not None else launch.WORKER)
+    except BadState:
+        return None
