@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.sample import write_sample
 from tao_skill.spec import load
+from tests.postgresql_server import INSTALL, PostgreSQLServer, programs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
@@ -29,6 +31,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     write_sample(folder, train=12, val=6, frames=16, seed=3)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQLServer]:
+    found = programs()
+    if found is None:
+        pytest.skip(f"PostgreSQL is not installed; set {INSTALL}=1 as root to let the tests do it")
+    server = PostgreSQLServer(found)
+    yield server
+    server.remove()
 
 
 def dataset(folder: Path) -> dict[str, Any]:
