@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from tao_skill.models.pose_classification import results
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.sample import write_sample
 from tao_skill.spec import load
+from tests.postgresql_server import INSTALL, PostgreSQLServer, programs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
@@ -34,6 +35,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     write_sample(folder, train=12, val=6, frames=16, seed=3)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQLServer]:
+    found = programs()
+    if found is None:
+        pytest.skip(f"PostgreSQL is not installed; set {INSTALL}=1 as root to let the tests do it")
+    server = PostgreSQLServer(found)
+    yield server
+    server.remove()
 
 
 def dataset(folder: Path) -> dict[str, Any]:

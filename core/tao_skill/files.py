@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import socket
 import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
+
+import psutil
 
 from tao_skill.errors import CannotWrite
+
+_HOST: Final = f"{zlib.crc32(socket.gethostname().encode()):08x}"
+"""This machine in the names of temporary files, as folders may be shared."""
 
 
 def write_with(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -26,7 +34,9 @@ def write_with(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    _clear(path)
+    prefix = f".{path.name}.{_HOST}-{os.getpid()}-"
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as stream:
             write(stream)
@@ -38,6 +48,13 @@ def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _clear(path: Path) -> None:
+    """Delete what processes of this machine that were killed while they wrote `path` have left beside it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}-*-*.tmp"):
+        if not psutil.pid_exists(int(left.name.rsplit("-", 2)[1])):
+            left.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -52,7 +69,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def replace_link(link: Path, target: str) -> None:
     """Point the symbolic link `link` at the relative `target` in one step."""
-    temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+    _clear(link)
+    temporary = link.with_name(f".{link.name}.{_HOST}-{os.getpid()}-.tmp")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     temporary.replace(link)

@@ -1,22 +1,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.postgresql_server import INSTALL, PostgreSQLServer, programs
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSQLServer]:
-    found = programs()
-    if found is None:
-        pytest.skip(f"PostgreSQL is not installed; set {INSTALL}=1 as root to let the tests do it")
-    server = PostgreSQLServer(found)
-    yield server
-    server.remove()
+from tests.postgresql_server import PostgreSQLServer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tao_skill.models.pose_classification.sample import write_sample
+from tests.cli.conftest import report_of, results_of
 from tests.cli.test_flow import TAO_SKILL, call, call_json
-from tests.conftest import dataset
 
 pytestmark = pytest.mark.xdist_group("search")
 
@@ -24,28 +23,14 @@ BUDGET = ["--trials", "4", "--max-epochs", "4", "--min-epochs", "1", "--eta", "2
 
 
 @pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder = tmp_path_factory.mktemp("searched")
-    write_sample(folder, train=24, val=12, frames=12, seed=3)
-    facts = [f"{key}={value}" for key, value in dataset(folder).items()]
-    return ["run", "train", *facts, "batch_size=8", "num_workers=0", "lr=0.02", "dropout=0.1", *BUDGET]
+def train(searchable: list[str]) -> list[str]:
+    return [*searchable, *BUDGET]
 
 
 @pytest.fixture(scope="module")
 def searched(train: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     root = tmp_path_factory.mktemp("search_results")
     return root, call_json([*train, "--key", "whole"], root)
-
-
-def report_of(root: Path, document: dict[str, Any]) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((root / document["job"]["id"] / "report.json").read_text())
-    return loaded
-
-
-def results_of(report: dict[str, Any]) -> list[Any]:
-    """What a search found, without how long it took."""
-    kept = ("number", "state", "epochs", "metric", "best_epoch", "values", "last")
-    return [{name: one[name] for name in kept} for one in report["trials"]] + [report["winner"]["number"]]
 
 
 def test_a_search_ends_with_a_model_that_is_never_worse_than_the_default(

@@ -134,6 +134,8 @@ def _same(source: Path, target: Path) -> None:
     if source.is_symlink():
         files.replace_link(target, str(source.readlink()))
         return
+    if target.exists() and target.samefile(source):  # renaming would do nothing, and leave both names
+        return
     partial = target.with_name(f".{target.name}.tmp")
     partial.unlink(missing_ok=True)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,6 @@ class Checkpoints(Checkpoint):
         self.metric = metric
         self.index = results.read_index(results_dir)
         self._due = False
-        self._extra: results.Checkpoint | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget what lies beyond the point that training goes on from; all processes know what the first one knows."""
@@ -99,24 +98,23 @@ class Checkpoints(Checkpoint):
             metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
             sequence_length=frames,
             num_persons=persons,
+            extra=extra,
         )
         trainer.save_checkpoint(self.results_dir / one.file)
-        beaten = self._extra if self.metric in one.metrics and self._beats_all(one.metrics) else None
-        self.index = [other for other in self.index if other not in (beaten,) and other.file != one.file] + [one]
-        if extra:
-            self._extra = one
-        elif beaten is not None:
-            self._extra = None
+        others = [other for other in self.index if other.file != one.file]
+        is_best = self.metric in one.metrics and self._beats_all(one.metrics)
+        beaten = [other for other in others if other.extra and is_best]
+        self.index = [*(other for other in others if other not in beaten), one]
         if trainer.is_global_zero:
             self._write(one, beaten)
 
-    def _write(self, one: results.Checkpoint, beaten: results.Checkpoint | None) -> None:
+    def _write(self, one: results.Checkpoint, beaten: Sequence[results.Checkpoint]) -> None:
         results.write_index(self.results_dir, self.index)
         files.replace_link(self.results_dir / results.LATEST, one.file)
         if winner := results.best(self.index, self.metric):
             files.replace_link(self.results_dir / results.BEST, winner.file)
-        if beaten is not None:
-            (self.results_dir / beaten.file).unlink(missing_ok=True)
+        for other in beaten:
+            (self.results_dir / other.file).unlink(missing_ok=True)
 
 
 class Report(Callback):

@@ -32,6 +32,7 @@ class Checkpoint:
         file: name inside the folder. epoch: 0-based. step: optimiser steps done (0 in files named by epoch alone).
         metrics: val_acc, val_loss, ... of that very model; empty if no validation ran on it.
         sequence_length, num_persons: T and M of the sequences it was last run on; None where that is not recorded.
+        extra: kept beyond the interval as long as it is the best.
     """
 
     file: str
@@ -40,6 +41,7 @@ class Checkpoint:
     metrics: Mapping[str, float]
     sequence_length: int | None = None
     num_persons: int | None = None
+    extra: bool = False
 
 
 def checkpoint_name(epoch: int, step: int) -> str:
@@ -73,6 +75,28 @@ def latest(results_dir: Path) -> Path | None:
         return link.resolve()
     index = read_index(results_dir)
     return results_dir / index[-1].file if index else None
+
+
+def settle(results_dir: Path, metric: str) -> int:
+    """Finish or undo what a process that was killed while saving left half done, in a folder that no other writes to.
+
+    A checkpoint counts from when the index names it: any other is deleted, and the links follow the index.
+
+    Returns:
+        Epochs that the newest checkpoint has behind it.
+    """
+    index = results_dir / INDEX
+    named = {entry["file"] for entry in json.loads(index.read_text("utf-8"))} if index.exists() else set()
+    left = (path for path in results_dir.glob("model_epoch_*.pth") if path.name not in named)
+    for path in (*left, *results_dir.glob(".*.tmp")):
+        path.unlink(missing_ok=True)
+    checkpoints = read_index(results_dir)
+    if not checkpoints:
+        return 0
+    files.replace_link(results_dir / LATEST, checkpoints[-1].file)
+    if winner := best(checkpoints, metric):
+        files.replace_link(results_dir / BEST, winner.file)
+    return checkpoints[-1].epoch + 1
 
 
 def best(checkpoints: list[Checkpoint], metric: str) -> Checkpoint | None:

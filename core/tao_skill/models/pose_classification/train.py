@@ -58,7 +58,9 @@ def advance(config: ExperimentConfig, until: int, metric: str) -> list[dict[str,
     """
     results_dir = task_results_dir(config, "train").absolute()
     with reporting(results_dir, "Training", silent=not is_first()) as status:
-        if len(epochs := history(results_dir, until)) < until:
+        saved = results.settle(results_dir, metric)
+        epochs = history(results_dir, until)
+        if min(saved, len(epochs)) < until:  # an epoch is told of before its checkpoint is there
             _fit(config, results_dir, status, until=until, metric=metric)
             epochs = history(results_dir, until)
         status.write("SUCCESS", f"Trained {len(epochs)} of {config.train.num_epochs} epochs.")

@@ -1,0 +1,197 @@
+"""A search that is killed in each of its states, at places with a name, and ends as if nothing had been."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from tao_skill.automl.queue import Queue
+from tao_skill.status import read_status
+from tests.cli.conftest import report_of, results_of
+from tests.cli.held import LIMIT_S, Place, held, kill_search
+from tests.cli.test_flow import TAO_SKILL, call_json
+from tests.postgresql_server import PostgreSQLServer
+
+pytestmark = pytest.mark.xdist_group("search")
+
+BUDGET = ["--trials", "3", "--max-epochs", "2", "--min-epochs", "1", "--eta", "2", "--metric", "train_loss"]
+
+MID_EPOCH = "training, in the middle of the second epoch of trial 0"
+NET = "tao_skill.models.pose_classification"
+PLACES = {
+    MID_EPOCH: Place(module=f"{NET}.module", function="PoseClassifier.training_step", nth=5),
+    "checkpointing, the last of trial 0 written and not yet renamed": Place(
+        module="pathlib", function="Path.replace", matching=r"trials/0000/.*model_epoch_001.*\.tmp"
+    ),
+    "checkpointing, it is renamed and not yet in the index": Place(
+        module="pathlib", function="Path.replace", when="after", matching=r"trials/0000/.*model_epoch_001.*\.tmp"
+    ),
+    "checkpointing, it is in the index and no link leads to it": Place(
+        module=f"{NET}.results", function="write_index", when="after", matching="model_epoch_001"
+    ),
+    "retention, the checkpoint that it supersedes is about to be deleted": Place(
+        module="pathlib", function="Path.unlink", matching=r"trials/0000/.*model_epoch_000\S*\.pth'"
+    ),
+    "reporting, trial 0 is trained and the queue not told": Place(
+        module="tao_skill.automl.queue", function="Queue.finish"
+    ),
+    "reporting, the queue is told and the search does not know": Place(
+        module="tao_skill.automl.search", function="Search.succeed"
+    ),
+    "reporting, the search knows and has not said so": Place(
+        module="tao_skill.automl.queue", function="Queue.acknowledge"
+    ),
+    "sampling, inside the draw": Place(module="tao_skill.automl.space", function="Space.suggest", when="after"),
+    "sampling, drawn and not saved": Place(module="tao_skill.automl.sampling", function="draw", when="after"),
+    "sampling, saved and not handed out": Place(
+        module="tao_skill.automl.queue", function="Queue.put", matching="number=1.*target=1"
+    ),
+    "promoting, saved and not handed out": Place(
+        module="tao_skill.automl.queue", function="Queue.put", matching="number=[12].*target=2"
+    ),
+    "promoting, handed out and not yet training": Place(
+        module=f"{NET}.checkpoint", function="check_resumable", matching=r"trials/000[12]/"
+    ),
+    "final, the last report half there": Place(
+        module="pathlib", function="Path.replace", matching=r"report\.html", nth=2
+    ),
+    "final, one file of the winner in its place": Place(module="tao_skill.automl.keep", function="_same", when="after"),
+    "final, the best spec written and not yet renamed": Place(
+        module="pathlib", function="Path.replace", matching=r"best_spec\.yaml.*\.tmp"
+    ),
+    "final, some checkpoints of the others deleted": Place(
+        module="pathlib", function="Path.unlink", when="after", matching=r"trials/\d+/train/\S*\.pth'"
+    ),
+    "final, all is done but the record": Place(module="tao_skill.jobs.store", function="Store.close_attempt"),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The last digits depend on the number of threads, which is another in a worker that no search started."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def train(searchable: list[str]) -> list[str]:
+    return [*searchable, *BUDGET, "--key", "killed"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(train: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    root = tmp_path_factory.mktemp("undisturbed")
+    return root, call_json(train, root)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where one search is, killed again and again; each test below finds it as the one before left it."""
+    return tmp_path_factory.mktemp("killed")
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_all_processes_are_killed_while(place: Place, train: list[str], root: Path, tmp_path: Path) -> None:
+    with held(go_on(train, root, by_id=place.when == "after"), root, place, tmp_path) as search:
+        kill_search(search)
+        assert search.command.wait(LIMIT_S) == 1
+    (folder,) = root.glob("train-*")
+    document = call_json(["jobs", "show", folder.name], root)
+    assert document["job"]["state"] == "ERROR"
+    assert "left no result" in document["error"]["message"]
+
+
+def test_the_search_then_ends_as_one_that_nothing_disturbed(
+    train: list[str], root: Path, undisturbed: tuple[Path, dict[str, Any]]
+) -> None:
+    ended = call_json(train, root)
+    quiet_root, quiet = undisturbed
+    assert ended["job"]["state"] == "COMPLETE"
+    assert results_of(report_of(root, ended)) == results_of(report_of(quiet_root, quiet))
+    for part in ("curves", "finalists", "importances", "slices"):
+        assert report_of(root, ended)[part] == report_of(quiet_root, quiet)[part]
+    assert ended["metrics"] == quiet["metrics"]
+    assert left_by(root, ended) == left_by(quiet_root, quiet)
+
+
+def test_the_trial_of_a_killed_worker_is_taken_up_by_one_elsewhere(
+    train: list[str], undisturbed: tuple[Path, dict[str, Any]], postgresql: PostgreSQLServer, tmp_path: Path
+) -> None:
+    url, root, place = postgresql.database("killed"), tmp_path / "results", PLACES[MID_EPOCH]
+    with held([*train, "--storage", url, "--workers", "1", "--json"], root, place, tmp_path) as search:
+        (folder,) = root.glob("train-*")
+        with (tmp_path / "elsewhere").open("w") as output:
+            words = ["automl", "worker", "--job", folder.name, "--storage", url, "--results-root", str(root)]
+            elsewhere = subprocess.Popen([*TAO_SKILL, *words], stdout=output, stderr=output)
+        wait_for_all_but_the_first(folder, Queue(url, folder.name))
+        os.kill(search.pid, signal.SIGKILL)
+        assert search.command.wait(LIMIT_S) == 0
+        assert elsewhere.wait(LIMIT_S) == 0
+    assert "trials/0000/train/model_epoch_000_step_00003.pth" in (tmp_path / "elsewhere").read_text()
+    lines = read_status(folder / "automl" / "trials" / "0000" / "train")
+    assert [line["epoch"] for line in lines if line["message"] == "Train metrics generated."] == [0, 1]
+
+    report, quiet = json.loads((folder / "report.json").read_text()), report_of(*undisturbed)
+    # Who is promoted may depend on who was first; the first draws and what a configuration reaches may not.
+    assert [one["values"] for one in report["trials"]] == [one["values"] for one in quiet["trials"]]
+    for number, losses in report["curves"]["trials"].items():
+        both = min(len(losses), len(quiet["curves"]["trials"][number]))
+        assert losses[:both] == quiet["curves"]["trials"][number][:both]
+    assert results_of(report)[0] == results_of(quiet)[0]
+    full = [one for one in report["trials"] if one["epochs"] == 2]
+    assert len(full) >= 2
+    assert report["winner"]["number"] == min(full, key=lambda one: one["metric"])["number"]
+
+
+def wait_for_all_but_the_first(folder: Path, queue: Queue) -> None:
+    """Until one trial beside the first is trained in full, and nothing else is at work for a while."""
+    deadline, quiet_since = time.monotonic() + LIMIT_S, math.inf
+    while time.monotonic() < quiet_since + 1.0:
+        assert time.monotonic() < deadline
+        trials = json.loads((folder / "report.json").read_text())["trials"]
+        full = any(one["epochs"] == 2 for one in trials)
+        is_quiet = full and [one.number for one in queue.running()] == [0]
+        quiet_since = min(quiet_since, time.monotonic()) if is_quiet else math.inf
+        time.sleep(0.1)
+    queue.close()
+
+
+def go_on(train: list[str], root: Path, *, by_id: bool) -> list[str]:
+    """The same command again, or, once there is a job, what names that."""
+    folders = list(root.glob("train-*"))
+    return ["automl", "resume", folders[0].name] if by_id and folders else train
+
+
+def left_by(root: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """Every file that a search has left, with its content where that does not tell of time and place."""
+    folder = root / document["job"]["id"]
+    assert [path.name for path in root.iterdir() if path.name.startswith(".new-")] == []
+    of_attempts = {"tensorboard", "csv", "progress.json"}
+    paths = [path for path in folder.rglob("*") if not of_attempts & set(path.parts)]
+    return {str(path.relative_to(folder)): content(path) for path in sorted(paths)}
+
+
+def content(path: Path) -> Any:
+    if path.is_symlink():
+        return str(path.readlink())
+    if path.suffix == ".pth":
+        state = torch.load(path, weights_only=True)["state_dict"]
+        return hashlib.sha256(b"".join(value.numpy().tobytes() for value in state.values())).hexdigest()
+    if path.name == "checkpoints.json":
+        return json.loads(path.read_text())
+    if path.name == "best_spec.yaml":
+        return {name: part for name, part in yaml.safe_load(path.read_text()).items() if name in ("train", "model")}
+    return None
