@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from tao_skill.action import Model
+from tao_skill.cli.completion import job_argument
 from tao_skill.cli.output import emit, json_option, note, results_option
 from tao_skill.infer import KEY_VARIABLE
 from tao_skill.jobs.record import Job
@@ -70,7 +71,7 @@ def space(
 
 
 @automl.command()
-@click.argument("job")
+@job_argument
 @results_option
 @json_option
 def show(job: str, results_root: Path, as_json: bool) -> None:
@@ -91,7 +92,7 @@ def show(job: str, results_root: Path, as_json: bool) -> None:
 
 
 @automl.command()
-@click.argument("job")
+@job_argument
 @click.option("--storage", metavar="URL", help="Its database, where the record hides a password.")
 @results_option
 @json_option

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from tao_skill.cli.completion import job_argument
 from tao_skill.cli.output import emit, job_text, job_with_commands, json_option, results_option
 from tao_skill.cli.run import print_job, wait_and_print
 from tao_skill.errors import BadRequest, BadState
@@ -33,7 +34,7 @@ def list_jobs(limit: int, results_root: Path, as_json: bool) -> None:
 
 
 @jobs.command()
-@click.argument("job")
+@job_argument
 @results_option
 @json_option
 def show(job: str, results_root: Path, as_json: bool) -> None:
@@ -43,7 +44,7 @@ def show(job: str, results_root: Path, as_json: bool) -> None:
 
 
 @jobs.command()
-@click.argument("job")
+@job_argument
 @click.option("--lines", type=click.IntRange(min=1), default=50, show_default=True, help="Last lines to print.")
 @results_option
 @json_option
@@ -58,7 +59,7 @@ def logs(job: str, lines: int, results_root: Path, as_json: bool) -> None:
 
 
 @jobs.command()
-@click.argument("job")
+@job_argument
 @results_option
 @json_option
 def wait(job: str, results_root: Path, as_json: bool) -> int:
@@ -68,7 +69,7 @@ def wait(job: str, results_root: Path, as_json: bool) -> int:
 
 
 @jobs.command()
-@click.argument("job")
+@job_argument
 @click.argument("prefix", metavar="[s3://BUCKET/PREFIX]", required=False)
 @results_option
 @json_option
@@ -88,7 +89,7 @@ def upload(job: str, prefix: str | None, results_root: Path, as_json: bool) -> N
 
 
 @jobs.command()
-@click.argument("job")
+@job_argument
 @results_option
 @json_option
 def cancel(job: str, results_root: Path, as_json: bool) -> None:

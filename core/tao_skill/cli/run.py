@@ -14,6 +14,7 @@ import click
 
 from tao_skill.action import Model
 from tao_skill.automl.settings import shown
+from tao_skill.cli.completion import action_argument, complete_job
 from tao_skill.cli.output import (
     INTERRUPTED,
     emit,
@@ -54,11 +55,16 @@ Environment:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("action")
+@action_argument
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE ...]")
 @click.option("-m", "--model", help="Model; the only one when not given.")
 @click.option("-e", "--spec", type=click.Path(path_type=Path), help="Spec file, YAML or JSON.")
-@click.option("--parent", metavar="JOB", help="Job to build on: id, start of an id, latest, latest:ACTION.")
+@click.option(
+    "--parent",
+    metavar="JOB",
+    shell_complete=complete_job,
+    help="Job to build on: id, start of an id, latest, latest:ACTION.",
+)
 @click.option("--base-experiment", metavar="NAME", help="Pretrained weights to start a train from, by name.")
 @click.option("--automl", type=click.Choice(POLICIES), help="AutoML policy of this run.")
 @click.option("--request", "words", metavar="TEXT", help="The request in plain words; may turn AutoML off.")

@@ -1,0 +1,28 @@
+"""`tao-skill doctor`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from tao_skill.cli.output import emit, json_option, results_option
+from tao_skill.errors import MissingDependency
+
+
+@click.command()
+@results_option
+@json_option
+def doctor(results_root: Path, as_json: bool) -> int:
+    """Look at Python, torch, devices, memory, disk, storage and extras; each problem comes with its fix."""
+    from tao_skill.doctor import examine
+
+    document = examine(results_root, os.environ)
+    width = max(len(one["subject"]) for one in document["findings"])
+    lines = []
+    for one in document["findings"]:
+        lines += [f"{one['level']:<8} {one['subject']:<{width}}  {one['said']}"]
+        lines += [f"{'':<8} {'':<{width}}  fix: {one['fix']}"] if one["fix"] else []
+    emit(document, "\n".join(lines), as_json=as_json)
+    return 0 if document["ok"] else MissingDependency.exit_code
