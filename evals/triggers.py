@@ -20,6 +20,9 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 NEGATION: Final = re.compile(r"\b(?:Not for|Not to|Do not use)\b[^.]*\.")
 """Sentences that say when not to use a skill: similarity cannot read a negation, so they are left out, for every skill."""
 
+FOLDERS: Final = ("requests", "held_out")
+"""Requests that the descriptions were improved on, and requests written after that."""
+
 Proxy = Callable[[Sequence[str], Sequence[str]], Any]
 """Similarity (requests, skills) of requests and skills' texts."""
 
@@ -64,7 +67,10 @@ def minilm(requests: Sequence[str], skills: Sequence[str]) -> Any:
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(get_model_path()), device="cpu", local_files_only=True)
-    return model.encode(list(requests), normalize_embeddings=True) @ model.encode(list(skills), normalize_embeddings=True).T
+    return (
+        model.encode(list(requests), normalize_embeddings=True)
+        @ model.encode(list(skills), normalize_embeddings=True).T
+    )
 
 
 PROXIES: Final[Mapping[str, Proxy]] = {"tfidf": tfidf, "minilm": minilm}
@@ -79,16 +85,16 @@ def skill_texts(root: Path = ROOT) -> dict[str, str]:
     return {name: f"{name.replace('-', ' ')}: {NEGATION.sub('', text)}" for name, text in described.items()}
 
 
-def read_requests(root: Path = ROOT) -> dict[str, dict[str, list[str]]]:
-    """The requests that `should` and `should_not` select each skill."""
-    paths = sorted((root / "evals" / "requests").glob("*.yaml"))
+def read_requests(folder: str, root: Path = ROOT) -> dict[str, dict[str, list[str]]]:
+    """The requests of a folder of evals/ that `should` and `should_not` select each skill."""
+    paths = sorted((root / "evals" / folder).glob("*.yaml"))
     return {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in paths}
 
 
-def measure(proxy: Proxy, root: Path = ROOT) -> dict[str, Score]:
+def measure(proxy: Proxy, folder: str, root: Path = ROOT) -> dict[str, Score]:
     """The score of each of our skills; the skill most similar to a request is the one it selects."""
     texts = skill_texts(root)
-    return {skill: _score(proxy, texts, skill, asked) for skill, asked in read_requests(root).items()}
+    return {skill: _score(proxy, texts, skill, asked) for skill, asked in read_requests(folder, root).items()}
 
 
 def _score(proxy: Proxy, texts: Mapping[str, str], skill: str, asked: Mapping[str, list[str]]) -> Score:
@@ -108,7 +114,9 @@ def main() -> None:
     """Print the table, and below it every wrong decision."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--proxy", choices=PROXIES, default="tfidf")
-    scores = measure(PROXIES[parser.parse_args().proxy])
+    parser.add_argument("--folder", choices=FOLDERS, default=FOLDERS[0])
+    given = parser.parse_args()
+    scores = measure(PROXIES[given.proxy], given.folder)
     print("| skill | requests | precision | recall | top-1 |\n|---|---|---|---|---|")
     for skill, score in scores.items():
         print(f"| {skill} | {score.requests} | {score.precision:.2f} | {score.recall:.2f} | {score.top_1:.2f} |")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,35 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write strict JSON durably (no NaN, no Infinity)."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def replace_folder(target: Path, source: Path) -> None:
+    """Put a copy of the folder `source` at `target`; what was there goes only after the copy is complete.
+
+    Raises:
+        CannotWrite: the place cannot be written or the disk is full; `target` is unchanged and nothing is left behind.
+    """
+    try:
+        _swap(target, source)
+    except OSError as error:
+        raise CannotWrite.because(error, str(target)) from error
+
+
+def _swap(target: Path, source: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp") as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
+        shutil.copytree(source, new, copy_function=shutil.copyfile)
+        if not (target.exists() or target.is_symlink()):
+            new.rename(target)
+        else:
+            target.rename(old)
+            try:
+                new.rename(target)
+            except BaseException:
+                old.rename(target)
+                raise
+    sync_folder(target.parent)
 
 
 def replace_link(link: Path, target: str) -> None:
