@@ -71,3 +71,11 @@ def test_sample_data_needs_no_checkout_either(installed: Path, tmp_path: Path) -
     run([installed, "data", "sample", "--out", "data", "--json"], tmp_path)
     described = json.loads(run([installed, "data", "inspect", "data/train_data.npy", "--json"], tmp_path))
     assert described["layouts"] == ["nvidia"]
+
+
+def test_the_skills_install_from_the_wheel_as_they_are_in_the_checkout(installed: Path, tmp_path: Path) -> None:
+    document = json.loads(run([installed, "skills", "install", "--agent", "codex", "--json"], tmp_path))
+    assert {one["state"] for one in document["skills"]} == {"installed"}
+    for path in (REPOSITORY / "skills").rglob("*.*"):
+        copy = tmp_path / ".agents" / path.relative_to(REPOSITORY)
+        assert copy.read_bytes() == path.read_bytes()

@@ -1,7 +1,8 @@
 """Write every generated file of the skill bank.
 
 From a model's config type, its SKILL.md tables and its skill_info.yaml come schemas/, references/ (templates), runners/
-and the copies inside skills/. With --check nothing is written; exit status 1 names each stale, missing or extra file.
+and the copies inside skills/; from pyproject.toml the manifests of the plugin. With --check nothing is written; exit
+status 1 names each stale, missing or extra file.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 import yaml
 from checkout import ROOT
+from manifests import manifests
 from skill_tables import ActionTable, DataRow, TableError, read_tables
 
 from tao_skill.action import Model
@@ -33,7 +35,10 @@ GENERATED: Final = (
     "runners/**/*",
     "skills/*/schemas/**/*",
     "skills/*/references/**/*",
+    ".agents/**/*",
+    ".*-plugin/**/*",
 )
+BY_HAND: Final = ("references/*/skill_info.yaml", "skills/*/references/*.md")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,7 +71,7 @@ def generated_files(root: Path, functions: Collection[str]) -> dict[str, str]:
     files: dict[str, str] = {}
     for model in MODELS.values():
         files |= _files_of(root, model, functions)
-    return files
+    return files | {name: _json(content) for name, content in manifests(root).items()}
 
 
 def write(root: Path, files: Mapping[str, str]) -> None:
@@ -78,7 +83,7 @@ def write(root: Path, files: Mapping[str, str]) -> None:
 
 def differences(root: Path, files: Mapping[str, str]) -> list[str]:
     """One line for each missing, stale or extra file."""
-    by_hand = {f"references/{model.name}/{INFO}" for model in MODELS.values()}
+    by_hand = {path.relative_to(root).as_posix() for pattern in BY_HAND for path in root.glob(pattern)}
     found = {path.relative_to(root).as_posix() for pattern in GENERATED for path in root.glob(pattern) if _counts(path)}
     lines = []
     for name, text in files.items():

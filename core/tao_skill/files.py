@@ -5,14 +5,13 @@ from __future__ import annotations
 import glob
 import json
 import os
+import shutil
 import socket
 import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final
-
-import psutil
 
 from tao_skill.errors import CannotWrite
 
@@ -53,6 +52,8 @@ def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 def _clear(path: Path) -> None:
     """Delete what processes of this machine that were killed while they wrote `path` have left beside it."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}-*-*.tmp"):
+        import psutil
+
         if not psutil.pid_exists(int(left.name.rsplit("-", 2)[1])):
             left.unlink(missing_ok=True)
 
@@ -65,6 +66,35 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write strict JSON durably (no NaN, no Infinity)."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def replace_folder(target: Path, source: Path) -> None:
+    """Put a copy of the folder `source` at `target`; what was there goes only after the copy is complete.
+
+    Raises:
+        CannotWrite: the place cannot be written or the disk is full; `target` is unchanged and nothing is left behind.
+    """
+    try:
+        _swap(target, source)
+    except OSError as error:
+        raise CannotWrite.because(error, str(target)) from error
+
+
+def _swap(target: Path, source: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp") as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
+        shutil.copytree(source, new, copy_function=shutil.copyfile)
+        if not (target.exists() or target.is_symlink()):
+            new.rename(target)
+        else:
+            target.rename(old)
+            try:
+                new.rename(target)
+            except BaseException:
+                old.rename(target)
+                raise
+    sync_folder(target.parent)
 
 
 def replace_link(link: Path, target: str) -> None:

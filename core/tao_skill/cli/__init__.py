@@ -17,6 +17,7 @@ from tao_skill.cli.doctor import doctor
 from tao_skill.cli.jobs import jobs
 from tao_skill.cli.output import emit, exit_code, json_option
 from tao_skill.cli.run import run
+from tao_skill.cli.skills import skills
 from tao_skill.cli.tao import as_in_tao, tao
 
 EPILOG: Final = """\b
@@ -58,7 +59,7 @@ def tao_skill(context: click.Context, as_json: bool) -> None:
     emit({"commands": FIRST, "next": ["tao-skill doctor --json"]}, "\n".join([*lines, "", more]), as_json=as_json)
 
 
-for command in (run, jobs, automl, models, schema, template, data, doctor, completion, tao):
+for command in (run, jobs, automl, models, schema, template, data, skills, doctor, completion, tao):
     tao_skill.add_command(command)
 
 
