@@ -13,6 +13,7 @@ from tao_skill.cli.automl import automl
 from tao_skill.cli.bank import models, schema, template
 from tao_skill.cli.data import data
 from tao_skill.cli.jobs import jobs
+from tao_skill.cli.mcp import mcp, tools
 from tao_skill.cli.output import exit_code
 from tao_skill.cli.run import run
 from tao_skill.cli.tao import as_in_tao, tao
@@ -34,7 +35,7 @@ def tao_skill() -> None:
     """Train, evaluate and run skeleton-action classifiers; for agents and people."""
 
 
-for command in (run, jobs, automl, models, schema, template, data, tao):
+for command in (run, jobs, automl, models, schema, template, data, tao, mcp, tools):
     tao_skill.add_command(command)
 
 
