@@ -309,9 +309,7 @@ class Store:
             if action in ("", job.action):
                 return self.root / job.id
         what = f"{action} job" if action else "job"
-        raise NotFound(
-            f"no {what} in {self.root} yet", fix=f"run {action or 'an action'} first; jobs lie in the results root"
-        )
+        raise NotFound(f"no {what} in {self.root} yet", fix=f"run {action or 'an action'} first")
 
     def _with_key(self, key: str | None) -> Path | None:
         if key is None:

@@ -132,7 +132,7 @@ def _in_short(job: Job, document: dict[str, Any]) -> dict[str, Any]:
         kept["route"] = {"route": job.route.get("route")}
     elif job.state == "COMPLETE":
         kept["metrics"] = {name: round(one, 4) if one is not None else None for name, one in job.metrics.items()}
-        kept["artifacts"] = [one for one in document["artifacts"] if job.action != "train"]
+        kept["artifacts"] = document["artifacts"] if job.action != "train" else None
     return {"job": {name: document["job"][name] for name in ("id", "action", "state")}, **kept}
 
 

@@ -50,10 +50,11 @@ class Workplace:
             self.roots.confine("job", ref)
         if "\0" in ref or not ref:
             raise NotFound(f"no job {ref!r}", fix="see tao-skill jobs list")
+        self._collect()
         store, job = self.store.find(ref)
         for path in (store.log_path(job.id), Path(job.results_dir)):
             self.roots.confine("job", str(path))
-        return store, self._settled(store, job)
+        return store, job
 
     def wait(self, ref: str, timeout_s: float) -> Job:
         """Follow a job to its end, or for so many seconds; gives back what it is then."""
@@ -73,10 +74,9 @@ class Workplace:
     def _hear(self, job: Job, progress: Mapping[str, object] | None) -> None:
         self.listener(share(progress) if progress else 0.0, words(progress) if progress else job.state)
 
-    def _settled(self, store: Store, job: Job) -> Job:
-        """The death of a worker started from here, recorded with its exit code."""
-        process = self.processes.get(job.id)
-        if process is None or process.poll() is None:
-            return job
-        del self.processes[job.id]
-        return store.reconcile(job.id, process.returncode)
+    def _collect(self) -> None:
+        """Record the deaths of workers started from here with their exit codes, which only their parent learns."""
+        for job_id, process in list(self.processes.items()):
+            if process.poll() is not None:
+                self.processes.pop(job_id, None)
+                self.store.reconcile(job_id, process.returncode)
