@@ -31,16 +31,7 @@ def inspector() -> list[str]:
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(CACHE / ".lock"):
         if not script.is_file():
-            words = [
-                npm,
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--silent",
-                "--prefix",
-                str(folder),
-                f"{PACKAGE}@{VERSION}",
-            ]
+            words = [npm, *INSTALL, "--prefix", str(folder), f"{PACKAGE}@{VERSION}"]
             done = subprocess.run(words, capture_output=True, text=True, timeout=300)
             if done.returncode:
                 pytest.skip(f"the inspector could not be installed: {done.stderr[-200:]}")

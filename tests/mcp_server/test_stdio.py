@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,6 +19,7 @@ from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from tao_skill.tools.formats import definitions
+from tests.conftest import REPOSITORY
 from tests.mcp_server.conftest import SERVER, environment
 
 
@@ -200,3 +202,18 @@ def test_without_the_extra_the_fix_is_the_command_to_install_it(tmp_path: Path) 
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 4
     assert "pip install 'tao-skill[mcp]'" in done.stderr
+
+
+def test_the_configuration_in_the_readme_starts_a_server(tmp_path: Path) -> None:
+    block = re.search(r"```json\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    assert block is not None
+    entry = json.loads(block[1])["mcpServers"]["tao-skill"]
+    assert entry["command"] == "tao-skill"
+    arguments = [word.replace("/path/to/project", str(tmp_path)) for word in entry["args"]]
+    server = StdioServerParameters(command=sys.executable, args=["-m", "tao_skill", *arguments], env=environment())
+
+    async def talk() -> None:
+        async with Client(stdio_client(server)) as client:
+            assert (await client.call_tool("list_jobs", {})).structured_content["total"] == 0
+
+    anyio.run(talk)

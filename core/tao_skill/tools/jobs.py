@@ -38,7 +38,6 @@ class JobAnswer(Answer):
     metrics: Annotated[Object | None, Param("")] = None
     artifacts: Annotated[list[Object] | None, Param("")] = None
     upload: Annotated[Object | None, Param("")] = None
-    error: Annotated[Object | None, Param("code, message, fix.")] = None
     warnings: Annotated[list[str] | None, Param("")] = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Final
@@ -23,8 +23,13 @@ CONCISE: Final = "concise"
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a tool gives; fields that are None are left out."""
+    """What a tool gives; fields that are None are left out.
 
+    Attributes:
+        error: in place of everything else, where a call failed: `code`, `message` and `fix`.
+    """
+
+    error: Annotated[Object | None, Param("")] = None
     next: Next = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -48,7 +53,7 @@ class Tool:
     name: str
     description: str
     arguments: type
-    answer: type[Answer]
+    answer: type
     function: Callable[[Any, Workplace], Answer]
     verb: tuple[str, ...]
     read_only: bool = True
@@ -58,12 +63,15 @@ class Tool:
     @cached_property
     def input_schema(self) -> dict[str, Any]:
         """JSON Schema of the arguments; nothing else is accepted."""
-        return _object(self.arguments) | {"additionalProperties": False}
+        nodes = children(self.arguments)
+        required = [node.name for node in nodes if node.default is MISSING]
+        needed = {"required": required} if required else {}
+        return {**_object(nodes), **needed, "additionalProperties": False}
 
     @cached_property
     def output_schema(self) -> dict[str, Any]:
-        """JSON Schema of the answer."""
-        return _object(self.answer)
+        """JSON Schema of the answer; nothing is required, as clients hold errors to it too."""
+        return _object(children(self.answer))
 
     @property
     def parameters(self) -> Mapping[str, Node]:
@@ -76,11 +84,8 @@ def call(tool: str, **arguments: Any) -> Object:
     return {"tool": tool, "arguments": {name: one for name, one in arguments.items() if one not in (None, (), [])}}
 
 
-def _object(kind: type) -> dict[str, Any]:
-    nodes = children(kind)
-    shown: dict[str, Any] = {"type": "object", "properties": {node.name: _property(node) for node in nodes}}
-    required = [node.name for node in nodes if node.default is MISSING]
-    return shown | ({"required": required} if required else {})
+def _object(nodes: Sequence[Node]) -> dict[str, Any]:
+    return {"type": "object", "properties": {node.name: _property(node) for node in nodes}}
 
 
 def _property(node: Node) -> dict[str, Any]:
