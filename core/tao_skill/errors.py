@@ -68,6 +68,12 @@ class CannotWrite(BadRequest):
         return cls(f"{place} cannot be written: {error.strerror or error}", fix=fix, path=place)
 
 
+class OutsideRoots(BadRequest):
+    """A path leaves the folders that a server may touch."""
+
+    code = "outside_roots"
+
+
 class KeyConflict(BadRequest):
     """An idempotency key was used before for another request."""
 

@@ -23,7 +23,7 @@ from tao_skill.jobs.record import Job, new_id, timestamp
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.policy import Policy, Route, decide, parse_policy
-from tao_skill.sources import DataRequirement
+from tao_skill.sources import Confine, DataRequirement
 from tao_skill.spec import load
 from tao_skill.spec.tree import iter_params, lookup
 
@@ -131,11 +131,22 @@ def load_runner(model: str, action: str) -> Runner:
 
 
 def plan(
-    runner: Runner, request: Request, store: Store, *, environment: Mapping[str, str], now: datetime, token: str
+    runner: Runner,
+    request: Request,
+    store: Store,
+    *,
+    environment: Mapping[str, str],
+    now: datetime,
+    token: str,
+    confine: Confine = lambda key, path: None,
 ) -> Plan:
     """Do all of a run that comes before its job record. Nothing is fetched from S3; what shall be is looked for.
 
+    Args:
+        confine: looks at every path of the spec before anything is read from it.
+
     Raises:
+        OutsideRoots: `confine` refuses a path.
         SpecError: the spec has problems, all of them named.
         BadRequest, NotFound: the request cannot be served.
         MissingDependency: S3 is needed, and the extra, credentials or the server are missing.
@@ -143,6 +154,7 @@ def plan(
     model = get_model(runner.model)
     info = bank.skill_info(model.name)
     values, ignored, policy = _given(runner, model, request, info)
+    sources.confine_paths(model, values, confine)
     describe = sources.look(environment, request.upload)
     _stop(sources.address_problems(model, runner.action, values))
     completed, problems = sources.complete_folders(
@@ -152,12 +164,15 @@ def plan(
     given = load.given_keys(values) | completed.keys()
     base_warnings = list(_base_experiment(runner, request.base_experiment, given))
     parent_job = store.get(request.parent) if request.parent else None
+    parent = _as_parent(parent_job, model, store) if parent_job else None
+    if parent is not None:
+        confine("parent", str(parent.results_dir))
     job_id = new_id(runner.action, request.key, now=now, token=token)
     inputs = Inputs(
         model=model,
         action=runner.action,
         job_dir=store.folder(job_id),
-        parent=_as_parent(parent_job, model, store) if parent_job else None,
+        parent=parent,
         metric=info["monitoring"]["metric"],
         environment=environment,
         base_experiment=request.base_experiment,
@@ -166,6 +181,8 @@ def plan(
         **{key: {"value": one.value, "by": sources.FOLDER, "reason": one.reason} for key, one in completed.items()},
         **dict(_infer(runner, inputs, given)),
     }
+    everything = load.override(model.config, values, [(key, one["value"]) for key, one in inferred.items()])
+    sources.confine_paths(model, everything, confine)
     pairs = [(key, one["value"]) for key, one in inferred.items() if one["by"] != RESUME]
     spec = sources.with_absolute_paths(
         model, _checked(runner, model, load.override(model.config, values, pairs), parent_job)

@@ -21,6 +21,8 @@ FOLDER: Final = "folder"
 """What a plan names as the origin of a value found in a folder."""
 
 IsFile = Callable[[str], bool]
+Confine = Callable[[str, str], None]
+"""Raises OutsideRoots for a key and its path that must not be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,14 @@ def address_problems(model: Model, action: str, values: Mapping[str, Any]) -> It
                 message=f"{leaf.key} is {value!r}, but results are written to a local path",
                 fix=f"leave {leaf.key} out and give --upload s3://BUCKET/PREFIX",
             )
+
+
+def confine_paths(model: Model, values: Mapping[str, Any], confine: Confine) -> None:
+    """Have every file and folder that a spec names looked at, whichever action reads it."""
+    for leaf in iter_params(model.config):
+        value = lookup(values, leaf.key)
+        if (leaf.param.reads_file or leaf.param.writes) and isinstance(value, str) and not is_blank(value):
+            confine(leaf.key, value)
 
 
 def missing_objects(

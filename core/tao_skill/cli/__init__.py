@@ -15,6 +15,7 @@ from tao_skill.cli.completion import completion
 from tao_skill.cli.data import data
 from tao_skill.cli.doctor import doctor
 from tao_skill.cli.jobs import jobs
+from tao_skill.cli.mcp import mcp, tools
 from tao_skill.cli.output import emit, exit_code, json_option
 from tao_skill.cli.run import run
 from tao_skill.cli.skills import skills
@@ -59,7 +60,7 @@ def tao_skill(context: click.Context, as_json: bool) -> None:
     emit({"commands": FIRST, "next": ["tao-skill doctor --json"]}, "\n".join([*lines, "", more]), as_json=as_json)
 
 
-for command in (run, jobs, automl, models, schema, template, data, skills, doctor, completion, tao):
+for command in (run, jobs, automl, models, schema, template, data, skills, mcp, tools, doctor, completion, tao):
     tao_skill.add_command(command)
 
 

@@ -5,24 +5,16 @@ from __future__ import annotations
 import click
 
 from tao_skill.cli.output import emit, json_option
-from tao_skill.models import MODELS, get_model
+from tao_skill.models import get_model
 
 
 @click.command()
 @json_option
 def models(as_json: bool) -> None:
     """List the models and their actions."""
-    from tao_skill import bank
+    from tao_skill.tools.bank import described_models
 
-    described = [
-        {
-            "name": model.name,
-            "skill": model.skill,
-            "automl_enabled": bank.skill_info(model.name)["automl_enabled"],
-            "actions": [{"name": action.name, "summary": action.summary} for action in model.actions.values()],
-        }
-        for model in MODELS.values()
-    ]
+    described = described_models()
     lines = []
     for model in described:
         lines += [f"{model['name']}  (skill {model['skill']})"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tao_skill.cli.output import interactive, note
+from tao_skill.jobs.progress import moving_file, share, words
 from tao_skill.jobs.record import Job
 
 Listener = Callable[[Job, Mapping[str, Any] | None], None]
@@ -35,7 +35,7 @@ def follow(log: Path | None = None) -> Iterator[Listener]:
 
         def show(job: Job, progress: Mapping[str, Any] | None) -> None:
             if progress is not None:
-                bar.update(task, completed=_share(progress), description=f"{job.action}  {_words(progress)}")
+                bar.update(task, completed=share(progress), description=f"{job.action}  {words(progress)}")
 
         yield show
 
@@ -104,34 +104,11 @@ def _lines() -> Listener:
 
     def show(job: Job, progress: Mapping[str, Any] | None) -> None:
         nonlocal told, moving
-        if progress is not None and "bytes_total" in progress and _moving(progress) != moving:
-            moving = _moving(progress)
+        if progress is not None and "bytes_total" in progress and moving_file(progress) != moving:
+            moving = moving_file(progress)
             note(f"{job.id}  {moving}")
         if progress is not None and progress.get("epochs_done", 0) > told:
             told = progress["epochs_done"]
-            note(f"{job.id}  {_words({**progress, 'epoch': told - 1})}")
+            note(f"{job.id}  {words({**progress, 'epoch': told - 1})}")
 
     return show
-
-
-def _share(progress: Mapping[str, Any]) -> float:
-    if "bytes_total" in progress:
-        return float(progress["bytes"] / max(1, progress["bytes_total"]))
-    inside = progress["batch"] / max(1, progress["batches"])
-    return float((progress["epoch"] + inside) / progress["epochs"] if "epoch" in progress else inside)
-
-
-def _words(progress: Mapping[str, Any]) -> str:
-    parts = [_moving(progress)] if "bytes_total" in progress else []
-    if "epoch" in progress:
-        parts.append(f"epoch {progress['epoch'] + 1}/{progress['epochs']}")
-    named = {"loss": progress.get("train_loss", progress.get("batch_loss")), "val_acc": progress.get("val_acc")}
-    parts += [f"{name} {value:.4f}" for name, value in named.items() if value is not None]
-    eta_s = progress["eta_s"]
-    return "  ".join([*parts, *([f"ETA {timedelta(seconds=round(eta_s))}"] if eta_s is not None else [])])
-
-
-def _moving(progress: Mapping[str, Any]) -> str:
-    """Which file is fetched or read, or where the results go, and how much that is."""
-    doing = next(word for word in ("staging", "uploading", "converting") if word in progress)
-    return f"{doing} {progress[doing]}  {progress['bytes_total'] / 2**20:.1f} MiB"

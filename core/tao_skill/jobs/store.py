@@ -43,9 +43,17 @@ _LOCK: Final = ".lock"
 class Store:
     """The jobs under one results root."""
 
-    def __init__(self, root: Path, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        allows: Callable[[Path], bool] = lambda record: True,
+    ) -> None:
+        """The jobs under `root`, of which those are seen whose record `allows` accepts."""
         self.root = root.absolute()
         self._clock = clock
+        self._allows = allows
 
     def folder(self, job_id: str) -> Path:
         """Folder of a job, directly under the root.
@@ -94,7 +102,7 @@ class Store:
         """
         if os.sep in ref or ref in {".", ".."}:
             folder = Path(ref).resolve()
-            home = Store(folder.parent, clock=self._clock)
+            home = Store(folder.parent, clock=self._clock, allows=self._allows)
         else:
             folder, home = self._named(ref), self
         return home, home._fresh(home._read(folder))
@@ -283,7 +291,7 @@ class Store:
 
     def _require(self, folder: Path) -> Path:
         path = folder / RECORD_FILE
-        if not path.is_file():
+        if not self._has_record(folder):
             raise NotFound(f"no job {folder.name!r} in {folder.parent}", fix="see tao-skill jobs list", path=str(path))
         return path
 
@@ -301,7 +309,7 @@ class Store:
             if action in ("", job.action):
                 return self.root / job.id
         what = f"{action} job" if action else "job"
-        raise NotFound(f"no {what} in {self.root} yet", fix="run one, or name another --results-root")
+        raise NotFound(f"no {what} in {self.root} yet", fix=f"run {action or 'an action'} first")
 
     def _with_key(self, key: str | None) -> Path | None:
         if key is None:
@@ -312,7 +320,10 @@ class Store:
         if not self.root.is_dir():
             return []
         visible = (entry for entry in self.root.iterdir() if not entry.name.startswith("."))
-        return sorted(entry for entry in visible if (entry / RECORD_FILE).is_file())
+        return sorted(entry for entry in visible if self._has_record(entry))
+
+    def _has_record(self, folder: Path) -> bool:
+        return (folder / RECORD_FILE).is_file() and self._allows(folder / RECORD_FILE)
 
 
 def _with_attempt(job: Job) -> Job:

@@ -9,13 +9,20 @@ from typing import Any, Final
 from tao_skill.spec.param import REQUIRED, Param
 from tao_skill.spec.tree import Leaf, Node, children, iter_params, shape
 
-__all__ = ["Leaf", "build_schema", "default_values", "iter_params", "object_schema"]
+__all__ = ["Leaf", "build_schema", "default_values", "iter_params", "object_schema", "value_schema"]
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 TUNED_ACTION: Final = "train"
 """The one action AutoML varies; in every other schema `x-automl` says that nothing is enabled."""
 
-_TYPES: Final[Mapping[type, str]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
+_TYPES: Final[Mapping[Any, str | None]] = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    dict[str, Any]: "object",
+    Any: None,
+}
 
 
 def build_schema(config_type: type, model: str, action: str) -> dict[str, Any]:
@@ -60,10 +67,11 @@ def _node_schema(node: Node, action: str) -> dict[str, Any]:
     if node.is_section:
         return described | object_schema(node.type, action, node.key)
     default = {} if node.default == REQUIRED else {"default": node.default}
-    return described | _value_schema(node) | default | {"x-automl": _automl(node.param, action)}
+    return described | value_schema(node) | default | {"x-automl": _automl(node.param, action)}
 
 
-def _value_schema(node: Node) -> dict[str, Any]:
+def value_schema(node: Node) -> dict[str, Any]:
+    """Schema of a parameter's values: type, choices, bounds."""
     parts = shape(node.type)
     item = _item_schema(node.param, parts.item, required=node.default == REQUIRED)
     wrapped: Mapping[type | None, dict[str, Any]] = {

@@ -1,0 +1,73 @@
+"""`tao-skill mcp` and `tao-skill tools`: the bank for agents."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+import click
+
+from tao_skill.cli.output import RESULTS_VARIABLE
+from tao_skill.errors import BadRequest, MissingDependency, NotFound
+
+FORMATS: Final = ("mcp", "anthropic", "openai")
+
+EPILOG: Final = """\b
+Environment:
+  TAO_SKILL_MCP_TOKEN   with --http: the token that clients send as `Authorization: Bearer TOKEN`
+  TAO_SKILL_RESULTS     results root
+"""
+
+_FOLDER: Final = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command(epilog=EPILOG)
+@click.option("--root", "roots", multiple=True, type=_FOLDER, help="Folder that may be read and written; repeatable.")
+@click.option("--results-root", type=_FOLDER, help="Folder of the jobs, in a root; ./results of the first one.")
+@click.option("--http", "address", metavar="HOST:PORT", help="Serve HTTP instead of standard input and output.")
+@click.option("--allow-remote", is_flag=True, help="Accept s3:// addresses too.")
+def mcp(roots: tuple[Path, ...], results_root: Path | None, address: str | None, allow_remote: bool) -> None:
+    """Serve the tools to an agent over the Model Context Protocol."""
+    if importlib.util.find_spec("mcp") is None:
+        raise MissingDependency("the package mcp is not installed", fix="pip install 'tao-skill[mcp]'")
+    gc.disable()  # the SDK makes many objects on import that all stay; looking through them takes a sixth of the start
+    from tao_skill.mcp_server.server import serve_stdio
+    from tao_skill.tools.roots import Roots
+    from tao_skill.tools.workplace import Workplace
+
+    folders = tuple(_existing(folder) for folder in roots or (Path(),))
+    given = results_root or (Path(named) if (named := os.environ.get(RESULTS_VARIABLE)) else None)
+    results = given.absolute() if given else folders[0] / "results"
+    allowed = Roots(folders=folders, allow_remote=allow_remote)
+    if not allowed.holds(results):
+        raise BadRequest(f"the results root {results} lies in no --root", fix=f"add --root {results}")
+    os.chdir(folders[0])
+    here = Workplace(roots=allowed, results_root=results, environment=os.environ)
+    gc.freeze()
+    gc.enable()
+    if address is None:
+        serve_stdio(here)
+    else:
+        from tao_skill.mcp_server.http import TOKEN_VARIABLE, parse_address, serve_http
+
+        serve_http(here, parse_address(address, os.environ.pop(TOKEN_VARIABLE, None)))
+
+
+@click.command()
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="mcp", show_default=True, help="Whose format.")
+@click.option("--json", "as_json", is_flag=True, help="As always here: prints exactly one JSON document.")
+def tools(format_: str, as_json: bool) -> None:
+    """Print the definitions of the tools, for function calling."""
+    from tao_skill.tools.formats import definitions
+
+    click.echo(json.dumps(definitions(format_), indent=2))
+
+
+def _existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise NotFound(f"--root {folder} is no folder", fix="name a folder that exists", path=str(folder))
+    return folder.resolve()

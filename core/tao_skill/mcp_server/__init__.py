@@ -1,0 +1,1 @@
+"""The tools, resources and prompts of the bank as an MCP server."""

@@ -1,0 +1,153 @@
+"""A call by name with plain JSON: checked against the tool's schema, done, and answered in JSON, errors too."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from tao_skill.errors import BadRequest, CannotWrite, NotFound, TaoSkillError
+from tao_skill.spec.tree import accepted
+from tao_skill.tools.table import TOOLS
+from tao_skill.tools.tool import Tool
+from tao_skill.tools.workplace import Workplace
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+
+MOST_CHARACTERS: Final = 60_000
+"""Of an answer's JSON: less than 25,000 tokens, at two and a half characters a token."""
+
+CUTS: Final = (200, 50, 20, 5)
+"""Entries left of each list, tried in this order until an answer fits."""
+
+_FLAG: Final = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
+_OPENED: Final = re.compile(r"(?<![\w-])-([me])(?= )")
+_SHORT_FLAGS: Final = {"m": "model", "e": "spec"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """The JSON that answers a call, and whether it is an error."""
+
+    document: Mapping[str, Any]
+    is_error: bool = False
+
+    @property
+    def text(self) -> str:
+        """The document in as few characters as it takes."""
+        return _text(self.document)
+
+
+def reply(name: str, arguments: Mapping[str, Any], here: Workplace) -> Reply:
+    """Call a tool; an expected error is answered as `{"error": {"code", "message", "fix"}}`."""
+    try:
+        tool = _tool(name)
+        answer = tool.function(tool.arguments(**_checked(tool, arguments)), here)
+    except TaoSkillError as error:
+        return failed(error)
+    except OSError as error:
+        return failed(CannotWrite.because(error))
+    document = answer.as_dict()
+    if "error" in document:
+        document["error"] = _worded(document["error"])
+    return Reply(document=_fitting(document))
+
+
+def failed(error: TaoSkillError) -> Reply:
+    """The reply to a call that failed, its words those of tools."""
+    return Reply(document=_fitting({"error": _worded(error.as_dict())}), is_error=True)
+
+
+def _tool(name: str) -> Tool:
+    if name not in TOOLS:
+        close = difflib.get_close_matches(name, TOOLS, n=1, cutoff=0.4)
+        raise NotFound(f"no tool {name!r}", fix=f"call {close[0] if close else ', '.join(TOOLS)}")
+    return TOOLS[name]
+
+
+def _checked(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that were given; null is as not given.
+
+    Raises:
+        BadRequest: some are unknown, missing or not accepted; all of them are named.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    problems = [problem for error in _validator(tool.name).iter_errors(given) for problem in _problems(tool, error)]
+    if problems:
+        raise BadRequest("\n".join(text for text, _ in problems), fix="; ".join(fix for _, fix in problems))
+    return given
+
+
+@cache
+def _validator(name: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(TOOLS[name].input_schema)
+
+
+def _problems(tool: Tool, error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Message and fix of each thing wrong."""
+    known, given = tool.parameters, cast(Any, error.instance)
+    if error.validator == "additionalProperties":
+        for name in sorted(set(given) - known.keys()):
+            close = difflib.get_close_matches(name, known, n=1)
+            fix = f"use {close[0]} instead of {name}" if close else f"leave {name} out"
+            yield f"{tool.name} has no argument {name}, only {', '.join(known) or 'none'}", fix
+    elif error.validator == "required":
+        for name in sorted({*cast(Any, error.validator_value)} - {*given}):
+            yield f"{tool.name} needs {name}", f"give {name}: {_accepted(tool, name)}"
+    else:
+        name = str(error.path[0])
+        text = f"{name} is {json.dumps(given)[:80]}, accepted: {_accepted(tool, name)}"
+        yield text, f"set {name} to {_accepted(tool, name)}"
+
+
+def _accepted(tool: Tool, name: str) -> str:
+    node = tool.parameters[name]
+    return accepted(node.param, node.type).removesuffix(" or null")
+
+
+def _worded(error: Mapping[str, Any]) -> dict[str, Any]:
+    """An error that speaks of tools and arguments where it spoke of commands and options.
+
+    The single problems of a spec are left out: message and fix name all of them.
+    """
+    kept = {name: error[name] for name in ("code", "message", "fix", "path") if name in error}
+    return {name: _in_tools(value) if name in ("message", "fix") else value for name, value in kept.items()}
+
+
+def _in_tools(text: str) -> str:
+    for tool in sorted(TOOLS.values(), key=lambda tool: -len(tool.verb)):
+        text = text.replace(f"tao-skill {' '.join(tool.verb)}", tool.name)
+    known = {name for tool in TOOLS.values() for name in tool.parameters}
+    named = _FLAG.sub(lambda match: name if (name := match[1].replace("-", "_")) in known else match[0], text)
+    return _OPENED.sub(lambda match: _SHORT_FLAGS[match[1]], named)
+
+
+def _fitting(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document, its lists, mappings and texts cut where it would be too long, which `cut` then says."""
+    if len(_text(document)) <= MOST_CHARACTERS:
+        return document
+    for size in CUTS:
+        cut = {name: _cut(value, size) for name, value in document.items()}
+        if len(_text(cut)) <= MOST_CHARACTERS:
+            break
+    return cut | {"cut": f"lists end after {size} entries; the files in the job's folder have all"}
+
+
+def _cut(value: Any, size: int) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _cut(one, size) for name, one in list(value.items())[: max(size, 20)]}
+    if isinstance(value, list | tuple):
+        return [_cut(one, size) for one in value[:size]]
+    return value[: 200 * size] if isinstance(value, str) else value
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

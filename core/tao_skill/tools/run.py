@@ -1,0 +1,169 @@
+"""Tools that plan and run actions."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from tao_skill.automl import submit
+from tao_skill.automl.settings import PRUNERS
+from tao_skill.models import get_model
+from tao_skill.policy import POLICIES
+from tao_skill.runner import Plan, Request, load_runner, open_job
+from tao_skill.runner import plan as make_plan
+from tao_skill.spec.param import Param
+from tao_skill.tools.jobs import JobAnswer, shown
+from tao_skill.tools.tool import CONCISE, Answer, Detail, ModelName, Object, call
+from tao_skill.tools.workplace import Workplace
+
+Count = int | None
+
+SETTINGS: Final[Mapping[str, str]] = {
+    "trials": "trials",
+    "max_epochs": "max_epochs",
+    "epochs_total": "epochs_total",
+    "time_budget": "time_budget_s",
+    "search": "search",
+    "no_search": "no_search",
+    "sampler": "sampler",
+    "pruner": "pruner",
+    "min_epochs": "min_epochs",
+    "metric": "metric",
+    "workers": "workers",
+}
+"""Arguments that shape a search, by their names in automl.settings.Settings."""
+
+USUAL: Final = ("results_dir", "encryption_key")
+"""What is inferred in every plan, and tells little."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanArguments:
+    """What to run."""
+
+    action: Annotated[str, Param("")]
+    overrides: Annotated[list[str], Param('Spec: "KEY=VALUE", e.g. lr=0.01.')] = field(default_factory=list)
+    spec: Annotated[str | None, Param("Spec file.")] = None
+    parent: Annotated[str | None, Param("Job to build on, e.g. latest:train; gives model, classes, data.")] = None
+    base_experiment: Annotated[str | None, Param("Pretrained weights, by name.")] = None
+    automl: Annotated[str | None, Param("A train is a search unless off.", choices=POLICIES)] = None
+    request: Annotated[str | None, Param("User's words; may turn AutoML off.")] = None
+    trials: Annotated[Count, Param("Search: configurations, default 20.", minimum=1)] = None
+    max_epochs: Annotated[Count, Param("Search: epochs of one.", minimum=1)] = None
+    epochs_total: Annotated[Count, Param("Search: epochs of all.", minimum=1)] = None
+    time_budget: Annotated[float | None, Param("Search: seconds.", above=0)] = None
+    search: Annotated[list[str], Param("KEY, KEY=low:high[:log], KEY=a,b.")] = field(default_factory=list)
+    no_search: Annotated[list[str], Param("Keys to leave.")] = field(default_factory=list)
+    sampler: Annotated[str | None, Param("", choices=("tpe", "gp", "cmaes", "random", "grid"))] = None
+    pruner: Annotated[str | None, Param("", choices=PRUNERS)] = None
+    min_epochs: Annotated[Count, Param("Search: lowest rung.", minimum=1)] = None
+    metric: Annotated[str | None, Param("Default val_acc.")] = None
+    workers: Annotated[Count, Param("Search: processes.", minimum=1)] = None
+    model: ModelName = None
+    detail: Detail = CONCISE
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunArguments(PlanArguments):
+    """What to run, and how to wait for it."""
+
+    key: Annotated[str | None, Param("Same key: same job, resumed.")] = None
+    wait_s: Annotated[float, Param("0 returns at once.", minimum=0, maximum=3600)] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanAnswer(Answer):
+    """What a run would do."""
+
+    plan: Annotated[Object, Param("")]
+    route: Annotated[Object, Param("direct or automl, and why.")]
+    automl: Annotated[Object | None, Param("The search.")] = None
+    warnings: Annotated[list[str] | None, Param("")] = None
+
+
+def plan(asked: PlanArguments, here: Workplace) -> PlanAnswer:
+    """What a run would do; nothing is written.
+
+    Raises:
+        OutsideRoots, SpecError, BadRequest, NotFound, MissingDependency: it could not be done as asked.
+    """
+    planned, review = _planned(asked, here, None)
+    document = planned.as_dict() | review
+    warnings = submit.warnings(planned) or None
+    if asked.detail == CONCISE:
+        document = _in_short(planned, review)
+    else:
+        warnings = None if warnings == list(planned.warnings) else warnings
+    again = {name: value for name, value in asdict(asked).items() if name != "detail"}
+    return PlanAnswer(**document, warnings=warnings, next=[call("run_action", **again)])
+
+
+def run_action(asked: RunArguments, here: Workplace) -> JobAnswer:
+    """Start a job in a process of its own, and wait for it so long.
+
+    Raises:
+        OutsideRoots, SpecError, BadRequest, NotFound, MissingDependency: it cannot be done as asked.
+        KeyConflict: the key belongs to another request. JobFailed: no process could be started.
+    """
+    planned, _ = _planned(asked, here, asked.key)
+    store = here.store
+    job, _ = open_job(planned, store, now=datetime.now(UTC))
+    process = submit.start(job, store, planned.secrets)
+    if process is not None:
+        here.processes[job.id] = process
+    return shown(here.wait(job.id, asked.wait_s), here, asked.detail, submit.warnings(planned))
+
+
+def command(asked: PlanArguments) -> list[str]:
+    """The call as a command line, for the record."""
+    words = ["tao-skill", "run", asked.action, *asked.overrides]
+    for name, value in asdict(asked).items():
+        if name not in ("action", "overrides", "detail", "wait_s") and value is not None:
+            for one in value if isinstance(value, list) else [value]:
+                words += [f"--{name.replace('_', '-')}", str(one)]
+    return words
+
+
+def _planned(asked: PlanArguments, here: Workplace, key: str | None) -> tuple[Plan, dict[str, Any]]:
+    model = get_model(asked.model)
+    if asked.spec is not None:
+        here.roots.confine("spec", asked.spec)
+    if asked.parent is not None:
+        here.find(asked.parent)
+    given = {there: getattr(asked, name) for name, there in SETTINGS.items()}
+    request = Request(
+        spec_file=Path(asked.spec) if asked.spec is not None else None,
+        overrides=asked.overrides,
+        parent=asked.parent,
+        base_experiment=asked.base_experiment,
+        automl=asked.automl,
+        words=asked.request,
+        key=key,
+        search={name: value for name, value in given.items() if value not in (None, [])},
+        command=command(asked),
+    )
+    planned = make_plan(
+        load_runner(model.name, model.action(asked.action).name),
+        request,
+        here.store,
+        environment=here.environment,
+        now=datetime.now(UTC),
+        token=secrets.token_hex(2),
+        confine=here.roots.confine,
+    )
+    return planned, submit.review_search(planned)
+
+
+def _in_short(planned: Plan, review: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {"action": planned.action, "parent": planned.parent}
+    inferred = {key: one["value"] for key, one in planned.inferred.items() if key not in USUAL}
+    document: dict[str, Any] = {"plan": shown | {"inferred": inferred}, "route": dict(vars(planned.route))}
+    if "automl" in review:
+        search = review["automl"]
+        budget = {name: search["budget"][name] for name in ("trials", "max_epochs", "expected_epochs")}
+        document["automl"] = {"metric": search["goal"]["metric"], **budget, "search": list(search["space"]["search"])}
+    return document

@@ -1,0 +1,50 @@
+"""The server as clients start it: a process of its own over a folder with the generated set."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SERVER = (sys.executable, "-m", "tao_skill", "mcp")
+
+
+@pytest.fixture(scope="session")
+def root(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with data/ in it."""
+    folder = tmp_path_factory.mktemp("served").resolve()
+    shutil.copytree(tiny, folder / "data")
+    return folder
+
+
+def environment(token: str | None = None) -> dict[str, str]:
+    """That of a server; TAO_SKILL_RESULTS of the person who tests is left out."""
+    kept = {name: value for name, value in os.environ.items() if name != "TAO_SKILL_RESULTS"}
+    return kept | ({"TAO_SKILL_MCP_TOKEN": token} if token else {})
+
+
+@contextmanager
+def serving(root: Path, *, token: str | None = None, options: Sequence[str] = ()) -> Iterator[str]:
+    """The address of a server over HTTP on a free port, while it runs."""
+    process = subprocess.Popen(
+        [*SERVER, "--root", str(root), "--http", "127.0.0.1:0", *options],
+        env=environment(token),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        match = re.fullmatch(r"serving on (http://127\.0\.0\.1:\d+/mcp)\n", said)
+        assert match, said + process.stderr.read()
+        yield match[1]
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)

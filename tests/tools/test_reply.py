@@ -1,0 +1,111 @@
+"""Calls with plain JSON: what is refused, how it is said, and how long an answer gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tao_skill.tools.formats import definitions
+from tao_skill.tools.reply import MOST_CHARACTERS
+from tests.tools.conftest import Call
+
+
+def tokens(text: str) -> int:
+    """More than common tokenizers count of JSON: words of at most six letters, digits by three, runs of signs."""
+    return len(re.findall(r"[A-Za-z]{1,6}|\d{1,3}|[^\sA-Za-z\d]{1,3}|\s{2,}", text))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message", "fix"),
+    [
+        ("plan", {"action": "train", "spc": "a"}, "plan has no argument spc", "use spec instead of spc"),
+        ("plan", {}, "plan needs action", "give action: text"),
+        ("plan", {"action": "train", "trials": 0}, "trials is 0", "set trials to an integer of at least 1"),
+        ("plan", {"action": "train", "overrides": "lr=1"}, 'overrides is "lr=1"', "set overrides to a list of texts"),
+        ("plan", {"action": "train", "automl": "no"}, 'automl is "no"', "set automl to one of auto, on, off"),
+        ("job_logs", {"job": "x", "lines": True}, "lines is true", "set lines to an integer from 1 to 1000"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named_with_their_fix(
+    call: Call, name: str, arguments: dict[str, object], message: str, fix: str
+) -> None:
+    refused = call(name, **arguments)
+    error = refused.document["error"]
+    assert refused.is_error
+    assert error["code"] == "bad_request"
+    assert message in error["message"]
+    assert fix in error["fix"]
+
+
+def test_an_argument_of_null_is_as_not_given(call: Call) -> None:
+    assert call("list_jobs", limit=None).document == call("list_jobs").document
+
+
+def test_an_unknown_tool_is_an_error_that_names_the_nearest(call: Call) -> None:
+    assert call("run_acton").document["error"]["fix"] == "call run_action"
+
+
+def test_errors_speak_of_tools_and_not_of_commands(call: Call, overrides: list[str]) -> None:
+    assert "parent" in call("plan", action="evaluate").document["error"]["fix"]
+    for name, arguments in (
+        ("plan", {"action": "evaluate"}),
+        ("plan", {"action": "fly"}),
+        ("plan", {"action": "train", "model": "none"}),
+        ("job_status", {"job": "gone"}),
+        ("plan", {"action": "evaluate", "base_experiment": "x", "overrides": overrides[:1]}),
+    ):
+        error = call(name, **arguments).document["error"]
+        assert error["fix"]
+        assert not re.search(r"tao-skill|--\w|-m ", error["message"] + error["fix"]), error
+
+
+def test_the_list_of_tools_and_short_answers_are_small(call: Call, root: Path) -> None:
+    assert tokens(json.dumps(definitions("mcp"), separators=(",", ":"))) < 5000
+    data = root / "data"
+    inspected = call("inspect_data", data=str(data / "train_data.npy"), labels=str(data / "train_label.pkl"))
+    for answer in (inspected, call("list_models"), call("describe_action", action="train"), call("list_jobs")):
+        assert not answer.is_error
+        assert tokens(answer.text) < 500, answer.text
+
+
+def test_every_action_is_described_in_full_within_the_limit(call: Call) -> None:
+    for action in call("list_models").document["models"][0]["actions"]:
+        full = call("describe_action", action=action["name"], detail="full")
+        assert set(full.document) >= {"schema", "template"}
+        assert tokens(full.text) < 25_000
+        assert "cut" not in full.document
+
+
+def test_an_answer_too_long_is_cut_and_says_so(call: Call, root: Path) -> None:
+    log = root / "results" / "train-long" / "log.txt"
+    log.parent.mkdir(parents=True)
+    record = {"id": "train-long", "model": "pose_classification", "action": "evaluate", "results_dir": str(log.parent)}
+    record |= {"created": "2026-01-01T00:00:00.000000+00:00", "command": []}
+    classes = [{"name": f"class {i}", "accuracy": 1.0} for i in range(400)]
+    report = {"accuracy": 1, "avg_accuracy": 1, "classes": classes, "confusion_matrix": [[1] * 400] * 400}
+    (log.parent / "evaluation.json").write_text(json.dumps(report))
+    record |= {"artifacts": [{"kind": "report", "path": str(log.parent / "evaluation.json")}], "attempts": []}
+    (log.parent / "job.json").write_text(json.dumps(record))
+    log.write_text("\n".join("x" * 200 for _ in range(2000)))
+    logs = call("job_logs", job="train-long", lines=1000)
+    assert len(logs.text) <= MOST_CHARACTERS
+    assert logs.document["log"].endswith("x" * 200)
+    whole = call("read_report", job="train-long", detail="full")
+    assert len(whole.text) <= MOST_CHARACTERS
+    assert whole.document["cut"]
+    short = call("read_report", job="train-long")
+    assert tokens(short.text) < 500
+    assert len(short.document["report"]["confusions"]) == 10
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_results_root_that_cannot_be_written_is_said(call: Call, root: Path, overrides: list[str]) -> None:
+    (root / "results").chmod(0o500)
+    try:
+        assert call("run_action", action="train", overrides=overrides).document["error"]["code"] == "cannot_write"
+    finally:
+        (root / "results").chmod(0o700)
