@@ -18,7 +18,7 @@ import pytest
 from tao_skill.automl.devices import cores, find_gpus, share
 from tao_skill.automl.failures import failure_of
 from tao_skill.automl.pool import Pool
-from tao_skill.automl.queue import Queue, Result
+from tao_skill.automl.queue import LOSSES, Queue, Result
 from tao_skill.automl.search import Task
 from tao_skill.automl.worker import work
 from tao_skill.errors import BadData, BadRequest, CannotWrite, JobFailed, MissingDependency
@@ -102,7 +102,7 @@ def test_two_workers_finish_all_tasks_in_one_process_each(queue: Queue, folder: 
 def test_killed_workers_cost_at_most_the_epoch_they_were_in(
     queue: Queue, folder: Path, url: str, tmp_path: Path
 ) -> None:
-    count, target, kills, chance = 6, 12, 3, random.Random(11)
+    count, target, kills, chance = 6, 12, LOSSES - 1, random.Random(11)
     put(queue, *range(count), target=target, pause_s=0.05)
     with pool(queue, folder, url) as workers:
         for _ in range(kills):
