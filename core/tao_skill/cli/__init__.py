@@ -57,7 +57,7 @@ def tao_skill(context: click.Context, as_json: bool) -> None:
     width = max(map(len, FIRST))
     lines = [f"  {command:<{width}}  {what}" for command, what in FIRST.items()]
     more = "tao-skill --help: all commands; tao-skill doctor: is everything here that a run needs?"
-    emit({"commands": FIRST, "next": ["tao-skill doctor --json"]}, "\n".join([*lines, "", more]), as_json=as_json)
+    emit({"commands": FIRST}, "\n".join([*lines, "", more]), as_json=as_json, then=[["doctor"]] if as_json else [])
 
 
 for command in (run, jobs, automl, models, schema, template, data, skills, mcp, tools, doctor, completion, tao):

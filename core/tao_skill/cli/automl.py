@@ -16,7 +16,7 @@ import click
 
 from tao_skill.action import Model
 from tao_skill.cli.completion import job_argument
-from tao_skill.cli.output import emit, json_option, note, results_option
+from tao_skill.cli.output import emit, json_option, next_commands, note, results_option
 from tao_skill.infer import KEY_VARIABLE
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
@@ -67,7 +67,12 @@ def space(
     )
     defaults = {one.key: lookup(values, one.key) for one in built.dimensions}
     text = "\n".join(space_lines(built.as_dict(), defaults))
-    emit({"model": chosen.name, **built.as_dict(), "defaults": defaults}, text, as_json=as_json)
+    then = ["template", "train"]
+    if spec or overrides:
+        then = ["run", "train", *(["-e", str(spec)] if spec else []), *overrides, "--dry-run"]
+        then += [f"--search={one}" for one in search] + [f"--no-search={one}" for one in no_search]
+    document = {"model": chosen.name, **built.as_dict(), "defaults": defaults}
+    emit(document, text, as_json=as_json, then=[then])
 
 
 @automl.command()
@@ -87,7 +92,8 @@ def show(job: str, results_root: Path, as_json: bool) -> None:
 
         Console().print(table(report))
     else:
-        emit(report, "\n".join(rows(report)), as_json=as_json)
+        document = report | {"next": next_commands(found, results_root)}
+        emit(document, "\n".join(rows(report)), as_json=as_json)
     note(f"page  {folder / PAGE_FILE}")
 
 

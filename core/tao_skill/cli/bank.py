@@ -19,7 +19,8 @@ def models(as_json: bool) -> None:
     for model in described:
         lines += [f"{model['name']}  (skill {model['skill']})"]
         lines += [f"  {action['name']:<16} {action['summary']}" for action in model["actions"]]
-    emit({"models": described}, "\n".join(lines), as_json=as_json)
+    emit({"models": described}, "
+".join(lines), as_json=as_json, then=[["template", "train"]])
 
 
 @click.command()
@@ -44,4 +45,5 @@ def template(action: str, model: str | None, as_json: bool) -> None:
 
     chosen = get_model(model)
     text = bank.template_path(chosen.name, chosen.action(action).name).read_text("utf-8")
-    emit({"action": action, "template": text}, text.rstrip("\n"), as_json=as_json)
+    then = [["run", action, "-e", "spec.yaml", "--dry-run"]]
+    emit({"action": action, "template": text}, text.rstrip("\n"), as_json=as_json, then=then)

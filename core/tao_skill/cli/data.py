@@ -27,7 +27,8 @@ def data() -> None:
 def sample(out: Path, model: str | None, as_json: bool) -> None:
     """Write a generated, labelled data set and a spec file for it."""
     described = get_model(model).write_sample(out.absolute())
-    emit(described, _text(described), as_json=as_json)
+    then = [["run", "train", "-e", described["spec"], "--dry-run"]]
+    emit(described, _text(described), as_json=as_json, then=then)
 
 
 @data.command()
@@ -47,7 +48,9 @@ def inspect(
 ) -> None:
     """Describe sequences and labels, and warn of what will go badly."""
     described = get_model(model).inspect_data(data_path, label_path, other, other_labels)
-    emit(described, _text(described), as_json=as_json)
+    files = {"train_data": data_path, "train_labels": label_path, "val_data": other, "val_labels": other_labels}
+    facts = [f"{name}={path}" for name, path in files.items() if path]
+    emit(described, _text(described), as_json=as_json, then=[["run", "train", *facts, "--dry-run"]])
 
 
 @data.command("import")
@@ -77,7 +80,8 @@ def import_(source: Path, out: Path, format_: str | None, model: str | None, as_
     """
     request = ImportRequest(source=source, out=out.absolute(), format=format_, **options)
     described = get_model(model).import_data(request)
-    emit(described, _text(described), as_json=as_json)
+    then = [["data", "inspect", *(file for file in described["files"] if file.endswith((".npy", ".pkl")))]]
+    emit(described, _text(described), as_json=as_json, then=then)
 
 
 def _text(described: Mapping[str, Any]) -> str:

@@ -24,5 +24,5 @@ def doctor(results_root: Path, as_json: bool) -> int:
     for one in document["findings"]:
         lines += [f"{one['level']:<8} {one['subject']:<{width}}  {one['said']}"]
         lines += [f"{'':<8} {'':<{width}}  fix: {one['fix']}"] if one["fix"] else []
-    emit(document, "\n".join(lines), as_json=as_json)
+    emit(document, "\n".join(lines), as_json=as_json, then=[["models"] if document["ok"] else ["doctor"]])
     return 0 if document["ok"] else MissingDependency.exit_code

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tao_skill.cli.completion import job_argument
-from tao_skill.cli.output import emit, job_text, job_with_commands, json_option, results_option
+from tao_skill.cli.output import at_root, emit, job_text, job_with_commands, json_option, results_option
 from tao_skill.cli.run import print_job, wait_and_print
 from tao_skill.errors import BadRequest, BadState
 from tao_skill.jobs.document import job_row
@@ -30,7 +30,8 @@ def list_jobs(limit: int, results_root: Path, as_json: bool) -> None:
     found = Store(results_root.absolute()).list()
     rows = [job_row(job) for job in found[:limit]]
     lines = [f"{row['id']:<34} {row['action']:<12} {row['state']:<9} {row['created']}" for row in rows]
-    emit({"jobs": rows, "total": len(found)}, "\n".join(lines) or "no jobs", as_json=as_json)
+    then = [["jobs", "show", rows[0]["id"], *at_root(results_root)] if rows else ["run", "--help"]]
+    emit({"jobs": rows, "total": len(found)}, "\n".join(lines) or "no jobs", as_json=as_json, then=then)
 
 
 @jobs.command()
@@ -55,7 +56,8 @@ def logs(job: str, lines: int, results_root: Path, as_json: bool) -> None:
     store = Store(results_root.absolute())
     found = store.get(job)
     text = tail(store, found.id, lines)
-    emit({"job": found.id, "log": text}, text.rstrip("\n"), as_json=as_json)
+    then = [["jobs", "show", found.id, *at_root(results_root)]]
+    emit({"job": found.id, "log": text}, text.rstrip("\n"), as_json=as_json, then=then)
 
 
 @jobs.command()

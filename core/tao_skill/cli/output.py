@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -44,9 +44,20 @@ def results_option(function: Decorated) -> Decorated:
     )(function)
 
 
-def emit(value: Any, text: str, *, as_json: bool) -> None:
-    """Print the JSON document or the text."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) if as_json else text)
+def emit(value: Any, text: str, *, as_json: bool, then: Iterable[Sequence[str]] = ()) -> None:
+    """Print the JSON document, or the text.
+
+    Args:
+        then: words of commands of this program that usually follow: `next` of the document, beside a text on stderr.
+    """
+    commands = [shlex.join(["tao-skill", *words]) for words in then]
+    if as_json:
+        document = {**value, "next": commands} if commands else value
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    click.echo(text)
+    for command in commands:
+        note(f"next     {command}")
 
 
 def note(text: str) -> None:
@@ -96,10 +107,14 @@ def job_with_commands(job: Job, results_root: Path) -> dict[str, Any]:
     return {**job_document(job), "next": next_commands(job, results_root)}
 
 
+def at_root(results_root: Path) -> list[str]:
+    """The option that names a results root, where it is not the usual one."""
+    return [] if results_root == default_results_root() else ["--results-root", str(results_root)]
+
+
 def next_commands(job: Job, results_root: Path) -> list[str]:
     """What usually follows: the next actions of a finished job, the log and a restart of a broken one."""
-    root = [] if results_root == default_results_root() else [str(results_root)]
-    where = ["--results-root", *root] if root else []
+    where = at_root(results_root)
     if job.state == "COMPLETE":
         return [shlex.join(["tao-skill", *words, *where]) for words in map(_words, following(job))]
     if job.state in ("ERROR", "CANCELED"):

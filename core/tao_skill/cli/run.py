@@ -17,6 +17,7 @@ from tao_skill.automl.settings import shown
 from tao_skill.cli.completion import action_argument, complete_job
 from tao_skill.cli.output import (
     INTERRUPTED,
+    at_root,
     emit,
     interactive,
     job_text,
@@ -141,7 +142,8 @@ def execute(
         note(f"warning: {warning}")
     if dry_run:
         document = planned.as_dict() | review
-        emit(document, _plan_text(document), as_json=as_json)
+        words = [word for word in request.command[1:] if word not in ("--dry-run", "--json")]
+        emit(document, _plan_text(document), as_json=as_json, then=[words])
         return 0
     if not is_first(os.environ):
         return _help(planned, store)
@@ -164,7 +166,8 @@ def follow_job(
 
     process = start(job, store, secret_values)
     if detach:
-        emit({"job": {"id": job.id, "state": store.get(job.id).state}}, job.id, as_json=as_json)
+        then = [["jobs", "wait", job.id, *at_root(results_root)]]
+        emit({"job": {"id": job.id, "state": store.get(job.id).state}}, job.id, as_json=as_json, then=then)
         return 0
     log = store.log_path(job.id) if show_log else None
     return wait_and_print(job, store, results_root, process=process, own=process is not None, as_json=as_json, log=log)

@@ -23,7 +23,7 @@ def list_(as_json: bool) -> None:
     found = bank_skills.list_skills()
     described = [{"name": one.name, "description": one.description, "path": str(one.path)} for one in found]
     text = "\n\n".join(f"{one.name}\n  {one.description}" for one in found)
-    emit({"skills": described}, text, as_json=as_json)
+    emit({"skills": described}, text, as_json=as_json, then=[["skills", "install", "--help"]])
 
 
 @skills.command()
@@ -39,7 +39,7 @@ def show(name: str, as_json: bool) -> None:
         "files": list(skill.files),
         "text": skill.text,
     }
-    emit(document, skill.text.rstrip("\n"), as_json=as_json)
+    emit(document, skill.text.rstrip("\n"), as_json=as_json, then=[["skills", "install", skill.name, "--help"]])
 
 
 @skills.command()
@@ -64,4 +64,4 @@ def install(names: tuple[str, ...], to: Path | None, agent: str | None, force: b
     folder = to or Path(bank_skills.AGENT_FOLDERS[agent or ""])
     done = bank_skills.install(bank_skills.get_skills(names), folder.absolute(), force=force)
     text = "\n".join(f"{one['state']:<10} {one['path']}" for one in done)
-    emit({"folder": str(folder.absolute()), "skills": done}, text, as_json=as_json)
+    emit({"folder": str(folder.absolute()), "skills": done}, text, as_json=as_json, then=[["doctor"]])

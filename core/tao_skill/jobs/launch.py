@@ -23,6 +23,8 @@ WORKER: Final = (sys.executable, "-m", "tao_skill.jobs.worker")
 PATIENT: Final = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that wait for each other sleep: as fast on a quiet machine, nearly twice as fast on a busy one."""
 
+TAIL_BYTES: Final = 256 * 1024
+
 _KILL_WAIT_S: Final = 5.0
 
 OnProgress = Callable[[Job, dict[str, Any] | None], None]
@@ -136,7 +138,7 @@ def interrupt(store: Store, ref: str) -> None:
 
 
 def tail(store: Store, ref: str, lines: int) -> str:
-    """The last lines of a job's log; empty if nothing was printed.
+    """The last lines of a job's log, TAIL_BYTES at most; empty if nothing was printed.
 
     Raises:
         NotFound, BadData: there is no such job, or its record cannot be read.
@@ -145,8 +147,9 @@ def tail(store: Store, ref: str, lines: int) -> str:
     path = store.log_path(job.id)
     if not path.exists():
         return ""
-    with path.open(encoding="utf-8", errors="replace") as log:
-        return "".join(deque(log, maxlen=max(lines, 0)))
+    with path.open("rb") as log:
+        log.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        return b"".join(deque(log, maxlen=max(lines, 0))).decode("utf-8", errors="replace")
 
 
 def read_progress(job: Job) -> dict[str, Any] | None:
