@@ -169,7 +169,7 @@ def _in_short(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _training(asked: InspectArguments, suggested: Mapping[str, Any]) -> Object:
-    """A plan of a training on these data, where they have labels; of what can be done without, elsewhere."""
+    """A training on these data, where they have labels; what can be done without, elsewhere."""
     if asked.labels is None:
         return call("describe_action", action="inference")
     files = {
