@@ -51,7 +51,7 @@ def test_the_data_and_the_spec_shape_the_space(
     space: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = answer_json([*space, "epochs=2"], capsys)
-    assert list(document) == ["model", "search", "left_out", "defaults"]
+    assert list(document) == ["model", "search", "left_out", "defaults", "next"]
     assert document["left_out"]["train.optim.lr_decay"].endswith("lies before train.num_epochs 2")
     assert "whole sequences" in document["left_out"]["dataset.window_size"]
     spec = tmp_path / "spec.yaml"
@@ -137,7 +137,9 @@ def test_a_search_is_shown_as_its_report_says(tmp_path: Path, capsys: pytest.Cap
     assert "has no report yet" in error["message"]
     files.write_json(folder / "report.json", report)
     files.write_text(folder / "report.html", render(report))
-    assert answer_json(["automl", "show", "latest", *where], capsys) == report
+    shown = answer_json(["automl", "show", "latest", *where], capsys)
+    assert shown.pop("next")
+    assert shown == report
     out, err = answer(["automl", "show", job.id, *where], capsys)
     assert out.splitlines()[-1] == report["winner"]["sentence"]
     assert len(out.splitlines()) == 6 + 2

@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import torch
 
+from tao_skill.cli import tao_skill
 from tests.conftest import dataset
 
 TAO_SKILL = (sys.executable, "-m", "tao_skill")
@@ -142,7 +144,7 @@ def test_a_place_that_cannot_be_written_is_said_in_one_line(train: list[str], ti
 
 
 def test_no_arguments_show_the_commands(tmp_path: Path) -> None:
-    for arguments in ([], ["jobs"], ["data"]):
+    for arguments in (["jobs"], ["data"]):
         done = call(arguments, tmp_path)
         assert "Commands:" in done.stdout
         assert not done.stderr
@@ -271,3 +273,51 @@ def test_light_commands_import_nothing_heavy(arguments: list[str] | str, train: 
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+FOREIGN = ("schema", "tools", "completion")
+"""Documents of a form that others have set, or that end in a file."""
+
+
+def test_every_command_takes_json_and_its_answers_say_what_comes_next(
+    trained: tuple[Path, dict[str, Any]], train: list[str], tmp_path: Path
+) -> None:
+    root, document = trained
+    job = document["job"]["id"]
+    data, labels = (word.partition("=")[2] for word in train if "train_dataset" in word)
+    calls: dict[str, list[str]] = {
+        "models": [],
+        "template": ["train"],
+        "schema": ["train"],
+        "tools": [],
+        "completion": ["bash"],
+        "doctor": [],
+        "run": [*train[1:], "--dry-run"],
+        "jobs list": [],
+        "jobs show": [job],
+        "jobs logs": [job],
+        "jobs wait": [job],
+        "data inspect": [data, labels],
+        "data sample": ["--out", str(tmp_path / "out")],
+        "automl space": train[4:],
+        "skills list": [],
+        "skills show": ["tao-run-automl"],
+        "skills install": ["--to", str(tmp_path / "skills")],
+    }
+    for name, arguments in calls.items():
+        answer = json.loads(call([*name.split(), *arguments, "--json"], root).stdout)
+        if name.split()[0] not in FOREIGN:
+            assert answer["next"], name
+            assert all(command.startswith("tao-skill ") for command in answer["next"])
+
+
+def test_every_command_has_the_json_option() -> None:
+    def leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+        for name, command in group.commands.items():
+            if isinstance(command, click.Group):
+                yield from leaves(command, f"{path} {name}")
+            else:
+                yield f"{path} {name}".strip(), command
+
+    without = {name for name, command in leaves(tao_skill) if "as_json" not in {one.name for one in command.params}}
+    assert without == {"automl worker", "mcp"}  # they serve

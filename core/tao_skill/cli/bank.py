@@ -19,8 +19,7 @@ def models(as_json: bool) -> None:
     for model in described:
         lines += [f"{model['name']}  (skill {model['skill']})"]
         lines += [f"  {action['name']:<16} {action['summary']}" for action in model["actions"]]
-    emit({"models": described}, "
-".join(lines), as_json=as_json, then=[["template", "train"]])
+    emit({"models": described}, "\n".join(lines), as_json=as_json, then=[["template", "train"]])
 
 
 @click.command()

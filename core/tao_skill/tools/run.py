@@ -91,7 +91,8 @@ def plan(asked: PlanArguments, here: Workplace) -> PlanAnswer:
     Raises:
         OutsideRoots, SpecError, BadRequest, NotFound, MissingDependency: it could not be done as asked.
     """
-    planned, review = _planned(asked, here, None)
+    planned = _planned(asked, here, None)
+    review = submit.review_search(planned, here.store)
     document = planned.as_dict() | review
     warnings = submit.warnings(planned) or None
     if asked.detail == CONCISE:
@@ -109,7 +110,8 @@ def run_action(asked: RunArguments, here: Workplace) -> JobAnswer:
         OutsideRoots, SpecError, BadRequest, NotFound, MissingDependency: it cannot be done as asked.
         KeyConflict: the key belongs to another request. JobFailed: no process could be started.
     """
-    planned, _ = _planned(asked, here, asked.key)
+    planned = _planned(asked, here, asked.key)
+    submit.review_search(planned)
     store = here.store
     job, _ = open_job(planned, store, now=datetime.now(UTC))
     process = submit.start(job, store, planned.secrets)
@@ -128,7 +130,7 @@ def command(asked: PlanArguments) -> list[str]:
     return words
 
 
-def _planned(asked: PlanArguments, here: Workplace, key: str | None) -> tuple[Plan, dict[str, Any]]:
+def _planned(asked: PlanArguments, here: Workplace, key: str | None) -> Plan:
     model = get_model(asked.model)
     if asked.spec is not None:
         here.roots.confine("spec", asked.spec)
@@ -146,7 +148,7 @@ def _planned(asked: PlanArguments, here: Workplace, key: str | None) -> tuple[Pl
         search={name: value for name, value in given.items() if value not in (None, [])},
         command=command(asked),
     )
-    planned = make_plan(
+    return make_plan(
         load_runner(model.name, model.action(asked.action).name),
         request,
         here.store,
@@ -155,7 +157,6 @@ def _planned(asked: PlanArguments, here: Workplace, key: str | None) -> tuple[Pl
         token=secrets.token_hex(2),
         confine=here.roots.confine,
     )
-    return planned, submit.review_search(planned)
 
 
 def _in_short(planned: Plan, review: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,5 +166,7 @@ def _in_short(planned: Plan, review: Mapping[str, Any]) -> dict[str, Any]:
     if "automl" in review:
         search = review["automl"]
         budget = {name: search["budget"][name] for name in ("trials", "max_epochs", "expected_epochs")}
-        document["automl"] = {"metric": search["goal"]["metric"], **budget, "search": list(search["space"]["search"])}
+        time = {"expected_s": round(seconds)} if (seconds := search["cost"]["expected_s"]) is not None else {}
+        searched = list(search["space"]["search"])
+        document["automl"] = {"metric": search["goal"]["metric"], **budget, **time, "search": searched}
     return document
