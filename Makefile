@@ -7,7 +7,7 @@ RESULTS ?= results
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit generate clean
+.PHONY: help run test lint unit faults generate clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ lint: $(VENV)/dev ## Style, types, layers, generated files.
 
 unit: $(VENV)/dev ## The tests.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup
+
+faults: $(VENV)/dev ## Kill searches at every named place; the tests take some of them.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cli/test_automl_kills.py -m "faults or not faults"
 
 generate: $(VENV)/dev ## Write every generated file.
 	$(BIN)/python tools/generate.py
