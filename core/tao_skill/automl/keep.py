@@ -21,7 +21,7 @@ from tao_skill.automl.objective import trial_folder
 from tao_skill.automl.report import PAGE_FILE, REPORT_FILE, build_report
 from tao_skill.automl.search import Setup
 from tao_skill.automl.setup import ACTION, EPOCHS
-from tao_skill.automl.verdict import judge, why_ended
+from tao_skill.automl.verdict import finalists, judge, why_ended
 from tao_skill.errors import JobFailed
 from tao_skill.jobs.record import Job
 from tao_skill.spec import load
@@ -72,12 +72,14 @@ class Kept:
     def prune(self, trials: Sequence[Trial], *, over: bool = False) -> None:
         """Delete checkpoints that nothing goes on from or ships.
 
-        The default's and the best one's stay, and until the search is over those that may still be promoted.
+        The default's and its best rival's stay, whichever of them ends first, and until the search is over those that
+        may still be promoted.
         """
         if self.keep_all or not trials:
             return
-        best = judge(trials, self.setup.goal, self.setup.ladder.rungs[-1]).trial
-        stay = {DEFAULT_TRIAL} | ({best.number} if best else set())
+        stay = {DEFAULT_TRIAL} | {one.number for one in self._ranked(trials)[:1]}
+        if over and (shipped := judge(trials, self.setup.goal, self.setup.ladder.rungs[-1]).trial):
+            stay = {DEFAULT_TRIAL, shipped.number}
         for trial in trials:
             ended = trial.state in ("done", "failed") or (over and trial.state == "waiting")
             if ended and trial.number not in stay:
@@ -109,6 +111,11 @@ class Kept:
         files.write_text(self.folder / BEST_SPEC, yaml.safe_dump(spec, sort_keys=False))
         self.prune(trials, over=True)
         return Outcome(metrics=self._metrics(trials, verdict.trial), artifacts=self._artifacts(target), chosen=values)
+
+    def _ranked(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The default's rivals that were trained in full, the best first."""
+        ranked = finalists(trials, self.setup.goal, self.setup.ladder.rungs[-1])
+        return [one for one in ranked if one.number != DEFAULT_TRIAL]
 
     def _metrics(self, trials: Sequence[Trial], winner: Trial) -> dict[str, float]:
         goal = self.setup.goal
