@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tao_skill.automl.experience import epoch_time
+from tao_skill.errors import OutsideRoots
 from tao_skill.jobs.record import Ending, Job, timestamp
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
@@ -63,6 +64,19 @@ def test_an_epoch_takes_what_it_took_before_in_proportion_to_its_work(tiny: Path
     half = epoch_time(MODEL, shorter, Store(tmp_path))
     assert half is not None
     assert half.seconds == pytest.approx(2.5)
+
+
+def test_data_that_may_not_be_read_are_not(tiny: Path, tmp_path: Path) -> None:
+    spec = asdict(experiment(tiny, tmp_path))
+    trained(tmp_path, "train-outside", spec, 100.0)
+    asked = []
+
+    def confine(key: str, path: str) -> None:
+        asked.append(key)
+        raise OutsideRoots(f"{key} is {path}", fix="use another")
+
+    assert epoch_time(MODEL, spec, Store(tmp_path), confine) is None
+    assert asked
 
 
 def test_a_training_whose_data_are_gone_teaches_nothing(tiny: Path, tmp_path: Path) -> None:

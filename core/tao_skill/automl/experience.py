@@ -13,6 +13,7 @@ from tao_skill.errors import TaoSkillError
 from tao_skill.jobs.process import this_host
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
+from tao_skill.sources import Confine, confine_paths
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
 
@@ -25,22 +26,28 @@ class EpochTime:
     job: str
 
 
-def epoch_time(model: Model, spec: Mapping[str, Any], store: Store) -> EpochTime | None:
-    """The time of the newest training of this machine, scaled by the operations of an epoch; None without one."""
+def epoch_time(model: Model, spec: Mapping[str, Any], store: Store, confine: Confine | None = None) -> EpochTime | None:
+    """The time of the newest training of this machine, scaled by the operations of an epoch; None without one.
+
+    Args:
+        confine: raises for each path that may not be read; trainings on such data are passed over.
+    """
     flop = model.epoch_flop(load.build(model.config, spec))
     if flop is None:
         return None
-    return next((EpochTime(seconds=flop * rate, job=job.id) for job, rate in _rates(model, store)), None)
+    return next((EpochTime(seconds=flop * rate, job=job.id) for job, rate in _rates(model, store, confine)), None)
 
 
-def _rates(model: Model, store: Store) -> Iterator[tuple[Job, float]]:
+def _rates(model: Model, store: Store, confine: Confine | None) -> Iterator[tuple[Job, float]]:
     """Seconds an operation took, newest job first; its start is part of it."""
     for job in store.list():
         epochs = _epochs(job)
         if job.model == model.name and epochs and job.attempts[-1].host == this_host():
             try:
+                if confine is not None:
+                    confine_paths(model, job.spec, confine)
                 flop = model.epoch_flop(load.build(model.config, job.spec))
-            except TaoSkillError:  # its data are gone
+            except TaoSkillError:  # its data are gone, or elsewhere
                 continue
             if flop:
                 yield job, _seconds(job) / epochs / flop

@@ -16,16 +16,18 @@ from tao_skill.jobs import launch
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.runner import Plan
+from tao_skill.sources import Confine
 
 SEARCHER: Final = (sys.executable, "-m", "tao_skill.automl.run")
 """What runs a job whose route is automl."""
 
 
-def review_search(planned: Plan, store: Store | None = None) -> dict[str, Any]:
+def review_search(planned: Plan, store: Store | None = None, confine: Confine | None = None) -> dict[str, Any]:
     """What a search would do, as `automl`; empty where there is none.
 
     Args:
         store: where earlier trainings tell how long an epoch takes; None leaves the time out.
+        confine: raises for each path that may not be read.
 
     Raises:
         BadRequest: its settings are wrong.
@@ -37,7 +39,7 @@ def review_search(planned: Plan, store: Store | None = None) -> dict[str, Any]:
 
     settings = read_settings(planned.search)
     setup = make_setup(planned.model, planned.spec, settings)
-    known = epoch_time(planned.model, planned.spec, store) if store else None
+    known = epoch_time(planned.model, planned.spec, store, confine) if store else None
     seconds, job = (known.seconds, known.job) if known else (None, None)
     # Workers without a GPU each share the cores that one training used.
     at_once = min(settings.workers, max(1, len(find_gpus(os.environ))))

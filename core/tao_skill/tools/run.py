@@ -92,7 +92,7 @@ def plan(asked: PlanArguments, here: Workplace) -> PlanAnswer:
         OutsideRoots, SpecError, BadRequest, NotFound, MissingDependency: it could not be done as asked.
     """
     planned = _planned(asked, here, None)
-    review = submit.review_search(planned, here.store)
+    review = submit.review_search(planned, here.store, here.roots.confine)
     document = planned.as_dict() | review
     warnings = submit.warnings(planned) or None
     if asked.detail == CONCISE:
