@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -27,6 +28,13 @@ def tokens(text: str) -> int:
         ("plan", {"action": "train", "trials": 0}, "trials is 0", "set trials to an integer of at least 1"),
         ("plan", {"action": "train", "overrides": "lr=1"}, 'overrides is "lr=1"', "set overrides to a list of texts"),
         ("plan", {"action": "train", "automl": "no"}, 'automl is "no"', "set automl to one of auto, on, off"),
+        (
+            "wait_for_job",
+            {"job": "x", "timeout_s": math.nan},
+            "timeout_s is",
+            "set timeout_s to a number from 0 to 3600",
+        ),
+        ("job_logs", {"job": "x", "lines": 2.5}, "lines is 2.5", "set lines to an integer from 1 to 1000"),
         ("job_logs", {"job": "x", "lines": True}, "lines is true", "set lines to an integer from 1 to 1000"),
     ],
 )
@@ -45,6 +53,10 @@ def test_an_argument_of_null_is_as_not_given(call: Call) -> None:
     assert call("list_jobs", limit=None).document == call("list_jobs").document
 
 
+def test_a_whole_number_may_come_with_a_point(call: Call) -> None:
+    assert call("list_jobs", limit=3.0).document == call("list_jobs", limit=3).document
+
+
 def test_an_unknown_tool_is_an_error_that_names_the_nearest(call: Call) -> None:
     assert call("run_acton").document["error"]["fix"] == "call run_action"
 
@@ -61,6 +73,12 @@ def test_errors_speak_of_tools_and_not_of_commands(call: Call, overrides: list[s
         error = call(name, **arguments).document["error"]
         assert error["fix"]
         assert not re.search(r"tao-skill|--\w|-m ", error["message"] + error["fix"]), error
+
+
+def test_a_recording_given_as_data_is_to_be_converted_first(call: Call, root: Path) -> None:
+    (root / "recording.json").write_text("[]")
+    fix = call("inspect_data", data=str(root / "recording.json")).document["error"]["fix"]
+    assert f"run_action dataset_convert dataset_convert.data={root / 'recording.json'} combine=true" in fix
 
 
 def test_the_list_of_tools_and_short_answers_are_small(call: Call, root: Path) -> None:

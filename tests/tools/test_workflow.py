@@ -45,6 +45,8 @@ def transcript(call: Call, overrides: list[str]) -> Transcript:
         answer = call(name, **arguments)
         assert not answer.is_error, answer.text
         assert Draft202012Validator(TOOLS[name].output_schema).is_valid(answer.document), answer.text
+        assert all(one["tool"] in TOOLS for one in answer.document["next"])
+        assert answer.document["next"]
         done.append((name, arguments, dict(answer.document)))
         return done[-1][2]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+SAMPLERS: Final = ("tpe", "gp", "cmaes", "random", "grid")
 PRUNERS: Final = ("promotion", "none")
 
 _PASSWORDS: Final = (re.compile(r"(://[^:@/]*):.*@"), re.compile(r"([?&]password)=[^&\s]*"))

@@ -118,7 +118,7 @@ def serve_http(here: Workplace, address: Address) -> None:
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the guard's work
     )
     config = uvicorn.Config(
-        Guard(app, address), log_level="warning", limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=3
+        Guard(app, address), log_level="warning", ws="none", limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=3
     )
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     with _listen(address) as listening:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from tao_skill import bank
+from tao_skill.action import Action, Model
 from tao_skill.models import MODELS, get_model
 from tao_skill.runner import Runner, load_runner
 from tao_skill.spec.param import REQUIRED, Param
@@ -87,8 +88,16 @@ def describe_action(asked: DescribeArguments, here: Workplace) -> ActionDescript
         popular={short.get(key, key): _accepts(leaf) for key, leaf in popular.items() if key not in files},
         schema=bank.load_schema(model.name, action.name) if full else None,
         template=bank.template_path(model.name, action.name).read_text("utf-8") if full else None,
-        next=[call("plan", action=action.name, overrides=["KEY=VALUE"])],
+        next=[_start(model, action)],
     )
+
+
+def _start(model: Model, action: Action) -> Object:
+    """A plan of the action, on the newest job that makes what it starts from."""
+    makers = [one.name for one in model.actions.values() if one.makes_model and action.name in one.next]
+    if makers:
+        return call("plan", action=action.name, parent=f"latest:{makers[0]}")
+    return call("plan", action=action.name, overrides=["KEY=VALUE"])
 
 
 def _need(runner: Runner, key: str) -> str:
@@ -160,7 +169,7 @@ def _in_short(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _training(asked: InspectArguments, suggested: Mapping[str, Any]) -> Object:
-    """A plan of a training on these data, where they have labels; of what can be done without, elsewhere."""
+    """A training on these data, where they have labels; what can be done without, elsewhere."""
     if asked.labels is None:
         return call("describe_action", action="inference")
     files = {

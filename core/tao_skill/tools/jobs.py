@@ -112,7 +112,11 @@ def list_jobs(asked: ListArguments, here: Workplace) -> Jobs:
     """The newest jobs."""
     found = here.store.list()
     rows = [job_row(job) for job in found[: asked.limit]]
-    return Jobs(jobs=rows, total=len(found), next=[call("job_status", job=row["id"]) for row in rows[:1]])
+    return Jobs(jobs=rows, total=len(found), next=[_of_newest(rows)])
+
+
+def _of_newest(rows: Sequence[Object]) -> Object:
+    return call("job_status", job=rows[0]["id"]) if rows else call("list_models")
 
 
 def shown(job: Job, here: Workplace, detail: str, warnings: Sequence[str] = ()) -> JobAnswer:
@@ -143,7 +147,8 @@ def next_calls(job: Job) -> Iterator[Object]:
     if job.state != "COMPLETE":
         yield call("job_logs", job=job.id, lines=20)
         return
-    if job.action in REPORTING:
+    then = list(following(job))
+    if job.action in REPORTING or not then:
         yield call("read_report", job=job.id)
-    for one in following(job):
+    for one in then:
         yield call("run_action", action=one.action, parent=one.parent, overrides=list(one.overrides), wait_s=50)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -72,16 +73,23 @@ def _tool(name: str) -> Tool:
 
 
 def _checked(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that were given; null is as not given.
+    """The arguments that were given, 3.0 as 3; null is as not given.
 
     Raises:
         BadRequest: some are unknown, missing or not accepted; all of them are named.
     """
-    given = {name: value for name, value in arguments.items() if value is not None}
+    given = {name: _plain(value) for name, value in arguments.items() if value is not None}
     problems = [problem for error in _validator(tool.name).iter_errors(given) for problem in _problems(tool, error)]
     if problems:
         raise BadRequest("\n".join(text for text, _ in problems), fix="; ".join(fix for _, fix in problems))
     return given
+
+
+def _plain(value: Any) -> Any:
+    """A whole number as an integer; one that is not finite, which some parsers let pass, as the text it came as."""
+    if not isinstance(value, float):
+        return value
+    return int(value) if value.is_integer() else value if math.isfinite(value) else str(value)
 
 
 @cache
@@ -123,8 +131,9 @@ def _worded(error: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_tools(text: str) -> str:
-    for tool in sorted(TOOLS.values(), key=lambda tool: -len(tool.verb)):
-        text = text.replace(f"tao-skill {' '.join(tool.verb)}", tool.name)
+    verbs = {f"tao-skill {' '.join(tool.verb)}": tool.name for tool in TOOLS.values()}
+    for verb, name in verbs.items():
+        text = text.replace(verb, name)
     known = {name for tool in TOOLS.values() for name in tool.parameters}
     named = _FLAG.sub(lambda match: name if (name := match[1].replace("-", "_")) in known else match[0], text)
     return _OPENED.sub(lambda match: _SHORT_FLAGS[match[1]], named)

@@ -16,7 +16,7 @@ from tao_skill.jobs.store import Store
 from tao_skill.spec.param import Param
 from tao_skill.status import read_status
 from tao_skill.tools.jobs import JobRef, next_calls
-from tao_skill.tools.tool import CONCISE, Answer, Detail, Object
+from tao_skill.tools.tool import CONCISE, Answer, Detail, Object, call
 from tao_skill.tools.workplace import Workplace
 
 SHOWN: Final = 10
@@ -49,7 +49,8 @@ def read_report(asked: ReportArguments, here: Workplace) -> Report:
     whole = _read(store, job, here)
     short = asked.detail == CONCISE
     report = _rounded(_SHORT[_kind(job)](whole)) if short else whole
-    return Report(job=job.id, report=report, next=[one for one in next_calls(job) if one["tool"] != "read_report"])
+    then = [one for one in next_calls(job) if one["tool"] != "read_report"]
+    return Report(job=job.id, report=report, next=then or [call("list_jobs")])
 
 
 def _kind(job: Job) -> str:

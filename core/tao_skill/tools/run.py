@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from tao_skill.automl import submit
-from tao_skill.automl.settings import PRUNERS
+from tao_skill.automl.settings import PRUNERS, SAMPLERS
 from tao_skill.models import get_model
 from tao_skill.policy import POLICIES
 from tao_skill.runner import Plan, Request, load_runner, open_job
@@ -58,7 +58,7 @@ class PlanArguments:
     time_budget: Annotated[float | None, Param("Search: seconds.", above=0)] = None
     search: Annotated[list[str], Param("KEY, KEY=low:high[:log], KEY=a,b.")] = field(default_factory=list)
     no_search: Annotated[list[str], Param("Keys to leave.")] = field(default_factory=list)
-    sampler: Annotated[str | None, Param("", choices=("tpe", "gp", "cmaes", "random", "grid"))] = None
+    sampler: Annotated[str | None, Param("", choices=SAMPLERS)] = None
     pruner: Annotated[str | None, Param("", choices=PRUNERS)] = None
     min_epochs: Annotated[Count, Param("Search: lowest rung.", minimum=1)] = None
     metric: Annotated[str | None, Param("Default val_acc.")] = None

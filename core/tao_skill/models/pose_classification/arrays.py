@@ -46,7 +46,7 @@ def open_sequences(path: str | Path) -> Sequences:
         data = np.lib.format.open_memmap(file, mode="r")
     except (ValueError, OverflowError, OSError, TokenError) as error:
         raise BadData(
-            f"{file} cannot be read as .npy: {_one_line(error)}", fix=_npy_fix(error), path=str(file)
+            f"{file} cannot be read as .npy: {_one_line(error)}", fix=_npy_fix(error, file), path=str(file)
         ) from error
     _check_sequences(data, file)
     return data
@@ -116,7 +116,9 @@ def _check_sequences(data: NDArray[Any], file: Path) -> None:
         )
 
 
-def _npy_fix(error: Exception) -> str:
+def _npy_fix(error: Exception, file: Path) -> str:
+    if file.suffix == ".json":
+        return f"a DeepStream recording? tao-skill run dataset_convert dataset_convert.data={file} combine=true"
     if "greater than file size" in str(error):
         return "the file is cut short: copy or write it again"
     return _NPY_FIX

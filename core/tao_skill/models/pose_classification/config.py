@@ -372,7 +372,7 @@ class DatasetConvertConfig:
     sequence_length_min: Annotated[int, Param("Fewest frames of a window worth keeping.", minimum=1)] = 10
     sequence_length: Annotated[int, Param("Frames of a window.", minimum=1)] = 100
     sequence_overlap: Annotated[float, Param("Step between windows, as a share of one.", above=0.0, maximum=1.0)] = 0.5
-    combine: Annotated[bool, Param("Also write all windows as one array, ready for inference.")] = False
+    combine: Annotated[bool, Param("Also write all windows as one array, ready for inference.", popular=True)] = False
 
 
 @dataclass(frozen=True, kw_only=True)
