@@ -149,6 +149,14 @@ def test_the_record_has_the_call_as_a_command(transcript: Transcript, root: Path
     assert again.exit_code == 0
 
 
+@pytest.mark.parametrize("action", ["dataset_convert", "train"])
+def test_the_call_proposed_for_an_action_asks_for_what_it_needs(call: Call, action: str) -> None:
+    described = call("describe_action", action=action).document
+    refused = call("plan", **proposed(described, "plan")).document["error"]
+    assert refused["code"] == "bad_spec"
+    assert all(fix.startswith("set ") and fix.endswith("=...") for fix in refused["fix"].split("; ")), refused
+
+
 def test_what_is_added_to_a_proposed_training_counts(call: Call, root: Path) -> None:
     data = root / "data"
     inspected = call("inspect_data", data=str(data / "train_data.npy"), labels=str(data / "train_label.pkl"))

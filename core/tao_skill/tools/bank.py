@@ -98,11 +98,9 @@ def _short_keys(model: Model) -> dict[str, str]:
 
 
 def _start(model: Model, action: Action) -> Object:
-    """A plan of the action, on the newest job that makes what it starts from."""
+    """A plan of the action, on the newest job that makes what it starts from; else it names what has to be given."""
     makers = [one.name for one in model.actions.values() if one.makes_model and action.name in one.next]
-    if makers:
-        return call("plan", action=action.name, parent=f"latest:{makers[0]}")
-    return call("plan", action=action.name, overrides=["KEY=VALUE"])
+    return call("plan", action=action.name, parent=f"latest:{makers[0]}" if makers else None)
 
 
 def _need(runner: Runner, key: str) -> str:
