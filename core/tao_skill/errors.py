@@ -64,7 +64,7 @@ class CannotWrite(BadRequest):
         place = path or str(error.filename or "the results")
         fix = "name a place that can be written"
         if error.errno in _FULL:
-            fix = "free disk space, or name another place, and run again with the same --key"
+            fix = "free disk space and run again with the same --key, or set results_dir to a place on another disk"
         return cls(f"{place} cannot be written: {error.strerror or error}", fix=fix, path=place)
 
 

@@ -1,10 +1,12 @@
-"""Durable writes: a reader sees the old file or the new one, never a part."""
+"""Durable writes: a reader sees the old file or the new one, never a part; and names that were misspelt."""
 
 from __future__ import annotations
 
+import difflib
 import glob
 import json
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -17,6 +19,9 @@ from tao_skill.errors import CannotWrite
 
 _HOST: Final = f"{zlib.crc32(socket.gethostname().encode()):08x}"
 """This machine in the names of temporary files, as folders may be shared."""
+
+_MISSPELT: Final = 0.9
+"""How alike two names are, of which one is the other misspelt: `val_data.npy` and `train_data.npy` are less."""
 
 
 def write_with(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -105,6 +110,18 @@ def replace_link(link: Path, target: str) -> None:
     temporary.symlink_to(target)
     temporary.replace(link)
     sync_folder(link.parent)
+
+
+def nearest(missing: Path) -> Path | None:
+    """The file beside a missing one whose name is a misspelling away; another number in it is another file."""
+    try:
+        names = [one.name for one in missing.parent.iterdir() if one.is_file()]
+    except OSError:
+        return None
+    digits = re.sub(r"\D", "", missing.name)
+    alike = [name for name in names if re.sub(r"\D", "", name) == digits]
+    close = difflib.get_close_matches(missing.name, alike, n=1, cutoff=_MISSPELT)
+    return missing.with_name(close[0]) if close else None
 
 
 def sync_folder(folder: Path) -> None:

@@ -190,7 +190,7 @@ def plan(
     config = load.build(model.config, spec)
     distant = sources.missing_objects(model, runner.action, spec, describe)
     advice = model.check_run(config, runner.action)
-    _stop([*distant.problems, *sources.unwritable(model, runner.action, spec), *advice.problems])
+    _stop([*distant.problems, *sources.unwritable(model, runner.action, spec, inferred), *advice.problems])
     secrets = {key: str(lookup(spec, key)) for key in _secret_keys(model, runner.action) if lookup(spec, key)}
     shown = {key: one | ({"value": HIDDEN} if key in secrets else {}) for key, one in inferred.items()}
     return Plan(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -154,18 +154,19 @@ def with_absolute_paths(model: Model, spec: Mapping[str, Any]) -> dict[str, Any]
     )
 
 
-def unwritable(model: Model, action: str, spec: Mapping[str, Any]) -> Iterator[Problem]:
-    """Places that the action could not write to."""
+def unwritable(model: Model, action: str, spec: Mapping[str, Any], inferred: Container[str]) -> Iterator[Problem]:
+    """Places that the action could not write to; without a key that was not `inferred`, results go elsewhere."""
     for leaf in iter_params(model.config, action):
         value = lookup(spec, leaf.key) if leaf.param.writes else None
         if not value:
             continue
         standing = next(place for place in (Path(value), *Path(value).parents) if place.exists())
         if not os.access(standing, os.W_OK) or (standing != Path(value) and not standing.is_dir()):
+            omit = "" if leaf.key in inferred else f"leave {leaf.key} out, or "
             yield Problem(
                 key=leaf.key,
                 message=f"{leaf.key} is {value!r}, but {standing} is no folder that can be written",
-                fix=f"set {leaf.key} to a place that can be written",
+                fix=f"{omit}set {leaf.key} to a place that can be written",
             )
 
 

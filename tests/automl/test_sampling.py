@@ -130,5 +130,6 @@ def test_an_unknown_sampler_and_a_missing_package_are_named(monkeypatch: pytest.
         check_sampler("bayes")
     assert refused.value.fix == "use --sampler tpe|gp|cmaes|random|grid"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingDependency, match="cmaes"):
+    with pytest.raises(MissingDependency, match="cmaes") as missing:
         check_sampler("cmaes")
+    assert missing.value.fix == "use --sampler tpe, or pip install cmaes"

@@ -129,6 +129,11 @@ class TestWhatIsSearched:
         assert message in refused.value.message
         assert refused.value.fix
 
+    def test_a_range_turned_round_is_turned_back(self) -> None:
+        with pytest.raises(BadRequest) as refused:
+            space_of("lr=0.1:1e-3:log")
+        assert refused.value.fix == "use 1e-3:0.1 instead of 0.1:1e-3"
+
     def test_a_conditional_parameter_never_free_to_act_is_left_out(self) -> None:
         space = space_of("train.optim.optimizer_type=torch.optim.Adam,torch.optim.Adamax", "momentum")
         assert "not among its options" in space.left_out[OPTIM + "momentum"]

@@ -82,7 +82,10 @@ CASES: dict[str, tuple[Break, list[str]]] = {
     "empty labels": (content("train_label.pkl", lambda data: b""), ["has 0 bytes"]),
     "truncated data": (content("train_data.npy", lambda data: data[:-100]), ["cut short"]),
     "no data": (override("dataset.train_dataset.data_path={folder}/none.npy"), ["none.npy", "there is no such file"]),
-    "unwritable": (override("results_dir={folder}/spec.yaml/out"), ["spec.yaml is no folder that can be written"]),
+    "unwritable": (
+        override("results_dir={folder}/spec.yaml/out"),
+        ["spec.yaml is no folder that can be written", "leave results_dir out"],
+    ),
 }
 
 
@@ -151,5 +154,6 @@ def test_a_full_disk_keeps_the_checkpoint_before(tiny: Path, tmp_path: Path) -> 
     assert document["error"]["code"] == "cannot_write"
     assert "No space left on device" in document["error"]["message"]
     assert "free disk space" in document["error"]["fix"]
+    assert "set results_dir to a place on another disk" in document["error"]["fix"]
     assert "kept model_epoch_000" in done.stdout
     assert "temporary []" in done.stdout

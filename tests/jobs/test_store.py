@@ -128,7 +128,15 @@ def test_a_key_used_for_another_request_is_refused_naming_the_difference(
     other = {"action": "train", "spec": {"train": {"lr": 0.1}}} | changes
     with pytest.raises(KeyConflict, match=named.replace(".", r"\.")) as caught:
         store.open(make(key="k", **other))
-    assert "--key" in caught.value.fix
+    assert caught.value.fix.startswith("use --key k-2, or repeat")
+
+
+def test_the_key_to_use_instead_is_a_new_one_each_time(store: Store, make: MakeJob) -> None:
+    for number, key in enumerate(("night", "night-2", "night-3")):
+        store.open(make("train", key, spec={"lr": number}))
+        with pytest.raises(KeyConflict) as caught:
+            store.open(make("train", key, spec={"lr": -1}))
+        assert f"use --key night-{number + 2}," in caught.value.fix
 
 
 def test_an_id_that_is_taken_is_not_opened_twice(store: Store, make: MakeJob) -> None:

@@ -36,7 +36,12 @@ def problems(action: str, values: dict[str, Any]) -> dict[str, tuple[str, str]]:
             "(value 0.3) is not a parameter of train; did you mean train.optim.lr?",
             "train.optim.lr",
         ),
-        ("dataset.num_clases", 3, "did you mean dataset.num_classes?", "use dataset.num_classes"),
+        (
+            "dataset.num_clases",
+            3,
+            "did you mean dataset.num_classes?",
+            "use dataset.num_classes instead of dataset.num_clases",
+        ),
         ("lr", 0.3, "did you mean train.optim.lr?", "use train.optim.lr"),
         ("train.dropout", 0.3, "did you mean model.dropout?", "use model.dropout"),
         ("quux", {"a": 1}, "quux (value a section) is not a parameter of train", "tao-skill template train"),

@@ -135,7 +135,7 @@ def test_the_same_key_is_the_same_job_and_another_request_is_refused(transcript:
     assert again.document["job"] == {**started["job"], "state": "COMPLETE"}
     other = call("run_action", **arguments | {"overrides": [*arguments["overrides"], "lr=0.03"]})
     assert other.document["error"]["code"] == "key_conflict"
-    assert "another key" in other.document["error"]["fix"]
+    assert "use key workflow-2" in other.document["error"]["fix"]
 
 
 def test_the_record_has_the_call_as_a_command(transcript: Transcript, root: Path) -> None:
@@ -147,6 +147,22 @@ def test_the_record_has_the_call_as_a_command(transcript: Transcript, root: Path
         tao_skill, [*record["command"][1:], "--dry-run", "--json"], env={"TAO_SKILL_RESULTS": str(root / "results")}
     )
     assert again.exit_code == 0
+
+
+@pytest.mark.parametrize("action", ["dataset_convert", "train"])
+def test_the_call_proposed_for_an_action_asks_for_what_it_needs(call: Call, action: str) -> None:
+    described = call("describe_action", action=action).document
+    refused = call("plan", **proposed(described, "plan")).document["error"]
+    assert refused["code"] == "bad_spec"
+    assert all(fix.startswith("set ") and fix.endswith("=...") for fix in refused["fix"].split("; ")), refused
+
+
+def test_what_is_added_to_a_proposed_training_counts(call: Call, root: Path) -> None:
+    data = root / "data"
+    inspected = call("inspect_data", data=str(data / "train_data.npy"), labels=str(data / "train_label.pkl"))
+    proposed_call = proposed(inspected.document, "run_action")
+    planned = call("plan", **proposed_call | {"overrides": [*proposed_call["overrides"], "lr=0.5"]}, detail="full")
+    assert planned.document["plan"]["spec"]["train"]["optim"]["lr"] == 0.5
 
 
 def test_a_failed_job_says_why_and_what_to_do(call: Call, root: Path, overrides: list[str]) -> None:

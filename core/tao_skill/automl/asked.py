@@ -14,6 +14,7 @@ from tao_skill.errors import BadRequest
 FORMS: Final = "PARAM, PARAM=low:high[:log|:linear] or PARAM=a,b,c"
 _REQUEST: Final = re.compile(r"(?P<key>[^=\s]+)(?:=(?P<values>.+))?")
 _RANGE: Final = re.compile(r"(?P<low>[^:,]+):(?P<high>[^:,]+)(?::(?P<scale>log|linear))?")
+_RANGE_FIX: Final = "write low:high with low < high, both finite, and above 0 for :log"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,9 @@ def _parse_range(key: str, text: str, match: re.Match[str]) -> Asked:
     except ValueError:
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high) or (match["scale"] == "log" and low <= 0):
-        raise BadRequest(
-            f"{text!r} is no range for {key}", fix="write low:high with low < high, both above 0 for :log", path=key
-        )
+        turned = f"{match['high']}:{match['low']}"
+        fix = f"use {turned} instead of {match['low']}:{match['high']}" if high < low else _RANGE_FIX
+        raise BadRequest(f"{text!r} is no range for {key}", fix=fix, path=key)
     return Asked(low=low, high=high, log=match["scale"] == "log" if match["scale"] else None)
 
 

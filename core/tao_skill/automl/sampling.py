@@ -74,7 +74,8 @@ def check_sampler(name: str) -> None:
     if name != GRID and name not in SAMPLERS:
         raise BadRequest(f"there is no sampler {name!r}", fix=f"use --sampler {'|'.join((*SAMPLERS, GRID))}")
     if (package := _NEEDS.get(name)) and importlib.util.find_spec(package) is None:
-        raise MissingDependency(f"sampler {name} needs the package {package}", fix=f"pip install {package}")
+        fix = f"use --sampler tpe, or pip install {package}"
+        raise MissingDependency(f"sampler {name} needs the package {package}", fix=fix)
 
 
 def _identity(values: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:

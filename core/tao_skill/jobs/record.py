@@ -206,8 +206,14 @@ def refuse_conflict(existing: Job, wanted: Job) -> None:
     more = len(differences) - _DIFFERENCES_SHOWN
     raise KeyConflict(
         f"key {wanted.key!r} belongs to job {existing.id}, another request: {shown}" + (f"; {more} more" * (more > 0)),
-        fix="use another --key, or repeat the request as it was recorded",
+        fix=f"use --key {_another(str(wanted.key))}, or repeat the request as it was recorded",
     )
+
+
+def _another(key: str) -> str:
+    """A key like this one: `night` -> `night-2` -> `night-3`."""
+    name, dash, number = key.rpartition("-")
+    return f"{name}-{int(number) + 1}" if dash and number.isdecimal() else f"{key}-2"
 
 
 def resume_hint(job: Job, log: Path) -> str:

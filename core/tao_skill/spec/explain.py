@@ -106,7 +106,7 @@ def _typo(config_type: type, action: str, key: str, value: Any) -> Problem:
         hint, fix = "", f"write it nested, {': {'.join(key.split('.'))}: ...{'}' * key.count('.')}"
     else:
         elsewhere = "" if close in own else f" (read by {', '.join(readers(config_type, close))})"
-        hint, fix = f"; did you mean {close}{elsewhere}?", f"use {close}"
+        hint, fix = f"; did you mean {close}{elsewhere}?", f"use {close} instead of {key}"
     return Problem(key=key, message=f"{key} (value {shown}) is not a parameter of {action}{hint}", fix=fix)
 
 

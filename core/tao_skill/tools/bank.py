@@ -79,7 +79,7 @@ def describe_action(asked: DescribeArguments, here: Workplace) -> ActionDescript
     full = asked.detail != CONCISE
     runner = load_runner(model.name, action.name)
     popular = {leaf.key: leaf for leaf in iter_params(model.config, action.name) if leaf.param.popular}
-    short = {key: name for name, key in reversed(bank.skill_info(model.name)["spec_shorthand"].items())}
+    short = _short_keys(model)
     files = {need.key for need in runner.data}
     return ActionDescription(
         action=action.name,
@@ -92,12 +92,15 @@ def describe_action(asked: DescribeArguments, here: Workplace) -> ActionDescript
     )
 
 
+def _short_keys(model: Model) -> dict[str, str]:
+    """The short name of each full key that has one."""
+    return {key: name for name, key in reversed(bank.skill_info(model.name)["spec_shorthand"].items())}
+
+
 def _start(model: Model, action: Action) -> Object:
-    """A plan of the action, on the newest job that makes what it starts from."""
+    """A plan of the action, on the newest job that makes what it starts from; else it names what has to be given."""
     makers = [one.name for one in model.actions.values() if one.makes_model and action.name in one.next]
-    if makers:
-        return call("plan", action=action.name, parent=f"latest:{makers[0]}")
-    return call("plan", action=action.name, overrides=["KEY=VALUE"])
+    return call("plan", action=action.name, parent=f"latest:{makers[0]}" if makers else None)
 
 
 def _need(runner: Runner, key: str) -> str:
@@ -178,5 +181,7 @@ def _training(asked: InspectArguments, suggested: Mapping[str, Any]) -> Object:
         "val_data": asked.other,
         "val_labels": asked.other_labels,
     }
-    pairs = {name: path for name, path in files.items() if path is not None} | dict(suggested)
+    short = _short_keys(get_model(asked.model))  # full keys would win over the short ones that a client adds
+    pairs = {name: path for name, path in files.items() if path is not None}
+    pairs |= {short.get(key, key): value for key, value in suggested.items()}
     return call("run_action", action="train", overrides=[f"{key}={value}" for key, value in pairs.items()])

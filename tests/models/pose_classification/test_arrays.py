@@ -98,6 +98,18 @@ def test_a_missing_file_is_not_found_and_a_folder_is_bad_data(tmp_path: Path) ->
             reader(tmp_path)
 
 
+def test_a_misspelt_name_is_corrected_and_another_number_is_not_a_misspelling(tmp_path: Path) -> None:
+    for name in ("train_data.npy", "val_data.npy", "take_1.npy"):
+        np.save(tmp_path / name, np.zeros((1, 3, 2, 4, 1)))
+    fixes = {}
+    for name in ("trian_data.npy", "test_data.npy", "take_2.npy"):
+        with pytest.raises(NotFound) as absent:
+            open_sequences(tmp_path / name)
+        fixes[name] = absent.value.fix
+    assert fixes.pop("trian_data.npy") == f"use {tmp_path}/train_data.npy instead of {tmp_path}/trian_data.npy"
+    assert set(fixes.values()) == {"check the path; relative paths start at the working directory"}
+
+
 def test_an_archive_or_text_named_npy_is_refused(tmp_path: Path) -> None:
     for name, content in (("a.npy", b"PK\x03\x04" + bytes(60)), ("t.npy", b"1,2,3\n"), ("p.npy", pickle.dumps([1]))):
         (tmp_path / name).write_bytes(content)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import pickle
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,6 +84,28 @@ def test_broken_files_are_refused_before_a_job_exists(
     key = "dataset__train_dataset__data_path" if name.endswith("npy") else "dataset__train_dataset__label_path"
     messages = [message for message, _ in problems(tiny, tmp_path, **{key: str(path)}).values()]
     assert any(said in message for message in messages), messages
+
+
+def test_a_misspelt_file_is_corrected(tiny: Path, tmp_path: Path) -> None:
+    key = "dataset.train_dataset.data_path"
+    _, fix = problems(tiny, tmp_path, dataset__train_dataset__data_path=str(tiny / "trian_data.npy"))[key]
+    assert fix == f"set {key}={tiny / 'train_data.npy'}"
+
+
+def test_values_that_are_not_finite_come_with_the_command_that_removes_them(tiny: Path, tmp_path: Path) -> None:
+    data_NCTVM = np.load(tiny / "train_data.npy")
+    data_NCTVM[1, 0, 3], data_NCTVM[2, 0, 3] = np.nan, -np.inf
+    folder = tmp_path / "it's odd"
+    folder.mkdir()
+    np.save(folder / "odd.npy", data_NCTVM)
+    key = "dataset.train_dataset.data_path"
+    _, fix = problems(tiny, tmp_path, dataset__train_dataset__data_path=str(folder / "odd.npy"))[key]
+    command = fix.split("`")[1].replace("python", shlex.quote(sys.executable), 1)
+    subprocess.run(command, shell=True, check=True)
+    assert f"set {key}={folder / 'odd_finite.npy'}" in fix
+    np.testing.assert_array_equal(
+        np.load(folder / "odd_finite.npy"), np.where(np.isfinite(data_NCTVM), data_NCTVM, np.float32(0))
+    )
 
 
 @pytest.mark.parametrize("action", MODEL.actions)

@@ -65,5 +65,6 @@ def test_other_actions_give_their_own_file_or_say_what_is_missing(tmp_path: Path
         select("gen_trt_engine", tmp_path, "val_acc", {})
     with pytest.raises(NotFound, match="no checkpoint"):
         select("train", tmp_path, "val_acc", {})
-    with pytest.raises(BadRequest, match="evaluate makes no model"):
+    with pytest.raises(BadRequest, match="evaluate makes no model") as refused:
         select("evaluate", tmp_path, "val_acc", {})
+    assert refused.value.fix.startswith("give --parent latest:train, or")

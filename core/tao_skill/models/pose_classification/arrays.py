@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tao_skill.errors import BadData, NotFound
+from tao_skill.files import nearest
 from tao_skill.models.pose_classification.plain_pickle import plain_value
 
 Sequences: TypeAlias = NDArray[np.floating[Any]]
@@ -20,6 +21,7 @@ Sequences: TypeAlias = NDArray[np.floating[Any]]
 LABEL_BYTES_LIMIT: Final = 32 * 2**20
 """Largest label file that is read: room for about a million labels."""
 
+_PATH_FIX: Final = "check the path; relative paths start at the working directory"
 _NPY_FIX: Final = "save it with numpy.save as a float array of shape (N, C, T, V, M)"
 _LABEL_FIX: Final = "write it with pickle.dump([[name, ...], [class id, ...]], file), plain str and int only"
 
@@ -98,7 +100,9 @@ def _last_frame(block_NCTVM: Sequences) -> NDArray[np.int64]:
 def _existing(path: str | Path) -> Path:
     file = Path(path)
     if not file.exists():
-        raise NotFound(f"there is no file {file}", fix="check the path; relative paths start at the working directory")
+        near = nearest(file)
+        fix = f"use {near} instead of {file}" if near else _PATH_FIX
+        raise NotFound(f"there is no file {file}", fix=fix)
     if not file.is_file():
         raise BadData(f"{file} is not a regular file", fix="give the path of the file itself", path=str(file))
     return file

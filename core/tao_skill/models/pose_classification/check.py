@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
@@ -12,6 +13,7 @@ from typing import Final
 
 from tao_skill.action import Advice
 from tao_skill.errors import Problem, TaoSkillError
+from tao_skill.files import nearest
 from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
 from tao_skill.models.pose_classification.config import ON_MODEL, Calibration, DatasetConfig, ExperimentConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS
@@ -39,10 +41,11 @@ def _missing_files(config: ExperimentConfig, action: str) -> Iterator[Problem]:
     for leaf in iter_params(ExperimentConfig, action):
         value = attrgetter(leaf.key)(config)
         if leaf.param.reads_file and value and not is_remote(value) and not Path(value).is_file():
+            near = nearest(Path(value))
             yield Problem(
                 key=leaf.key,
                 message=f"{leaf.key} is {value!r}, and there is no such file",
-                fix=f"set {leaf.key} to an existing file",
+                fix=f"set {leaf.key}={near}" if near else f"set {leaf.key} to an existing file",
             )
 
 
@@ -206,10 +209,18 @@ def _data(
         yield Problem(
             key=key,
             message=f"{key} holds {odd.count} values that are NaN or infinite, the first at index {odd.first}",
-            fix="set them to 0, as a joint that was not seen, or leave those sequences out",
+            fix=_finite_fix(key, Path(data_path)),
         )
     if label_path and not is_remote(label_path):
         yield from _labels(config, f"{section}.label_path", label_path, len(data_NCTVM))
+
+
+def _finite_fix(key: str, path: Path) -> str:
+    """A copy with 0, as of a joint that was not seen, in the place of what is not finite; the file stays as it is."""
+    finite = path.with_name(f"{path.stem}_finite.npy")
+    code = "import sys, numpy as n; n.save(sys.argv[2], n.nan_to_num(n.load(sys.argv[1]), posinf=0, neginf=0))"
+    command = f'python -c "{code}" {shlex.quote(str(path))} {shlex.quote(str(finite))}'
+    return f"run `{command}`, then set {key}={finite}; or leave those sequences out"
 
 
 def _shape(config: ExperimentConfig, key: str, shape: tuple[int, ...]) -> Iterator[Problem]:

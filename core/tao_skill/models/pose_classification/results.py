@@ -123,7 +123,7 @@ def select(action: str, results_dir: Path, metric: str, artifacts: Mapping[str, 
     if action not in _SELECT:
         raise BadRequest(
             f"a job of action {action} makes no model to go on with",
-            fix=f"give --parent a job of {', '.join(_SELECT)}",
+            fix=f"give --parent latest:{next(iter(_SELECT))}, or a job of {', '.join(_SELECT)}",
         )
     return _SELECT[action](results_dir, metric, artifacts)
 
