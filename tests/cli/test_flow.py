@@ -320,4 +320,4 @@ def test_every_command_has_the_json_option() -> None:
                 yield f"{path} {name}".strip(), command
 
     without = {name for name, command in leaves(tao_skill) if "as_json" not in {one.name for one in command.params}}
-    assert without == {"automl worker", "mcp"}  # they serve
+    assert without == {"mcp"}  # its stdout is the protocol's

@@ -120,7 +120,8 @@ def resume(job: str, storage: str | None, results_root: Path, as_json: bool) -> 
 @click.option("--job", required=True, help="Search to work for; its folder and storage must be seen from here.")
 @click.option("--storage", metavar="URL", help="Its database, where the record hides a password.")
 @results_option
-def worker(job: str, storage: str | None, results_root: Path) -> None:
+@json_option
+def worker(job: str, storage: str | None, results_root: Path, as_json: bool) -> None:
     """Train for a search that another process or machine runs, until it ends."""
     from tao_skill.automl.database import default_url
     from tao_skill.automl.objective import objective_of
@@ -135,7 +136,10 @@ def worker(job: str, storage: str | None, results_root: Path) -> None:
     folder = home.folder(found.id)
     url = storage or os.environ.get(STORAGE_VARIABLE) or read_settings(found.automl or {}).storage
     os.environ[SECRETS_VARIABLE] = json.dumps(_secrets(found))
-    serve(folder, url or default_url(folder), f"{this_host()}-{secrets.token_hex(3)}", objective_of)
+    name = f"{this_host()}-{secrets.token_hex(3)}"
+    serve(folder, url or default_url(folder), name, objective_of)
+    document = {"job": found.id, "worker": name}
+    emit(document, f"the search of {found.id} has ended", as_json=as_json, then=[["automl", "show", found.id]])
 
 
 def _secrets(job: Job) -> dict[str, str]:
