@@ -38,7 +38,7 @@ def test_the_list_has_every_skill_with_its_description() -> None:
 
 def test_show_prints_the_skill_and_as_json_its_files(capsys: pytest.CaptureFixture[str]) -> None:
     text = (REPOSITORY / "skills" / NAMES[0] / "SKILL.md").read_text("utf-8")
-    assert CliRunner().invoke(tao_skill, ["skills", "show", NAMES[0]]).output == text
+    assert CliRunner().invoke(tao_skill, ["skills", "show", NAMES[0]]).stdout == text
     code, document = call_json(capsys, "show", NAMES[0])
     assert (code, document["text"]) == (0, text)
     assert document["files"] == sorted(contents(REPOSITORY / "skills" / NAMES[0]))

@@ -125,6 +125,7 @@ def work(
         claim = queue.claim(worker)
         if claim is not None:
             _attempt(queue, objective, claim, progress, redact, beat_s)
+            said = -math.inf  # what it is free for is looked for at once
         elif queue.stopping():
             return
         else:

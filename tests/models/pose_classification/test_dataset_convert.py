@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tao_skill.cli.progress import _share
 from tao_skill.errors import BadData, SpecError
+from tao_skill.jobs.progress import share
 from tao_skill.models.pose_classification import dataset_convert, deepstream, results, train
 from tao_skill.models.pose_classification.arrays import frames_used, open_sequences
 from tao_skill.models.pose_classification.check import check
@@ -503,7 +503,7 @@ def test_a_conversion_is_a_job_and_its_combined_array_goes_through_inference(
     assert alone["next"] == []
     made = call_json(["run", "dataset_convert", data, *lengths, "combine=true"], tmp_path)
     combined = Path(made["job"]["results_dir"]) / "combined.npy"
-    assert _share(json.loads((combined.parent / "progress.json").read_text())) == 1.0
+    assert share(json.loads((combined.parent / "progress.json").read_text())) == 1.0
     assert made["next"] == [
         f"tao-skill run inference --parent latest:train inference.test_dataset.data_path={combined}"
     ]
