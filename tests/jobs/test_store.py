@@ -100,7 +100,7 @@ def test_simultaneous_starts_with_one_key_give_one_job(store: Store, make: MakeJ
     answers = [caller.communicate()[0].split() for caller in callers]
     assert len({job_id for job_id, _ in answers}) == 1
     assert sorted(created for _, created in answers) == ["False"] * 5 + ["True"]
-    assert len(store.list()) == 1
+    assert store.count() == 1
     assert not list(store.root.glob(".new-*"))
 
 
@@ -148,7 +148,7 @@ def test_an_id_that_is_taken_is_not_opened_twice(store: Store, make: MakeJob) ->
 
 def test_jobs_are_listed_newest_first(store: Store, make: MakeJob) -> None:
     ids = [store.open(make(action))[0].id for action in ("train", "evaluate", "inference")]
-    assert [job.id for job in store.list()] == ids[::-1]
+    assert [job.id for job in store.newest()] == ids[::-1]
 
 
 def test_a_job_is_found_by_id_prefix_latest_and_path(store: Store, make: MakeJob, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_reference_to_no_job_or_to_several_is_answered_clearly(store: Store, m
 def test_a_damaged_record_hides_no_other_job_and_says_what_is_wrong(store: Store, make: MakeJob, text: str) -> None:
     good, bad = (store.open(make("train", key))[0].id for key in ("good", "bad"))
     (store.folder(bad) / "job.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert [job.id for job in store.list()] == [good]
+    assert [job.id for job in store.newest()] == [good]
     with pytest.raises(BadData, match="not a readable job record") as caught:
         store.get(bad)
     assert "job.json" in caught.value.fix
@@ -252,7 +252,7 @@ def test_a_killed_process_is_recognised_whether_it_launched_or_ran_the_job(
     with pytest.raises(BadState, match=f"process {holder.pid}"):
         store.claim(job.id)
     kill(holder)
-    dead = store.list()[0]
+    dead = next(store.newest())
     assert dead.state == "ERROR"
     assert dead.error is not None
     assert dead.error["code"] == "process_died"

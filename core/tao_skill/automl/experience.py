@@ -40,7 +40,7 @@ def epoch_time(model: Model, spec: Mapping[str, Any], store: Store, confine: Con
 
 def _rates(model: Model, store: Store, confine: Confine | None) -> Iterator[tuple[Job, float]]:
     """Seconds an operation took, newest job first; its start is part of it."""
-    for job in store.list():
+    for job in store.newest(f"{ACTION}-"):
         epochs = _epochs(job)
         if job.model == model.name and epochs and job.attempts[-1].host == this_host():
             try:

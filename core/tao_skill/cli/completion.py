@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, Final
 
 import click
@@ -14,6 +15,8 @@ VARIABLE: Final = "_TAO_SKILL_COMPLETE"
 """Tells the program, as click has it, that a shell asks."""
 
 SHELLS: Final = ("bash", "zsh", "fish")
+PROPOSED: Final = 100
+"""Jobs that a shell is told of at most."""
 
 
 def action_argument(function: Decorated) -> Decorated:
@@ -36,7 +39,7 @@ def complete_job(context: click.Context, parameter: click.Parameter, begun: str)
     from click.shell_completion import CompletionItem
 
     root = context.params.get("results_root") or default_results_root()
-    jobs = [job for job in Store(root.absolute()).list() if job.id.startswith(begun)]
+    jobs = islice(Store(root.absolute()).newest(begun), PROPOSED)
     return [CompletionItem(job.id, help=f"{job.action} {job.state}") for job in jobs]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -27,11 +28,11 @@ def jobs() -> None:
 @json_option
 def list_jobs(limit: int, results_root: Path, as_json: bool) -> None:
     """List jobs, newest first."""
-    found = Store(results_root.absolute()).list()
-    rows = [job_row(job) for job in found[:limit]]
+    store = Store(results_root.absolute())
+    rows = [job_row(job) for job in islice(store.newest(), limit)]
     lines = [f"{row['id']:<34} {row['action']:<12} {row['state']:<9} {row['created']}" for row in rows]
     then = [["jobs", "show", rows[0]["id"], *at_root(results_root)] if rows else ["run", "--help"]]
-    emit({"jobs": rows, "total": len(found)}, "\n".join(lines) or "no jobs", as_json=as_json, then=then)
+    emit({"jobs": rows, "total": store.count()}, "\n".join(lines) or "no jobs", as_json=as_json, then=then)
 
 
 @jobs.command()

@@ -11,7 +11,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from bisect import insort
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any, Final
 from filelock import FileLock
 
 from tao_skill import files
-from tao_skill.errors import BadData, BadRequest, BadState, NotFound
+from tao_skill.errors import UNWRITABLE, BadData, BadRequest, BadState, CannotWrite, NotFound
 from tao_skill.jobs.process import is_alive, is_mine, process_created, signal_name, this_host, this_process
 from tao_skill.jobs.record import (
     INTERRUPTED,
@@ -38,6 +39,8 @@ from tao_skill.jobs.record import (
 RECORD_FILE: Final = "job.json"
 LOG_FILE: Final = "log.txt"
 _LOCK: Final = ".lock"
+_CLOCKS_S: Final = 2.0
+"""How far the clock of a file system may lie behind ours."""
 
 
 class Store:
@@ -115,15 +118,22 @@ class Store:
         """The job as its record stands, without a look whether its process lives."""
         return self._read(self.folder(job_id))
 
-    def list(self) -> Sequence[Job]:
-        """Every job with a readable record, newest first."""
-        jobs = []
-        for folder in self._folders():
+    def newest(self, begun: str = "") -> Iterator[Job]:
+        """Every job with a readable record whose id begins so, newest first; records are read as they are asked for."""
+        waiting: list[tuple[float, str, Job]] = []
+        for written, name in sorted(self._written(begun), reverse=True):
+            while waiting and waiting[-1][0] >= written + _CLOCKS_S:  # no job is younger than its record
+                yield waiting.pop()[-1]
             try:
-                jobs.append(self._fresh(self._read(folder)))
+                job = self._fresh(self._read(self.root / name))
             except (BadData, NotFound):  # `get` says what is wrong with it; the others are still shown
                 continue
-        return sorted(jobs, key=lambda job: (job.created, job.id), reverse=True)
+            insort(waiting, (datetime.fromisoformat(job.created).timestamp(), job.id, job))
+        yield from (job for *_, job in reversed(waiting))
+
+    def count(self) -> int:
+        """How many jobs there are, those with an unreadable record included."""
+        return sum(1 for _ in self._written())
 
     def claim(self, job_id: str) -> Job:
         """Hold the next attempt for this process, as PENDING; a claim it holds already is given back.
@@ -252,7 +262,14 @@ class Store:
     def _fresh(self, job: Job) -> Job:
         if job.state in TERMINAL or not job.attempts or is_alive(job.attempts[-1]):
             return job
-        return self.reconcile(job.id)
+        try:
+            return self.reconcile(job.id)
+        except OSError as error:  # what happened can be told on a full or read-only disk, too
+            if error.errno not in UNWRITABLE:
+                raise
+        except CannotWrite:
+            pass
+        return self._settled(job, None)
 
     def _update(self, job_id: str, change: Callable[[Job], Job]) -> Job:
         folder = self.folder(job_id)
@@ -298,29 +315,46 @@ class Store:
     def _named(self, ref: str) -> Path:
         if ref.split(":", 1)[0] == "latest":
             return self._latest(ref)
-        names = [folder.name for folder in self._folders() if folder.name.startswith(ref)]
-        if ref not in names and len(names) > 1:
+        if self._has_record(self.root / ref):
+            return self.root / ref
+        names = [name for name in self._names() if name.startswith(ref) and self._has_record(self.root / name)]
+        if len(names) > 1:
             raise BadRequest(f"{ref!r} fits several jobs: {', '.join(names)}", fix="give more of the id")
         return self.root / (names[0] if len(names) == 1 else ref)
 
     def _latest(self, ref: str) -> Path:
         _, _, action = ref.partition(":")
-        for job in self.list():
-            if action in ("", job.action):
-                return self.root / job.id
+        if job := next(self.newest(f"{action}-" if action else ""), None):
+            return self.root / job.id
         what = f"{action} job" if action else "job"
         raise NotFound(f"no {what} in {self.root} yet", fix=f"run {action or 'an action'} first")
 
     def _with_key(self, key: str | None) -> Path | None:
         if key is None:
             return None
-        return next((folder for folder in self._folders() if folder.name.endswith(f"-{key_digest(key)}")), None)
+        ending = f"-{key_digest(key)}"
+        folders = (self.root / name for name in self._names() if name.endswith(ending))
+        return next(filter(self._has_record, folders), None)
 
-    def _folders(self) -> Sequence[Path]:
-        if not self.root.is_dir():
+    def _names(self) -> Sequence[str]:
+        """Folders that may be jobs', sorted."""
+        try:
+            with os.scandir(self.root) as entries:
+                return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        visible = (entry for entry in self.root.iterdir() if not entry.name.startswith("."))
-        return sorted(entry for entry in visible if self._has_record(entry))
+
+    def _written(self, begun: str = "") -> Iterator[tuple[float, str]]:
+        """When each record was last written, in seconds since the epoch, and the name of its folder."""
+        for name in self._names():
+            if not name.startswith(begun):
+                continue
+            try:  # in a folder of thousands, Path's own stat takes too long
+                written = os.stat(f"{self.root}/{name}/{RECORD_FILE}").st_mtime  # noqa: PTH116
+            except OSError:
+                continue
+            if self._allows(self.root / name / RECORD_FILE):
+                yield written, name
 
     def _has_record(self, folder: Path) -> bool:
         return (folder / RECORD_FILE).is_file() and self._allows(folder / RECORD_FILE)

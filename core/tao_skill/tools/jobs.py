@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any, Final
 
 from tao_skill.jobs.document import following, job_document, job_row
@@ -110,9 +111,8 @@ class Jobs(Answer):
 
 def list_jobs(asked: ListArguments, here: Workplace) -> Jobs:
     """The newest jobs."""
-    found = here.store.list()
-    rows = [job_row(job) for job in found[: asked.limit]]
-    return Jobs(jobs=rows, total=len(found), next=[_of_newest(rows)])
+    rows = [job_row(job) for job in islice(here.store.newest(), asked.limit)]
+    return Jobs(jobs=rows, total=here.store.count(), next=[_of_newest(rows)])
 
 
 def _of_newest(rows: Sequence[Object]) -> Object:
