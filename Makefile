@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= data/sample
 RESULTS ?= results
-JOBS ?= 2
+JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit faults generate clean
+.PHONY: help run test lint unit faults thorough generate clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,10 +39,13 @@ lint: $(VENV)/dev ## Style, types, layers, generated files.
 	$(BIN)/python tools/generate.py --check
 
 unit: $(VENV)/dev ## The tests.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 faults: $(VENV)/dev ## Kill searches at every named place; the tests take some of them.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cli/test_automl_kills.py -m "faults or not faults"
+
+thorough: $(VENV)/dev ## The tests, and those that take too long for each change.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "thorough or not thorough"
 
 generate: $(VENV)/dev ## Write every generated file.
 	$(BIN)/python tools/generate.py

@@ -24,8 +24,6 @@ import flow
 import flow_client
 import flow_faults
 
-pytestmark = pytest.mark.xdist_group("flow")
-
 LEFT_TO_THE_SCRIPT = {"wrong layout", "label out of range", "bad range"}
 """Each is one more training; their fixes have tests where they are made."""
 

@@ -85,7 +85,6 @@ def test_agentskills_ci_gives_every_skill_100(tmp_path: Path) -> None:
     assert [one["issues"] for one in report["results"]] == [[]] * len(SKILLS)
 
 
-@pytest.mark.xdist_group("npm")
 def test_skill_check_gives_every_skill_100(tmp_path: Path) -> None:
     """Without its security scan, which fetches a scanner from the network."""
     command = npm_command("skill-check", "1.2.0", "skill-check")
@@ -94,7 +93,6 @@ def test_skill_check_gives_every_skill_100(tmp_path: Path) -> None:
     assert {one["score"] for one in report["scores"]} == {100}
 
 
-@pytest.mark.xdist_group("npm")
 def test_skills_finds_every_skill(tmp_path: Path) -> None:
     command = npm_command("skills", "1.7.4", "skills", node=(22, 20))
     shown = run([command, "add", REPOSITORY, "--list"], tmp_path)
@@ -102,7 +100,6 @@ def test_skills_finds_every_skill(tmp_path: Path) -> None:
     assert all(skill.name in shown for skill in SKILLS)
 
 
-@pytest.mark.xdist_group("npm")
 def test_gemini_accepts_the_extension(tmp_path: Path) -> None:
     command = npm_command("@google/gemini-cli", "0.61.0", "gemini", node=(20, 0))
     assert "successfully validated" in run([command, "extensions", "validate", "."], tmp_path)

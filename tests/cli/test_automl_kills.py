@@ -24,8 +24,6 @@ from tests.cli.held import LIMIT_S, Place, held, kill_search
 from tests.cli.test_flow import TAO_SKILL, call_json
 from tests.postgresql_server import PostgreSQLServer
 
-pytestmark = pytest.mark.xdist_group("search")
-
 BUDGET = ["--trials", "3", "--max-epochs", "2", "--min-epochs", "1", "--eta", "2", "--metric", "train_loss"]
 
 MID_EPOCH = "training, in the middle of the second epoch of trial 0"

@@ -30,8 +30,6 @@ from tao_skill.ranks import is_first
 from tao_skill.status import read_status
 from tests.conftest import REPOSITORY, dataset, experiment, until
 
-pytestmark = pytest.mark.xdist_group("distributed")
-
 SCRIPT = Path(__file__).with_name("one_of_several.py")
 LIMIT_S = 240
 CALM: dict[str, Any] = {
@@ -146,6 +144,7 @@ def test_two_processes_leave_one_set_of_files_and_the_same_metrics(one: Path, tw
     assert [(entry.file, entry.epoch) for entry in index[0]] == [(entry.file, entry.epoch) for entry in index[1]]
 
 
+@pytest.mark.thorough
 def test_a_killed_pair_goes_on_to_the_uninterrupted_result(odd: Path, two: Path, tmp_path: Path) -> None:
     inside = tmp_path / "train" / results.checkpoint_name(0, 2)
     with ended(pair(odd, tmp_path, **CALM)) as process:

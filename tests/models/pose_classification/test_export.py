@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,13 @@ def scores(path: Path, x_NCTVM: Any) -> Any:
     return session.run(["fc_pred"], {"input": x_NCTVM})[0]
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("layout", "strategy"),
+    [
+        pytest.param(*both, marks=() if "nvidia" in both or "spatial" in both else pytest.mark.thorough)
+        for both in product(LAYOUTS, STRATEGIES)
+    ],
+)
 def test_every_layout_and_strategy_trains_exports_and_agrees(layout: str, strategy: str, tmp_path: Path) -> None:
     shape = (4, 3, 16, LAYOUTS[layout].joints, LAYOUTS[layout].persons)
     x_NCTVM = np.random.default_rng(0).normal(size=shape).astype(np.float32)
