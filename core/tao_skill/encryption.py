@@ -19,6 +19,10 @@ _SALT: Final = 16
 _NONCE: Final = 12
 
 
+class CannotOpen(BadData):
+    """A file is encrypted, and the key is wrong or missing, or the file was changed."""
+
+
 def is_secret(key: str | None) -> bool:
     """Whether files are encrypted with this key; without one, or with a public one, they stay plain."""
     return (key or "") not in ("", *PUBLIC_KEYS)
@@ -38,7 +42,7 @@ def read(path: Path, key: str | None) -> bytes:
     """The plain bytes of a file, however it was stored.
 
     Raises:
-        BadData: it is encrypted, and the key is wrong or missing, or it was changed.
+        CannotOpen: it is encrypted, and the key is wrong or missing, or it was changed.
     """
     return opened(path, key) if is_sealed(path) else path.read_bytes()
 
@@ -53,7 +57,7 @@ def opened(path: Path, key: str | None) -> bytes:
     """The plain bytes of an encrypted file.
 
     Raises:
-        BadData: the key is wrong or missing, or the file was changed.
+        CannotOpen: the key is wrong or missing, or the file was changed.
     """
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -63,7 +67,7 @@ def opened(path: Path, key: str | None) -> bytes:
     try:
         return AESGCM(_derive(key or "", salt)).decrypt(nonce, cipher, _MAGIC)
     except (InvalidTag, ValueError):
-        raise BadData(
+        raise CannotOpen(
             f"{path} is encrypted and encryption_key is {'wrong' if is_secret(key) else 'not set'}",
             fix="set encryption_key to the key it was saved with",
             path=str(path),

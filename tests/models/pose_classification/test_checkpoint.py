@@ -49,7 +49,7 @@ def test_broken_foreign_and_missing_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "cut.pth").write_bytes(good.read_bytes()[:-50])
     (tmp_path / "text.pth").write_text("no checkpoint")
     checkpoint.save({"state_dict": {}, "state_dict_encrypted": True}, tmp_path / "tao.pth")
-    for name, said in (("cut", "cannot be read"), ("text", "cannot be read"), ("tao", "by TAO"), ("no", "not exist")):
+    for name, said in (("cut", "is damaged"), ("text", "is damaged"), ("tao", "by TAO"), ("no", "not exist")):
         with pytest.raises(BadData, match=said):
             checkpoint.load(tmp_path / f"{name}.pth")
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tao_skill import encryption
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint, evaluate, results, train
 from tao_skill.models.pose_classification.arrays import read_labels
@@ -93,6 +94,43 @@ def test_training_resumes_inside_an_epoch_without_a_trace(tiny: Path, tmp_path: 
     assert again.metrics["train_loss"] == whole.metrics["train_loss"]
     assert again.metrics["val_loss"] == whole.metrics["val_loss"]
     assert_same(tmp_path / "whole", tmp_path / "again")
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
+@pytest.mark.parametrize("damaged", [1, 3], ids=["the newest", "all"])
+@pytest.mark.parametrize("key", [None, "a secret"], ids=["plain", "encrypted"])
+def test_a_damaged_checkpoint_is_passed_over(
+    tiny: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], damage: str, damaged: int, key: str | None
+) -> None:
+    config = experiment(tiny, tmp_path, train__num_epochs=3, encryption_key=key)
+    train.run(config)
+    folder = tmp_path / "train"
+    whole = checkpoint.load(folder / results.LATEST, key)["state_dict"]
+    paths = results.newest_first(folder)
+    assert [path.name[:15] for path in paths] == ["model_epoch_002", "model_epoch_001", "model_epoch_000"]
+    for path in paths[:damaged]:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes({"cut": content[:-100], "flipped": content, "emptied": b""}[damage])
+    if key and damaged == 3 and damage != "emptied":  # they may be whole, and the key another one
+        with pytest.raises(encryption.CannotOpen):
+            train.run(config)
+        return
+    train.run(config)
+    said = capfd.readouterr().err
+    assert said.count(f"{paths[0].name} is ") == 1
+    assert ("training begins anew" if damaged == 3 else "Resuming from model_epoch_001") in said
+    assert all(torch.equal(value, whole[name]) for name, value in checkpoint.load(paths[0], key)["state_dict"].items())
+
+
+def test_a_damaged_index_is_named(tiny: Path, tmp_path: Path) -> None:
+    train.run(experiment(tiny, tmp_path))
+    index = tmp_path / "train" / results.INDEX
+    index.write_text(index.read_text()[:-20])
+    with pytest.raises(BadData, match="checkpoints.json is damaged"):
+        results.read_index(index.parent)
+    index.unlink()
+    assert results.latest(index.parent)
 
 
 def test_a_finished_run_leaves_taos_files(tiny: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -29,6 +30,10 @@ CLASSES: Final = "dataset.num_classes"
 TENSORS_SHOWN: Final = 3
 
 
+class Damaged(BadData):
+    """A checkpoint file is not whole, or not as it was written."""
+
+
 def save(checkpoint: Mapping[str, Any], path: Path, key: str | None = None) -> None:
     """Write a checkpoint in one step, encrypted if `key` is a secret one.
 
@@ -44,14 +49,17 @@ def load(path: Path, key: str | None = None) -> dict[str, Any]:
     """Read a checkpoint as plain data (torch.load with weights_only).
 
     Raises:
-        BadData: missing, truncated, not a checkpoint, encrypted with another key or by TAO.
+        Damaged: truncated, or changed since it was written.
+        CannotOpen: encrypted with another key.
+        BadData: missing, not a checkpoint, encrypted by TAO.
     """
     if not path.is_file():
         raise BadData(f"checkpoint {path} does not exist", fix="give the path of a .pth file", path=str(path))
     source = io.BytesIO(encryption.opened(path, key)) if encryption.is_sealed(path) else path
     try:
+        _check_sums(source)
         loaded = torch.load(source, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise _unreadable(path, error) from error
     if not isinstance(loaded, dict):
         raise BadData(f"checkpoint {path} holds no state_dict", fix="use a .pth file saved by training", path=str(path))
@@ -116,6 +124,20 @@ def load_pretrained(net: STGCN, path: Path, key: str | None = None) -> str:
     return f"weights of {path}" + (f", head newly initialised: {classes}" if head_differs else "")
 
 
+def _check_sums(source: Path | io.BytesIO) -> None:
+    """Compare the members of a zip file with their sums, which torch does not look at.
+
+    Raises:
+        BadZipFile: one differs.
+    """
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as members:
+            if changed := members.testzip():
+                raise zipfile.BadZipFile(f"{changed} is not as it was written")
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+
+
 def _unreadable(path: Path, error: Exception) -> BadData:
     """What torch could not read, or would have had to run."""
     if ENCRYPTED.encode() in path.read_bytes():
@@ -130,8 +152,8 @@ def _unreadable(path: Path, error: Exception) -> BadData:
             fix=f'if you trust the file, keep its weights alone where it was made: python -c "{convert}"',
             path=str(path),
         )
-    return BadData(
-        f"checkpoint {path} cannot be read: {type(error).__name__}",
+    return Damaged(
+        f"checkpoint {path} is damaged, or is none: {type(error).__name__}",
         fix="use a whole .pth file that holds tensors and plain data only",
         path=str(path),
     )

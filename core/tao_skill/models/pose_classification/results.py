@@ -13,7 +13,7 @@ from typing import Final
 
 from tao_skill import files
 from tao_skill.action import Selection
-from tao_skill.errors import BadRequest, NotFound
+from tao_skill.errors import BadData, BadRequest, NotFound
 
 LATEST: Final = "pc_model_latest.pth"
 BEST: Final = "pc_model_best.pth"
@@ -55,12 +55,24 @@ def read_index(results_dir: Path) -> list[Checkpoint]:
     for path in results_dir.glob("model_epoch_*.pth"):
         if match := _NAME.fullmatch(path.name):
             found[path.name] = Checkpoint(file=path.name, epoch=int(match[1]), step=int(match[2] or 0), metrics={})
-    index = results_dir / INDEX
-    if index.exists():
-        for entry in json.loads(index.read_text("utf-8")):
-            if entry["file"] in found:
-                found[entry["file"]] = Checkpoint(**entry)
+    found |= {one.file: one for one in _indexed(results_dir) if one.file in found}
     return sorted(found.values(), key=lambda checkpoint: (checkpoint.epoch, checkpoint.step))
+
+
+def _indexed(results_dir: Path) -> list[Checkpoint]:
+    """What the index says; nothing without one.
+
+    Raises:
+        BadData: it cannot be read.
+    """
+    index = results_dir / INDEX
+    if not index.exists():
+        return []
+    try:
+        return [Checkpoint(**entry) for entry in json.loads(index.read_text("utf-8"))]
+    except (TypeError, ValueError) as error:
+        fix = "delete it: checkpoints then count by their names, without metrics, and none is the best"
+        raise BadData(f"{index} is damaged: {type(error).__name__}", fix=fix, path=str(index)) from error
 
 
 def write_index(results_dir: Path, checkpoints: list[Checkpoint]) -> None:
@@ -77,6 +89,13 @@ def latest(results_dir: Path) -> Path | None:
     return results_dir / index[-1].file if index else None
 
 
+def newest_first(results_dir: Path) -> list[Path]:
+    """Checkpoints in the order in which training tries to continue from them."""
+    first = latest(results_dir)
+    others = (results_dir / one.file for one in reversed(read_index(results_dir)))
+    return [] if first is None else [first, *(path for path in others if path.name != first.name)]
+
+
 def settle(results_dir: Path, metric: str) -> int:
     """Finish or undo what a process that was killed while saving left half done, in a folder that no other writes to.
 
@@ -85,8 +104,7 @@ def settle(results_dir: Path, metric: str) -> int:
     Returns:
         Epochs that the newest checkpoint has behind it.
     """
-    index = results_dir / INDEX
-    named = {entry["file"] for entry in json.loads(index.read_text("utf-8"))} if index.exists() else set()
+    named = {one.file for one in _indexed(results_dir)}
     left = (path for path in results_dir.glob("model_epoch_*.pth") if path.name not in named)
     for path in (*left, *results_dir.glob(".*.tmp")):
         path.unlink(missing_ok=True)

@@ -13,13 +13,16 @@ import torch
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.plugins import LayerSync, TorchSyncBatchNorm
 
+from tao_skill import encryption
 from tao_skill.action import Artifact, Outcome, task_results_dir
+from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint, results
 from tao_skill.models.pose_classification.callbacks import CheckpointFiles, Checkpoints, Report
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data import SkeletonData
 from tao_skill.models.pose_classification.devices import Devices, check_nodes, check_processes, plan_devices
 from tao_skill.models.pose_classification.module import PoseClassifier
+from tao_skill.models.pose_classification.net import STGCN
 from tao_skill.models.pose_classification.parallel import SharedStatistics
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.ranks import is_first
@@ -83,13 +86,12 @@ def _fit(
     pl.seed_everything(config.train.seed, workers=True)
     run = start_run(config, "train") if is_first() else None
     module = PoseClassifier(config)
-    resume = _resume_path(config, results_dir)
+    resume = _find_resumable(module.model, config, results_dir, status)
     if resume is None and config.model.pretrained_model_path:
         said = checkpoint.load_pretrained(module.model, Path(config.model.pretrained_model_path), config.encryption_key)
         _say(status, f"Starting from {said}.")
     trainer = build_trainer(config, results_dir, status, run, until=until, metric=metric)
     if resume is not None:
-        checkpoint.check_resumable(module.model, resume, config.encryption_key)
         _say(status, f"Resuming from {resume.name}.")
     with warnings.catch_warnings():
         # The data module restores its place itself, and one worker is TAO's default.
@@ -164,9 +166,31 @@ def _loggers(results_dir: Path, run: Any) -> list[Logger]:
     return files if run is None else [*files, WandbLogger(experiment=run)]
 
 
-def _resume_path(config: ExperimentConfig, results_dir: Path) -> Path | None:
-    given = config.train.resume_training_checkpoint_path
-    return Path(given) if given else results.latest(results_dir)
+def _find_resumable(net: STGCN, config: ExperimentConfig, results_dir: Path, status: StatusLog) -> Path | None:
+    """The checkpoint to go on from: the one given, else the newest of the folder that can be read.
+
+    Raises:
+        CannotOpen: none of the folder's opens with the key.
+        BadData: what was given, or can be read, does not fit.
+    """
+    key, given = config.encryption_key, config.train.resume_training_checkpoint_path
+    passed_over: list[BadData] = []
+    for path in [Path(given)] if given else results.newest_first(results_dir):
+        try:
+            checkpoint.check_resumable(net, path, key)
+        except (checkpoint.Damaged, encryption.CannotOpen) as error:
+            if given:
+                raise
+            passed_over.append(error)
+            continue
+        for one in passed_over:
+            _say(status, f"{one.message}; it is passed over.")
+        return path
+    for one in passed_over:
+        if isinstance(one, encryption.CannotOpen):  # it may be whole, and must not be written over
+            raise one
+        _say(status, f"{one.message}; training begins anew.")
+    return None
 
 
 def _final(module: PoseClassifier, trainer: pl.Trainer, metric: str) -> dict[str, float]:
