@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+import hashlib
 import json
 import os
 import re
@@ -61,6 +62,12 @@ def _clear(path: Path) -> None:
 
         if not psutil.pid_exists(int(left.name.rsplit("-", 2)[1])):
             left.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file's content, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -36,7 +36,7 @@ def job_document(job: Job) -> dict[str, Any]:
         },
         "route": dict(job.route),
         "metrics": dict(job.metrics),
-        "artifacts": [dict(artifact) for artifact in job.artifacts],
+        "artifacts": [{"kind": one["kind"], "path": one["path"]} for one in job.artifacts],
     }
     if job.upload or job.uploaded:
         document["upload"] = {"uri": join(job.upload or "", job.id)} | (job.uploaded or {})

@@ -59,7 +59,7 @@ class Ending:
         state: one of the terminal states.
         metrics: finite numbers or None by name, kept in the record when given.
         chosen: values by spec key that the result was made with instead of the spec's own.
-        artifacts: `kind` and absolute `path` of each file left behind.
+        artifacts: `kind` and absolute `path` of each file left behind, and its `sha256`; of a folder none.
         ended: when, if that is not the moment it is recorded. uploaded: as in a job.
     """
 
@@ -86,7 +86,7 @@ class Job:
         spec: the checked spec, without the values of secret parameters.
         results_dir: where the action writes; status.json and progress.json lie there.
         automl: settings of the search, where the route is automl.
-        artifacts: `kind` and `path` of each file left behind.
+        artifacts: as in an ending.
         chosen: values by spec key that the result was made with instead of the spec's own.
         uploaded: `uri`, `files` and `bytes` of the last upload, or `uri` and the `error` that stopped it.
     """

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,7 +84,7 @@ class Store:
         """
         folder = self.folder(job.id)
         self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / _LOCK):
+        with self.locked():
             known = self._with_key(job.key)
             if known is None and not folder.exists():
                 opened = _with_attempt(job)
@@ -130,6 +131,14 @@ class Store:
                 continue
             insort(waiting, (datetime.fromisoformat(job.created).timestamp(), job.id, job))
         yield from (job for *_, job in reversed(waiting))
+
+    def ids(self) -> Sequence[str]:
+        """The id of every job, those with an unreadable record included."""
+        return [name for name in self._names() if self._has_record(self.root / name)]
+
+    def locked(self) -> AbstractContextManager[Any]:
+        """Keep other processes from opening and removing jobs in the block."""
+        return FileLock(self.root / _LOCK)
 
     def count(self) -> int:
         """How many jobs there are, those with an unreadable record included."""

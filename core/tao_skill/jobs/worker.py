@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from tao_skill.action import Model, Outcome
 from tao_skill.errors import UNWRITABLE, BadState, CannotWrite, JobFailed, NotFound, SpecError, TaoSkillError
+from tao_skill.jobs.artifacts import recorded
 from tao_skill.jobs.launch import SECRETS_VARIABLE
 from tao_skill.jobs.peers import end_with_parent, peers
 from tao_skill.jobs.record import INTERRUPTED, Ending, Job, resume_hint, timestamp
@@ -221,7 +222,7 @@ def _complete(outcome: Outcome) -> Ending:
         state="COMPLETE",
         exit_code=0,
         metrics={name: float(value) if math.isfinite(value) else None for name, value in outcome.metrics.items()},
-        artifacts=tuple({"kind": artifact.kind, "path": str(artifact.path)} for artifact in outcome.artifacts),
+        artifacts=tuple(recorded(artifact.kind, artifact.path) for artifact in outcome.artifacts),
         chosen=dict(outcome.chosen),
     )
 
