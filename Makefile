@@ -41,7 +41,8 @@ lint: $(VENV)/dev ## Style, types, layers, generated files.
 unit: $(VENV)/dev ## The tests.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
-faults: $(VENV)/dev ## Kill searches at every named place; the tests take some of them.
+faults: $(VENV)/dev ## Break every action in every way we know; the tests take a part of it.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults --numprocesses $(JOBS) -m "faults or not faults"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cli/test_automl_kills.py -m "faults or not faults"
 
 thorough: $(VENV)/dev ## The tests, and those that take too long for each change.
