@@ -51,6 +51,7 @@ def test_links_of_the_documents_lead_somewhere() -> None:
         "CHANGELOG.md",
         "benchmarks/README.md",
         "evals/README.md",
+        "docs/reliability.md",
     ):
         page = REPOSITORY / name
         for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
