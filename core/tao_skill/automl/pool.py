@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from tao_skill import files
 from tao_skill.automl.devices import share
 from tao_skill.automl.queue import Queue
 from tao_skill.errors import JobFailed
@@ -104,7 +105,7 @@ class Pool:
 
     def _start(self, i: int) -> subprocess.Popen[bytes]:
         self.log(i).parent.mkdir(parents=True, exist_ok=True)
-        with self.log(i).open("ab") as log:
+        with files.open_to_append(self.log(i)) as log:
             command = [*self._command, str(self._folder), self.name(i), str(os.getpid())]
             return spawn(command, self._environments[i], output=log)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from tao_skill import files
 from tao_skill.errors import JobFailed
 from tao_skill.jobs.private import SECRETS_VARIABLE, spawn
 from tao_skill.jobs.process import is_alive, signal_group
@@ -48,7 +49,7 @@ def start(
     """
     number = len(store.claim(job.id).attempts)
     try:
-        with store.log_path(job.id).open("ab") as log:
+        with files.open_to_append(store.log_path(job.id)) as log:
             command = [*worker, str(store.folder(job.id)), str(number)]
             process = spawn(command, environment(secrets), output=log, own_session=True)
     except OSError as error:

@@ -323,7 +323,8 @@ class Store:
         return sorted(entry for entry in visible if self._has_record(entry))
 
     def _has_record(self, folder: Path) -> bool:
-        return (folder / RECORD_FILE).is_file() and self._allows(folder / RECORD_FILE)
+        path = folder / RECORD_FILE
+        return not folder.is_symlink() and path.is_file() and self._allows(path)
 
 
 def _with_attempt(job: Job) -> Job:
