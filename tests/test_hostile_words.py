@@ -37,7 +37,8 @@ LEAVING = (
     "~root",
     ".hidden",
 )
-ODD = ("x" * 300, "x" * 70_000, "", " ", "-rf", "a\nb", "\x1b[31m", "latest:../x", "\udcff", "\ud800")
+HALF = '"\\ud800"'
+ODD = (HALF, "x" * 300, "x" * 70_000, "", " ", "-rf", "a\nb", "\x1b[31m", "latest:../x", "\udcff", "\ud800")
 SHELL = ("$(touch X)", "`touch X`", "; touch X", "| touch X", "&& touch X", "a\ntouch X\n", "' ; touch X ; '", "$IFS")
 NUL = "a\0b"
 

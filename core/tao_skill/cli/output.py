@@ -78,10 +78,9 @@ def print_error(error: TaoSkillError, *, as_json: bool) -> None:
 
 
 def _check_text(words: Sequence[str]) -> None:
-    for word in words:
-        if not is_text(word):
-            shown = word.encode("utf-8", "backslashreplace").decode("utf-8")
-            raise BadRequest(f"the argument {shown} is not UTF-8 text", fix="write it in UTF-8; rename a file")
+    for place, word in enumerate(words, 1):
+        if not is_text(word):  # it is not shown, as it may be a secret
+            raise BadRequest(f"argument {place} is not UTF-8 text", fix="write it in UTF-8; rename a file")
 
 
 def exit_code(command: click.Command, name: str, arguments: Sequence[str]) -> int:
