@@ -7,7 +7,7 @@ RESULTS ?= results
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit faults generate clean
+.PHONY: help run test lint unit faults attacks release generate clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,16 @@ unit: $(VENV)/dev ## The tests.
 
 faults: $(VENV)/dev ## Kill searches at every named place; the tests take some of them.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cli/test_automl_kills.py -m "faults or not faults"
+
+attacks: $(VENV)/dev ## Whole flows whose every file, answer and process is read for secrets; the tests take a part.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_secrets.py -m "attacks or not attacks"
+
+$(VENV)/release: $(VENV)/dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[release]'
+	@touch $@
+
+release: $(VENV)/release ## Wheel, sdist, audit, SBOM and SHA256SUMS in dist/; fails where a vulnerability is known.
+	$(BIN)/python tools/release.py
 
 generate: $(VENV)/dev ## Write every generated file.
 	$(BIN)/python tools/generate.py
