@@ -12,7 +12,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,6 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PROJECT: Final = "tao-skill"
 EXTRAS: Final = ("mcp", "postgresql", "s3", "samplers", "tensorrt", "wandb")
 """What users may install beside; tools for development are no part of a release."""
 
@@ -39,10 +39,12 @@ def main(arguments: Sequence[str]) -> int:
     out.mkdir(parents=True)
     build(ROOT, out)
     module("twine", "check", "--strict", *map(str, sorted(out.iterdir())))
-    tested = closure(Requirement(f"{PROJECT}[{','.join(EXTRAS)}]"))
+    tested = closure(wanted(EXTRAS))
     lines = [f"{name}=={Version(version).public}" for name, version in sorted(tested.items())]
     (out / TESTED).write_text("\n".join(lines) + "\n")
-    if not audited(out):
+    asked = ask(out)
+    (out / AUDIT).write_text(json.dumps(asked, indent=1) + "\n")
+    if not audited(asked, len(lines)):
         return 1
     described = ("--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible", "--of", "JSON")
     module("cyclonedx_py", "requirements", str(out / TESTED), *described, "-o", str(out / SBOM))
@@ -58,10 +60,17 @@ def build(source: Path, out: Path) -> None:
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own call
 
 
-def closure(wanted: Requirement) -> dict[str, str]:
-    """Installed version of every package that a requirement brings, itself left out; what is not installed is said."""
+def wanted(extras: Iterable[str]) -> list[Requirement]:
+    """What pyproject.toml asks for, with some extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    groups = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in extras)]
+    return [Requirement(one) for group in groups for one in group]
+
+
+def closure(requirements: Iterable[Requirement]) -> dict[str, str]:
+    """Installed version of every package that these bring; what is not installed is said."""
     found: dict[str, str] = {}
-    pending, seen = [wanted], set()
+    pending, seen = list(requirements), set()
     while pending:
         one = pending.pop()
         name = canonicalize_name(one.name)
@@ -75,7 +84,7 @@ def closure(wanted: Requirement) -> dict[str, str]:
             continue
         found[name] = installed.version
         pending += brought(installed.requires or (), one.extras or {""})
-    return {name: version for name, version in found.items() if name != PROJECT}
+    return found
 
 
 def brought(requirements: Sequence[str], extras: set[str]) -> Iterator[Requirement]:
@@ -85,21 +94,25 @@ def brought(requirements: Sequence[str], extras: set[str]) -> Iterator[Requireme
             yield one
 
 
-def audited(out: Path) -> bool:
-    """Whether no vulnerability is known of the versions; says of which the service does not know anything."""
+def ask(out: Path) -> list[dict[str, Any]]:
+    """What the vulnerability service says of each tested version; nothing where it cannot be asked at all."""
     options = ("--no-deps", "--disable-pip", "--progress-spinner", "off", "--format", "json")
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(out / TESTED), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own call
     try:
         asked: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
-        asked = []
-    (out / AUDIT).write_text(json.dumps(asked, indent=1) + "\n")
+        print((done.stderr.strip().splitlines() or ["the audit printed nothing"])[-1], file=sys.stderr)
+        return []
+    return asked
+
+
+def audited(asked: Sequence[Mapping[str, Any]], total: int) -> bool:
+    """Whether no vulnerability is known of `total` packages; says of how many nothing could be learnt."""
     known = [one for one in asked if "vulns" in one]
-    total = len((out / TESTED).read_text().splitlines())
     if len(known) < total:
-        why = asked[0].get("skip_reason") if asked else (done.stderr.strip().splitlines() or ["no answer"])[-1]
-        print(f"NOT AUDITED: {total - len(known)} of {total} packages, as the service did not tell: {why}")
+        reason = next((f": {one['skip_reason']}" for one in asked if "skip_reason" in one), "")
+        print(f"NOT AUDITED: {total - len(known)} of {total} packages{reason}", file=sys.stderr)
     findings = [(one, found) for one in known for found in one["vulns"]]
     for one, found in findings:
         print(f"{one['name']} {one['version']}: {found['id']}, fixed in {found['fix_versions']}", file=sys.stderr)
