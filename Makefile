@@ -7,7 +7,7 @@ RESULTS ?= results
 JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit faults thorough generate clean
+.PHONY: help run test lint unit faults thorough attacks release generate clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,16 @@ faults: $(VENV)/dev ## Break every action in every way we know; the tests take a
 
 thorough: $(VENV)/dev ## The tests, and those that take too long for each change.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "thorough or not thorough"
+
+attacks: $(VENV)/dev ## Whole flows whose every file, answer and process is read for secrets; the tests take a part.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_secrets.py -m "attacks or not attacks"
+
+$(VENV)/release: $(VENV)/dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[release]'
+	@touch $@
+
+release: $(VENV)/release ## Wheel, sdist, audit, SBOM and SHA256SUMS in dist/; fails where a vulnerability is known.
+	$(BIN)/python tools/release.py
 
 generate: $(VENV)/dev ## Write every generated file.
 	$(BIN)/python tools/generate.py

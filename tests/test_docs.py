@@ -49,6 +49,7 @@ def test_links_of_the_documents_lead_somewhere() -> None:
         "AGENTS.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "SECURITY.md",
         "benchmarks/README.md",
         "evals/README.md",
         "docs/reliability.md",

@@ -91,7 +91,8 @@ def _devices() -> Iterator[Finding]:
     """GPUs that the driver knows, and whether torch can use them; torch is asked in a process of its own."""
     asked = "import torch; print(torch.cuda.device_count(), torch.version.cuda or '-', torch.get_num_threads())"
     try:
-        done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=120, check=True)  # noqa: S603
+        command = [sys.executable, "-P", "-c", asked]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)  # noqa: S603
         usable, cuda, threads = done.stdout.split()
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         said = getattr(error, "stderr", None) or str(error)

@@ -62,6 +62,8 @@ class CannotWrite(BadRequest):
     def because(cls, error: OSError, path: str | None = None) -> CannotWrite:
         """The error with the place and what to do about it."""
         place = path or str(error.filename or "the results")
+        if error.errno == errno.ENAMETOOLONG:
+            return cls(f"{place[:80]}... is longer than a path can be", fix="use a shorter name", path=place[:80])
         fix = "name a place that can be written"
         if error.errno in _FULL:
             fix = "free disk space and run again with the same --key, or set results_dir to a place on another disk"

@@ -70,6 +70,21 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def is_text(value: str) -> bool:
+    """Whether a text can be written at all; bytes that are no UTF-8, and halves of characters, can come as one."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def open_to_append(path: Path) -> IO[bytes]:
+    """A file to append to, made if it is not there.
+
+    Raises:
+        OSError: it cannot be opened, or it is a link: what is appended must not land elsewhere.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    return os.fdopen(os.open(path, flags, 0o644), "ab", buffering=0)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text durably."""
     write_with(path, lambda stream: stream.write(text.encode("utf-8")))

@@ -18,7 +18,7 @@ import yaml
 from tao_skill import bank, files, remote, sources
 from tao_skill.action import Model, task_results_dir
 from tao_skill.errors import BadRequest, NotFound, Problem, SpecError, TaoSkillError
-from tao_skill.infer import FUNCTIONS, Inferred, Inputs, Parent
+from tao_skill.infer import FUNCTIONS, KEY_VARIABLE, Inferred, Inputs, Parent
 from tao_skill.jobs.record import Job, new_id, timestamp
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
@@ -116,6 +116,15 @@ class Plan:
             "route": dict(vars(self.route)),
         }
 
+    def hide(self, word: str) -> str:
+        """A word of a command; what is set for a secret key is hidden, however it is quoted, used or not."""
+        name = word.partition("=")[0]
+        if name.strip().lstrip("+~") in self.secrets:
+            return f"{name}={HIDDEN}"
+        for secret in self.secrets.values():
+            word = word.replace(secret, HIDDEN)
+        return word
+
 
 def load_runner(model: str, action: str) -> Runner:
     """The generated runner of an action, from the bank.
@@ -192,6 +201,7 @@ def plan(
     advice = model.check_run(config, runner.action)
     _stop([*distant.problems, *sources.unwritable(model, runner.action, spec, inferred), *advice.problems])
     secrets = {key: str(lookup(spec, key)) for key in _secret_keys(model, runner.action) if lookup(spec, key)}
+    _stop(_still_hidden(secrets))
     shown = {key: one | ({"value": HIDDEN} if key in secrets else {}) for key, one in inferred.items()}
     return Plan(
         job_id=job_id,
@@ -229,7 +239,7 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
         key=planned.key,
         upload=planned.upload,
         route=dict(vars(planned.route)),
-        command=tuple(_without(planned.secrets, part) for part in planned.command),
+        command=tuple(map(planned.hide, planned.command)),
         spec=dict(planned.spec),
         automl=dict(planned.search) if planned.route.route == "automl" else None,
         results_dir=str(planned.results_dir),
@@ -244,16 +254,6 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
 def _stop(problems: Iterable[Problem]) -> None:
     if found := list(problems):
         raise SpecError(found)
-
-
-def _without(secrets: Mapping[str, str], text: str) -> str:
-    """A word of a command; what is set for a secret key is hidden however it is quoted, also if it was overridden."""
-    name = text.partition("=")[0]
-    if name.strip().lstrip("+~") in secrets:
-        return f"{name}={HIDDEN}"
-    for secret in secrets.values():
-        text = text.replace(secret, HIDDEN)
-    return text
 
 
 def _given(
@@ -363,6 +363,13 @@ def _parent_would_help(runner: Runner, problem: Problem, values: Mapping[str, An
     if problem.key in from_parent and load.is_blank(lookup(values, problem.key)):
         return replace(problem, fix=f"give --parent JOB, or {problem.fix}")
     return problem
+
+
+def _still_hidden(secrets: Mapping[str, str]) -> Iterator[Problem]:
+    """Secrets of a command that was taken from a record or an answer, where they are hidden."""
+    for key in (key for key, value in secrets.items() if value == HIDDEN):
+        message = f"{key} is {HIDDEN}, which stands in for a value that is not shown"
+        yield Problem(key=key, message=message, fix=f"set {key} to the value itself, or give it in {KEY_VARIABLE}")
 
 
 def _secret_keys(model: Model, action: str) -> list[str]:

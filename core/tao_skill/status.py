@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -66,11 +65,8 @@ class StatusLog:
         if kpi:
             line["kpi"] = {name: finite(value) for name, value in kpi.items()}
         text = json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, text.encode("utf-8"))
-        finally:
-            os.close(descriptor)
+        with files.open_to_append(self.path) as stream:
+            stream.write(text.encode("utf-8"))
 
     def progress(self, **facts: Any) -> None:
         """Replace progress.json: e.g. epoch, epochs_done, epochs, batch, batches, train_loss,

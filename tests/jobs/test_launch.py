@@ -104,9 +104,10 @@ def test_secrets_reach_the_action_and_nothing_on_disk(store: Store, make: MakeJo
         assert not [text for text in written if form in text]
 
 
-def test_secrets_are_not_on_the_command_line(store: Store, make: MakeJob) -> None:
+def test_secrets_are_in_nothing_that_others_see_of_a_process(store: Store, make: MakeJob) -> None:
     _, process = begin(store, make("endless"), **{"login.token": "s3cret"})
     assert "s3cret" not in " ".join(psutil.Process(process.pid).cmdline())
+    assert "s3cret" not in " ".join(psutil.Process(process.pid).environ().values())
     assert launch.cancel(store, "latest").state == "CANCELED"
     assert process.wait(LIMIT_S) != 0
 

@@ -14,7 +14,7 @@ from tao_skill.automl.search import Task
 from tao_skill.automl.settings import read_settings
 from tao_skill.automl.setup import make_setup
 from tao_skill.errors import BadRequest
-from tao_skill.jobs.launch import SECRETS_VARIABLE
+from tao_skill.jobs.private import SECRETS_VARIABLE
 from tao_skill.jobs.store import Store
 from tao_skill.jobs.worker import whole_spec
 from tao_skill.models import get_model

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from tao_skill import files
 from tao_skill.automl.devices import share
 from tao_skill.automl.queue import Queue
-from tao_skill.automl.worker import STORAGE_VARIABLE
 from tao_skill.errors import JobFailed
+from tao_skill.jobs.launch import PYTHON
+from tao_skill.jobs.private import STORAGE_VARIABLE, spawn
 from tao_skill.jobs.process import let_end, this_host
 
-COMMAND: Final = (sys.executable, "-m", "tao_skill.automl.worker")
+COMMAND: Final = (*PYTHON, "tao_skill.automl.worker")
 CRASHES: Final = 3
 """So many workers in a row may die before they have a task; then none will ever have."""
 
@@ -104,14 +105,9 @@ class Pool:
 
     def _start(self, i: int) -> subprocess.Popen[bytes]:
         self.log(i).parent.mkdir(parents=True, exist_ok=True)
-        with self.log(i).open("ab") as log:
-            return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [*self._command, str(self._folder), self.name(i), str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environments[i],
-            )
+        with files.open_to_append(self.log(i)) as log:
+            command = [*self._command, str(self._folder), self.name(i), str(os.getpid())]
+            return spawn(command, self._environments[i], output=log)
 
 
 def _last_line(log: Path) -> str:

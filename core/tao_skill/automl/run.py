@@ -25,9 +25,9 @@ from tao_skill.automl.search import Search, Task
 from tao_skill.automl.settings import Settings, read_settings
 from tao_skill.automl.setup import make_setup
 from tao_skill.automl.storage import open_study
-from tao_skill.automl.worker import STORAGE_VARIABLE
 from tao_skill.errors import BadRequest, JobFailed
 from tao_skill.jobs import launch, worker
+from tao_skill.jobs.private import STORAGE_VARIABLE
 from tao_skill.jobs.record import Job
 from tao_skill.status import StatusLog, reporting
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from tao_skill.jobs.store import Store
 from tao_skill.runner import Plan
 from tao_skill.sources import Confine
 
-SEARCHER: Final = (sys.executable, "-m", "tao_skill.automl.run")
+SEARCHER: Final = (*launch.PYTHON, "tao_skill.automl.run")
 """What runs a job whose route is automl."""
 
 

@@ -1,7 +1,7 @@
 """A process that works off a search's queue: `python -m tao_skill.automl.worker JOB_FOLDER NAME PARENT_PID`.
 
-It stays alive between tasks, so what is imported and read is so once. The address of the database comes in the
-environment, as it may hold a password.
+It stays alive between tasks, so what is imported and read is so once. The address of the database comes with the
+secrets, as it may hold a password.
 """
 
 from __future__ import annotations
@@ -26,12 +26,10 @@ from tao_skill.automl.failures import failure_of
 from tao_skill.automl.queue import Claimed, Queue
 from tao_skill.automl.search import Objective, Task
 from tao_skill.errors import TaoSkillError
-from tao_skill.jobs.launch import SECRETS_VARIABLE
+from tao_skill.jobs import private
 from tao_skill.jobs.peers import end_with_parent
 from tao_skill.jobs.worker import Redact, RedactedStream, redactor
-from tao_skill.remote import credentials
 
-STORAGE_VARIABLE: Final = "TAO_SKILL_STORAGE"
 OBJECTIVE: Final = "tao_skill.automl.objective:objective_of"
 
 BEAT_S: Final = 5.0
@@ -71,7 +69,8 @@ def main(arguments: Sequence[str], objective_of: ObjectiveOf | None = None, **pa
     """
     folder, name, parent = Path(arguments[0]), arguments[1], int(arguments[2])
     end_with_parent(parent)
-    url = os.environ.pop(STORAGE_VARIABLE)
+    private.receive()
+    url = os.environ.pop(private.STORAGE_VARIABLE)
     redact = _redactor(url)
     sys.stdout, sys.stderr = RedactedStream(1, redact), RedactedStream(2, redact)
     try:
@@ -102,8 +101,8 @@ def serve(folder: Path, url: str, name: str, objective_of: ObjectiveOf | None = 
 
 
 def _redactor(url: str) -> Redact:
-    secrets = json.loads(os.environ.get(SECRETS_VARIABLE, "{}"))
-    return redactor([password(url) or "", *secrets.values(), *credentials(os.environ)])
+    secrets = json.loads(os.environ.get(private.SECRETS_VARIABLE, "{}"))
+    return redactor([password(url) or "", *secrets.values(), *private.values(os.environ)])
 
 
 def work(

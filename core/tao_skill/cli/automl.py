@@ -127,8 +127,8 @@ def worker(job: str, storage: str | None, results_root: Path, as_json: bool) -> 
     from tao_skill.automl.objective import objective_of
     from tao_skill.automl.report import check_search
     from tao_skill.automl.settings import read_settings
-    from tao_skill.automl.worker import STORAGE_VARIABLE, serve
-    from tao_skill.jobs.launch import SECRETS_VARIABLE
+    from tao_skill.automl.worker import serve
+    from tao_skill.jobs.private import SECRETS_VARIABLE, STORAGE_VARIABLE
     from tao_skill.jobs.process import this_host
 
     home, found = Store(results_root.absolute()).find(job)

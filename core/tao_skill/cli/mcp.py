@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from tao_skill.cli.output import RESULTS_VARIABLE
+from tao_skill.cli.output import RESULTS_VARIABLE, note
 from tao_skill.errors import BadRequest, MissingDependency, NotFound
 
 FORMATS: Final = ("mcp", "anthropic", "openai")
@@ -35,6 +35,7 @@ def mcp(roots: tuple[Path, ...], results_root: Path | None, address: str | None,
     if importlib.util.find_spec("mcp") is None:
         raise MissingDependency("the package mcp is not installed", fix="pip install 'tao-skill[mcp]'")
     gc.disable()  # the SDK makes many objects on import that all stay; looking through them takes a sixth of the start
+    from tao_skill.mcp_server.enclosure import enclose
     from tao_skill.mcp_server.server import serve_stdio
     from tao_skill.tools.roots import Roots
     from tao_skill.tools.workplace import Workplace
@@ -47,6 +48,8 @@ def mcp(roots: tuple[Path, ...], results_root: Path | None, address: str | None,
         raise BadRequest(f"the results root {results} lies in no --root", fix=f"add --root {results}")
     os.chdir(folders[0])
     here = Workplace(roots=allowed, results_root=results, environment=os.environ)
+    if not enclose(allowed, os.environ):
+        note("warning: no Landlock here, so whoever can swap folders for links in a --root can lead jobs out of it")
     gc.freeze()
     gc.enable()
     if address is None:

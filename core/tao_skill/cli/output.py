@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from tao_skill.errors import BadRequest, CannotWrite, SpecError, TaoSkillError
+from tao_skill.files import is_text
 from tao_skill.jobs.document import Following, following, job_document
 from tao_skill.jobs.record import Job
 
@@ -76,10 +77,17 @@ def print_error(error: TaoSkillError, *, as_json: bool) -> None:
         note(f"error: {error.message}\n  fix: {error.fix}")
 
 
+def _check_text(words: Sequence[str]) -> None:
+    for place, word in enumerate(words, 1):
+        if not is_text(word):  # it is not shown, as it may be a secret
+            raise BadRequest(f"argument {place} is not UTF-8 text", fix="write it in UTF-8; rename a file")
+
+
 def exit_code(command: click.Command, name: str, arguments: Sequence[str]) -> int:
     """Run `command` as the program `name`, print the error if there is one, and say the documented code."""
     as_json = "--json" in arguments
     try:
+        _check_text(arguments)
         result = command.main(list(arguments), prog_name=name, standalone_mode=False, obj=tuple(arguments))
     except TaoSkillError as error:
         print_error(error, as_json=as_json)

@@ -66,7 +66,7 @@ OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
 def hand_over_storage(url: str) -> str:
     """Give a database's address to the processes started from here; what comes back has no password in it."""
     from tao_skill.automl.database import parse
-    from tao_skill.automl.worker import STORAGE_VARIABLE
+    from tao_skill.jobs.private import STORAGE_VARIABLE
 
     parse(url)
     os.environ[STORAGE_VARIABLE] = url

@@ -13,13 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from tao_skill import files
 from tao_skill.errors import JobFailed
+from tao_skill.jobs.private import SECRETS_VARIABLE, spawn
 from tao_skill.jobs.process import is_alive, signal_group
 from tao_skill.jobs.record import INTERRUPTED, TERMINAL, Ending, Job
 from tao_skill.jobs.store import Store
 
-SECRETS_VARIABLE: Final = "TAO_SKILL_SECRETS"
-WORKER: Final = (sys.executable, "-m", "tao_skill.jobs.worker")
+PYTHON: Final = (sys.executable, "-P", "-m")
+"""Our interpreter, which takes no module from the folder it is started in: that may be a folder of somebody's data."""
+
+WORKER: Final = (*PYTHON, "tao_skill.jobs.worker")
 PATIENT: Final = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that wait for each other sleep: as fast on a quiet machine, nearly twice as fast on a busy one."""
 
@@ -36,7 +40,7 @@ def start(
     """Spawn the worker of a job in a session of its own, its output appended to the job's log.
 
     Args:
-        secrets: values by dotted spec key; they travel in the worker's environment and nowhere else.
+        secrets: values by dotted spec key; no file, command line or other process's view of this one ever holds them.
         worker: the command that runs a job; it is called with the job's folder and the number of the attempt.
 
     Raises:
@@ -45,15 +49,9 @@ def start(
     """
     number = len(store.claim(job.id).attempts)
     try:
-        with store.log_path(job.id).open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [*worker, str(store.folder(job.id)), str(number)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=environment(secrets),
-            )
+        with files.open_to_append(store.log_path(job.id)) as log:
+            command = [*worker, str(store.folder(job.id)), str(number)]
+            process = spawn(command, environment(secrets), output=log, own_session=True)
     except OSError as error:
         failed = JobFailed(f"the worker could not be started: {error}", fix="free memory or disk space and run again")
         store.close_attempt(job.id, number, Ending(state="ERROR", exit_code=1, error=failed.as_dict()))
@@ -64,12 +62,8 @@ def start(
 
 def join(store: Store, job_id: str, secrets: Mapping[str, str], *, worker: Sequence[str] = WORKER) -> int:
     """Help the process that runs a job, as one of several that a launcher started; gives back the exit status."""
-    return subprocess.call(  # noqa: S603 - our own interpreter and module
-        [*worker, str(store.folder(job_id)), "0"],
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr.fileno(),
-        env=environment(secrets),
-    )
+    command = [*worker, str(store.folder(job_id)), "0"]
+    return spawn(command, environment(secrets), output=sys.stderr.fileno()).wait()
 
 
 def wait(

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from tao_skill.jobs.launch import environment
+from tao_skill.jobs.private import spawn
 from tao_skill.jobs.process import let_end
 from tao_skill.ranks import LOCAL_RANK
 
@@ -76,11 +77,7 @@ def _meet() -> None:
 
 
 def _start(rank: int, secrets: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603 - the command of this very process
-        [sys.executable, *sys.orig_argv[1:]],
-        stdin=subprocess.DEVNULL,
-        env=environment(secrets) | {LOCAL_RANK: str(rank)},
-    )
+    return spawn([sys.executable, *sys.orig_argv[1:]], environment(secrets) | {LOCAL_RANK: str(rank)})
 
 
 def _watch(started: Processes, ended: threading.Event) -> None:

@@ -349,7 +349,7 @@ class Store:
         """Folders that may be jobs', sorted."""
         try:
             with os.scandir(self.root) as entries:
-                return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+                return sorted(entry.name for entry in entries if entry.name[0] != "." and not entry.is_symlink())
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -366,7 +366,8 @@ class Store:
                 yield written, name
 
     def _has_record(self, folder: Path) -> bool:
-        return (folder / RECORD_FILE).is_file() and self._allows(folder / RECORD_FILE)
+        path = folder / RECORD_FILE
+        return not folder.is_symlink() and path.is_file() and self._allows(path)
 
 
 def _with_attempt(job: Job) -> Job:

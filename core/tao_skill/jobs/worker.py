@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from tao_skill.action import Model, Outcome
 from tao_skill.errors import UNWRITABLE, BadState, CannotWrite, JobFailed, NotFound, SpecError, TaoSkillError
+from tao_skill.jobs import private
 from tao_skill.jobs.artifacts import recorded
-from tao_skill.jobs.launch import SECRETS_VARIABLE
 from tao_skill.jobs.peers import end_with_parent, peers
 from tao_skill.jobs.record import INTERRUPTED, Ending, Job, resume_hint, timestamp
 from tao_skill.jobs.staging import stage_inputs
@@ -30,7 +30,7 @@ from tao_skill.jobs.store import Store
 from tao_skill.jobs.upload import upload_job
 from tao_skill.models import get_model
 from tao_skill.ranks import is_first
-from tao_skill.remote import credentials, join
+from tao_skill.remote import join
 from tao_skill.sources import remote_values
 from tao_skill.spec.load import build, override
 
@@ -50,8 +50,9 @@ def main(arguments: Sequence[str], find_model: FindModel = get_model, perform: P
         The exit status of the attempt, or of the help.
     """
     folder, number = Path(arguments[0]), int(arguments[1])
-    secrets: dict[str, str] = json.loads(os.environ.pop(SECRETS_VARIABLE, "{}"))
-    redact = redactor([*secrets.values(), *credentials(os.environ)])
+    private.receive()
+    secrets: dict[str, str] = json.loads(os.environ.pop(private.SECRETS_VARIABLE, "{}"))
+    redact = redactor([*secrets.values(), *private.values(os.environ)])
     sys.stdout, sys.stderr = RedactedStream(1, redact), RedactedStream(2, redact)
     signal.signal(signal.SIGTERM, _stop)
     if not is_first():

@@ -16,14 +16,18 @@ from urllib.parse import SplitResult, urlsplit
 import click
 
 from tao_skill.errors import BadRequest
+from tao_skill.mcp_server.patience import Allowance, Patience
 from tao_skill.mcp_server.server import make_server
 from tao_skill.tools.workplace import Workplace
 
 TOKEN_VARIABLE: Final = "TAO_SKILL_MCP_TOKEN"  # noqa: S105 - a name
 PATH: Final = "/mcp"
 BODY_BYTES: Final = 1024 * 1024
-CONNECTIONS: Final = 64
+HEAD_BYTES: Final = 16 * 1024
+CONNECTIONS: Final = 128
 SESSIONS: Final = 100
+BURST: Final = 200
+PER_S: Final = 50.0
 SHORTEST_TOKEN: Final = 16
 
 Scope = MutableMapping[str, Any]
@@ -68,11 +72,12 @@ def parse_address(text: str, token: str | None) -> Address:
 
 
 class Guard:
-    """Lets a request pass if its token, its Host and its Origin are right."""
+    """Lets a request pass if its token, its Host and its Origin are right, and if there are not too many of them."""
 
     def __init__(self, app: App, address: Address) -> None:
         self.app = app
         self.address = address
+        self.allowance = Allowance(BURST, PER_S)
 
     async def __call__(self, scope: Scope, receive: Channel, send: Channel) -> None:
         """One request, or the life of the server."""
@@ -93,13 +98,18 @@ class Guard:
         origin = headers.get("origin", b"").decode("latin-1")
         if origin and _parts(origin).netloc != host:
             return 403, "Origin is another site", "call from this server's own origin, or send no Origin"
-        if self.address.token is None:
-            return None
-        scheme, _, given = headers.get("authorization", b"").partition(b" ")
-        right = secrets.compare_digest(given.strip(), self.address.token.encode("utf-8"))
-        if scheme.lower() != b"bearer" or not right:
+        if not self._has_token(headers.get("authorization", b"")):
             return 401, "the token is missing or wrong", "send the header Authorization: Bearer TOKEN"
+        if not self.allowance.take():  # last, so that only those who may call use it up
+            return 429, f"more than {PER_S:.0f} requests a second", "wait a second, then send it again"
         return None
+
+    def _has_token(self, authorization: bytes) -> bool:
+        if self.address.token is None:
+            return True
+        scheme, _, given = authorization.partition(b" ")
+        right = secrets.compare_digest(given.strip(), self.address.token.encode("utf-8"))
+        return scheme.lower() == b"bearer" and right
 
 
 def serve_http(here: Workplace, address: Address) -> None:
@@ -118,7 +128,13 @@ def serve_http(here: Workplace, address: Address) -> None:
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the guard's work
     )
     config = uvicorn.Config(
-        Guard(app, address), log_level="warning", ws="none", limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=3
+        Guard(app, address),
+        http=Patience,
+        ws="none",
+        log_level="error",  # a warning for each bad request would fill the disk of whoever keeps them
+        limit_concurrency=CONNECTIONS,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        timeout_graceful_shutdown=3,
     )
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     with _listen(address) as listening:
@@ -163,5 +179,7 @@ async def _refuse(send: Channel, status: int, message: str, fix: str) -> None:
     body = json.dumps({"error": error}).encode("utf-8")
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode("ascii"))]
     headers += [(b"www-authenticate", b"Bearer")] if status == 401 else []
+    headers += [(b"retry-after", b"1")] if status == 429 else []
+    headers += [(b"connection", b"close")]  # what is left of the request is not waited for
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

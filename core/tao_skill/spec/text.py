@@ -10,6 +10,7 @@ from typing import Any, Final
 import yaml
 
 from tao_skill.errors import BadRequest, NotFound
+from tao_skill.files import is_text
 
 MAX_BYTES: Final = 1 << 18
 MAX_VALUES: Final = 100_000
@@ -78,12 +79,14 @@ def parse_json(text: str) -> Any:
     """Parse strict JSON.
 
     Raises:
-        ValueError: it is not JSON, or holds NaN, Infinity or a duplicate key.
+        ValueError: it is not JSON, or holds NaN, Infinity, a duplicate key or half a character.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    _bound(value)
+    return value
 
 
 def read_spec_file(path: Path) -> dict[str, Any]:
@@ -133,8 +136,10 @@ def _bound(value: Any) -> None:
         seen += 1
         if seen > MAX_VALUES:
             raise ValueError(f"it holds more than {MAX_VALUES} values once aliases are written out")
+        if isinstance(current, str) and not is_text(current):
+            raise ValueError("it holds half a character")
         if isinstance(current, dict):
-            pending.extend(current.values())
+            pending.extend((*current, *current.values()))
         elif isinstance(current, list):
             pending.extend(current)
 

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tao_skill.errors import BadRequest, CannotWrite, NotFound, TaoSkillError
+from tao_skill.files import is_text
 from tao_skill.spec.tree import accepted
 from tao_skill.tools.table import TOOLS
 from tao_skill.tools.tool import Tool
@@ -80,9 +81,16 @@ def _checked(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     given = {name: _plain(value) for name, value in arguments.items() if value is not None}
     problems = [problem for error in _validator(tool.name).iter_errors(given) for problem in _problems(tool, error)]
+    problems = problems or list(_not_text(given))
     if problems:
         raise BadRequest("\n".join(text for text, _ in problems), fix="; ".join(fix for _, fix in problems))
     return given
+
+
+def _not_text(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in given.items():
+        if not all(is_text(one) for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)):
+            yield f"{name} holds half a character", f"set {name} to whole Unicode text"
 
 
 def _plain(value: Any) -> Any:

@@ -100,6 +100,7 @@ def plan(asked: PlanArguments, here: Workplace) -> PlanAnswer:
     else:
         warnings = None if warnings == list(planned.warnings) else warnings
     again = {name: value for name, value in asdict(asked).items() if name != "detail"}
+    again["overrides"] = [planned.hide(one) for one in asked.overrides]
     return PlanAnswer(**document, warnings=warnings, next=[call("run_action", **again)])
 
 
