@@ -131,7 +131,7 @@ def test_a_linked_job_folder_is_no_job(folder: Path) -> None:
     (root / "train-1").symlink_to(elsewhere)
     with pytest.raises(NotFound):
         store.get("train-1")
-    assert store.list() == []
+    assert list(store.newest()) == []
     with pytest.raises(TaoSkillError):
         store.open(job)
 

@@ -5,7 +5,7 @@ Names and meanings are those of NVIDIA TAO's skill configurations; which key use
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -42,7 +42,7 @@ class Inputs:
 
     Attributes:
         job_dir: folder of the job that is to be. metric: what the best checkpoint is chosen by.
-        base_experiment: name of pretrained weights in the registry.
+        base_experiment: name of pretrained weights in the registry. given: keys that the request sets itself.
     """
 
     model: Model
@@ -52,6 +52,7 @@ class Inputs:
     metric: str
     environment: Mapping[str, str]
     base_experiment: str | None = None
+    given: Collection[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +106,12 @@ def _create_onnx_file(inputs: Inputs) -> Inferred:
     return Inferred(value=str(inputs.job_dir / "model.onnx"), reason="in the job's own folder")
 
 
+def _overwrite_own_onnx_file(inputs: Inputs) -> Inferred | None:
+    if f"{inputs.action}.onnx_file" in inputs.given:
+        return None
+    return Inferred(value=True, reason="the file is the job's own, left by an earlier attempt if it is there")
+
+
 def _create_inference_result_file_pose(inputs: Inputs) -> Inferred:
     return Inferred(value=str(inputs.job_dir / "results.txt"), reason="in the job's own folder")
 
@@ -138,6 +145,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = MappingProxyType(
         "parent_sequence_length": _of_parents_data("sequence_length"),
         "parent_num_persons": _of_parents_data("num_persons"),
         "create_onnx_file": _create_onnx_file,
+        "overwrite_own_onnx_file": _overwrite_own_onnx_file,
         "create_inference_result_file_pose": _create_inference_result_file_pose,
         "ptm_if_no_resume_model": _ptm_if_no_resume_model,
         "resume_model": _resume_model,

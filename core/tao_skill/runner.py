@@ -185,6 +185,7 @@ def plan(
         metric=info["monitoring"]["metric"],
         environment=environment,
         base_experiment=request.base_experiment,
+        given=given,
     )
     inferred = {
         **{key: {"value": one.value, "by": sources.FOLDER, "reason": one.reason} for key, one in completed.items()},
@@ -246,8 +247,9 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
         created=timestamp(now),
     )
     opened, is_new = store.open(job)
-    if is_new:
-        files.write_text(store.folder(opened.id) / SPEC_FILE, yaml.safe_dump(opened.spec, sort_keys=False))
+    written = store.folder(opened.id) / SPEC_FILE
+    if not written.exists():  # also where an earlier call was killed just here
+        files.write_text(written, yaml.safe_dump(opened.spec, sort_keys=False))
     return opened, is_new
 
 

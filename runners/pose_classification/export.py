@@ -13,6 +13,7 @@ RUNNER = Runner(
         "encryption_key": "key",
         "export.checkpoint": "parent_model",
         "export.onnx_file": "create_onnx_file",
+        "export.overwrite": "overwrite_own_onnx_file",
         "export.sequence_length": "parent_sequence_length",
         "export.num_persons": "parent_num_persons",
     },

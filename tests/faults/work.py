@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import psutil
 import torch
 import yaml
 
@@ -86,7 +87,7 @@ def digest(path: Path) -> str:
 def job_pids(root: Path) -> list[int]:
     """Processes that answer for the jobs under a root; each leads the group of all that its job has."""
     found = []
-    for record in root.glob("*/job.json"):
+    for record in root.glob("[!.]*/job.json"):
         with suppress(ValueError):
             attempts = json.loads(record.read_text())["attempts"]
             found += [attempts[-1]["pid"]] if attempts and not attempts[-1]["ended"] else []
@@ -95,10 +96,23 @@ def job_pids(root: Path) -> list[int]:
 
 def kill_all(root: Path, running: subprocess.Popen[bytes]) -> None:
     """SIGKILL to the command and to everything that its jobs have started, as when the power goes."""
-    for pid in (running.pid, *job_pids(root)):
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGKILL)
     running.wait(LIMIT_S)
+    while left := of_jobs(root):
+        for process in left:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(left, 10)
+
+
+def of_jobs(root: Path) -> list[psutil.Process]:
+    """Processes of the jobs under a root: all are told their job's folder."""
+    found = psutil.process_iter(["cmdline", "status"])
+    living = (one for one in found if one.info["status"] != psutil.STATUS_ZOMBIE)
+    return [one for one in living if f"{root}/" in " ".join(one.info["cmdline"] or ())]
 
 
 def check_whole(root: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tao_skill import files
 from tao_skill.errors import BadState, JobFailed
 from tao_skill.jobs import launch
 from tao_skill.jobs.record import Job
@@ -61,7 +62,8 @@ def test_a_job_runs_to_its_end_and_its_record_holds_the_result(store: Store, mak
     )
     assert (ended.state, process.wait(LIMIT_S)) == ("COMPLETE", 0)
     assert ended.metrics == {"value": 0.75, "nothing": None}
-    assert ended.artifacts == ({"kind": "answer", "path": str(store.root / "out" / "answer.txt")},)
+    answer = store.root / "out" / "answer.txt"
+    assert ended.artifacts == ({"kind": "answer", "path": str(answer), "sha256": files.sha256(answer)},)
     assert seen[-1] == {"epoch": 1, "epochs": 1}
     assert "attempt 1 of" in launch.tail(store, opened.id, 10)
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from tao_skill.automl.settings import shown
-from tao_skill.errors import BadRequest, CannotWrite, JobFailed, MissingDependency
+from tao_skill.errors import BadData, BadRequest, CannotWrite, JobFailed, MissingDependency
 
 PATIENCE_S: Final = 60.0
 """How long a database may not answer, be locked or be started anew before whoever needs it gives up."""
@@ -69,6 +69,7 @@ def connect(url: str) -> sa.Engine:
 
     Raises:
         BadRequest: the address is wrong, or nothing answers there. MissingDependency: the driver is not installed.
+        BadData: the file is damaged.
     """
     parsed = parse(url)
     if parsed.drivername == "sqlite":
@@ -76,15 +77,33 @@ def connect(url: str) -> sa.Engine:
     try:
         engine = sa.create_engine(parsed, **options(parsed))
         begin_at_once(engine)
-        with engine.begin():
+        with engine.begin() as connection:
+            if parsed.drivername == "sqlite":
+                _check_whole(connection, parsed)
             return engine
     except ImportError as error:
         raise MissingDependency(
             f"{shown(url)} needs the package {error.name}", fix="pip install 'tao-skill[postgresql]'"
         ) from error
     except DBAPIError as error:
+        if parsed.drivername == "sqlite" and not isinstance(error, OperationalError):
+            raise _damaged(parsed, _said(error, url)) from None
         fix = "start the server, or correct the address, user, password or rights"
         raise BadRequest(f"{shown(url)} cannot be opened: {_said(error, url)}", fix=fix) from None
+
+
+def _check_whole(connection: sa.Connection, parsed: sa.URL) -> None:
+    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if found != "ok":
+        raise _damaged(parsed, str(found))
+
+
+def _damaged(parsed: sa.URL, said: str) -> BadData:
+    return BadData(
+        f"{parsed.database} is damaged: {said.splitlines()[0]}",
+        fix="restore it from a copy, or move the job's folder away and search again",
+        path=parsed.database,
+    )
 
 
 def options(parsed: sa.URL) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from tao_skill.jobs.record import (
 RECORD_FILE: Final = "job.json"
 LOG_FILE: Final = "log.txt"
 _LOCK: Final = ".lock"
+_STAGING: Final = ".new-"
 _CLOCKS_S: Final = 2.0
 """How far the clock of a file system may lie behind ours."""
 
@@ -291,7 +292,9 @@ class Store:
             return changed
 
     def _create(self, folder: Path, job: Job) -> None:
-        staging = Path(tempfile.mkdtemp(dir=self.root, prefix=".new-"))
+        for left in self.root.glob(f"{_STAGING}*"):  # by processes that were killed; we have the lock
+            shutil.rmtree(left)
+        staging = Path(tempfile.mkdtemp(dir=self.root, prefix=_STAGING))
         try:
             staging.chmod(0o755)
             files.write_json(staging / RECORD_FILE, job.to_dict())
