@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tao_skill import encryption, files
 from tao_skill.errors import BadData
+from tao_skill.models.pose_classification import checkpoint_archive
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES, adjacency
 from tao_skill.models.pose_classification.net import STGCN
 
@@ -24,7 +25,8 @@ ENCRYPTED: Final = "state_dict_encrypted"
 """What TAO adds to a checkpoint whose weights it has encrypted; the value says how."""
 
 TRAINING_STATE: Final = ("epoch", "global_step", "optimizer_states", "lr_schedulers")
-_NAMED: Final = re.compile(r"\bGLOBAL (\S+)")
+_NAMED: Final = re.compile(r"^it names (\S+), which")
+_OLD: Final = "save it again with torch.save of torch 1.6 or newer, where it was made"
 CLASSES: Final = "dataset.num_classes"
 TENSORS_SHOWN: Final = 3
 
@@ -48,11 +50,11 @@ def load(path: Path, key: str | None = None) -> dict[str, Any]:
     """
     if not path.is_file():
         raise BadData(f"checkpoint {path} does not exist", fix="give the path of a .pth file", path=str(path))
-    source = io.BytesIO(encryption.opened(path, key)) if encryption.is_sealed(path) else path
+    data = encryption.read(path, key)
     try:
-        loaded = torch.load(source, map_location="cpu", weights_only=True)
+        loaded = torch.load(checkpoint_archive.checked(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, data, error) from error
     if not isinstance(loaded, dict):
         raise BadData(f"checkpoint {path} holds no state_dict", fix="use a .pth file saved by training", path=str(path))
     if loaded.get(ENCRYPTED):
@@ -116,9 +118,9 @@ def load_pretrained(net: STGCN, path: Path, key: str | None = None) -> str:
     return f"weights of {path}" + (f", head newly initialised: {classes}" if head_differs else "")
 
 
-def _unreadable(path: Path, error: Exception) -> BadData:
+def _unreadable(path: Path, data: bytes, error: Exception) -> BadData:
     """What torch could not read, or would have had to run."""
-    if ENCRYPTED.encode() in path.read_bytes():
+    if ENCRYPTED.encode() in data:
         return _encrypted_by_tao(path)
     if named := _NAMED.search(str(error)):
         convert = (
@@ -131,8 +133,8 @@ def _unreadable(path: Path, error: Exception) -> BadData:
             path=str(path),
         )
     return BadData(
-        f"checkpoint {path} cannot be read: {type(error).__name__}",
-        fix="use a whole .pth file that holds tensors and plain data only",
+        f"checkpoint {path} cannot be read: {' '.join(str(error).split())[:200]}",
+        fix=_OLD if data.startswith(b"\x80") else "use a whole .pth file that holds tensors and plain data only",
         path=str(path),
     )
 

@@ -16,8 +16,17 @@ import numpy as np
 from tao_skill.action import ImportRequest
 from tao_skill.errors import BadRequest
 from tao_skill.models.pose_classification.array_pickle import PickledArray, read_arrays
-from tao_skill.models.pose_classification.imports.clip import FRAMES_LIMIT, Array, Clip, Place, bad, clip_files
+from tao_skill.models.pose_classification.imports.clip import (
+    FRAMES_LIMIT,
+    MESSAGE_LIMIT,
+    Array,
+    Clip,
+    Place,
+    bad,
+    clip_files,
+)
 from tao_skill.models.pose_classification.imports.people import PEOPLE_KEPT, in_picture
+from tao_skill.text import is_utf8
 
 RULE: Final = (
     "2D: x / width - 0.5 and y / height - 0.5 by img_shape, and 0 where the score is 0, channels x, y, score; "
@@ -66,7 +75,8 @@ def _wanted(file: Path, splits: dict[str, Any], split: str | None) -> set[str] |
         return None
     if split is None or split not in splits:
         given = f"has no split {split!r}" if split else "has splits, and none is named"
-        raise BadRequest(f"{file} {given}", fix=f"give --split {'|'.join(splits)}", path=str(file))
+        known = "|".join(name for name in splits if is_utf8(name))[:MESSAGE_LIMIT]
+        raise BadRequest(f"{file} {given}", fix=f"give --split {known}", path=str(file))
     names = splits[split]
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise bad(file, f"split {split!r} is no list of names", _FIX)
@@ -103,7 +113,7 @@ def _clip(place: Place, name: str, annotation: dict[str, Any], request: ImportRe
 
 def _array(place: Place, annotation: dict[str, Any], key: str, shape: tuple[int, ...] | None = None) -> Array:
     found = annotation.get(key)
-    array = found.array() if isinstance(found, PickledArray) else None
+    array = found.array() if isinstance(found, PickledArray) and found.kind is not None else None
     if array is None or array.dtype.kind not in "fiu":
         raise bad(place, f"has no array of numbers {key!r}", _FIX)
     if shape and array.shape != shape:
