@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 DATA ?= data/sample
 RESULTS ?= results
 JOBS ?= 2
+INPUTS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit faults generate clean
+.PHONY: help run test lint unit faults fuzz generate clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,6 +44,9 @@ unit: $(VENV)/dev ## The tests.
 
 faults: $(VENV)/dev ## Kill searches at every named place; the tests take some of them.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cli/test_automl_kills.py -m "faults or not faults"
+
+fuzz: $(VENV)/dev ## Feed every parser hostile files, INPUTS of them; the tests take a few.
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python -m tests.fuzz.run --inputs $(INPUTS)
 
 generate: $(VENV)/dev ## Write every generated file.
 	$(BIN)/python tools/generate.py

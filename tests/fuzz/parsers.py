@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import tempfile
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -54,6 +56,7 @@ class Parser:
     Attributes:
         read: reads the file of that path, and does with it what the product does next.
         file: name of the file, with its folders. seeds: makes valid files. tokens: pieces of the format.
+        wrap: what goes around an input before it is a file, so that it gets past a checksum.
         weight: share of the budget, where one input takes long.
     """
 
@@ -61,6 +64,7 @@ class Parser:
     file: str
     seeds: Callable[[], list[bytes]]
     tokens: tuple[bytes, ...] = ()
+    wrap: Callable[[bytes], bytes] = bytes
     weight: float = 1.0
 
 
@@ -164,6 +168,24 @@ def _checkpoint_seeds() -> list[bytes]:
             stream.seek(0)
             made.append(stream.read())
     return made
+
+
+def _members(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {one: archive.read(one) for one in archive.namelist()}
+
+
+def _pickle_seeds() -> list[bytes]:
+    return [members["archive/data.pkl"] for members in map(_members, _checkpoint_seeds())]
+
+
+def _archived(pickled: bytes) -> bytes:
+    """A checkpoint of that pickle, with the members of the first seed."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, content in (_members(_checkpoint_seeds()[0]) | {"archive/data.pkl": pickled}).items():
+            archive.writestr(name, content)
+    return made.getvalue()
 
 
 def _model() -> onnx.ModelProto:
@@ -385,6 +407,13 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "label map": Parser(read=_classes, file="label_map.json", seeds=_text({"walk": 0, "sit": 1})),
     "deepstream": Parser(read=_converted, file="r.json", seeds=_text(_recording())),
     "checkpoint": Parser(read=_checkpoint(None), file="c.pth", seeds=_checkpoint_seeds, tokens=_OPCODES, weight=0.5),
+    "checkpoint's pickle": Parser(
+        read=lambda path: checkpoint.network_state(checkpoint.load(path)),
+        file="c.pth",
+        seeds=_pickle_seeds,
+        tokens=_OPCODES,
+        wrap=_archived,
+    ),
     "sealed": Parser(
         read=_checkpoint(KEY),
         file="c.pth",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -63,7 +62,7 @@ def tally(parser: Parser, folder: Path, inputs: int, begin: int | None = None) -
     @given(hostile(parser.seeds(), parser.tokens))
     def attempt(data: bytes) -> None:
         if not counts.crash:
-            path.write_bytes(data)
+            path.write_bytes(parser.wrap(data))
             _try(parser, path, counts)
 
     (attempt if begin is None else seed(begin)(attempt))()
@@ -107,7 +106,7 @@ def alone(name: str, inputs: int, begin: int | None, kept: Path) -> Tally:
 def main() -> int:
     """Print the table; 1 if a parser broke."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--inputs", type=int, default=int(os.environ.get("FUZZ_INPUTS", "1000")))
+    options.add_argument("--inputs", type=int, default=1000)
     options.add_argument("--seed", type=int)
     options.add_argument("--kept", type=Path, default=Path("fuzz-crashes"))
     options.add_argument("--one", choices=PARSERS)

@@ -17,7 +17,7 @@ def test_a_valid_file_is_read(name: str, tmp_path: Path) -> None:
     parser = PARSERS[name]
     path = tmp_path / parser.file
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(parser.seeds()[0])
+    path.write_bytes(parser.wrap(parser.seeds()[0]))
     if name not in UNFIT:
         parser.read(path)
 

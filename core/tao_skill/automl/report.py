@@ -10,7 +10,7 @@ from typing import Any, Final
 from tao_skill.automl.cost import expected_epochs, most_epochs, remaining_epochs
 from tao_skill.automl.importance import importances
 from tao_skill.automl.ladder import DEFAULT_TRIAL, Goal, Trial, projections
-from tao_skill.automl.live import rows
+from tao_skill.automl.live import check
 from tao_skill.automl.search import Setup
 from tao_skill.automl.verdict import Verdict, finalists, judge
 from tao_skill.automl.words import clean
@@ -100,7 +100,7 @@ def read_report(folder: Path, job: Job) -> dict[str, Any]:
     fix = "resume the job, which writes it anew"
     report: dict[str, Any] = read_json(path, dict[str, Any], what="a report", fix=fix, most=REPORT_BYTES)
     try:
-        rows(report)
+        check(report)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         problem = f"{path} lacks what a report has ({type(error).__name__}: {shown(str(error))})"
         raise BadData(problem, fix=fix, path=str(path)) from error

@@ -11,7 +11,7 @@ from typing import Any, Final
 from tao_skill.errors import BadRequest, NotFound
 from tao_skill.spec.check import check, is_blank, normalised, project
 from tao_skill.spec.tree import children, iter_params, lookup
-from tao_skill.text import MAX_DEPTH, YAML_BYTES, YAML_VALUES, bounded, parse_json, parse_yaml, read_text
+from tao_skill.text import MAX_DEPTH, YAML_BYTES, YAML_VALUES, bounded, is_utf8, parse_json, parse_yaml, read_text
 
 __all__ = [
     "build",
@@ -74,7 +74,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     Raises:
         BadRequest: it is not KEY=VALUE, or the value is not YAML. No value is shown: it may be a secret.
     """
-    match = _OVERRIDE.fullmatch(text.strip()) if len(text) <= _OVERRIDE_LENGTH else None
+    match = _OVERRIDE.fullmatch(text.strip()) if len(text) <= _OVERRIDE_LENGTH and is_utf8(text) else None
     if match is None or (match["value"] is None and match["prefix"] != "~") or match["key"].count(".") >= MAX_DEPTH:
         name = text.partition("=")[0][:_NAME_SHOWN]
         raise BadRequest(

@@ -26,6 +26,19 @@ ENCRYPTED: Final = "state_dict_encrypted"
 
 TRAINING_STATE: Final = ("epoch", "global_step", "optimizer_states", "lr_schedulers")
 _NAMED: Final = re.compile(r"^it names (\S+), which")
+_UNREADABLE: Final = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What torch raises for a pickle that underflows its stack, or tensors that do not go together."""
+
 _OLD: Final = "save it again with torch.save of torch 1.6 or newer, where it was made"
 CLASSES: Final = "dataset.num_classes"
 TENSORS_SHOWN: Final = 3
@@ -53,7 +66,7 @@ def load(path: Path, key: str | None = None) -> dict[str, Any]:
     data = encryption.read(path, key)
     try:
         loaded = torch.load(checkpoint_archive.checked(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except _UNREADABLE as error:
         raise _unreadable(path, data, error) from error
     if not isinstance(loaded, dict):
         raise BadData(f"checkpoint {path} holds no state_dict", fix="use a .pth file saved by training", path=str(path))

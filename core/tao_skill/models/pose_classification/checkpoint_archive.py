@@ -32,8 +32,8 @@ from tao_skill.text import bounded
 SIGNATURE: Final = b"PK\x03\x04"
 MEMBERS: Final = 50_000
 PICKLE_BYTES: Final = 16 * 2**20
-PICKLE_VALUES: Final = 2_000_000
-"""Bounds of the pickle: room for a hundred thousand tensors."""
+PICKLE_VALUES: Final = 500_000
+"""Bounds of the pickle, in bytes, and in instructions and values: room for twenty thousand tensors."""
 
 _ENTRY: Final = b"PK\x01\x02"
 _UNREADABLE: Final = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OverflowError, struct.error)

@@ -114,7 +114,7 @@ def open_session(data: bytes, path: Path, *, gpu: int | None = None) -> Any:
     if gpu is not None and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": gpu}))
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised
     try:
         return onnxruntime.InferenceSession(data, options, providers=providers)
     except Exception as error:  # onnxruntime raises bare subclasses of Exception of its own

@@ -59,7 +59,7 @@ class Clip:
         Raises:
             BadData: it is empty, or made of bytes that are no UTF-8.
         """
-        if not self.name or _printable(self.name) != self.name:
+        if not self.name or not text.is_utf8(self.name):
             raise bad(self.place, f"the clip has the name {self.name!r}", "rename it")
 
 
@@ -67,11 +67,7 @@ def bad(place: Place | Path, problem: str, fix: str) -> BadData:
     """The error for a file that cannot be used."""
     file = place.file if isinstance(place, Place) else place
     shown = " ".join(problem.split())[:MESSAGE_LIMIT]  # it may quote the file, which may hold anything
-    return BadData(_printable(f"{place}: {shown}"), fix=fix, path=_printable(str(file)))
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return BadData(f"{place}: {shown}", fix=fix, path=str(file))
 
 
 def clip_files(source: Path, *patterns: str) -> list[Path]:
@@ -113,7 +109,7 @@ def read_json(file: Path) -> Any:
         BadData: it is too large, cut short or no JSON.
     """
     try:
-        return text.parse_json(read_text(file))
+        return text.bounded(text.parse_json(read_text(file)), FILE_BYTES_LIMIT)
     except ValueError as error:
         raise bad(file, f"is cut short or no JSON ({error})", "copy or write it again") from error
 

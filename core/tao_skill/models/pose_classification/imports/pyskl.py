@@ -26,7 +26,6 @@ from tao_skill.models.pose_classification.imports.clip import (
     clip_files,
 )
 from tao_skill.models.pose_classification.imports.people import PEOPLE_KEPT, in_picture
-from tao_skill.text import is_utf8
 
 RULE: Final = (
     "2D: x / width - 0.5 and y / height - 0.5 by img_shape, and 0 where the score is 0, channels x, y, score; "
@@ -75,8 +74,7 @@ def _wanted(file: Path, splits: dict[str, Any], split: str | None) -> set[str] |
         return None
     if split is None or split not in splits:
         given = f"has no split {split!r}" if split else "has splits, and none is named"
-        known = "|".join(name for name in splits if is_utf8(name))[:MESSAGE_LIMIT]
-        raise BadRequest(f"{file} {given}", fix=f"give --split {known}", path=str(file))
+        raise BadRequest(f"{file} {given}", fix=f"give --split {'|'.join(splits)[:MESSAGE_LIMIT]}", path=str(file))
     names = splits[split]
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise bad(file, f"split {split!r} is no list of names", _FIX)
