@@ -56,7 +56,11 @@ def load(path: Path, key: str | None) -> ModelProto:
         model = onnx.load_model_from_string(encryption.read(path, key))
     except DecodeError as error:
         raise BadData(f"{path} cannot be read as ONNX: {error}", fix=_WHOLE, path=str(path)) from error
-    if outside := next((one for one in _tensors(model) if one.external_data or one.data_location), None):
+    if odd := next((one for one in _messages(model) if not _is_utf8(one)), None):
+        what = f"{path} cannot be read as ONNX: a {odd.DESCRIPTOR.name} has a text that is no UTF-8"
+        raise BadData(what, fix=_WHOLE, path=str(path))
+    tensors = (cast("TensorProto", one) for one in _messages(model) if one.DESCRIPTOR.full_name == "onnx.TensorProto")
+    if outside := next((one for one in tensors if one.external_data or one.data_location), None):
         code = f"import onnx; onnx.save(onnx.load({str(path)!r}), 'whole.onnx')"
         raise BadData(
             f"{path} keeps the weight {outside.name!r:.80} in another file, which was not read",
@@ -66,15 +70,19 @@ def load(path: Path, key: str | None) -> ModelProto:
     return model
 
 
-def _tensors(message: Message) -> Iterator[TensorProto]:
-    """Every tensor in a model: weights, constants, those of inner graphs and functions."""
-    if message.DESCRIPTOR.full_name == "onnx.TensorProto":
-        yield cast("TensorProto", message)
-        return
+def _messages(message: Message) -> Iterator[Message]:
+    """All that a model is made of: weights, constants, inner graphs and functions."""
+    yield message
     for field, value in message.ListFields():
         if field.message_type is not None:
             for one in [value] if hasattr(value, "ListFields") else value:
-                yield from _tensors(one)
+                yield from _messages(one)
+
+
+def _is_utf8(message: Message) -> bool:
+    texts = [value for field, value in message.ListFields() if field.type == field.TYPE_STRING]
+    several = (value if not isinstance(value, str | bytes) else [value] for value in texts)
+    return all(isinstance(text, str) for values in several for text in values)  # protobuf gives others as bytes
 
 
 def scores(session: Any, x_NCTVM: NDArray[np.float32], classes: int, path: Path) -> NDArray[np.float32]:
