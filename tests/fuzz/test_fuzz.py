@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.parsers import PARSERS
+from tests.fuzz.parsers import PARSERS, Parser
 from tests.fuzz.run import tally
 
 INPUTS = 30
@@ -28,6 +28,16 @@ def test_hostile_files_are_refused_or_harmless(name: str, tmp_path: Path) -> Non
     found = tally(parser, tmp_path, max(1, int(INPUTS * parser.weight)))
     assert found.crash == ""
     assert found.refused + found.accepted > 0
+
+
+def test_any_other_error_is_a_crash_whose_input_stays(tmp_path: Path) -> None:
+    def read(path: Path) -> None:
+        if b"[" in path.read_bytes():
+            raise KeyError("bracket")
+
+    found = tally(Parser(read=read, file="x", seeds=lambda: [b"{}"]), tmp_path, 200)
+    assert found.crash.startswith("KeyError at test_fuzz.py")
+    assert b"[" in (tmp_path / "x").read_bytes()
 
 
 UNFIT = ("checkpoint", "sealed", "spec, yaml", "spec, json")
