@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import shlex
 import struct
 import time
 import tracemalloc
@@ -431,7 +432,7 @@ def test_weights_in_other_files_are_refused_and_not_read(
     path.write_bytes(model(place, outside(location.format(folder=tmp_path))).SerializeToString())
     error = refused(OPENERS[opener], path)
     assert "in another file, which was not read" in error.message
-    assert "onnx.save(onnx.load(" in error.fix
+    assert shlex.split(error.fix)[-1] == str(path)
 
 
 @pytest.mark.parametrize("opener", OPENERS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import shlex
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -137,12 +138,13 @@ def _unreadable(path: Path, data: bytes, error: Exception) -> BadData:
         return _encrypted_by_tao(path)
     if named := _NAMED.search(str(error)):
         convert = (
-            f"import torch; c = torch.load('{path}', map_location='cpu', weights_only=False); "
+            "import sys, torch; c = torch.load(sys.argv[1], map_location='cpu', weights_only=False); "
             "torch.save({'state_dict': c['state_dict']}, 'weights.pth')"
         )
+        command = f'python -c "{convert}" {shlex.quote(str(path))}'
         return BadData(
             f"checkpoint {path} names {named[1]}, which is neither a tensor nor plain data and was not run",
-            fix=f'if you trust the file, keep its weights alone where it was made: python -c "{convert}"',
+            fix=f"if you trust the file, keep its weights alone where it was made: {command}",
             path=str(path),
         )
     return BadData(

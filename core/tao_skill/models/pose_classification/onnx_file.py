@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -61,10 +62,10 @@ def load(path: Path, key: str | None) -> ModelProto:
         raise BadData(what, fix=_WHOLE, path=str(path))
     tensors = (cast("TensorProto", one) for one in _messages(model) if one.DESCRIPTOR.full_name == "onnx.TensorProto")
     if outside := next((one for one in tensors if one.external_data or one.data_location), None):
-        code = f"import onnx; onnx.save(onnx.load({str(path)!r}), 'whole.onnx')"
+        code = "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), 'whole.onnx')"
         raise BadData(
             f"{path} keeps the weight {outside.name!r:.80} in another file, which was not read",
-            fix=f'if you trust both files, make one of them: python -c "{code}"',
+            fix=f'if you trust both files, make one of them: python -c "{code}" {shlex.quote(str(path))}',
             path=str(path),
         )
     return model
