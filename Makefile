@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 DATA ?= data/sample
 RESULTS ?= results
 JOBS ?= 3
+INPUTS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit faults thorough attacks release generate clean
+.PHONY: help run test lint unit faults thorough attacks fuzz release generate clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -57,6 +58,9 @@ $(VENV)/release: $(VENV)/dev
 
 release: $(VENV)/release ## Wheel, sdist, audit, SBOM and SHA256SUMS in dist/; fails where a vulnerability is known.
 	$(BIN)/python tools/release.py
+
+fuzz: $(VENV)/dev ## Feed every parser hostile files, INPUTS of them; the tests take a few.
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python -m tests.fuzz.run --inputs $(INPUTS)
 
 generate: $(VENV)/dev ## Write every generated file.
 	$(BIN)/python tools/generate.py

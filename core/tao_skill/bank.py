@@ -5,12 +5,13 @@ Every function takes the bank's folder as `folder`; without it TAO_SKILL_BANK, t
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from tao_skill.errors import NotFound
+from tao_skill.text import RECORD_BYTES, parse_json, parse_yaml, read_text
 
 VARIABLE: Final = "TAO_SKILL_BANK"
 _PACKAGE: Final = Path(__file__).resolve().parent
@@ -59,7 +60,7 @@ def load_schema(model: str, action: str, folder: Path | None = None) -> dict[str
     Raises:
         NotFound: it is missing, or is not strict JSON.
     """
-    return _read_json(schema_path(model, action, folder))
+    return _read(schema_path(model, action, folder), parse_json)
 
 
 def manifest(model: str, folder: Path | None = None) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def manifest(model: str, folder: Path | None = None) -> dict[str, Any]:
     Raises:
         NotFound: it is missing, or is not strict JSON.
     """
-    return _read_json(root(folder) / "schemas" / model / "manifest.json")
+    return _read(root(folder) / "schemas" / model / "manifest.json", parse_json)
 
 
 def skill_info(model: str, folder: Path | None = None) -> dict[str, Any]:
@@ -77,33 +78,17 @@ def skill_info(model: str, folder: Path | None = None) -> dict[str, Any]:
     Raises:
         NotFound: it is missing, or is not a YAML mapping.
     """
-    import yaml
+    return _read(root(folder) / "references" / model / "skill_info.yaml", parse_yaml)
 
-    path = root(folder) / "references" / model / "skill_info.yaml"
+
+def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     try:
-        value = yaml.safe_load(_read(path))
-    except yaml.YAMLError as error:
-        raise _unusable(path, str(error)) from error
+        value = parse(read_text(path, RECORD_BYTES))
+    except (OSError, ValueError) as error:
+        raise _unusable(path, "it is missing" if isinstance(error, FileNotFoundError) else str(error)) from error
     if not isinstance(value, dict):
         raise _unusable(path, "it holds no mapping")
     return value
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(_read(path), parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise _unusable(path, str(error)) from error
-    if not isinstance(value, dict):
-        raise _unusable(path, "it holds no object")
-    return value
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unusable(path, "it is missing" if isinstance(error, FileNotFoundError) else str(error)) from error
 
 
 def _unusable(path: Path, reason: str) -> NotFound:
@@ -112,7 +97,3 @@ def _unusable(path: Path, reason: str) -> NotFound:
         fix="run `python tools/generate.py` in a checkout, or reinstall tao-skill",
         path=str(path),
     )
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not strict JSON")

@@ -6,7 +6,6 @@ object gets a folder of its own, so a running job never sees its data change.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -17,8 +16,9 @@ from typing import Any, Final
 from filelock import FileLock
 
 from tao_skill import files
-from tao_skill.errors import CannotWrite, NotFound
+from tao_skill.errors import BadData, CannotWrite, NotFound
 from tao_skill.remote import S3, RemoteObject, Unreachable, damaged
+from tao_skill.text import read_json
 
 VARIABLE: Final = "TAO_SKILL_CACHE"
 _ENTRY: Final = "entry.json"
@@ -159,9 +159,10 @@ def _whole(folder: Path) -> Path | None:
 
 def _entry(folder: Path) -> Entry | None:
     try:
-        return Entry(**json.loads((folder / _ENTRY).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        entry: Entry = read_json(folder / _ENTRY, Entry, what="a cache entry", fix="it is fetched again")
+    except BadData:
         return None
+    return entry if entry.file == _file_name(entry.file) else None
 
 
 def _digest(*parts: str) -> str:

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Final
 
 from tao_skill.errors import BadData
+from tao_skill.text import read_bytes
 
 PUBLIC_KEY: Final = "tlt_encode"
 """TAO's well-known default."""
 
 PUBLIC_KEYS: Final = (PUBLIC_KEY, "nvidia_tao")
 """Keys printed in TAO's documents and tutorials. They protect nothing, so files stay plain and portable with them."""
+
+MODEL_BYTES: Final = 2**31 - 1
+"""Largest file of a model: as much as AES-GCM takes at once, and as ONNX can be."""
 
 _MAGIC: Final = b"TAOSKILL-AESGCM1"
 _SALT: Final = 16
@@ -43,26 +47,19 @@ def read(path: Path, key: str | None) -> bytes:
 
     Raises:
         CannotOpen: it is encrypted, and the key is wrong or missing, or it was changed.
+        BadData: it cannot be read or is larger than MODEL_BYTES.
     """
-    return opened(path, key) if is_sealed(path) else path.read_bytes()
+    try:
+        data = read_bytes(path, MODEL_BYTES)
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path} cannot be read: {error}", fix="give a whole file of a model", path=str(path)) from error
+    return _opened(data[len(_MAGIC) :], path, key) if data.startswith(_MAGIC) else data
 
 
-def is_sealed(path: Path) -> bool:
-    """Whether the file was stored encrypted."""
-    with path.open("rb") as stream:
-        return stream.read(len(_MAGIC)) == _MAGIC
-
-
-def opened(path: Path, key: str | None) -> bytes:
-    """The plain bytes of an encrypted file.
-
-    Raises:
-        CannotOpen: the key is wrong or missing, or the file was changed.
-    """
+def _opened(body: bytes, path: Path, key: str | None) -> bytes:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    body = path.read_bytes()[len(_MAGIC) :]
     salt, nonce, cipher = body[:_SALT], body[_SALT : _SALT + _NONCE], body[_SALT + _NONCE :]
     try:
         return AESGCM(_derive(key or "", salt)).decrypt(nonce, cipher, _MAGIC)

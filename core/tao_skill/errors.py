@@ -27,10 +27,9 @@ class TaoSkillError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, fix: str, path: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
-        self.path = path
+        self.message, self.fix = _printable(message), _printable(fix)
+        self.path = None if path is None else _printable(path)
+        super().__init__(self.message)
 
     def as_dict(self) -> dict[str, Any]:
         """The `error` object of the JSON contract."""
@@ -38,6 +37,11 @@ class TaoSkillError(Exception):
         if self.path is not None:
             shown["path"] = self.path
         return shown
+
+
+def _printable(text: str) -> str:
+    """The text, half surrogate pairs escaped: it may quote a file or its name, which may hold anything."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class BadRequest(TaoSkillError):

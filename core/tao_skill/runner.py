@@ -5,7 +5,6 @@ A plan is that path stopped before the job record; `submit` takes it up from the
 
 from __future__ import annotations
 
-import json
 import runpy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -392,9 +391,7 @@ def _missing_for_automl(model: Model) -> str | None:
     """What AutoML lacks of the packaged train schema and template; None if both are there and parse."""
     try:
         bank.load_schema(model.name, "train")
-        yaml.safe_load(bank.template_path(model.name, "train").read_text("utf-8"))
+        load.read_spec_file(bank.template_path(model.name, "train"))
     except TaoSkillError as error:
         return error.message
-    except (OSError, json.JSONDecodeError, yaml.YAMLError) as error:
-        return f"the packaged train schema or template cannot be read ({type(error).__name__})"
     return None

@@ -10,6 +10,7 @@ from typing import Any, Final
 from tao_skill import bank
 from tao_skill.errors import BadRequest, NotFound
 from tao_skill.files import replace_folder
+from tao_skill.text import RECORD_BYTES, parse_yaml, read_text
 
 AGENT_FOLDERS: Final[Mapping[str, str]] = {
     "claude": ".claude/skills",  # code.claude.com/docs/en/skills
@@ -98,14 +99,12 @@ def _place(skill: Skill, target: Path, differs: bool) -> dict[str, Any]:
 
 
 def _read(folder: Path) -> Skill:
-    import yaml
-
     path = folder / SKILL_FILE
-    text = path.read_text("utf-8")
     try:
-        front = yaml.safe_load(text.split("---\n")[1])
+        text = read_text(path, RECORD_BYTES)
+        front = parse_yaml(text.split("---\n")[1])
         name, description = str(front["name"]), str(front["description"])
-    except (yaml.YAMLError, IndexError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise NotFound(f"{path} has no name and description", fix="reinstall tao-skill", path=str(path)) from error
     found = sorted(one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file())
     return Skill(name=name, description=description, path=folder, text=text, files=tuple(found))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from tao_skill import files
+from tao_skill.errors import BadData
+from tao_skill.text import REPORT_BYTES, parse_json, read_bytes
 
 STATUS_FILE: Final = "status.json"
 PROGRESS_FILE: Final = "progress.json"
@@ -82,14 +84,27 @@ def finite(value: Any) -> Any:
 
 
 def read_status(results_dir: Path) -> list[dict[str, Any]]:
-    """All whole lines of a status.json; none if there is no file."""
+    """All whole lines of a status.json; none if there is no file.
+
+    Raises:
+        BadData: it cannot be read, or is too large.
+    """
     path = results_dir / STATUS_FILE
     if not path.exists():
         return []
+    try:
+        data = read_bytes(path, REPORT_BYTES)
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path} cannot be read: {error}", fix="move it away", path=str(path)) from error
     lines = []
-    for text in path.read_text("utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:  # the last line of a process that was killed
-            continue
-    return lines
+    for text in data.splitlines():
+        with suppress(ValueError):  # the last line of a process that was killed
+            lines.append(parse_json(text.decode("utf-8")))
+    return [line for line in lines if _is_status(line)]
+
+
+def _is_status(line: Any) -> bool:
+    if not isinstance(line, dict) or type(line.get("epoch", 0)) is not int:
+        return False
+    kpi = line.get("kpi", {})
+    return isinstance(kpi, dict) and all(value is None or type(value) in (int, float) for value in kpi.values())

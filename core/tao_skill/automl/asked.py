@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tao_skill.errors import BadRequest
+from tao_skill.text import parse_yaml, shown
 
 FORMS: Final = "PARAM, PARAM=low:high[:log|:linear] or PARAM=a,b,c"
 _REQUEST: Final = re.compile(r"(?P<key>[^=\s]+)(?:=(?P<values>.+))?")
@@ -67,15 +68,15 @@ def read_option(key: str, leaf: Mapping[str, Any], text: str, known: Sequence[An
     Raises:
         BadRequest: the schema does not accept it.
     """
-    import yaml
     from jsonschema import Draft202012Validator
 
-    value = yaml.safe_load(text)
-    if "number" in leaf["type"]:
-        with contextlib.suppress(TypeError, ValueError):  # YAML reads 1e-3 as text
-            value = float(value)
+    value = None
+    with contextlib.suppress(ValueError):
+        value = parse_yaml(text)
+    if "number" in leaf["type"] and type(value) is int:
+        value = float(value)
     is_infinite = isinstance(value, float) and not math.isfinite(value)
     if value is None or is_infinite or not Draft202012Validator(dict(leaf)).is_valid(value):
         accepted = f", accepted: {', '.join(map(str, known))}" if known else ""
-        raise BadRequest(f"{key} cannot be {text!r}{accepted}", fix="correct the options", path=key)
+        raise BadRequest(f"{key} cannot be {shown(text)}{accepted}", fix="correct the options", path=key)
     return value

@@ -47,7 +47,7 @@ def _rates(model: Model, store: Store, confine: Confine | None) -> Iterator[tupl
                 if confine is not None:
                     confine_paths(model, job.spec, confine)
                 flop = model.epoch_flop(load.build(model.config, job.spec))
-            except TaoSkillError:  # its data are gone, or elsewhere
+            except (TaoSkillError, TypeError):  # its data are gone, or elsewhere; its record is of another version
                 continue
             if flop:
                 yield job, _seconds(job) / epochs / flop

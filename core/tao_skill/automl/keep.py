@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,11 +17,11 @@ from tao_skill.action import Artifact, Model, Outcome
 from tao_skill.automl import page
 from tao_skill.automl.ladder import DEFAULT_TRIAL, Trial
 from tao_skill.automl.objective import trial_folder
-from tao_skill.automl.report import PAGE_FILE, REPORT_FILE, build_report
+from tao_skill.automl.report import PAGE_FILE, REPORT_FILE, build_report, read_report
 from tao_skill.automl.search import Setup
 from tao_skill.automl.setup import ACTION, EPOCHS
 from tao_skill.automl.verdict import finalists, judge, why_ended
-from tao_skill.errors import JobFailed
+from tao_skill.errors import JobFailed, TaoSkillError
 from tao_skill.jobs.record import Job
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
@@ -49,10 +48,9 @@ class Kept:
     def last_report(self) -> dict[str, Any] | None:
         """The report as it was last written; None before the first."""
         try:
-            report = json.loads((self.folder / REPORT_FILE).read_text("utf-8"))
-        except (OSError, ValueError):
+            return read_report(self.folder, self.job)
+        except TaoSkillError:
             return None
-        return report if isinstance(report, dict) else None
 
     def report(self, trials: Sequence[Trial], *, elapsed_s: float, ended: str | None = None) -> dict[str, Any]:
         """Write the report anew, as data and as a page."""

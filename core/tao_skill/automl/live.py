@@ -64,6 +64,17 @@ def table(report: Shown) -> Table:
     return made
 
 
+def check(report: Shown) -> None:
+    """Tell all that can be told of a report.
+
+    Raises:
+        ArithmeticError, AttributeError, LookupError, TypeError, ValueError: it lacks something.
+    """
+    rows(report)
+    for one in _by_interest(report):
+        _cells(one, report["budget"]["max_epochs"])
+
+
 def _by_interest(report: Shown) -> list[Shown]:
     sign = 1.0 if report["goal"]["direction"] == "maximize" else -1.0
 

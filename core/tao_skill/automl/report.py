@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,12 +10,14 @@ from typing import Any, Final
 from tao_skill.automl.cost import expected_epochs, most_epochs, remaining_epochs
 from tao_skill.automl.importance import importances
 from tao_skill.automl.ladder import DEFAULT_TRIAL, Goal, Trial, projections
+from tao_skill.automl.live import check
 from tao_skill.automl.search import Setup
 from tao_skill.automl.verdict import Verdict, finalists, judge
 from tao_skill.automl.words import clean
 from tao_skill.errors import BadData, NotFound
 from tao_skill.jobs.record import Job
 from tao_skill.spec.tree import lookup
+from tao_skill.text import REPORT_BYTES, read_json, shown
 
 REPORT_FILE: Final = "report.json"
 PAGE_FILE: Final = "report.html"
@@ -96,11 +97,13 @@ def read_report(folder: Path, job: Job) -> dict[str, Any]:
     check_search(job)
     if not path.is_file():
         raise NotFound(f"job {job.id} has no report yet", fix=f"tao-skill jobs wait {job.id}", path=str(path))
+    fix = "resume the job, which writes it anew"
+    report: dict[str, Any] = read_json(path, dict[str, Any], what="a report", fix=fix, most=REPORT_BYTES)
     try:
-        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        fix = "resume the job, which writes it anew"
-        raise BadData(f"{path} is not a report: {error}", fix=fix, path=str(path)) from error
+        check(report)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        problem = f"{path} lacks what a report has ({type(error).__name__}: {shown(str(error))})"
+        raise BadData(problem, fix=fix, path=str(path)) from error
     return report
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from tao_skill.cli.output import interactive, note
+from tao_skill.errors import NotFound
 from tao_skill.jobs.progress import moving_file, share, words
 from tao_skill.jobs.record import Job
 
@@ -67,16 +67,16 @@ def _events(folder: Path) -> Listener:
 
 def _on_report(folder: Path, tell: Callable[[Mapping[str, Any] | None, Mapping[str, Any]], None]) -> Listener:
     """Call `tell` with the report before and the one now, whenever it was written anew."""
-    from tao_skill.automl.report import REPORT_FILE
+    from tao_skill.automl.report import REPORT_FILE, read_report
 
     path = folder / REPORT_FILE
     seen, before = 0, None
 
     def show(job: Job, progress: Mapping[str, Any] | None) -> None:
         nonlocal seen, before
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotFound):
             if (written := path.stat().st_mtime_ns) != seen:
-                after = json.loads(path.read_text("utf-8"))
+                after = read_report(folder, job)
                 tell(before, after)
                 seen, before = written, after
 

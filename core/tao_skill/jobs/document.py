@@ -51,15 +51,17 @@ def job_row(job: Job) -> dict[str, Any]:
 def following(job: Job) -> Iterator[Following]:
     """What is run next on a finished job."""
     actions = get_model(job.model).actions
-    action = actions[job.action]
-    feeds = [f"{action.feeds[one['kind']]}={one['path']}" for one in job.artifacts if one["kind"] in action.feeds]
+    action = actions.get(job.action)
+    if action is None:
+        return
+    feeds = [f"{action.feeds[one['kind']]}={one['path']}" for one in job.artifacts if one.get("kind") in action.feeds]
     parent = job.id if action.makes_model else job.parent
     if feeds and not parent:
         parent = f"latest:{next(name for name in actions if actions[name].makes_model)}"
     if not parent or (action.feeds and not feeds):
         return
     # What follows on a parent's model must be something one can do with that kind of model.
-    sensible = actions[parent.removeprefix("latest:").split("-")[0]].next
+    before = actions.get(parent.removeprefix("latest:").split("-")[0])
     for name in action.next:
-        if name in sensible:
+        if before is not None and name in before.next:
             yield Following(action=name, parent=parent, overrides=tuple(feeds))

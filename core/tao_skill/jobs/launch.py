@@ -14,11 +14,13 @@ from contextlib import suppress
 from typing import Any, Final
 
 from tao_skill import files
-from tao_skill.errors import JobFailed
+from tao_skill.errors import BadData, JobFailed
 from tao_skill.jobs.private import SECRETS_VARIABLE, spawn
 from tao_skill.jobs.process import is_alive, signal_group
+from tao_skill.jobs.progress import can_be_told
 from tao_skill.jobs.record import INTERRUPTED, TERMINAL, Ending, Job
 from tao_skill.jobs.store import Store
+from tao_skill.text import read_json
 
 PYTHON: Final = (sys.executable, "-P", "-m")
 """Our interpreter, which takes no module from the folder it is started in: that may be a folder of somebody's data."""
@@ -147,14 +149,13 @@ def tail(store: Store, ref: str, lines: int) -> str:
 
 
 def read_progress(job: Job) -> dict[str, Any] | None:
-    """The newest progress of the running attempt, None before there is any."""
+    """The newest progress of the running attempt, None before there is any that can be told."""
     if job.state == "PENDING":
         return None
-    try:
-        progress = json.loads(job.progress_path.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return progress if isinstance(progress, dict) else None
+    with suppress(BadData):
+        read: dict[str, Any] = read_json(job.progress_path, dict[str, Any], what="a progress", fix="run the job again")
+        return read if can_be_told(read) else None
+    return None
 
 
 def environment(secrets: Mapping[str, str]) -> dict[str, str]:

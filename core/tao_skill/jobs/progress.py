@@ -26,6 +26,15 @@ def words(progress: Mapping[str, Any]) -> str:
     return "  ".join([*parts, *([f"ETA {timedelta(seconds=round(eta_s))}"] if eta_s is not None else [])])
 
 
+def can_be_told(progress: Mapping[str, Any]) -> bool:
+    """Whether it has what `share`, `words` and the count of epochs need."""
+    try:
+        told = share(progress), words(progress), progress.get("epochs_done", 0) >= 0
+    except (ArithmeticError, LookupError, StopIteration, TypeError, ValueError):
+        return False
+    return bool(told)
+
+
 def moving_file(progress: Mapping[str, Any]) -> str:
     """Which file is fetched or read, or where the results go, and how much that is."""
     doing = next(word for word in ("staging", "uploading", "converting") if word in progress)

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, get_args
 
 from tao_skill.errors import BadRequest, KeyConflict
 from tao_skill.status import PROGRESS_FILE
+from tao_skill.text import conform
 
 State = Literal["PENDING", "RUNNING", "COMPLETE", "ERROR", "CANCELED"]
 TERMINAL: Final[frozenset[State]] = frozenset({"COMPLETE", "ERROR", "CANCELED"})
@@ -140,22 +141,16 @@ class Job:
         return asdict(self) | {name: getattr(self, name) for name in _DERIVED}
 
     @classmethod
-    def from_dict(cls, record: Any) -> Job:
+    def from_dict(cls, record: Mapping[str, Any]) -> Job:
         """Rebuild a job; the derived facts are read from the attempts.
 
         Raises:
-            ValueError, TypeError, KeyError: `record` is not a job's.
+            ValueError: `record` is not a job's.
         """
-        fields = {name: value for name, value in dict(record).items() if name not in _DERIVED}
-        datetime.fromisoformat(fields["created"])
-        return cls(
-            **fields
-            | {
-                "attempts": tuple(Attempt(**attempt) for attempt in fields["attempts"]),
-                "command": tuple(fields["command"]),
-                "artifacts": tuple(fields["artifacts"]),
-            }
-        )
+        job: Job = conform({name: value for name, value in record.items() if name not in _DERIVED}, cls)
+        for moment in (job.created, *(one for attempt in job.attempts for one in (attempt.started, attempt.ended))):
+            datetime.fromisoformat(moment or job.created)
+        return job
 
 
 def timestamp(now: datetime) -> str:

@@ -7,7 +7,6 @@ them dies, the next reader finds a live state without its process and closes the
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -36,6 +35,7 @@ from tao_skill.jobs.record import (
     resume_hint,
     timestamp,
 )
+from tao_skill.text import read_json, shown
 
 RECORD_FILE: Final = "job.json"
 LOG_FILE: Final = "log.txt"
@@ -306,16 +306,14 @@ class Store:
 
     def _read(self, folder: Path) -> Job:
         path = self._require(folder)
+        what, fix = "a readable job record", f"restore {RECORD_FILE}, or move the folder {folder} away"
+        record = read_json(path, dict[str, Any], what=what, fix=fix)
         try:
-            job = Job.from_dict(json.loads(path.read_text("utf-8")))
+            job = Job.from_dict(record)
             if job.id != folder.name:
-                raise ValueError(f"it is the record of job {job.id!r}, in a folder called {folder.name!r}")
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadData(
-                f"{path} is not a readable job record: {error}",
-                fix=f"restore {RECORD_FILE}, or move the folder {folder} away",
-                path=str(path),
-            ) from error
+                raise ValueError(f"it is the record of job {shown(job.id)}, in a folder called {folder.name!r}")
+        except ValueError as error:
+            raise BadData(f"{path} is not {what}: {error}", fix=fix, path=str(path)) from error
         return job
 
     def _require(self, folder: Path) -> Path:

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from tao_skill.errors import Problem, SpecError
@@ -17,6 +18,9 @@ from tao_skill.spec.tree import Node, children, iter_params, lookup, shape, walk
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
+MOST_PROBLEMS: Final = 50
+"""Unknown keys of a section that are looked at, each against every known one."""
+
 
 def check(config_type: type, action: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The complete spec of an action: normalised, validated against its published schema, defaults filled in.
@@ -27,7 +31,7 @@ def check(config_type: type, action: str, values: Mapping[str, Any]) -> dict[str
     spec = normalised(config_type, action, values)
     problems: dict[str, Problem] = {}
     for error in _validator(config_type, action).iter_errors(spec):
-        for problem in explain(config_type, action, values, error):
+        for problem in islice(explain(config_type, action, values, error), MOST_PROBLEMS):
             problems.setdefault(problem.key, problem)
     for leaf in iter_params(config_type, action):
         if _is_infinite(lookup(spec, leaf.key)):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
-from tao_skill.errors import BadRequest
+from tao_skill.errors import BadRequest, NotFound
 from tao_skill.spec.check import check, is_blank, normalised, project
-from tao_skill.spec.text import parse_yaml, read_spec_file
 from tao_skill.spec.tree import children, iter_params, lookup
+from tao_skill.text import MAX_DEPTH, YAML_BYTES, YAML_VALUES, bounded, is_utf8, parse_json, parse_yaml, read_text
 
 __all__ = [
     "build",
@@ -28,7 +29,41 @@ __all__ = [
 _OVERRIDE: Final = re.compile(
     r"(?P<prefix>~|\+{0,2})(?P<key>[^\s=.~+][^\s=.]*(?:\.[^\s=.]+)*)(?:=(?P<value>.*))?", re.DOTALL
 )
+_OVERRIDE_LENGTH: Final = 1 << 14
+_NAME_SHOWN: Final = 80
 _FLOW: Final = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|[^][{},:'"]+|.""", re.DOTALL)
+
+
+def read_spec_file(path: Path) -> dict[str, Any]:
+    """Read a spec file: JSON if it is called `.json`, else YAML. An empty file is an empty spec.
+
+    Raises:
+        NotFound: there is no such file.
+        BadRequest: it cannot be read, is too large, or does not hold one mapping.
+    """
+    if not path.exists():
+        raise NotFound(f"no spec file {path}", fix="give the path of an existing YAML or JSON file", path=str(path))
+    try:
+        text = read_text(path, YAML_BYTES)
+    except (OSError, ValueError) as error:
+        raise BadRequest(
+            f"spec file {path} cannot be read: {error}", fix="give a UTF-8 YAML or JSON file", path=str(path)
+        ) from error
+    try:
+        value = bounded(parse_json(text), YAML_VALUES) if path.suffix.lower() == ".json" else parse_yaml(text)
+    except ValueError as error:
+        raise BadRequest(
+            f"spec file {path} cannot be parsed: {error}", fix="correct the file", path=str(path)
+        ) from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadRequest(
+            f"spec file {path} holds a {type(value).__name__}, accepted: a mapping of keys",
+            fix="write `key: value` lines; see the template of the action",
+            path=str(path),
+        )
+    return value
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -39,10 +74,13 @@ def parse_override(text: str) -> tuple[str, Any]:
     Raises:
         BadRequest: it is not KEY=VALUE, or the value is not YAML. No value is shown: it may be a secret.
     """
-    match = _OVERRIDE.fullmatch(text.strip())
-    if match is None or (match["value"] is None and match["prefix"] != "~"):
-        name = text.partition("=")[0]
-        raise BadRequest(f"{name!r} is not an override, accepted: KEY=VALUE", fix="write e.g. train.num_epochs=20")
+    match = _OVERRIDE.fullmatch(text.strip()) if len(text) <= _OVERRIDE_LENGTH and is_utf8(text) else None
+    if match is None or (match["value"] is None and match["prefix"] != "~") or match["key"].count(".") >= MAX_DEPTH:
+        name = text.partition("=")[0][:_NAME_SHOWN]
+        raise BadRequest(
+            f"{name!r} is not an override, accepted: KEY=VALUE of at most {_OVERRIDE_LENGTH} characters",
+            fix="write e.g. train.num_epochs=20; what is longer goes into a spec file",
+        )
     key, value = match["key"], (match["value"] or "").strip()
     if match["prefix"] == "~":
         return key, None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.spec.param import Param
 from tao_skill.status import read_status
+from tao_skill.text import REPORT_BYTES, read_json
 from tao_skill.tools.jobs import JobRef, next_calls
 from tao_skill.tools.tool import CONCISE, Answer, Detail, Object, call
 from tao_skill.tools.workplace import Workplace
@@ -47,10 +47,18 @@ def read_report(asked: ReportArguments, here: Workplace) -> Report:
     """
     store, job = here.find(asked.job)
     whole = _read(store, job, here)
-    short = asked.detail == CONCISE
-    report = _rounded(_SHORT[_kind(job)](whole)) if short else whole
+    report = _concise(job, whole) if asked.detail == CONCISE else whole
     then = [one for one in next_calls(job) if one["tool"] != "read_report"]
     return Report(job=job.id, report=report, next=then or [call("list_jobs")])
+
+
+def _concise(job: Job, whole: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = _rounded(_SHORT[_kind(job)](whole))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        problem = f"the report of job {job.id} lacks what a report has ({type(error).__name__}: {error})"
+        raise BadData(problem, fix="run the job again, or ask for detail=full", path=job.results_dir) from error
+    return found
 
 
 def _kind(job: Job) -> str:
@@ -81,10 +89,9 @@ def _history(job: Job) -> list[dict[str, Any]]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadData(f"{path} is not a report: {error}", fix="run the job again", path=str(path)) from error
+    report: dict[str, Any] = read_json(
+        path, dict[str, Any], what="a report", fix="run the job again", most=REPORT_BYTES
+    )
     return report
 
 

@@ -176,7 +176,7 @@ def test_ranges_are_kept_and_used_again_for_the_same_model_only(
     built(other, tmp_path / "c", **int8(skeletons, cal_cache_file=str(cache)))
     assert cache.read_text() != before
     cache.write_text("[]")
-    with pytest.raises(BadData, match="no calibration cache"):
+    with pytest.raises(BadData, match="not a calibration cache"):
         built(onnx_file, tmp_path / "d", **int8(skeletons, cal_cache_file=str(cache)))
 
 
@@ -314,7 +314,7 @@ def test_onnx_and_engine_may_be_encrypted(trt: Any, onnx_file: Path, skeletons: 
     sealed = tmp_path / "sealed.onnx"
     sealed.write_bytes(encryption.sealed(onnx_file.read_bytes(), "secret"))
     engine = built(sealed, tmp_path, encryption_key="secret")
-    assert encryption.is_sealed(engine)
+    assert engine.read_bytes().startswith(b"TAOSKILL")
     assert tensorrt_engine.open_engine(engine, "secret")(np.load(skeletons)).shape == (12, 6)
     for key in (None, "wrong"):
         with pytest.raises(BadData, match="encrypted"):

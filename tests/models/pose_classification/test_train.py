@@ -127,7 +127,7 @@ def test_a_damaged_index_is_named(tiny: Path, tmp_path: Path) -> None:
     train.run(experiment(tiny, tmp_path))
     index = tmp_path / "train" / results.INDEX
     index.write_text(index.read_text()[:-20])
-    with pytest.raises(BadData, match="checkpoints.json is damaged"):
+    with pytest.raises(BadData, match="checkpoints.json"):
         results.read_index(index.parent)
     index.unlink()
     assert results.latest(index.parent)

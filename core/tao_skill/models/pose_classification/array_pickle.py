@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,15 +20,18 @@ from tao_skill.models.pose_classification.plain_pickle import (
     CONSTRUCTORS,
     INSTRUCTIONS,
     Constructors,
-    Machine,
     StandIn,
-    constant,
+    encoder,
     execute,
+    mapping_instructions,
     push,
 )
 
 _CODES: Final = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 _DIMENSIONS_LIMIT: Final = 8
+
+STEPS: Final = 2**25
+"""Instructions of a pickle: room for half a million clips."""
 
 
 @dataclass(kw_only=True)
@@ -118,7 +120,7 @@ def read_arrays(file: Path) -> Any:
 
 def arrays_value(source: Any, size: int) -> Any:
     """The same of bytes or a binary stream of `size` bytes."""
-    return execute(source, _INSTRUCTIONS, _constructors(size), "plain values and arrays of numbers")
+    return execute(source, _INSTRUCTIONS, _constructors(size), "plain values and arrays of numbers", steps=STEPS)
 
 
 def _are_sizes(values: Any) -> bool:
@@ -163,19 +165,6 @@ def _no_bytes(*values: Any) -> bytes:
     return b""
 
 
-class _Encoder:
-    """`_codecs.encode`, which protocols 0 to 2 write bytes with; all calls together make no more than the file has."""
-
-    def __init__(self, budget: int) -> None:
-        self.budget = budget
-
-    def __call__(self, text: Any, encoding: Any) -> bytes:
-        if not isinstance(text, str) or encoding not in ("latin1", "latin-1") or len(text) > self.budget:
-            raise ValueError("it holds encoded data that is no array")
-        self.budget -= len(text)
-        return text.encode("latin-1")
-
-
 def _constructors(size: int) -> Constructors:
     return {
         **CONSTRUCTORS,
@@ -184,38 +173,13 @@ def _constructors(size: int) -> Constructors:
         **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
         **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
         **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
-        ("_codecs", "encode"): _Encoder(size),
+        ("_codecs", "encode"): encoder(size),
         ("__builtin__", "bytes"): _no_bytes,
     }
-
-
-def _dict_from_mark(machine: Machine, argument: Any) -> None:
-    items = machine.since_mark()
-    machine.stack.append({})
-    _set(machine, items)
-
-
-def _set_item(machine: Machine, argument: Any) -> None:
-    _set(machine, machine.last(2))
-
-
-def _set_items(machine: Machine, argument: Any) -> None:
-    _set(machine, machine.since_mark())
-
-
-def _set(machine: Machine, items: Sequence[Any]) -> None:
-    """Keys are text only: its hash cannot be chosen so that a dictionary becomes slow."""
-    target = machine.stack[-1]
-    if not isinstance(target, dict) or len(items) % 2 or not all(type(key) is str for key in items[::2]):
-        raise ValueError("it sets items of something other than a dictionary with text as keys")
-    target.update(zip(items[::2], items[1::2], strict=True))
 
 
 _INSTRUCTIONS: Final = {
     **INSTRUCTIONS,
     **dict.fromkeys(("FLOAT", "BINFLOAT", "BYTEARRAY8"), push),
-    "EMPTY_DICT": constant(dict),
-    "DICT": _dict_from_mark,
-    "SETITEM": _set_item,
-    "SETITEMS": _set_items,
+    **mapping_instructions(str),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from tao_skill.errors import BadData, NotFound
 from tao_skill.files import nearest
 from tao_skill.models.pose_classification.plain_pickle import plain_value
+from tao_skill.text import is_utf8, read_bytes
 
 Sequences: TypeAlias = NDArray[np.floating[Any]]
 """(N, C, T, V, M): sequences, channels, frames, joints, persons."""
@@ -21,6 +23,17 @@ Sequences: TypeAlias = NDArray[np.floating[Any]]
 LABEL_BYTES_LIMIT: Final = 32 * 2**20
 """Largest label file that is read: room for about a million labels."""
 
+LABEL_STEPS_LIMIT: Final = 2**23
+"""Instructions of its pickle: three to eight for each label, by the protocol."""
+
+_HEADER_LIMIT: Final = 10_000
+"""Bytes of an .npy header, of which NumPy makes some 120; as many as numpy.load reads."""
+
+_EVALUATION: Final = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
+"""What ast.literal_eval, with which NumPy reads a header, says that it raises."""
+
+_TYPE_SHOWN: Final = 40
+_MESSAGE_LIMIT: Final = 300
 _PATH_FIX: Final = "check the path; relative paths start at the working directory"
 _NPY_FIX: Final = "save it with numpy.save as a float array of shape (N, C, T, V, M)"
 _LABEL_FIX: Final = "write it with pickle.dump([[name, ...], [class id, ...]], file), plain str and int only"
@@ -45,12 +58,25 @@ def open_sequences(path: str | Path) -> Sequences:
     if not file.stat().st_size:
         raise BadData(f"{file} is empty (0 bytes)", fix=_NPY_FIX, path=str(file))
     try:
-        data = np.lib.format.open_memmap(file, mode="r")
-    except (ValueError, OverflowError, OSError, TokenError) as error:
+        data = _mapped(file)
+    except (*_EVALUATION, OverflowError, OSError, TokenError) as error:
         raise BadData(
             f"{file} cannot be read as .npy: {_one_line(error)}", fix=_npy_fix(error, file), path=str(file)
         ) from error
     _check_sequences(data, file)
+    return data
+
+
+def _mapped(file: Path) -> NDArray[Any]:
+    """The array of a file that is as long as its header says."""
+    with file.open("rb") as stream:
+        form = "<H" if np.lib.format.read_magic(stream) == (1, 0) else "<I"
+        (length,) = struct.unpack(form, stream.read(struct.calcsize(form)).ljust(struct.calcsize(form), b"\0"))
+    if length > _HEADER_LIMIT:
+        raise ValueError(f"its header has {length} bytes, accepted: {_HEADER_LIMIT}")
+    data = np.lib.format.open_memmap(file, mode="r")
+    if rest := file.stat().st_size - data.offset - data.nbytes:
+        raise ValueError(f"{rest} bytes follow the array of shape {data.shape}")
     return data
 
 
@@ -69,7 +95,7 @@ def read_labels(path: str | Path) -> Labels:
             f"{file} has {size} bytes; a label file has 1 to {LABEL_BYTES_LIMIT}", fix=_LABEL_FIX, path=str(file)
         )
     try:
-        return _labels(plain_value(file.read_bytes()))
+        return _labels(plain_value(read_bytes(file, LABEL_BYTES_LIMIT), steps=LABEL_STEPS_LIMIT))
     except (ValueError, OSError) as error:
         raise BadData(f"{file} is not a label file: {_one_line(error)}", fix=_LABEL_FIX, path=str(file)) from error
 
@@ -109,10 +135,10 @@ def _existing(path: str | Path) -> Path:
 
 
 def _check_sequences(data: NDArray[Any], file: Path) -> None:
-    found = f"{file} has shape {data.shape} and type {data.dtype}"
+    found = f"{file} has shape {data.shape} and type {str(data.dtype)[:_TYPE_SHOWN]}"
     if data.ndim != 5 or 0 in data.shape:
         raise BadData(f"{found}; 5 dimensions (N, C, T, V, M) of at least 1 are needed", fix=_NPY_FIX, path=str(file))
-    if not np.issubdtype(data.dtype, np.floating):
+    if data.dtype.kind != "f" or data.dtype.itemsize > 8:
         raise BadData(
             f"{found}; float16, float32 or float64 is needed",
             fix="convert it with .astype(numpy.float32)",
@@ -151,7 +177,9 @@ def _check_items(items: tuple[Any, ...], kind: type, noun: str) -> None:
     for index, item in enumerate(items):
         if type(item) is not kind:
             raise ValueError(f"{noun} {index} is a {type(item).__name__}, not {kind.__name__}")
+        if isinstance(item, str) and not is_utf8(item):
+            raise ValueError(f"{noun} {index} is {item!r:.80}, which no UTF-8 file can hold")
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split())[:_MESSAGE_LIMIT]

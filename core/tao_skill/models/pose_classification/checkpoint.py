@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
-import zipfile
+import shlex
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tao_skill import encryption, files
 from tao_skill.errors import BadData
+from tao_skill.models.pose_classification import checkpoint_archive
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES, adjacency
 from tao_skill.models.pose_classification.net import STGCN
 
@@ -25,7 +26,21 @@ ENCRYPTED: Final = "state_dict_encrypted"
 """What TAO adds to a checkpoint whose weights it has encrypted; the value says how."""
 
 TRAINING_STATE: Final = ("epoch", "global_step", "optimizer_states", "lr_schedulers")
-_NAMED: Final = re.compile(r"\bGLOBAL (\S+)")
+_NAMED: Final = re.compile(r"^it names (\S+), which")
+_UNREADABLE: Final = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What torch raises for a pickle that underflows its stack, or tensors that do not go together."""
+
+_OLD: Final = "save it again with torch.save of torch 1.6 or newer, where it was made"
 CLASSES: Final = "dataset.num_classes"
 TENSORS_SHOWN: Final = 3
 
@@ -55,12 +70,11 @@ def load(path: Path, key: str | None = None) -> dict[str, Any]:
     """
     if not path.is_file():
         raise BadData(f"checkpoint {path} does not exist", fix="give the path of a .pth file", path=str(path))
-    source = io.BytesIO(encryption.opened(path, key)) if encryption.is_sealed(path) else path
+    data = encryption.read(path, key)
     try:
-        _check_sums(source)
-        loaded = torch.load(source, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise _unreadable(path, error) from error
+        loaded = torch.load(checkpoint_archive.checked(data), map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        raise _unreadable(path, data, error) from error
     if not isinstance(loaded, dict):
         raise BadData(f"checkpoint {path} holds no state_dict", fix="use a .pth file saved by training", path=str(path))
     if loaded.get(ENCRYPTED):
@@ -124,37 +138,24 @@ def load_pretrained(net: STGCN, path: Path, key: str | None = None) -> str:
     return f"weights of {path}" + (f", head newly initialised: {classes}" if head_differs else "")
 
 
-def _check_sums(source: Path | io.BytesIO) -> None:
-    """Compare the members of a zip file with their sums, which torch does not look at.
-
-    Raises:
-        BadZipFile: one differs.
-    """
-    if zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as members:
-            if changed := members.testzip():
-                raise zipfile.BadZipFile(f"{changed} is not as it was written")
-    if isinstance(source, io.BytesIO):
-        source.seek(0)
-
-
-def _unreadable(path: Path, error: Exception) -> BadData:
+def _unreadable(path: Path, data: bytes, error: Exception) -> BadData:
     """What torch could not read, or would have had to run."""
-    if ENCRYPTED.encode() in path.read_bytes():
+    if ENCRYPTED.encode() in data:
         return _encrypted_by_tao(path)
     if named := _NAMED.search(str(error)):
         convert = (
-            f"import torch; c = torch.load('{path}', map_location='cpu', weights_only=False); "
+            "import sys, torch; c = torch.load(sys.argv[1], map_location='cpu', weights_only=False); "
             "torch.save({'state_dict': c['state_dict']}, 'weights.pth')"
         )
+        command = f'python -c "{convert}" {shlex.quote(str(path))}'
         return BadData(
             f"checkpoint {path} names {named[1]}, which is neither a tensor nor plain data and was not run",
-            fix=f'if you trust the file, keep its weights alone where it was made: python -c "{convert}"',
+            fix=f"if you trust the file, keep its weights alone where it was made: {command}",
             path=str(path),
         )
     return Damaged(
-        f"checkpoint {path} is damaged, or is none: {type(error).__name__}",
-        fix="use a whole .pth file that holds tensors and plain data only",
+        f"checkpoint {path} is damaged, or is none: {' '.join(str(error).split())[:200]}",
+        fix=_OLD if data.startswith(b"\x80") else "use a whole .pth file that holds tensors and plain data only",
         path=str(path),
     )
 

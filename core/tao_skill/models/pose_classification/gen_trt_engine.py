@@ -8,9 +8,9 @@ difference. Tested against a fake of the two APIs only (see tensorrt_engine).
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,10 +27,20 @@ from tao_skill.models.pose_classification.config import Calibration, ExperimentC
 from tao_skill.models.pose_classification.tensorrt_engine import cause, message_log, started
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.status import StatusLog, reporting
+from tao_skill.text import read_json
 
 OUTPUT: Final = "model.engine"
 MIB: Final = 2**20
 TENSORRT: Final = "gen_trt_engine.tensorrt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ranges:
+    """A calibration as it is kept: of which ONNX, from how many sequences, the range of each tensor."""
+
+    onnx_sha256: str
+    sequences: int
+    ranges: dict[str, float]
 
 
 def run(config: ExperimentConfig) -> Outcome:
@@ -144,9 +154,9 @@ def _ranges(model: ModelProto, calibration: Calibration, status: StatusLog) -> d
     digest, cache = quantize.digest(model), calibration.cal_cache_file
     if cache and Path(cache).is_file():
         stored = _read_ranges(Path(cache))
-        if stored["onnx_sha256"] == digest:
-            status.write("RUNNING", f"Calibration ranges of {stored['sequences']} sequences read from {cache}.")
-            return dict(stored["ranges"])
+        if stored.onnx_sha256 == digest:
+            status.write("RUNNING", f"Calibration ranges of {stored.sequences} sequences read from {cache}.")
+            return dict(stored.ranges)
         if calibration.cal_image_dir is None:
             raise BadData(
                 f"{cache} holds the calibration of another ONNX file",
@@ -156,7 +166,7 @@ def _ranges(model: ModelProto, calibration: Calibration, status: StatusLog) -> d
     count = calibration.cal_batches * calibration.cal_batch_size
     ranges = quantize.calibrate(model, calibration_batches(calibration, quantize.input_shape(model)))
     if cache:
-        files.write_json(Path(cache), {"onnx_sha256": digest, "sequences": count, "ranges": ranges})
+        files.write_json(Path(cache), asdict(_Ranges(onnx_sha256=digest, sequences=count, ranges=ranges)))
     status.write("RUNNING", f"Calibrated with {count} sequences of {calibration.cal_image_dir}.")
     return ranges
 
@@ -183,14 +193,7 @@ def calibration_batches(calibration: Calibration, shape: tuple[int, ...]) -> Ite
         yield np.asarray(data_NCTVM[chosen[start : start + size]], np.float32)
 
 
-def _read_ranges(path: Path) -> dict[str, Any]:
-    try:
-        stored = json.loads(path.read_text("utf-8"))
-        ranges = {str(name): float(value) for name, value in stored["ranges"].items()}
-        return {"onnx_sha256": stored["onnx_sha256"], "sequences": stored["sequences"], "ranges": ranges}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadData(
-            f"{path} is no calibration cache: {type(error).__name__}",
-            fix="delete it, or set gen_trt_engine.tensorrt.calibration.cal_cache_file to another file",
-            path=str(path),
-        ) from error
+def _read_ranges(path: Path) -> _Ranges:
+    fix = "delete it, or set gen_trt_engine.tensorrt.calibration.cal_cache_file to another file"
+    found: _Ranges = read_json(path, _Ranges, what="a calibration cache", fix=fix)
+    return found

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tao_skill import __version__, encryption
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+    from onnx import ModelProto, TensorProto
+
 INPUT: Final = "input"
 OUTPUT: Final = "fc_pred"
 """Tensor names of NVIDIA TAO's PoseClassificationNet export."""
 
+_WRITTEN: Final = "use a whole .onnx file written by the export action"
+_WHOLE: Final = "export the model again, or copy the whole file"
 _FACTS: Final = ("graph_layout", "graph_strategy", "input_channels", "num_classes")
 
 
@@ -31,15 +42,71 @@ def metadata(config: ExperimentConfig) -> dict[str, str]:
     }
 
 
-def read(path: Path, key: str | None) -> bytes:
-    """The bytes of an ONNX file, decrypted where it is encrypted at rest.
+def load(path: Path, key: str | None) -> ModelProto:
+    """The model of an ONNX file, decrypted where it is encrypted at rest; nothing beside the file is read.
 
     Raises:
-        BadData: it does not exist, or the key is wrong or missing.
+        BadData: it does not exist, is damaged or keeps weights in other files, or the key is wrong or missing.
     """
+    import onnx
+    from google.protobuf.message import DecodeError
+
     if not path.is_file():
         raise BadData(f"ONNX file {path} does not exist", fix="give the path of an .onnx file", path=str(path))
-    return encryption.read(path, key)
+    try:
+        model = onnx.load_model_from_string(encryption.read(path, key))
+    except DecodeError as error:
+        raise BadData(f"{path} cannot be read as ONNX: {error}", fix=_WHOLE, path=str(path)) from error
+    if odd := next((one for one in _messages(model) if not _is_utf8(one)), None):
+        what = f"{path} cannot be read as ONNX: a {odd.DESCRIPTOR.name} has a text that is no UTF-8"
+        raise BadData(what, fix=_WHOLE, path=str(path))
+    tensors = (cast("TensorProto", one) for one in _messages(model) if one.DESCRIPTOR.full_name == "onnx.TensorProto")
+    if outside := next((one for one in tensors if one.external_data or one.data_location), None):
+        code = "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), 'whole.onnx')"
+        raise BadData(
+            f"{path} keeps the weight {outside.name!r:.80} in another file, which was not read",
+            fix=f'if you trust both files, make one of them: python -c "{code}" {shlex.quote(str(path))}',
+            path=str(path),
+        )
+    return model
+
+
+def _messages(message: Message) -> Iterator[Message]:
+    """All that a model is made of: weights, constants, inner graphs and functions."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for one in [value] if hasattr(value, "ListFields") else value:
+                yield from _messages(one)
+
+
+def _is_utf8(message: Message) -> bool:
+    texts = [value for field, value in message.ListFields() if field.type == field.TYPE_STRING]
+    several = (value if not isinstance(value, str | bytes) else [value] for value in texts)
+    return all(isinstance(text, str) for values in several for text in values)  # protobuf gives others as bytes
+
+
+def scores(session: Any, x_NCTVM: NDArray[np.float32], classes: int, path: Path) -> NDArray[np.float32]:
+    """Run a model: (n, C, T, V, M) -> (n, classes).
+
+    Raises:
+        BadData: it fails, or gives something else.
+    """
+    try:
+        (found,) = session.run([OUTPUT], {INPUT: x_NCTVM})
+    except Exception as error:  # onnxruntime raises bare subclasses of Exception of its own
+        raise _not_run(path, error) from error
+    if getattr(found, "shape", None) != (len(x_NCTVM), classes) or found.dtype != np.float32:
+        what = f"{path} gives {getattr(found, 'shape', 'no array')}, not float32 scores of {classes} classes"
+        raise BadData(what, fix=_WRITTEN, path=str(path))
+    result: NDArray[np.float32] = found
+    return result
+
+
+def _not_run(path: Path, error: Exception) -> BadData:
+    return BadData(
+        f"{path} cannot be run by onnxruntime: {' '.join(str(error).split())[:200]}", fix=_WRITTEN, path=str(path)
+    )
 
 
 def open_session(data: bytes, path: Path, *, gpu: int | None = None) -> Any:
@@ -56,15 +123,11 @@ def open_session(data: bytes, path: Path, *, gpu: int | None = None) -> Any:
     if gpu is not None and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": gpu}))
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised
     try:
         return onnxruntime.InferenceSession(data, options, providers=providers)
     except Exception as error:  # onnxruntime raises bare subclasses of Exception of its own
-        raise BadData(
-            f"{path} cannot be run by onnxruntime: {' '.join(str(error).split())[:200]}",
-            fix="use a whole .onnx file written by the export action",
-            path=str(path),
-        ) from error
+        raise _not_run(path, error) from error
 
 
 def check_fits(session: Any, config: ExperimentConfig, path: Path) -> None:
@@ -98,9 +161,10 @@ def _differences(session: Any, config: ExperimentConfig) -> list[str]:
             if written[name] != wanted[name]
         ]
     _, channels, _, joints, _ = session.get_inputs()[0].shape
+    *_, classes = session.get_outputs()[0].shape or [None]
     sizes = {
         "channels": (channels, config.model.input_channels),
         "joints": (joints, LAYOUTS[config.model.graph_layout].joints),
-        "classes": (session.get_outputs()[0].shape[-1], config.dataset.num_classes),
+        "classes": (classes, config.dataset.num_classes),
     }
     return [f"it has {have} {noun}, the spec {want}" for noun, (have, want) in sizes.items() if have != want]

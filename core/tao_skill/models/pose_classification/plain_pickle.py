@@ -9,12 +9,11 @@ Opcodes: CPython `pickletools`, protocols 0 to 5.
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Final, Literal, TypeAlias
 
-_ENCODED_LIMIT: Final = 16
-"""Characters of an encoded string: enough for any NumPy integer, too few to blow up memory by repetition."""
+_INTEGER_BITS: Final = 64
 
 
 Constructors: TypeAlias = Mapping[tuple[Any, Any], Callable[..., Any]]
@@ -82,26 +81,36 @@ class _IntegerType(StandIn):
         self.order = _ORDERS[state[1]]
 
 
-def plain_value(data: bytes) -> Any:
+def plain_value(data: bytes, *, steps: int) -> Any:
     """The value of a pickle that holds only lists, tuples, str, bytes, int, bool, None and NumPy integers (as int).
 
     Raises:
-        ValueError: the data are damaged, or hold or name anything else; nothing of it has been run.
+        ValueError: the data are damaged, take more `steps`, or hold or name anything else; nothing of it has been run.
     """
-    return execute(data, INSTRUCTIONS, CONSTRUCTORS, "lists, tuples, text and integers")
+    constructors = {**CONSTRUCTORS, ("_codecs", "encode"): encoder(len(data))}
+    return execute(data, INSTRUCTIONS, constructors, "lists, tuples, text and integers", steps=steps)
 
 
 def execute(
-    source: bytes | IO[bytes], instructions: Mapping[str, Instruction], constructors: Constructors, builds: str
+    source: bytes | IO[bytes],
+    instructions: Mapping[str, Instruction],
+    constructors: Constructors,
+    builds: str,
+    *,
+    steps: int,
 ) -> Any:
     """Run a pickle on tables of what it may do; `builds` says in words what that makes.
 
+    Memory is bounded by the file and some 100 bytes a step: no instruction copies what another has made.
+
     Raises:
-        ValueError: it is damaged, or uses an instruction or a name that the tables lack.
+        ValueError: it is damaged, takes more than so many steps, or uses an instruction or a name that the tables lack.
     """
     machine = Machine(constructors=constructors)
     try:
-        for opcode, argument, _ in pickletools.genops(source):
+        for step, (opcode, argument, _) in enumerate(pickletools.genops(source)):
+            if step >= steps:
+                raise ValueError(f"it takes more than {steps} instructions")
             if opcode.name not in instructions:
                 raise ValueError(f"instruction {opcode.name} builds more than {builds}")
             instructions[opcode.name](machine, argument)
@@ -117,6 +126,13 @@ def _nothing(machine: Machine, argument: Any) -> None:
 
 def push(machine: Machine, argument: Any) -> None:
     """Instructions that hold their value."""
+    machine.stack.append(argument)
+
+
+def _push_integer(machine: Machine, argument: Any) -> None:
+    """A longer integer has no use, cannot be shown, and could be chosen so that a dictionary becomes slow."""
+    if argument.bit_length() > _INTEGER_BITS:
+        raise ValueError(f"it holds an integer of {argument.bit_length()} bits, accepted: {_INTEGER_BITS}")
     machine.stack.append(argument)
 
 
@@ -226,11 +242,41 @@ def _scalar(kind: Any, raw: Any) -> int:
     return int.from_bytes(data, kind.order, signed=kind.signed)
 
 
-def _encoded(text: Any, encoding: Any) -> bytes:
-    """The bytes that protocols 0 to 2 write as text."""
-    if not isinstance(text, str) or len(text) > _ENCODED_LIMIT or encoding not in ("latin1", "latin-1"):
-        raise ValueError("it holds encoded data that is not a NumPy integer")
-    return text.encode("latin-1")
+def encoder(budget: int) -> Callable[..., bytes]:
+    """`_codecs.encode`, by which protocols 0 to 2 write bytes as text; all calls together make at most `budget`."""
+    left = budget
+
+    def encode(text: Any, encoding: Any) -> bytes:
+        nonlocal left
+        if not isinstance(text, str) or encoding not in ("latin1", "latin-1") or len(text) > left:
+            raise ValueError("it holds encoded data that are no numbers")
+        left -= len(text)
+        return text.encode("latin-1")
+
+    return encode
+
+
+def mapping_instructions(*kinds: type) -> Mapping[str, Instruction]:
+    """What builds dictionaries whose keys are of these types: only such as no file can choose to be slow."""
+
+    def put(machine: Machine, items: Sequence[Any]) -> None:
+        target = machine.stack[-1]
+        if not isinstance(target, dict) or len(items) % 2 or not all(type(key) in kinds for key in items[::2]):
+            words = " or ".join(kind.__name__ for kind in kinds)
+            raise ValueError(f"it sets items of something other than a dictionary with {words} as keys")
+        target.update(zip(items[::2], items[1::2], strict=True))
+
+    def from_mark(machine: Machine, argument: Any) -> None:
+        items = machine.since_mark()
+        machine.stack.append({})
+        put(machine, items)
+
+    return {
+        "EMPTY_DICT": constant(dict),
+        "DICT": from_mark,
+        "SETITEM": lambda machine, _: put(machine, machine.last(2)),
+        "SETITEMS": lambda machine, _: put(machine, machine.since_mark()),
+    }
 
 
 _ORDERS: Final[dict[Any, Literal["little", "big"]]] = {"<": "little", ">": "big", "|": "little"}
@@ -239,12 +285,11 @@ CONSTRUCTORS: Final[Constructors] = {
     ("numpy", "dtype"): _integer_type,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,
-    ("_codecs", "encode"): _encoded,
 }
 
 INSTRUCTIONS: Final[Mapping[str, Instruction]] = {
     **dict.fromkeys(("PROTO", "FRAME", "STOP"), _nothing),
-    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), push),
+    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), _push_integer),
     **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), push),
     **dict.fromkeys(("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"), push),
     **dict.fromkeys(("SHORT_BINBYTES", "BINBYTES", "BINBYTES8"), push),

@@ -17,20 +17,13 @@ from typing import Final
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from tao_skill import encryption
 from tao_skill.errors import BadData
+from tao_skill.models.pose_classification import onnx_file
 
-UNREADABLE: Final = (
-    DecodeError,
-    onnx.checker.ValidationError,
-    onnx.shape_inference.InferenceError,
-    FileNotFoundError,  # of weights kept beside the model
-    ValueError,
-)
+UNREADABLE: Final = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError)
 POOLING: Final = ("ReduceMean", "GlobalAveragePool")
 PER_CHANNEL_OPSET: Final = 13
 INT8_MAX: Final = 127.0
@@ -41,14 +34,13 @@ def read_onnx(path: Path, key: str | None) -> ModelProto:
     """A checked ONNX model, weights included, of one float32 input (N, C, T, V, M) and one output.
 
     Raises:
-        BadData: it is damaged, encrypted with another key, or has other inputs or outputs.
+        BadData: it is damaged, encrypted with another key, or has weights in other files, or other inputs or outputs.
     """
+    model = onnx_file.load(path, key)
     try:
-        if encryption.is_sealed(path):
-            model = onnx.load_model_from_string(encryption.opened(path, key))
-        else:
-            model = onnx.load(path)
         onnx.checker.check_model(model, full_check=True)
+        for weight in model.graph.initializer:
+            numpy_helper.to_array(weight)
     except UNREADABLE as error:
         raise BadData(
             f"{path} cannot be read as ONNX: {' '.join(str(error).split())[:200] or type(error).__name__}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -13,7 +12,8 @@ from typing import Final
 
 from tao_skill import files
 from tao_skill.action import Selection
-from tao_skill.errors import BadData, BadRequest, NotFound
+from tao_skill.errors import BadRequest, NotFound
+from tao_skill.text import read_json
 
 LATEST: Final = "pc_model_latest.pth"
 BEST: Final = "pc_model_best.pth"
@@ -50,29 +50,17 @@ def checkpoint_name(epoch: int, step: int) -> str:
 
 
 def read_index(results_dir: Path) -> list[Checkpoint]:
-    """Checkpoints in order of training; names alone where a folder came without an index."""
+    """Checkpoints in order of training; names alone where a folder came without an index.
+
+    Raises:
+        BadData: the index is damaged.
+    """
     found = {}
     for path in results_dir.glob("model_epoch_*.pth"):
         if match := _NAME.fullmatch(path.name):
             found[path.name] = Checkpoint(file=path.name, epoch=int(match[1]), step=int(match[2] or 0), metrics={})
-    found |= {one.file: one for one in _indexed(results_dir) if one.file in found}
+    found |= {entry.file: entry for entry in _indexed(results_dir) if entry.file in found}
     return sorted(found.values(), key=lambda checkpoint: (checkpoint.epoch, checkpoint.step))
-
-
-def _indexed(results_dir: Path) -> list[Checkpoint]:
-    """What the index says; nothing without one.
-
-    Raises:
-        BadData: it cannot be read.
-    """
-    index = results_dir / INDEX
-    if not index.exists():
-        return []
-    try:
-        return [Checkpoint(**entry) for entry in json.loads(index.read_text("utf-8"))]
-    except (TypeError, ValueError) as error:
-        fix = "delete it: checkpoints then count by their names, without metrics, and none is the best"
-        raise BadData(f"{index} is damaged: {type(error).__name__}", fix=fix, path=str(index)) from error
 
 
 def write_index(results_dir: Path, checkpoints: list[Checkpoint]) -> None:
@@ -104,7 +92,7 @@ def settle(results_dir: Path, metric: str) -> int:
     Returns:
         Epochs that the newest checkpoint has behind it.
     """
-    named = {one.file for one in _indexed(results_dir)}
+    named = {entry.file for entry in _indexed(results_dir)}
     left = (path for path in results_dir.glob("model_epoch_*.pth") if path.name not in named)
     for path in (*left, *results_dir.glob(".*.tmp")):
         path.unlink(missing_ok=True)
@@ -115,6 +103,15 @@ def settle(results_dir: Path, metric: str) -> int:
     if winner := best(checkpoints, metric):
         files.replace_link(results_dir / BEST, winner.file)
     return checkpoints[-1].epoch + 1
+
+
+def _indexed(results_dir: Path) -> list[Checkpoint]:
+    path = results_dir / INDEX
+    if not path.exists():
+        return []
+    fix = f"restore it, or move it away: the checkpoints of {results_dir} are then known by their names alone"
+    found: list[Checkpoint] = read_json(path, list[Checkpoint], what="an index of checkpoints", fix=fix)
+    return found
 
 
 def best(checkpoints: list[Checkpoint], metric: str) -> Checkpoint | None:

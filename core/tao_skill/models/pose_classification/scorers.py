@@ -85,14 +85,13 @@ def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scor
 
 
 def _onnx(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
-    session = onnx_file.open_session(onnx_file.read(path, config.encryption_key), path, gpu=device.index)
+    model = onnx_file.load(path, config.encryption_key)
+    session = onnx_file.open_session(model.SerializeToString(), path, gpu=device.index)
     onnx_file.check_fits(session, config, path)
     _, _, frames, _, persons = session.get_inputs()[0].shape
 
     def score(x_NCTVM: Array) -> Array:
-        (scores_NK,) = session.run([onnx_file.OUTPUT], {onnx_file.INPUT: x_NCTVM})
-        result: Array = scores_NK
-        return result
+        return onnx_file.scores(session, x_NCTVM, config.dataset.num_classes, path)
 
     return Scorer(score=score, frames=_bound(frames), persons=_bound(persons))
 

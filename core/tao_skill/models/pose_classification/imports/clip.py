@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -10,9 +9,10 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tao_skill import text
 from tao_skill.errors import BadData, NotFound
 
-FILE_BYTES_LIMIT: Final = 256 * 2**20
+FILE_BYTES_LIMIT: Final = 64 * 2**20
 """Largest file of one recording; a folder may hold any number of them."""
 
 MESSAGE_LIMIT: Final = 300
@@ -59,7 +59,7 @@ class Clip:
         Raises:
             BadData: it is empty, or made of bytes that are no UTF-8.
         """
-        if not self.name or _printable(self.name) != self.name:
+        if not self.name or not text.is_utf8(self.name):
             raise bad(self.place, f"the clip has the name {self.name!r}", "rename it")
 
 
@@ -67,11 +67,7 @@ def bad(place: Place | Path, problem: str, fix: str) -> BadData:
     """The error for a file that cannot be used."""
     file = place.file if isinstance(place, Place) else place
     shown = " ".join(problem.split())[:MESSAGE_LIMIT]  # it may quote the file, which may hold anything
-    return BadData(_printable(f"{place}: {shown}"), fix=fix, path=_printable(str(file)))
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return BadData(f"{place}: {shown}", fix=fix, path=str(file))
 
 
 def clip_files(source: Path, *patterns: str) -> list[Path]:
@@ -101,20 +97,20 @@ def read_text(file: Path) -> str:
     if size > FILE_BYTES_LIMIT:
         raise bad(file, f"has {size} bytes; one recording has at most {FILE_BYTES_LIMIT}", "cut the recording")
     try:
-        return file.read_text("utf-8")
+        return text.read_text(file, FILE_BYTES_LIMIT)
     except UnicodeDecodeError as error:
         raise bad(file, f"is no text ({error.reason} at byte {error.start})", "copy or write it again") from error
 
 
 def read_json(file: Path) -> Any:
-    """The value of a bounded JSON file.
+    """The value of a bounded file of strict JSON.
 
     Raises:
         BadData: it is too large, cut short or no JSON.
     """
     try:
-        return json.loads(read_text(file))
-    except (ValueError, RecursionError) as error:
+        return text.bounded(text.parse_json(read_text(file)), FILE_BYTES_LIMIT)
+    except ValueError as error:
         raise bad(file, f"is cut short or no JSON ({error})", "copy or write it again") from error
 
 

@@ -17,7 +17,15 @@ import numpy as np
 
 from tao_skill.action import ImportRequest
 from tao_skill.errors import BadData, BadRequest
-from tao_skill.models.pose_classification.imports.clip import Array, Clip, Place, bad, clip_files, read_text
+from tao_skill.models.pose_classification.imports.clip import (
+    FRAMES_LIMIT,
+    Array,
+    Clip,
+    Place,
+    bad,
+    clip_files,
+    read_text,
+)
 from tao_skill.models.pose_classification.imports.people import by_motion
 
 JOINTS: Final = 25
@@ -117,6 +125,8 @@ class _Lines:
 def _bodies(lines: _Lines) -> tuple[Array, int]:
     """(bodies, T, V, 3) in the order of the file, and the most bodies in one frame."""
     frames = lines.count("frames")
+    if frames > FRAMES_LIMIT:
+        raise lines.error(f"{frames} frames; {FRAMES_LIMIT} are read at most")
     bodies_PTV3 = np.zeros((BODIES_READ, frames, JOINTS, 3))
     people = 0
     for frame in range(frames):

@@ -16,7 +16,15 @@ import numpy as np
 from tao_skill.action import ImportRequest
 from tao_skill.errors import BadRequest
 from tao_skill.models.pose_classification.array_pickle import PickledArray, read_arrays
-from tao_skill.models.pose_classification.imports.clip import FRAMES_LIMIT, Array, Clip, Place, bad, clip_files
+from tao_skill.models.pose_classification.imports.clip import (
+    FRAMES_LIMIT,
+    MESSAGE_LIMIT,
+    Array,
+    Clip,
+    Place,
+    bad,
+    clip_files,
+)
 from tao_skill.models.pose_classification.imports.people import PEOPLE_KEPT, in_picture
 
 RULE: Final = (
@@ -66,7 +74,7 @@ def _wanted(file: Path, splits: dict[str, Any], split: str | None) -> set[str] |
         return None
     if split is None or split not in splits:
         given = f"has no split {split!r}" if split else "has splits, and none is named"
-        raise BadRequest(f"{file} {given}", fix=f"give --split {'|'.join(splits)}", path=str(file))
+        raise BadRequest(f"{file} {given}", fix=f"give --split {'|'.join(splits)[:MESSAGE_LIMIT]}", path=str(file))
     names = splits[split]
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise bad(file, f"split {split!r} is no list of names", _FIX)
@@ -103,7 +111,7 @@ def _clip(place: Place, name: str, annotation: dict[str, Any], request: ImportRe
 
 def _array(place: Place, annotation: dict[str, Any], key: str, shape: tuple[int, ...] | None = None) -> Array:
     found = annotation.get(key)
-    array = found.array() if isinstance(found, PickledArray) else None
+    array = found.array() if isinstance(found, PickledArray) and found.kind is not None else None
     if array is None or array.dtype.kind not in "fiu":
         raise bad(place, f"has no array of numbers {key!r}", _FIX)
     if shape and array.shape != shape:
