@@ -11,7 +11,8 @@ from typing import Any, Literal
 import pytest
 
 from tao_skill.errors import TaoSkillError
-from tao_skill.text import YAML_BYTES, bounded, conform, parse_json, parse_yaml, read_bytes, read_json
+from tao_skill.text import bounded, conform, parse_json, read_bytes, read_json
+from tao_skill.yaml_text import YAML_BYTES, parse_yaml
 from tests.fuzz.parsers import PARSERS
 
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tao_skill.errors import NotFound
-from tao_skill.text import RECORD_BYTES, parse_json, parse_yaml, read_text
+from tao_skill.text import RECORD_BYTES, parse_json, read_text
 
 VARIABLE: Final = "TAO_SKILL_BANK"
 _PACKAGE: Final = Path(__file__).resolve().parent
@@ -78,6 +78,8 @@ def skill_info(model: str, folder: Path | None = None) -> dict[str, Any]:
     Raises:
         NotFound: it is missing, or is not a YAML mapping.
     """
+    from tao_skill.yaml_text import parse_yaml
+
     return _read(root(folder) / "references" / model / "skill_info.yaml", parse_yaml)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from tao_skill import bank
 from tao_skill.errors import BadRequest, NotFound
 from tao_skill.files import replace_folder
-from tao_skill.text import RECORD_BYTES, parse_yaml, read_text
+from tao_skill.text import RECORD_BYTES, read_text
 
 AGENT_FOLDERS: Final[Mapping[str, str]] = {
     "claude": ".claude/skills",  # code.claude.com/docs/en/skills
@@ -99,6 +99,8 @@ def _place(skill: Skill, target: Path, differs: bool) -> dict[str, Any]:
 
 
 def _read(folder: Path) -> Skill:
+    from tao_skill.yaml_text import parse_yaml
+
     path = folder / SKILL_FILE
     try:
         text = read_text(path, RECORD_BYTES)

@@ -1,4 +1,4 @@
-"""Text of others as plain values: strict JSON and the core types of YAML 1.2, in bounded time and memory."""
+"""Text of others as plain values: strict JSON, and bounds on time and memory for any format."""
 
 from __future__ import annotations
 
@@ -16,13 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
 from tao_skill.errors import BadData
-
-YAML_BYTES: Final = 1 << 18
-YAML_VALUES: Final = 100_000
-"""Bounds of a YAML text: its size, and its values once aliases are written out."""
 
 RECORD_BYTES: Final = 1 << 24
 """Largest record: a job, an index, a progress."""
@@ -35,72 +29,9 @@ MAX_DIGITS: Final = 64
 """Of an integer: more than anything counts, and few enough to be shown and written again."""
 
 MAX_KEY: Final = 1024
+_BASES: Final = {"0x": 16, "0o": 8}
 _TEXT_UNIT: Final = 16
 """Characters of a text that count as a value."""
-
-_BASES: Final = {"0x": 16, "0o": 8}
-_RESOLVED: Final = (
-    ("tag:yaml.org,2002:null", r"(?:~|null|Null|NULL|)", ["~", "n", "N", ""]),
-    ("tag:yaml.org,2002:bool", r"(?:true|True|TRUE|false|False|FALSE)", list("tTfF")),
-    ("tag:yaml.org,2002:int", r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)", list("-+0123456789")),
-    (
-        "tag:yaml.org,2002:float",
-        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))",
-        list("-+.0123456789"),
-    ),
-)
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe loader with the core types of YAML 1.2: 1e-4 is a number; yes, on and dates are text; keys are text."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        if not isinstance(node, yaml.MappingNode):
-            raise yaml.constructor.ConstructorError(None, None, "a mapping is expected", node.start_mark)
-        mapping: dict[Any, Any] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be plain text", key.start_mark)
-            if key.value in mapping:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key.value!r}", key.start_mark)
-            mapping[key.value] = self.construct_object(value, deep=deep)
-        return mapping
-
-    def construct_integer(self, node: yaml.ScalarNode) -> int:
-        return _integer(self.construct_scalar(node))
-
-    def construct_number(self, node: yaml.ScalarNode) -> float:
-        return float(re.sub(r"\.(?=[a-zA-Z])", "", self.construct_scalar(node)))  # .inf and .nan are inf and nan
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in _RESOLVED:
-    _Loader.add_implicit_resolver(_tag, re.compile(f"^{_pattern}$"), _first)
-_Loader.yaml_constructors = {
-    tag: build
-    for tag, build in yaml.SafeLoader.yaml_constructors.items()
-    if tag is None or tag.rpartition(":")[2] in ("null", "bool", "str", "seq", "map")
-}
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_integer)
-_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
-
-
-def parse_yaml(text: str) -> Any:
-    """Parse one YAML document.
-
-    Raises:
-        ValueError: it is not YAML, is too large, or holds a duplicate key, an unsafe tag or what `bounded` refuses.
-    """
-    if len(text) > YAML_BYTES:
-        raise ValueError(f"it is longer than {YAML_BYTES} characters")
-    try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        where = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ValueError(f"{error.problem or error.context}{where}") from error
-    except (yaml.YAMLError, KeyError, OverflowError, RecursionError) as error:
-        raise ValueError("it holds a forbidden character or tag, or is nested too deeply") from error
-    return bounded(value, YAML_VALUES)
 
 
 def parse_json(text: str) -> Any:
@@ -236,7 +167,12 @@ def _inside(value: Any) -> Iterator[Any]:
     return iter(value if isinstance(value, list | tuple) else ())
 
 
-def _integer(text: str) -> int:
+def integer(text: str) -> int:
+    """A decimal number, or one with 0x or 0o.
+
+    Raises:
+        ValueError: it is none, or longer than MAX_DIGITS.
+    """
     if len(text) > MAX_DIGITS:
         raise ValueError(f"the number {text[:MAX_DIGITS]}... has {len(text)} digits, accepted: {MAX_DIGITS}")
     return int(text, _BASES.get(text[:2], 10))
@@ -268,6 +204,6 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=unique, parse_float=_finite, parse_int=_integer, parse_constant=_refuse_constant
+    object_pairs_hook=unique, parse_float=_finite, parse_int=integer, parse_constant=_refuse_constant
 )
 """Reads strict JSON: every number fits, every key occurs once."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tao_skill.errors import BadRequest
-from tao_skill.text import parse_yaml, shown
+from tao_skill.text import shown
+from tao_skill.yaml_text import parse_yaml
 
 FORMS: Final = "PARAM, PARAM=low:high[:log|:linear] or PARAM=a,b,c"
 _REQUEST: Final = re.compile(r"(?P<key>[^=\s]+)(?:=(?P<values>.+))?")

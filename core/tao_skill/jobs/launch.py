@@ -87,14 +87,14 @@ def wait(
     Raises:
         NotFound, BadData: there is no such job, or its record cannot be read.
     """
-    store, job = store.find(ref)
+    store, job_id = store.locate(ref)
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         exit_code = process.poll() if process is not None else None
         if exit_code is not None:
-            job = store.reconcile(job.id, exit_code)
+            job = store.reconcile(job_id, exit_code)
         else:  # a death of our own process is recorded with its exit code, so not before that is known
-            job = store.get(job.id) if process is None else store.recorded(job.id)
+            job = store.get(job_id) if process is None else store.recorded(job_id)
         if on_progress is not None:
             on_progress(job, read_progress(job))
         if job.state in TERMINAL or (deadline is not None and time.monotonic() >= deadline):

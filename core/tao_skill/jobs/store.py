@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,12 +105,21 @@ class Store:
             BadRequest: a prefix fits several jobs.
             BadData: its record cannot be read.
         """
+        home, job_id = self.locate(ref)
+        return home, home._fresh(home._read(home.root / job_id))
+
+    def locate(self, ref: str) -> tuple[Store, str]:
+        """The store and the id of the job that `find` finds, without a look whether its process lives.
+
+        Raises:
+            As `find`.
+        """
         if os.sep in ref or ref in {".", ".."}:
             folder = Path(ref).resolve()
             home = Store(folder.parent, clock=self._clock, allows=self._allows)
         else:
             folder, home = self._named(ref), self
-        return home, home._fresh(home._read(folder))
+        return home, folder.name
 
     def get(self, ref: str) -> Job:
         """The job that `find` finds."""
@@ -122,12 +131,18 @@ class Store:
 
     def newest(self, begun: str = "") -> Iterator[Job]:
         """Every job with a readable record whose id begins so, newest first; records are read as they are asked for."""
+        for job in self._recorded(begun):
+            with suppress(BadData, NotFound):  # just now removed, or damaged
+                yield self._fresh(job)
+
+    def _recorded(self, begun: str) -> Iterator[Job]:
+        """The same, as their records stand."""
         waiting: list[tuple[float, str, Job]] = []
         for written, name in sorted(self._written(begun), reverse=True):
             while waiting and waiting[-1][0] >= written + _CLOCKS_S:  # no job is younger than its record
                 yield waiting.pop()[-1]
             try:
-                job = self._fresh(self._read(self.root / name))
+                job = self._read(self.root / name)
             except (BadData, NotFound):  # `get` says what is wrong with it; the others are still shown
                 continue
             insort(waiting, (datetime.fromisoformat(job.created).timestamp(), job.id, job))
@@ -334,7 +349,7 @@ class Store:
 
     def _latest(self, ref: str) -> Path:
         _, _, action = ref.partition(":")
-        if job := next(self.newest(f"{action}-" if action else ""), None):
+        if job := next(self._recorded(f"{action}-" if action else ""), None):
             return self.root / job.id
         what = f"{action} job" if action else "job"
         raise NotFound(f"no {what} in {self.root} yet", fix=f"run {action or 'an action'} first")

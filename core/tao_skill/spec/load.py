@@ -11,7 +11,8 @@ from typing import Any, Final
 from tao_skill.errors import BadRequest, NotFound
 from tao_skill.spec.check import check, is_blank, normalised, project
 from tao_skill.spec.tree import children, iter_params, lookup
-from tao_skill.text import MAX_DEPTH, YAML_BYTES, YAML_VALUES, bounded, is_utf8, parse_json, parse_yaml, read_text
+from tao_skill.text import MAX_DEPTH, bounded, is_utf8, parse_json, read_text
+from tao_skill.yaml_text import YAML_BYTES, YAML_VALUES, parse_yaml
 
 __all__ = [
     "build",
