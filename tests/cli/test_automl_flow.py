@@ -84,7 +84,8 @@ def test_only_what_can_still_be_of_use_stays_on_the_disk(searched: tuple[Path, d
     assert with_weights == {0, int(document["metrics"]["winner"])}
 
 
-@pytest.mark.parametrize("after", [0, *(pytest.param(after, marks=pytest.mark.thorough) for after in (1, 2))])
+@pytest.mark.thorough
+@pytest.mark.parametrize("after", range(3))
 def test_a_search_that_is_killed_goes_on_to_the_result_of_an_undisturbed_one(
     after: int, train: list[str], searched: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:

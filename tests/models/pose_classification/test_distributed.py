@@ -21,7 +21,8 @@ import torch
 
 from tao_skill.errors import BadData, BadRequest, MissingDependency
 from tao_skill.models.pose_classification import checkpoint, results, train
-from tao_skill.models.pose_classification.data import ABSENT, Order, SkeletonData, Skeletons, loader
+from tao_skill.models.pose_classification.data import ABSENT, Order, Skeletons, loader
+from tao_skill.models.pose_classification.datamodule import SkeletonData
 from tao_skill.models.pose_classification.devices import check_processes, plan_devices
 from tao_skill.models.pose_classification.module import dropout_seed
 from tao_skill.models.pose_classification.net import STGCN
@@ -159,6 +160,7 @@ def test_a_killed_pair_goes_on_to_the_uninterrupted_result(odd: Path, two: Path,
     assert [loss for _, loss in losses(tmp_path)][-4:] == pytest.approx([loss for _, loss in losses(two)], rel=1e-12)
 
 
+@pytest.mark.thorough
 def test_the_number_of_processes_may_change_between_epochs(odd: Path, one: Path, two: Path, tmp_path: Path) -> None:
     key = "train__resume_training_checkpoint_path"
     first = results.checkpoint_name(0, 3)
@@ -304,6 +306,7 @@ def test_a_job_in_two_processes_dies_whole_and_resumes_with_its_secret(odd: Path
         assert not path.is_file() or secret.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.thorough
 def test_two_machines_run_one_job_by_the_same_command(odd: Path, one: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

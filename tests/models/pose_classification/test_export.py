@@ -18,7 +18,7 @@ from tao_skill.errors import BadData, BadRequest, JobFailed
 from tao_skill.models.pose_classification import checkpoint, evaluate, export, inference, results, train
 from tao_skill.models.pose_classification.check import check
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
-from tao_skill.models.pose_classification.module import build_net
+from tao_skill.models.pose_classification.net import build_net
 from tao_skill.models.pose_classification.scorers import fitted
 from tests.conftest import experiment
 

@@ -233,7 +233,7 @@ def batches_are(size: int) -> Callable[[Ground, Path, str], None]:
 
 
 def workers_are(ground: Ground, folder: Path, key: str) -> None:
-    from tao_skill.models.pose_classification.data import SkeletonData
+    from tao_skill.models.pose_classification.datamodule import SkeletonData
 
     config = experiment(ground["tiny"], folder, **{key: 2})
     assert SkeletonData(config.dataset, 0).train_dataloader().num_workers == 2

@@ -13,7 +13,8 @@ from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint, evaluate, results, train
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.data import Order
-from tao_skill.models.pose_classification.module import SCHEDULERS, build_net
+from tao_skill.models.pose_classification.module import SCHEDULERS
+from tao_skill.models.pose_classification.net import build_net
 from tao_skill.status import read_status
 from tests.conftest import experiment
 from tests.models.pose_classification.test_net import reference_scores

@@ -17,7 +17,7 @@ from tao_skill import files
 from tao_skill.models.pose_classification import checkpoint as files_of_checkpoint
 from tao_skill.models.pose_classification import results
 from tao_skill.models.pose_classification.config import TrainConfig
-from tao_skill.models.pose_classification.data import SkeletonData
+from tao_skill.models.pose_classification.datamodule import SkeletonData
 from tao_skill.models.pose_classification.module import STAGE_METRICS, PoseClassifier
 from tao_skill.status import StatusLog
 

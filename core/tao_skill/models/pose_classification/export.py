@@ -20,8 +20,7 @@ from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.devices import one_device, plan_devices
 from tao_skill.models.pose_classification.graph import LAYOUTS
-from tao_skill.models.pose_classification.module import build_net
-from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.models.pose_classification.net import STGCN, build_net
 from tao_skill.models.pose_classification.scorers import fitted
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.status import reporting

@@ -14,8 +14,8 @@ from torch.optim import SGD, Adam, Adamax, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, ReduceLROnPlateau
 
 from tao_skill import __version__
-from tao_skill.models.pose_classification.config import ExperimentConfig, ModelConfig, Optim
-from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.models.pose_classification.config import ExperimentConfig, Optim
+from tao_skill.models.pose_classification.net import build_net
 from tao_skill.models.pose_classification.parallel import total
 
 PLATEAU_THRESHOLD: Final = 1e-3
@@ -55,18 +55,6 @@ SCHEDULERS: Final[Mapping[str, Callable[[Optimizer, Optim], LRScheduler]]] = Map
         ),
     }
 )
-
-
-def build_net(model: ModelConfig, num_classes: int) -> STGCN:
-    """The network a spec describes, newly initialised."""
-    return STGCN(
-        layout=model.graph_layout,
-        strategy=model.graph_strategy,
-        num_classes=num_classes,
-        channels=model.input_channels,
-        dropout=model.dropout,
-        edge_importance=model.edge_importance_weighting,
-    )
 
 
 def dropout_seed(seed: int, step: int, rank: int) -> int:

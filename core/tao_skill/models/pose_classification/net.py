@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tao_skill.models.pose_classification.architecture import BLOCKS, TEMPORAL_KERNEL
+from tao_skill.models.pose_classification.config import ModelConfig
 from tao_skill.models.pose_classification.graph import adjacency
 
 
@@ -94,3 +95,15 @@ class STGCN(nn.Module):
         pooled = x.mean(dim=(2, 3)).view(n, m, self.fcn.in_channels, 1, 1).mean(dim=1)
         scores: Tensor = self.fcn(pooled).flatten(1)
         return scores
+
+
+def build_net(model: ModelConfig, num_classes: int) -> STGCN:
+    """The network a spec describes, newly initialised."""
+    return STGCN(
+        layout=model.graph_layout,
+        strategy=model.graph_strategy,
+        num_classes=num_classes,
+        channels=model.input_channels,
+        dropout=model.dropout,
+        edge_importance=model.edge_importance_weighting,
+    )

@@ -15,7 +15,7 @@ import torch
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint, onnx_file, tensorrt_engine
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.module import build_net
+from tao_skill.models.pose_classification.net import build_net
 
 Array = npt.NDArray[np.float32]
 

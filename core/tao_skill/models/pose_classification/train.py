@@ -19,7 +19,7 @@ from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint, results
 from tao_skill.models.pose_classification.callbacks import CheckpointFiles, Checkpoints, Report
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.data import SkeletonData
+from tao_skill.models.pose_classification.datamodule import SkeletonData
 from tao_skill.models.pose_classification.devices import Devices, check_nodes, check_processes, plan_devices
 from tao_skill.models.pose_classification.module import PoseClassifier
 from tao_skill.models.pose_classification.net import STGCN
