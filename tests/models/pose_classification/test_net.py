@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tao_skill.models.pose_classification.graph import LAYOUTS
+from tao_skill.models.pose_classification.channels_last import dropped_sum
+from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
 from tao_skill.models.pose_classification.net import STGCN
 
 
@@ -80,6 +81,47 @@ def test_forward_equals_a_second_writing_of_the_equations(layout: str, training:
     x_NCTVM = torch.randn(2, 3, 12, LAYOUTS[layout].joints, LAYOUTS[layout].persons, dtype=torch.float64)
     expected = reference_scores(dict(net.state_dict()), x_NCTVM, training=training)
     torch.testing.assert_close(net(x_NCTVM), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradients_equal_those_of_the_equations(layout: str, strategy: str) -> None:
+    torch.manual_seed(0)
+    net = STGCN(layout=layout, strategy=strategy, num_classes=5, dropout=0.0).double()
+    state = {name: value.detach().clone() for name, value in net.state_dict().items()}
+    learnt = {name: state[name].requires_grad_() for name, _ in net.named_parameters()}
+    x_NCTVM = torch.randn(2, 3, 8, LAYOUTS[layout].joints, 1, dtype=torch.float64)
+    ids_N = torch.tensor([1, 4])
+    F.cross_entropy(net(x_NCTVM), ids_N).backward()
+    F.cross_entropy(reference_scores(state, x_NCTVM, training=True), ids_N).backward()
+    found = {name: parameter.grad for name, parameter in net.named_parameters()}
+    torch.testing.assert_close(found, {name: value.grad for name, value in learnt.items()}, rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_keeps_its_share_and_scales_what_it_keeps(p: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(4, 8, 64, 25).contiguous(memory_format=torch.channels_last).requires_grad_()
+    residual = torch.zeros_like(x).requires_grad_()
+    out = dropped_sum(x.clone(), residual, p)
+    out.sum().backward()
+    kept = out > 0
+    spread = (p * (1 - p) / out.numel()) ** 0.5
+    assert abs(float(kept.double().mean()) - (1 - p)) < 4 * spread
+    assert out[kept].unique().numel() == 1
+    assert float(out[kept][0].detach()) == pytest.approx(1 / (1 - p), rel=1e-4)
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, out)
+    assert residual.grad is not None
+    assert torch.equal(residual.grad, kept.float())
+    torch.manual_seed(0)
+    assert torch.equal(dropped_sum(torch.ones_like(x), None, p), out)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_dropout_of_nothing_and_of_everything(p: float) -> None:
+    x = torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(dropped_sum(x.clone(), x.abs(), p), torch.relu(x * (1 - p) + x.abs()))
 
 
 def test_every_block_drops_out_only_while_training() -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tao_skill.models.pose_classification.architecture import BLOCKS, TEMPORAL_KERNEL
+from tao_skill.models.pose_classification.channels_last import conv_before_norm, dropped_sum, graph_conv
 from tao_skill.models.pose_classification.config import ModelConfig
 from tao_skill.models.pose_classification.graph import adjacency
 
@@ -15,14 +16,11 @@ class GraphConv(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, subsets: int) -> None:
         super().__init__()
-        self.subsets = subsets
         self.conv = nn.Conv2d(channels_in, channels_out * subsets, kernel_size=1)
 
     def forward(self, x_NCTV: Tensor, A_KVV: Tensor) -> Tensor:
         """(N, C_in, T, V) -> (N, C_out, T, V)."""
-        n, _, t, v = x_NCTV.shape
-        x_NKCTV = self.conv(x_NCTV).view(n, self.subsets, self.conv.out_channels // self.subsets, t, v)
-        return torch.einsum("nkctv,kvw->nctw", x_NKCTV, A_KVV).contiguous()
+        return graph_conv(x_NCTV, self.conv, A_KVV)
 
 
 class Block(nn.Module):
@@ -50,10 +48,22 @@ class Block(nn.Module):
 
     def forward(self, x_NCTV: Tensor, A_KVV: Tensor) -> Tensor:
         """(N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
-        y_NCTV = self.tcn(self.gcn(x_NCTV, A_KVV))
-        if self.residual is not None:
-            y_NCTV = y_NCTV + self.residual(x_NCTV)
-        return torch.relu(y_NCTV)
+        norm, relu, conv, last_norm, dropout = self.tcn
+        assert isinstance(dropout, nn.Dropout)
+        y_NCTV = last_norm(_convolved(relu(norm(self.gcn(x_NCTV, A_KVV))), conv))
+        residual_NCTV = None
+        if isinstance(self.residual, nn.Sequential):
+            reduce, residual_norm = self.residual
+            residual_NCTV = residual_norm(_convolved(x_NCTV, reduce))
+        elif self.residual is not None:
+            residual_NCTV = x_NCTV
+        return dropped_sum(y_NCTV, residual_NCTV, dropout.p if self.training else 0.0)
+
+
+def _convolved(x_NCTV: Tensor, conv: nn.Module) -> Tensor:
+    """What a batch norm follows; in evaluation that normalises by what it has learnt, so the bias counts."""
+    assert isinstance(conv, nn.Conv2d)
+    return conv_before_norm(x_NCTV, conv) if conv.training else conv(x_NCTV)
 
 
 class STGCN(nn.Module):
@@ -89,7 +99,7 @@ class STGCN(nn.Module):
         """Class scores (N, num_classes) of sequences (N, C, T, V, M)."""
         n, c, t, v, m = x_NCTVM.shape
         x = x_NCTVM.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)
-        x = self.data_bn(x).view(n * m, v, c, t).permute(0, 2, 3, 1).contiguous()
+        x = self.data_bn(x).view(n * m, v, c, t).permute(0, 2, 3, 1).contiguous(memory_format=torch.channels_last)
         for i, block in enumerate(self.st_gcn_networks):
             x = block(x, self.A if self.edge_importance is None else self.A * self.edge_importance[i])
         pooled = x.mean(dim=(2, 3)).view(n, m, self.fcn.in_channels, 1, 1).mean(dim=1)

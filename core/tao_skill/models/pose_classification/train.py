@@ -16,7 +16,7 @@ from pytorch_lightning.plugins import LayerSync, TorchSyncBatchNorm
 from tao_skill import encryption
 from tao_skill.action import Artifact, Outcome, task_results_dir
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification import checkpoint, results
+from tao_skill.models.pose_classification import checkpoint, memory, results
 from tao_skill.models.pose_classification.callbacks import CheckpointFiles, Checkpoints, Report
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.datamodule import SkeletonData
@@ -83,6 +83,7 @@ def history(results_dir: Path, until: int) -> list[dict[str, float]]:
 def _fit(
     config: ExperimentConfig, results_dir: Path, status: StatusLog, *, until: int | None = None, metric: str = METRIC
 ) -> dict[str, float]:
+    memory.keep_freed()
     pl.seed_everything(config.train.seed, workers=True)
     run = start_run(config, "train") if is_first() else None
     module = PoseClassifier(config)
