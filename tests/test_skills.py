@@ -20,7 +20,7 @@ import skills_ref
 import yaml
 from click.testing import CliRunner
 
-from tao_skill.cli import tao_skill
+from tao_skill.cli.program import tao_skill
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.spec.tree import iter_params
 from tests.cli.test_import import clip

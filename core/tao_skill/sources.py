@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tao_skill import cache, remote
-from tao_skill.action import Advice, Model
+from tao_skill.action import Model
 from tao_skill.errors import BadRequest, Problem, TaoSkillError
+from tao_skill.outcome import Advice
 from tao_skill.spec import load
 from tao_skill.spec.check import is_blank
 from tao_skill.spec.tree import Leaf, iter_params, lookup

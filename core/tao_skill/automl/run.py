@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from tao_skill.action import Model, Outcome
+from tao_skill.action import Model
 from tao_skill.automl import live
 from tao_skill.automl.database import default_url
 from tao_skill.automl.devices import find_gpus
@@ -29,6 +29,7 @@ from tao_skill.errors import BadRequest, JobFailed
 from tao_skill.jobs import launch, worker
 from tao_skill.jobs.private import STORAGE_VARIABLE
 from tao_skill.jobs.record import Job
+from tao_skill.outcome import Outcome
 from tao_skill.status import StatusLog, reporting
 
 SAME_CAUSE: Final = 3

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from tao_skill.action import Limit
 from tao_skill.automl.asked import Asked, parse_request, read_option
 from tao_skill.automl.dimension import (
     Clause,
@@ -21,6 +20,7 @@ from tao_skill.automl.dimension import (
     whole_steps,
 )
 from tao_skill.errors import BadRequest
+from tao_skill.outcome import Limit
 from tao_skill.spec.tree import lookup
 
 Leaves = Mapping[str, Mapping[str, Any]]

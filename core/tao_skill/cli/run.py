@@ -15,6 +15,7 @@ import click
 from tao_skill.action import Model
 from tao_skill.automl.settings import shown
 from tao_skill.cli.completion import action_argument, complete_job
+from tao_skill.cli.options import json_option, results_option
 from tao_skill.cli.output import (
     INTERRUPTED,
     at_root,
@@ -22,9 +23,7 @@ from tao_skill.cli.output import (
     interactive,
     job_text,
     job_with_commands,
-    json_option,
     note,
-    results_option,
 )
 from tao_skill.cli.search import given, search_options
 from tao_skill.errors import BadRequest, JobFailed

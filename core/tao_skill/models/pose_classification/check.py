@@ -11,7 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from tao_skill.action import Advice
 from tao_skill.errors import Problem, TaoSkillError
 from tao_skill.files import nearest
 from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
@@ -19,6 +18,7 @@ from tao_skill.models.pose_classification.config import ON_MODEL, Calibration, D
 from tao_skill.models.pose_classification.graph import LAYOUTS
 from tao_skill.models.pose_classification.inspect import not_finite, small_set_warning
 from tao_skill.models.pose_classification.windows import step
+from tao_skill.outcome import Advice
 from tao_skill.remote import is_remote
 from tao_skill.spec.tree import iter_params
 

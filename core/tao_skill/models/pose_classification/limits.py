@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from tao_skill.action import Limit
 from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.outcome import Limit
 from tao_skill.remote import is_remote
 
 WINDOW: Final = "dataset.window_size"
