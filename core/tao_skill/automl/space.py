@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -144,6 +143,8 @@ def _leaves(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _check_searchable(key: str, leaves: Leaves, *, to_search: bool) -> None:
     may = [name for name, leaf in leaves.items() if leaf["x-automl"]["enabled"]]
     if key not in leaves:
+        import difflib
+
         near = difflib.get_close_matches(key, may, n=3, cutoff=0.5) or may
         raise BadRequest(f"there is no parameter {key!r} to search", fix=f"use {', '.join(near)}", path=key)
     if to_search and key not in may:

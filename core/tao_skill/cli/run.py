@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +32,8 @@ from tao_skill.policy import POLICIES
 from tao_skill.ranks import is_first
 
 if TYPE_CHECKING:
+    import subprocess
+
     from tao_skill.runner import Plan, Request
 
 DOCUMENTED: Final = (2, 3, 4)
@@ -135,7 +135,7 @@ def execute(
     runner = load_runner(model.name, model.action(action).name)
     store = Store(results_root.absolute())
     now = datetime.now(UTC)
-    planned = plan(runner, request, store, environment=os.environ, now=now, token=secrets.token_hex(2))
+    planned = plan(runner, request, store, environment=os.environ, now=now, token=os.urandom(2).hex())
     review = review_search(planned, store if dry_run else None)
     for warning in warnings(planned):
         note(f"warning: {warning}")
