@@ -25,9 +25,9 @@ def answer(words: Sequence[str]) -> int | None:
         case ["--help" | "-h"] if _is_wide():
             return _help()
         case ["jobs", "list", *options]:
-            return _jobs(None, options)
+            return _jobs(None, options, words)
         case ["jobs", "show", job, *options] if not job.startswith("-"):
-            return _jobs(job, options)
+            return _jobs(job, options, words)
     return None
 
 
@@ -49,7 +49,7 @@ def _help() -> int | None:
     return 0
 
 
-def _jobs(job: str | None, options: Sequence[str]) -> int | None:
+def _jobs(job: str | None, options: Sequence[str], words: Sequence[str]) -> int | None:
     """`jobs show` of a job or `jobs list`, with no other options than --json and a root that can be read."""
     from tao_skill.cli import listing, output
 
@@ -62,7 +62,7 @@ def _jobs(job: str | None, options: Sequence[str]) -> int | None:
             return None
     if os.access(root, os.F_OK) and not (root.is_dir() and os.access(root, os.R_OK)):
         return None
-    words = [*options, *filter(None, [job])]
+    as_json = "--json" in options
     if job is None:
-        return output.exit_code(lambda: listing.list_jobs(root, as_json="--json" in options), words)
-    return output.exit_code(lambda: listing.show_job(job, root, as_json="--json" in options), words)
+        return output.exit_code(lambda: listing.list_jobs(root, as_json=as_json), words)
+    return output.exit_code(lambda: listing.show_job(job, root, as_json=as_json), words)

@@ -142,7 +142,7 @@ def execute(
     if dry_run:
         document = planned.as_dict() | review
         words = [planned.hide(word) for word in request.command[1:] if word not in ("--dry-run", "--json")]
-        emit(document, _plan_text(document), as_json=as_json, then=[words])
+        emit(document, "" if as_json else _plan_text(document), as_json=as_json, then=[words])
         return 0
     if not is_first(os.environ):
         return _help(planned, store)
