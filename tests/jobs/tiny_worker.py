@@ -109,7 +109,7 @@ SHARED = ("shared", "asleep", "second_fails", "second_endless")
 TINY = replace(
     MODEL,
     name="tiny",
-    config=TinyConfig,
+    parameters=f"{__name__}:TinyConfig",
     actions={
         name: Action(
             name=name,

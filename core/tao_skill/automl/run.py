@@ -42,6 +42,10 @@ PRESENT_S: Final = 15.0
 """A worker that was seen in this time is counted on."""
 
 LOOK_S: Final = 0.3
+"""Time between two looks at workers."""
+
+SOON_S: Final = 0.05
+"""Time between two looks for a result: while it lies there, its worker waits."""
 
 
 def search(folder: Path, model: Model, job: Job, spec: Mapping[str, Any], secrets: Mapping[str, str]) -> Outcome:
@@ -97,7 +101,7 @@ class Coordinator:
             for task in self.search.interrupted():
                 self._put(task)
             while self._step():
-                time.sleep(LOOK_S)
+                self._await_result()
         finally:
             signal.signal(signal.SIGINT, before)
             self.queue.stop("now")
@@ -119,6 +123,11 @@ class Coordinator:
             self._put(task)
             self._tell()
         return self._busy() > 0
+
+    def _await_result(self) -> None:
+        until = time.monotonic() + LOOK_S
+        while time.monotonic() < until and not self.queue.has_results():
+            time.sleep(SOON_S)
 
     def _put(self, task: Task) -> None:
         self.queue.put(task, attempt=len(self.search.trials[task.number].failures))
