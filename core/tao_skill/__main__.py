@@ -6,7 +6,7 @@ import gc
 
 from tao_skill.cli import main
 
-KEPT: int = 100_000
+KEPT = 100_000
 """Objects that a short call makes at most; nearly all of them stay to its end."""
 
 
