@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tao_skill.cli import tao_skill
-from tao_skill.cli.output import exit_code
+from tao_skill.cli.options import exit_code
+from tao_skill.cli.program import tao_skill
 from tao_skill.errors import BadRequest, JobFailed, NotFound, TaoSkillError
 from tao_skill.jobs import launch
 from tao_skill.jobs.record import Job

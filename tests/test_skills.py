@@ -20,7 +20,7 @@ import skills_ref
 import yaml
 from click.testing import CliRunner
 
-from tao_skill.cli import tao_skill
+from tao_skill.cli.program import tao_skill
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.spec.tree import iter_params
 from tests.cli.test_import import clip
@@ -145,8 +145,12 @@ def options(command: click.Command) -> Iterator[str]:
     yield "--help"
     for parameter in command.params:
         yield from parameter.opts
-    for below in getattr(command, "commands", {}).values():
-        yield from options(below)
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from options(below)
 
 
 @pytest.fixture(scope="module")

@@ -3,63 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tao_skill.errors import NotFound, Problem
+from tao_skill.errors import NotFound
 
-
-@dataclass(frozen=True, kw_only=True)
-class Artifact:
-    """A file an action leaves behind.
-
-    Attributes:
-        kind: noun of the field: checkpoint, best_checkpoint, report, predictions, log, ...
-        path: absolute path.
-    """
-
-    kind: str
-    path: Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a finished action has to say.
-
-    Attributes:
-        metrics: final ones by name. artifacts: files it left.
-        chosen: values by spec key that the result was made with instead of the spec's own.
-    """
-
-    metrics: Mapping[str, float]
-    artifacts: Sequence[Artifact]
-    chosen: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Advice:
-    """What a check of spec and data found: problems stop the run, warnings do not."""
-
-    problems: Sequence[Problem] = ()
-    warnings: Sequence[str] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limit:
-    """What a spec and its data leave of a parameter's search range.
-
-    Attributes:
-        low: the range is from here to `high` unless the user says otherwise. high: what no value may exceed.
-        inert: why any value of it would change nothing. unless_ranged: key that, given a range by the user, lifts that.
-    """
-
-    low: float | None = None
-    high: float | None = None
-    inert: str | None = None
-    unless_ranged: str | None = None
+if TYPE_CHECKING:
+    from tao_skill.outcome import Advice, ImportRequest, Limit, Outcome, Selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,32 +48,11 @@ class Action:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportRequest:
-    """Recordings to turn into a data set.
-
-    Attributes:
-        source: file or folder. out: folder to write to. format: None to guess. labels: file that gives classes.
-        split: name of the files written, and the split to take where the source has several.
-        frames, persons: sizes of the array; None for the layout's. width, height: of the picture, in pixels.
-    """
-
-    source: Path
-    out: Path
-    format: str | None = None
-    labels: Path | None = None
-    split: str | None = None
-    frames: int | None = None
-    persons: int | None = None
-    width: float | None = None
-    height: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Model:
     """A trainable model.
 
     Attributes:
-        config: dataclass that holds every parameter of every action.
+        parameters: `module:class` of the dataclass that holds every parameter of every action.
         actions: by name, in the order of the workflow.
         check: `module:function` looking at spec and data before a job exists, `function(config, action) -> Advice`.
         select: `module:function` choosing the file a downstream action starts from,
@@ -138,7 +71,7 @@ class Model:
 
     name: str
     skill: str
-    config: type
+    parameters: str
     actions: Mapping[str, Action]
     check: str
     select: str
@@ -149,6 +82,12 @@ class Model:
     limits: str
     inspect: str
     importer: str
+
+    @cached_property
+    def config(self) -> type:
+        """The dataclass that holds every parameter of every action."""
+        config: type = _attribute(self.parameters)
+        return config
 
     def action(self, name: str) -> Action:
         """Look up an action.
@@ -212,19 +151,6 @@ class Model:
         """Write a data set made of recordings and say what it is."""
         described: dict[str, Any] = _attribute(self.importer)(request)
         return described
-
-
-@dataclass(frozen=True, kw_only=True)
-class Selection:
-    """A chosen file and the reason for the choice.
-
-    Attributes:
-        facts: what is known of the data it was made on, by name.
-    """
-
-    path: Path
-    reason: str
-    facts: Mapping[str, int] = field(default_factory=dict)
 
 
 def task_results_dir(config: Any, action: str) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,9 +79,14 @@ def skill_info(model: str, folder: Path | None = None) -> dict[str, Any]:
     Raises:
         NotFound: it is missing, or is not a YAML mapping.
     """
+    return _read(root(folder) / "references" / model / "skill_info.yaml", _parse_yaml)
+
+
+@lru_cache
+def _parse_yaml(text: str) -> Any:
     from tao_skill.yaml_text import parse_yaml
 
-    return _read(root(folder) / "references" / model / "skill_info.yaml", parse_yaml)
+    return parse_yaml(text)
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:

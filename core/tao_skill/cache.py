@@ -13,8 +13,6 @@ from hashlib import blake2b, file_digest, md5
 from pathlib import Path
 from typing import Any, Final
 
-from filelock import FileLock
-
 from tao_skill import files
 from tao_skill.errors import BadData, CannotWrite, NotFound
 from tao_skill.remote import S3, RemoteObject, Unreachable, damaged
@@ -106,6 +104,8 @@ def stage(uri: str, root: Path, s3: S3, on_progress: OnProgress) -> Staged:
 
 
 def _present(found: RemoteObject, place: Path, s3: S3, on_progress: OnProgress) -> Staged:
+    from filelock import FileLock
+
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = place / _digest(found.version)
     with FileLock(place / _LOCK):

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import glob
-import hashlib
 import json
 import os
 import re
-import shutil
-import socket
-import tempfile
-import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final
 
 from tao_skill.errors import CannotWrite
-
-_HOST: Final = f"{zlib.crc32(socket.gethostname().encode()):08x}"
-"""This machine in the names of temporary files, as folders may be shared."""
 
 _MISSPELT: Final = 0.9
 """How alike two names are, of which one is the other misspelt: `val_data.npy` and `train_data.npy` are less."""
@@ -37,10 +28,21 @@ def write_with(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         raise CannotWrite.because(error, str(path)) from error
 
 
+@cache
+def _host() -> str:
+    """This machine in the names of temporary files, as folders may be shared."""
+    import socket
+    import zlib
+
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
 def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    import tempfile
+
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear(path)
-    prefix = f".{path.name}.{_HOST}-{os.getpid()}-"
+    prefix = f".{path.name}.{_host()}-{os.getpid()}-"
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -57,7 +59,9 @@ def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 def _clear(path: Path) -> None:
     """Delete what processes of this machine that were killed while they wrote `path` have left beside it."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}-*-*.tmp"):
+    import glob
+
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{_host()}-*-*.tmp"):
         import psutil
 
         if not psutil.pid_exists(int(left.name.rsplit("-", 2)[1])):
@@ -66,6 +70,8 @@ def _clear(path: Path) -> None:
 
 def sha256(path: Path) -> str:
     """Digest of a file's content, in hexadecimal."""
+    import hashlib
+
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -108,6 +114,9 @@ def replace_folder(target: Path, source: Path) -> None:
 
 
 def _swap(target: Path, source: Path) -> None:
+    import shutil
+    import tempfile
+
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp") as temporary:
         new, old = Path(temporary, "new"), Path(temporary, "old")
@@ -127,7 +136,7 @@ def _swap(target: Path, source: Path) -> None:
 def replace_link(link: Path, target: str) -> None:
     """Point the symbolic link `link` at the relative `target` in one step."""
     _clear(link)
-    temporary = link.with_name(f".{link.name}.{_HOST}-{os.getpid()}-.tmp")
+    temporary = link.with_name(f".{link.name}.{_host()}-{os.getpid()}-.tmp")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     temporary.replace(link)
@@ -140,6 +149,8 @@ def nearest(missing: Path) -> Path | None:
         names = [one.name for one in missing.parent.iterdir() if one.is_file()]
     except OSError:
         return None
+    import difflib
+
     digits = re.sub(r"\D", "", missing.name)
     alike = [name for name in names if re.sub(r"\D", "", name) == digits]
     close = difflib.get_close_matches(missing.name, alike, n=1, cutoff=_MISSPELT)

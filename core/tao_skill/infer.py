@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from tao_skill import pretrained
-from tao_skill.action import Model, Selection
+from tao_skill.action import Model
 from tao_skill.encryption import PUBLIC_KEY
+from tao_skill.outcome import Selection
 
 KEY_VARIABLE: Final = "TAO_SKILL_ENCRYPTION_KEY"
 

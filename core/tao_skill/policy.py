@@ -15,7 +15,7 @@ _SUBJECT: Final = (
     r"(?:auto[\s-]?ml|hpo|hyper[\s-]?param(?:eter)?s?(?:[\s-](?:optimi[sz]ation|search(?:ing)?|tuning|sweep))?|tuning)"
 )
 _FILLER: Final = r"(?:(?:the|any|use|using|run|running|do|doing|of|with)\s+){0,3}"
-_OFF: Final = re.compile(
+_OFF: Final = (
     rf"\b(?:turn(?:ing)?|switch(?:ing)?)\s+off\s+{_FILLER}{_SUBJECT}\b"
     rf"|\b(?:turn|switch)\s+{_FILLER}{_SUBJECT}\s+off\b"
     rf"|\b(?:disabl(?:e|ed|ing)|skip(?:ping)?|without|no|not|don'?t|avoid|omit|bypass)\s+{_FILLER}{_SUBJECT}\b"
@@ -23,12 +23,10 @@ _OFF: Final = re.compile(
     r"|\b(?:plain|direct|ordinary|normal|regular|single)\s+(?:train(?:ing)?(?:\s+run)?|run)\b"
     r"|\b(?:just|simply)\s+(?:a\s+)?(?:plain\s+)?(?:train(?:ing)?)\s+(?:once|directly|plainly)\b"
     r"|\btrain\s+(?:it\s+|this\s+|the\s+model\s+)?(?:directly|plainly)\b"
-    r"|\b(?:don'?t|do\s+not|no\s+need\s+to)\s+(?:tune|search|optimi[sz]e)\b",
-    re.IGNORECASE,
+    r"|\b(?:don'?t|do\s+not|no\s+need\s+to)\s+(?:tune|search|optimi[sz]e)\b"
 )
-_DENIED: Final = re.compile(
-    r"\b(?:don'?t|do\s+not|never|not|no\s+need\s+to|instead\s+of|rather\s+than|without|n'?t)\s+(?:\w+\s+)?$",
-    re.IGNORECASE,
+_DENIED: Final = (
+    r"\b(?:don'?t|do\s+not|never|not|no\s+need\s+to|instead\s+of|rather\s+than|without|n'?t)\s+(?:\w+\s+)?$"
 )
 
 
@@ -61,8 +59,9 @@ def parse_policy(value: Any) -> Policy:
 
 def words_turn_off(request: str) -> str | None:
     """The words of a request that turn AutoML off; None if there are none, or if they are denied ("don't disable")."""
-    for match in _OFF.finditer(request.replace("\u2019", "'")):
-        if not _DENIED.search(request.replace("\u2019", "'")[: match.start()]):
+    text = request.replace("\u2019", "'")
+    for match in re.finditer(_OFF, text, re.IGNORECASE):
+        if not re.search(_DENIED, text[: match.start()], re.IGNORECASE):
             return match.group(0)
     return None
 

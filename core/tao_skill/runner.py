@@ -12,8 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from tao_skill import bank, files, remote, sources
 from tao_skill.action import Model, task_results_dir
 from tao_skill.errors import BadRequest, NotFound, Problem, SpecError, TaoSkillError
@@ -248,6 +246,8 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
     opened, is_new = store.open(job)
     written = store.folder(opened.id) / SPEC_FILE
     if not written.exists():  # also where an earlier call was killed just here
+        import yaml
+
         files.write_text(written, yaml.safe_dump(opened.spec, sort_keys=False))
     return opened, is_new
 

@@ -10,9 +10,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from tao_skill import cache, remote
-from tao_skill.action import Advice, Model
+from tao_skill import remote
+from tao_skill.action import Model
 from tao_skill.errors import BadRequest, Problem, TaoSkillError
+from tao_skill.outcome import Advice
 from tao_skill.spec import load
 from tao_skill.spec.check import is_blank
 from tao_skill.spec.tree import Leaf, iter_params, lookup
@@ -133,7 +134,14 @@ def look(environment: Mapping[str, str], upload: str | None) -> Callable[[str], 
     s3 = remote.S3(environment)
     if upload is not None:
         _check_upload(s3, upload)
-    return functools.cache(lambda uri: cache.describe(uri, cache.cache_root(environment), s3))
+
+    @functools.cache
+    def describe(uri: str) -> remote.RemoteObject | None:
+        from tao_skill import cache
+
+        return cache.describe(uri, cache.cache_root(environment), s3)
+
+    return describe
 
 
 def _check_upload(s3: remote.S3, prefix: str) -> None:

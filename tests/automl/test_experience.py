@@ -66,6 +66,12 @@ def test_an_epoch_takes_what_it_took_before_in_proportion_to_its_work(tiny: Path
     assert half.seconds == pytest.approx(2.5)
 
 
+@pytest.mark.parametrize("spec", [{}, {"train": {"num_epochs": "many"}}])
+def test_a_record_that_tells_no_epochs_is_passed_over(spec: dict[str, object], tiny: Path, tmp_path: Path) -> None:
+    trained(tmp_path, "train-other", spec, 100.0)
+    assert epoch_time(MODEL, asdict(experiment(tiny, tmp_path)), Store(tmp_path)) is None
+
+
 def test_data_that_may_not_be_read_are_not(tiny: Path, tmp_path: Path) -> None:
     spec = asdict(experiment(tiny, tmp_path))
     trained(tmp_path, "train-outside", spec, 100.0)

@@ -54,14 +54,17 @@ def test_a_task_goes_through_unchanged_and_its_result_comes_until_it_is_acknowle
     claimed = claim(queue)
     assert claimed.task == task(4, 9)
     assert queue.results() == []
+    assert not queue.has_results()
     assert queue.finish(claimed, HISTORY, 1.5)
     (result,) = queue.results()
     assert queue.results() == [result]
+    assert queue.has_results()
     assert (result.number, result.target, result.attempt, result.seconds) == (4, 9, 0, 1.5)
     assert result.history == HISTORY
     assert result.failure is None
     queue.acknowledge(result)
     assert queue.results() == []
+    assert not queue.has_results()
 
 
 def test_putting_a_task_again_adds_nothing_whatever_became_of_it(queue: Queue) -> None:

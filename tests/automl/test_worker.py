@@ -245,6 +245,19 @@ def test_work_is_done_in_any_thread(queue: Queue, folder: Path) -> None:
     assert not thread.is_alive()
 
 
+def test_what_follows_on_a_task_does_not_wait_for_the_next_look(queue: Queue, folder: Path) -> None:
+    put(queue, 0)
+    kwargs = {"worker": "thread", "beat_s": 0.01, "poll_s": 3600}
+    thread = threading.Thread(target=work, args=(queue, Logistic(folder)), kwargs=kwargs, daemon=True)
+    thread.start()
+    until(results(queue, 1))
+    put(queue, 1)
+    assert len(until(results(queue, 2))) == 2
+    queue.stop("after_rung")
+    thread.join(LIMIT_S)
+    assert not thread.is_alive()
+
+
 class OutOfMemoryError(RuntimeError):
     """As PyTorch names it."""
 

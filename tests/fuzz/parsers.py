@@ -20,7 +20,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tao_skill import bank, encryption, skills, status
 from tao_skill import cache as copies
-from tao_skill.action import ImportRequest
 from tao_skill.automl import report
 from tao_skill.jobs import launch
 from tao_skill.jobs.document import following, job_document
@@ -40,6 +39,7 @@ from tao_skill.models.pose_classification import (
 from tao_skill.models.pose_classification.config import DatasetConvertConfig, ExperimentConfig
 from tao_skill.models.pose_classification.imports import kinetics, labels, ntu, openpose, pyskl
 from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.outcome import ImportRequest
 from tao_skill.spec import load
 from tao_skill.tools import reports
 from tests.conftest import experiment

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-from tao_skill.action import Action, Artifact, Outcome
+from tao_skill.action import Action
 from tao_skill.errors import BadData
 from tao_skill.jobs import worker
 from tao_skill.jobs.private import SECRETS_VARIABLE
 from tao_skill.models.pose_classification import MODEL
+from tao_skill.outcome import Artifact, Outcome
 from tao_skill.spec.param import Param
 from tao_skill.status import StatusLog
 
@@ -108,7 +109,7 @@ SHARED = ("shared", "asleep", "second_fails", "second_endless")
 TINY = replace(
     MODEL,
     name="tiny",
-    config=TinyConfig,
+    parameters=f"{__name__}:TinyConfig",
     actions={
         name: Action(
             name=name,

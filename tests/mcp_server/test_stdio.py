@@ -169,6 +169,8 @@ def test_a_start_imports_nothing_heavy() -> None:
     code = (
         "import sys, tao_skill.mcp_server.server, tao_skill.tools.formats as f\nf.definitions('mcp')\n"
         "found = {'torch', 'pytorch_lightning', 'optuna', 'onnx', 'numpy', 'sqlalchemy'} & set(sys.modules)\n"
+        "found |= {'filelock', 'jsonschema', 'psutil', 'yaml'} & set(sys.modules)\n"
+        "found |= {'tao_skill.models.pose_classification.config', 'tao_skill.cli'} & set(sys.modules)\n"
         "assert not found, found\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
-from tao_skill.cli import tao_skill
+from tao_skill.cli.program import tao_skill
 from tao_skill.tools.formats import FORMATS, STRICT_KEYWORDS, definitions
 from tao_skill.tools.table import TOOLS
 from tao_skill.tools.tool import Tool
@@ -35,7 +35,9 @@ def command(tool: Tool) -> click.Command:
     found: click.Command = tao_skill
     for word in tool.verb:
         assert isinstance(found, click.Group)
-        found = found.commands[word]
+        named = found.get_command(click.Context(found), word)
+        assert named is not None
+        found = named
     return found
 
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from tao_skill.errors import BadRequest
 from tao_skill.text import shown
-from tao_skill.yaml_text import parse_yaml
 
 FORMS: Final = "PARAM, PARAM=low:high[:log|:linear] or PARAM=a,b,c"
 _REQUEST: Final = re.compile(r"(?P<key>[^=\s]+)(?:=(?P<values>.+))?")
@@ -73,6 +72,8 @@ def read_option(key: str, leaf: Mapping[str, Any], text: str, known: Sequence[An
 
     value = None
     with contextlib.suppress(ValueError):
+        from tao_skill.yaml_text import parse_yaml
+
         value = parse_yaml(text)
     if "number" in leaf["type"] and type(value) is int:
         value = float(value)

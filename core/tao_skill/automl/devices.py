@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 
 
@@ -24,6 +22,9 @@ def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return tuple(name.strip() for name in visible.split(",") if name.strip() not in ("", "-1"))
+    import shutil
+    import subprocess
+
     program = shutil.which("nvidia-smi", path=environment.get("PATH"))
     if program is None:
         return ()

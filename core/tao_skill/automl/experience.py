@@ -57,7 +57,8 @@ def _epochs(job: Job) -> float:
     """Epochs trained by a job that came to its end in one go; 0 for any other."""
     if job.action != ACTION or job.state != "COMPLETE" or len(job.attempts) > 1:
         return 0.0
-    return float(lookup(job.spec, EPOCHS) if job.automl is None else job.metrics.get("epochs") or 0)
+    told = lookup(job.spec, EPOCHS) if job.automl is None else job.metrics.get("epochs")
+    return float(told) if isinstance(told, int | float) else 0.0
 
 
 def _seconds(job: Job) -> float:

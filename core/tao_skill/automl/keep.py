@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from tao_skill import __version__, files
-from tao_skill.action import Artifact, Model, Outcome
+from tao_skill.action import Model
 from tao_skill.automl import page
 from tao_skill.automl.ladder import DEFAULT_TRIAL, Trial
 from tao_skill.automl.objective import trial_folder
@@ -23,6 +23,7 @@ from tao_skill.automl.setup import ACTION, EPOCHS
 from tao_skill.automl.verdict import finalists, judge, why_ended
 from tao_skill.errors import JobFailed, TaoSkillError
 from tao_skill.jobs.record import Job
+from tao_skill.outcome import Artifact, Outcome
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
 

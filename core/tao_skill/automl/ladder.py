@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median_high
 from typing import Any, Final, Literal
 
 from tao_skill.errors import BadRequest
@@ -216,5 +215,7 @@ def projections(trials: Sequence[Trial], goal: Goal, ladder: Ladder) -> dict[int
 
 def _median_gain(trials: Sequence[Trial], goal: Goal, rung: int) -> float:
     """What trials gained after a rung."""
+    from statistics import median_high
+
     gains = (goal.score(one.best(goal))[0] - goal.score(one.best(goal, rung))[0] for one in trials)
     return median_high([gain for gain in gains if math.isfinite(gain)] or [0.0])

@@ -137,6 +137,10 @@ class Queue:
         rows = self._rows(sa.select(_TASKS).where(self._mine("done", "failed")).order_by(_C.id))
         return [_result(row) for row in rows]
 
+    def has_results(self) -> bool:
+        """Whether something came of a task and is not acknowledged."""
+        return bool(self._rows(sa.select(_C.id).where(self._mine("done", "failed")).limit(1)))
+
     def acknowledge(self, result: Result) -> None:
         """Say that a result is kept and need not be given again."""
         self._changed(sa.update(_TASKS).where(_C.id == result.id).values(state="acknowledged"))

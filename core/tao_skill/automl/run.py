@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from tao_skill.action import Model, Outcome
+from tao_skill.action import Model
 from tao_skill.automl import live
 from tao_skill.automl.database import default_url
 from tao_skill.automl.devices import find_gpus
@@ -29,6 +29,7 @@ from tao_skill.errors import BadRequest, JobFailed
 from tao_skill.jobs import launch, worker
 from tao_skill.jobs.private import STORAGE_VARIABLE
 from tao_skill.jobs.record import Job
+from tao_skill.outcome import Outcome
 from tao_skill.status import StatusLog, reporting
 
 SAME_CAUSE: Final = 3
@@ -41,6 +42,10 @@ PRESENT_S: Final = 15.0
 """A worker that was seen in this time is counted on."""
 
 LOOK_S: Final = 0.3
+"""Time between two looks at workers."""
+
+SOON_S: Final = 0.05
+"""Time between two looks for a result: while it lies there, its worker waits."""
 
 
 def search(folder: Path, model: Model, job: Job, spec: Mapping[str, Any], secrets: Mapping[str, str]) -> Outcome:
@@ -96,7 +101,7 @@ class Coordinator:
             for task in self.search.interrupted():
                 self._put(task)
             while self._step():
-                time.sleep(LOOK_S)
+                self._await_result()
         finally:
             signal.signal(signal.SIGINT, before)
             self.queue.stop("now")
@@ -118,6 +123,11 @@ class Coordinator:
             self._put(task)
             self._tell()
         return self._busy() > 0
+
+    def _await_result(self) -> None:
+        until = time.monotonic() + LOOK_S
+        while time.monotonic() < until and not self.queue.has_results():
+            time.sleep(SOON_S)
 
     def _put(self, task: Task) -> None:
         self.queue.put(task, attempt=len(self.search.trials[task.number].failures))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from tao_skill.action import Limit
 from tao_skill.automl.asked import Asked, parse_request, read_option
 from tao_skill.automl.dimension import (
     Clause,
@@ -21,6 +19,7 @@ from tao_skill.automl.dimension import (
     whole_steps,
 )
 from tao_skill.errors import BadRequest
+from tao_skill.outcome import Limit
 from tao_skill.spec.tree import lookup
 
 Leaves = Mapping[str, Mapping[str, Any]]
@@ -144,6 +143,8 @@ def _leaves(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _check_searchable(key: str, leaves: Leaves, *, to_search: bool) -> None:
     may = [name for name, leaf in leaves.items() if leaf["x-automl"]["enabled"]]
     if key not in leaves:
+        import difflib
+
         near = difflib.get_close_matches(key, may, n=3, cutoff=0.5) or may
         raise BadRequest(f"there is no parameter {key!r} to search", fix=f"use {', '.join(near)}", path=key)
     if to_search and key not in may:

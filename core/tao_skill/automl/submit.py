@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tao_skill.automl.devices import find_gpus
 from tao_skill.automl.report import review
 from tao_skill.automl.settings import read_settings
 from tao_skill.errors import BadState
-from tao_skill.jobs import launch
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.runner import Plan
 from tao_skill.sources import Confine
 
-SEARCHER: Final = (*launch.PYTHON, "tao_skill.automl.run")
-"""What runs a job whose route is automl."""
+if TYPE_CHECKING:
+    import subprocess
 
 
 def review_search(planned: Plan, store: Store | None = None, confine: Confine | None = None) -> dict[str, Any]:
@@ -41,7 +39,7 @@ def review_search(planned: Plan, store: Store | None = None, confine: Confine | 
     known = epoch_time(planned.model, planned.spec, store, confine) if store else None
     seconds, job = (known.seconds, known.job) if known else (None, None)
     # Workers without a GPU each share the cores that one training used.
-    at_once = min(settings.workers, max(1, len(find_gpus(os.environ))))
+    at_once = 1 if settings.workers == 1 else min(settings.workers, max(1, len(find_gpus(os.environ))))
     return {"automl": review(setup, seconds_per_epoch=seconds, learnt_from=job, workers=at_once)}
 
 
@@ -59,7 +57,10 @@ def start(job: Job, store: Store, secrets: Mapping[str, str]) -> subprocess.Pope
     Raises:
         JobFailed: its process could not be started.
     """
+    from tao_skill.jobs import launch
+
+    searcher = (*launch.PYTHON, "tao_skill.automl.run")
     try:
-        return launch.start(store, job, secrets, worker=SEARCHER if job.automl is not None else launch.WORKER)
+        return launch.start(store, job, secrets, worker=launch.WORKER if job.automl is None else searcher)
     except BadState:
         return None

@@ -36,7 +36,10 @@ BEAT_S: Final = 5.0
 """Time between two signs of life."""
 
 POLL_S: Final = 1.0
-"""Time between two looks for work."""
+"""Time between two looks for work, where there was none for a while."""
+
+SOON_S: Final = 0.02
+"""The first such time: what follows on a task is usually there at once. Each one after is twice as long."""
 
 
 class Training(Protocol):
@@ -119,19 +122,20 @@ def work(
 
     A task that is broken off, by a signal that raises or because the queue says so, is there for the next worker.
     """
-    said = -math.inf
+    said, rest_s = -math.inf, SOON_S
     while True:
         claim = queue.claim(worker)
         if claim is not None:
             _attempt(queue, objective, claim, progress, redact, beat_s)
-            said = -math.inf  # what it is free for is looked for at once
+            said, rest_s = -math.inf, SOON_S  # what it is free for is looked for at once
         elif queue.stopping():
             return
         else:
             if time.monotonic() - said >= beat_s:
                 queue.wait(worker)
                 said = time.monotonic()
-            time.sleep(poll_s)
+            time.sleep(min(rest_s, poll_s))
+            rest_s = min(2 * rest_s, poll_s)
 
 
 def _attempt(

@@ -16,7 +16,8 @@ import click
 
 from tao_skill.action import Model
 from tao_skill.cli.completion import job_argument
-from tao_skill.cli.output import emit, json_option, next_commands, note, results_option
+from tao_skill.cli.options import json_option, results_option
+from tao_skill.cli.output import emit, next_commands, note
 from tao_skill.infer import KEY_VARIABLE
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from tao_skill.cli.output import emit, json_option
+from tao_skill.cli.options import json_option
+from tao_skill.cli.output import emit
 from tao_skill.models import get_model
 
 

@@ -7,12 +7,11 @@ from typing import Any, Final
 
 import click
 
-from tao_skill.cli.output import Decorated, default_results_root, emit, json_option
+from tao_skill.cli.options import Decorated, json_option
+from tao_skill.cli.output import default_results_root, emit
+from tao_skill.cli.quick import COMPLETION_VARIABLE
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
-
-VARIABLE: Final = "_TAO_SKILL_COMPLETE"
-"""Tells the program, as click has it, that a shell asks."""
 
 SHELLS: Final = ("bash", "zsh", "fish")
 PROPOSED: Final = 100
@@ -59,5 +58,5 @@ def completion(shell: str, as_json: bool) -> None:
     found = get_completion_class(shell)
     assert found is not None
     root = click.get_current_context().find_root()
-    script = found(root.command, {}, "tao-skill", VARIABLE).source()
+    script = found(root.command, {}, "tao-skill", COMPLETION_VARIABLE).source()
     emit({"shell": shell, "script": script}, script.rstrip("\n"), as_json=as_json)

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from tao_skill.action import ImportRequest
-from tao_skill.cli.output import emit, json_option
+from tao_skill.cli.options import json_option
+from tao_skill.cli.output import emit
 from tao_skill.models import get_model
+from tao_skill.outcome import ImportRequest
 
 _FILE = click.Path(path_type=Path)
 

@@ -8,9 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
-
-import click
+from typing import Any, Final
 
 from tao_skill.errors import BadRequest, CannotWrite, SpecError, TaoSkillError
 from tao_skill.files import is_text
@@ -21,28 +19,10 @@ INTERRUPTED: Final = 130
 RESULTS_VARIABLE: Final = "TAO_SKILL_RESULTS"
 DEFAULT_RESULTS: Final = "results"
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
-
-def json_option(function: Decorated) -> Decorated:
-    """`--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")(function)
-
 
 def default_results_root() -> Path:
     """Where jobs are kept unless a call says otherwise."""
     return Path(os.environ.get(RESULTS_VARIABLE) or DEFAULT_RESULTS)
-
-
-def results_option(function: Decorated) -> Decorated:
-    """`--results-root DIR`."""
-    return click.option(
-        "--results-root",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=default_results_root,
-        show_default=f"${RESULTS_VARIABLE} or ./{DEFAULT_RESULTS}",
-        help="Folder that holds a folder per job.",
-    )(function)
 
 
 def emit(value: Any, text: str, *, as_json: bool, then: Iterable[Sequence[str]] = ()) -> None:
@@ -54,16 +34,28 @@ def emit(value: Any, text: str, *, as_json: bool, then: Iterable[Sequence[str]] 
     commands = [shlex.join(["tao-skill", *words]) for words in then]
     if as_json:
         document = {**value, "next": commands} if commands else value
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+        say(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
         return
-    click.echo(text)
+    say(text)
     for command in commands:
         note(f"next     {command}")
 
 
 def note(text: str) -> None:
     """Say something beside the result, on stderr."""
-    click.echo(text, err=True)
+    say(text, err=True)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line as `click.echo` does, which is loaded where it does more: strips colours, mends an encoding."""
+    stream = sys.stderr if err else sys.stdout
+    if "\x1b" in text or getattr(stream, "encoding", None) != "utf-8":
+        import click
+
+        click.echo(text, err=err)
+        return
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 def print_error(error: TaoSkillError, *, as_json: bool) -> None:
@@ -83,27 +75,20 @@ def _check_text(words: Sequence[str]) -> None:
             raise BadRequest(f"argument {place} is not UTF-8 text", fix="write it in UTF-8; rename a file")
 
 
-def exit_code(command: click.Command, name: str, arguments: Sequence[str]) -> int:
-    """Run `command` as the program `name`, print the error if there is one, and say the documented code."""
-    as_json = "--json" in arguments
+def exit_code(answer: Callable[[], object], words: Sequence[str]) -> int:
+    """Have a call answered, print the error if there is one, and say the documented code."""
+    as_json = "--json" in words
     try:
-        _check_text(arguments)
-        result = command.main(list(arguments), prog_name=name, standalone_mode=False, obj=tuple(arguments))
+        _check_text(words)
+        result = answer()
     except TaoSkillError as error:
         print_error(error, as_json=as_json)
         return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return 0
-    except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else name
-        print_error(BadRequest(error.format_message(), fix=f"see {where} --help"), as_json=as_json)
-        return BadRequest.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
+    except BrokenPipeError:  # nobody reads what is printed; the code is the one that click has for it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1
     except OSError as error:
         print_error(CannotWrite.because(error), as_json=as_json)
         return CannotWrite.exit_code

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +13,7 @@ import click
 from tao_skill.action import Model
 from tao_skill.automl.settings import shown
 from tao_skill.cli.completion import action_argument, complete_job
+from tao_skill.cli.options import json_option, results_option
 from tao_skill.cli.output import (
     INTERRUPTED,
     at_root,
@@ -22,9 +21,7 @@ from tao_skill.cli.output import (
     interactive,
     job_text,
     job_with_commands,
-    json_option,
     note,
-    results_option,
 )
 from tao_skill.cli.search import given, search_options
 from tao_skill.errors import BadRequest, JobFailed
@@ -35,6 +32,8 @@ from tao_skill.policy import POLICIES
 from tao_skill.ranks import is_first
 
 if TYPE_CHECKING:
+    import subprocess
+
     from tao_skill.runner import Plan, Request
 
 DOCUMENTED: Final = (2, 3, 4)
@@ -136,14 +135,14 @@ def execute(
     runner = load_runner(model.name, model.action(action).name)
     store = Store(results_root.absolute())
     now = datetime.now(UTC)
-    planned = plan(runner, request, store, environment=os.environ, now=now, token=secrets.token_hex(2))
+    planned = plan(runner, request, store, environment=os.environ, now=now, token=os.urandom(2).hex())
     review = review_search(planned, store if dry_run else None)
     for warning in warnings(planned):
         note(f"warning: {warning}")
     if dry_run:
         document = planned.as_dict() | review
         words = [planned.hide(word) for word in request.command[1:] if word not in ("--dry-run", "--json")]
-        emit(document, _plan_text(document), as_json=as_json, then=[words])
+        emit(document, "" if as_json else _plan_text(document), as_json=as_json, then=[words])
         return 0
     if not is_first(os.environ):
         return _help(planned, store)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from tao_skill.automl.settings import shown
-from tao_skill.cli.output import Decorated
+from tao_skill.cli.options import Decorated
 
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd]?)")

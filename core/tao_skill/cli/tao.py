@@ -15,7 +15,8 @@ from typing import Final
 import click
 
 from tao_skill.action import Model
-from tao_skill.cli.output import INTERRUPTED, default_results_root, exit_code
+from tao_skill.cli.options import exit_code
+from tao_skill.cli.output import INTERRUPTED, default_results_root
 from tao_skill.cli.run import execute
 from tao_skill.errors import JobFailed
 from tao_skill.models import MODELS, get_model

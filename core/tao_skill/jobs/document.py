@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tao_skill.jobs.record import Job
-from tao_skill.models import get_model
-from tao_skill.remote import join
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +37,8 @@ def job_document(job: Job) -> dict[str, Any]:
         "artifacts": [{"kind": one["kind"], "path": one["path"]} for one in job.artifacts],
     }
     if job.upload or job.uploaded:
+        from tao_skill.remote import join
+
         document["upload"] = {"uri": join(job.upload or "", job.id)} | (job.uploaded or {})
     return document | ({"error": job.error} if job.error else {})
 
@@ -50,6 +50,8 @@ def job_row(job: Job) -> dict[str, Any]:
 
 def following(job: Job) -> Iterator[Following]:
     """What is run next on a finished job."""
+    from tao_skill.models import get_model
+
     actions = get_model(job.model).actions
     action = actions.get(job.action)
     if action is None:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import subprocess
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final
-
-import psutil
+from typing import TYPE_CHECKING, Any, Final
 
 from tao_skill.jobs.record import Attempt
+
+if TYPE_CHECKING:
+    import signal
+    import subprocess
 
 _TOLERANCE_S: Final = 2.0
 
 
 def this_host() -> str:
     """Name of this machine."""
+    import socket
+
     return socket.gethostname()
 
 
@@ -34,6 +35,8 @@ def process_created(pid: int) -> float:
     Raises:
         psutil.NoSuchProcess: there is none.
     """
+    import psutil
+
     return psutil.Process(pid).create_time() - psutil.boot_time()
 
 
@@ -46,6 +49,8 @@ def is_alive(attempt: Attempt) -> bool:
     """Whether the process that answers for the attempt still runs; taken for granted on another machine."""
     if attempt.host != this_host():
         return True
+    import psutil
+
     try:
         same = abs(process_created(attempt.pid) - attempt.pid_created) < _TOLERANCE_S
         return same and psutil.Process(attempt.pid).status() != psutil.STATUS_ZOMBIE
@@ -68,6 +73,8 @@ def signal_group(attempt: Attempt, number: signal.Signals) -> None:
 
 def signal_name(number: int) -> str:
     """Name of a signal, e.g. SIGKILL."""
+    import signal
+
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -76,7 +83,9 @@ def signal_name(number: int) -> str:
 
 def let_end(processes: Iterable[subprocess.Popen[bytes]], seconds: float) -> None:
     """Wait until all have ended, and no longer than `seconds` for all of them together."""
+    from subprocess import TimeoutExpired
+
     deadline = time.monotonic() + seconds
     for process in processes:
-        with suppress(subprocess.TimeoutExpired):
+        with suppress(TimeoutExpired):
             process.wait(max(0.0, deadline - time.monotonic()))

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -171,6 +170,8 @@ def new_id(action: str, key: str | None = None, *, now: datetime, token: str) ->
 
 def key_digest(key: str) -> str:
     """Ten hexadecimal characters that stand for an idempotency key."""
+    from hashlib import blake2b
+
     return blake2b(key.encode("utf-8"), digest_size=5).hexdigest()
 
 

@@ -8,8 +8,6 @@ them dies, the next reader finds a live state without its process and closes the
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -17,8 +15,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-
-from filelock import FileLock
 
 from tao_skill import files
 from tao_skill.errors import UNWRITABLE, BadData, BadRequest, BadState, CannotWrite, NotFound
@@ -154,6 +150,8 @@ class Store:
 
     def locked(self) -> AbstractContextManager[Any]:
         """Keep other processes from opening and removing jobs in the block."""
+        from filelock import FileLock
+
         return FileLock(self.root / _LOCK)
 
     def count(self) -> int:
@@ -297,6 +295,8 @@ class Store:
         return self._settled(job, None)
 
     def _update(self, job_id: str, change: Callable[[Job], Job]) -> Job:
+        from filelock import FileLock
+
         folder = self.folder(job_id)
         self._require(folder)
         with FileLock(folder / _LOCK):
@@ -307,6 +307,9 @@ class Store:
             return changed
 
     def _create(self, folder: Path, job: Job) -> None:
+        import shutil
+        import tempfile
+
         for left in self.root.glob(f"{_STAGING}*"):  # by processes that were killed; we have the lock
             shutil.rmtree(left)
         staging = Path(tempfile.mkdtemp(dir=self.root, prefix=_STAGING))

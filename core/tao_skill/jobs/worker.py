@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from tao_skill.action import Model, Outcome
+from tao_skill.action import Model
 from tao_skill.errors import UNWRITABLE, BadState, CannotWrite, JobFailed, NotFound, SpecError, TaoSkillError
 from tao_skill.jobs import private
 from tao_skill.jobs.artifacts import recorded
@@ -29,6 +29,7 @@ from tao_skill.jobs.staging import stage_inputs
 from tao_skill.jobs.store import Store
 from tao_skill.jobs.upload import upload_job
 from tao_skill.models import get_model
+from tao_skill.outcome import Outcome
 from tao_skill.ranks import is_first
 from tao_skill.remote import join
 from tao_skill.sources import remote_values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -25,6 +24,8 @@ def get_model(name: str | None = None) -> Model:
         return next(iter(MODELS.values()))
     known = name if name in MODELS else _by_alias(name or "")
     if known is None:
+        import difflib
+
         close = difflib.get_close_matches(name or "", MODELS, n=1, cutoff=0.5)
         raise NotFound(f"no model {name!r}", fix=f"use -m {close[0] if close else '|'.join(MODELS)}")
     return MODELS[known]

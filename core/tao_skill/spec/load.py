@@ -12,7 +12,6 @@ from tao_skill.errors import BadRequest, NotFound
 from tao_skill.spec.check import check, is_blank, normalised, project
 from tao_skill.spec.tree import children, iter_params, lookup
 from tao_skill.text import MAX_DEPTH, bounded, is_utf8, parse_json, read_text
-from tao_skill.yaml_text import YAML_BYTES, YAML_VALUES, parse_yaml
 
 __all__ = [
     "build",
@@ -42,6 +41,8 @@ def read_spec_file(path: Path) -> dict[str, Any]:
         NotFound: there is no such file.
         BadRequest: it cannot be read, is too large, or does not hold one mapping.
     """
+    from tao_skill.yaml_text import YAML_BYTES, YAML_VALUES, parse_yaml
+
     if not path.exists():
         raise NotFound(f"no spec file {path}", fix="give the path of an existing YAML or JSON file", path=str(path))
     try:
@@ -87,6 +88,8 @@ def parse_override(text: str) -> tuple[str, Any]:
         return key, None
     if not value or value.startswith("#"):
         return key, value
+    from tao_skill.yaml_text import parse_yaml
+
     try:
         return key, parse_yaml(_spaced(value) if value[0] in "[{" else value)
     except ValueError as error:

@@ -22,18 +22,14 @@ class Leaf(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One field of a config type, a section (nested config type) or a parameter."""
+    """One field of a config type: a parameter, or a section, which is a config type and holds further fields."""
 
     key: str
     name: str
     param: Param
     type: Any
     default: Any
-
-    @property
-    def is_section(self) -> bool:
-        """Whether the field holds further fields."""
-        return is_dataclass(self.type)
+    is_section: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +44,28 @@ class Shape:
 @cache
 def children(config_type: type, action: str | None = None, prefix: str = "") -> tuple[Node, ...]:
     """The fields directly inside a config type that `action` reads; all of them for None."""
-    hints = get_type_hints(config_type, include_extras=True)
+    hints = _hints(config_type)
     found = []
     for field in fields(config_type):
         declared, param = get_args(hints[field.name])
         if action is None or not param.only or action in param.only:
             key = f"{prefix}.{field.name}" if prefix else field.name
-            found.append(Node(key=key, name=field.name, param=param, type=declared, default=_default(field)))
+            found.append(
+                Node(
+                    key=key,
+                    name=field.name,
+                    param=param,
+                    type=declared,
+                    default=_default(field),
+                    is_section=is_dataclass(declared),
+                )
+            )
     return tuple(found)
+
+
+@cache
+def _hints(config_type: type) -> Mapping[str, Any]:
+    return get_type_hints(config_type, include_extras=True)
 
 
 def walk(config_type: type, action: str | None = None, prefix: str = "") -> Iterator[Node]:
@@ -68,9 +78,13 @@ def walk(config_type: type, action: str | None = None, prefix: str = "") -> Iter
 
 def iter_params(config_type: type, action: str | None = None) -> Iterator[Leaf]:
     """Every parameter that `action` reads, or that the model has if no action is given."""
-    for node in walk(config_type, action):
-        if not node.is_section:
-            yield Leaf(node.key, node.param, node.type, node.default)
+    return iter(_leaves(config_type, action))
+
+
+@cache
+def _leaves(config_type: type, action: str | None) -> tuple[Leaf, ...]:
+    found = (node for node in walk(config_type, action) if not node.is_section)
+    return tuple(Leaf(node.key, node.param, node.type, node.default) for node in found)
 
 
 def readers(config_type: type, key: str) -> tuple[str, ...]:

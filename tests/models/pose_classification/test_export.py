@@ -13,13 +13,13 @@ import onnxruntime
 import pytest
 import torch
 
-from tao_skill.action import Outcome
 from tao_skill.errors import BadData, BadRequest, JobFailed
 from tao_skill.models.pose_classification import checkpoint, evaluate, export, inference, results, train
 from tao_skill.models.pose_classification.check import check
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
 from tao_skill.models.pose_classification.net import build_net
 from tao_skill.models.pose_classification.scorers import fitted
+from tao_skill.outcome import Outcome
 from tests.conftest import experiment
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from tao_skill.action import Action, Model
-from tao_skill.models.pose_classification.config import ExperimentConfig
 
 _HERE: Final = __name__
 
 MODEL: Final = Model(
     name="pose_classification",
     skill="tao-train-pose-classification",
-    config=ExperimentConfig,
+    parameters=f"{_HERE}.config:ExperimentConfig",
     actions={
         action.name: action
         for action in (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.graph import adjacency
+from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.npy import shape
 from tao_skill.remote import is_remote
 
 BLOCKS: Final = ((64, 1), (64, 1), (64, 1), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1))
@@ -37,12 +37,13 @@ def epoch_flop(config: ExperimentConfig) -> float | None:
     Raises:
         BadData, NotFound: the data cannot be read.
     """
-    subsets, joints, _ = adjacency(config.model.graph_layout, config.model.graph_strategy).shape
+    joints = LAYOUTS[config.model.graph_layout].joints
+    subsets = STRATEGIES[config.model.graph_strategy].subsets
     flop = 0.0
     for part, passes in ((config.dataset.train_dataset, _TRAIN), (config.dataset.val_dataset, 1)):
         if not part.data_path or is_remote(part.data_path):
             continue
-        n, _, frames, _, persons = open_sequences(part.data_path).shape
+        n, _, frames, _, persons = shape(part.data_path)
         window = config.dataset.window_size if config.dataset.window_size > 0 else frames
         flop += passes * n * persons * forward_flop(window, joints, subsets, config.model.input_channels)
     return flop or None

@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, Final, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tao_skill.errors import BadData, NotFound
 from tao_skill.files import nearest
 from tao_skill.models.pose_classification.plain_pickle import plain_value
 from tao_skill.text import is_utf8, read_bytes
 
-Sequences: TypeAlias = NDArray[np.floating[Any]]
-"""(N, C, T, V, M): sequences, channels, frames, joints, persons."""
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Sequences: TypeAlias = NDArray[np.floating[Any]]
+    """(N, C, T, V, M): sequences, channels, frames, joints, persons."""
 
 LABEL_BYTES_LIMIT: Final = 32 * 2**20
 """Largest label file that is read: room for about a million labels."""
@@ -69,6 +70,8 @@ def open_sequences(path: str | Path) -> Sequences:
 
 def _mapped(file: Path) -> NDArray[Any]:
     """The array of a file that is as long as its header says."""
+    import numpy as np
+
     with file.open("rb") as stream:
         form = "<H" if np.lib.format.read_magic(stream) == (1, 0) else "<I"
         (length,) = struct.unpack(form, stream.read(struct.calcsize(form)).ljust(struct.calcsize(form), b"\0"))
@@ -106,17 +109,23 @@ def frames_used(data_NCTVM: Sequences, chunk: int = 64) -> NDArray[np.int64]:
     It is 1 + the index of the last frame with a nonzero value in any channel, joint or person; 0 where there is none.
     At most `chunk` sequences are in memory at a time.
     """
+    import numpy as np
+
     used = [_last_frame(block_nCTVM) for _, block_nCTVM in blocks(data_NCTVM, chunk)]
     return np.concatenate(used) if used else np.zeros(0, dtype=np.int64)
 
 
 def blocks(data_NCTVM: Sequences, chunk: int) -> Iterator[tuple[int, Sequences]]:
     """The array in order, as (index of the first sequence, at most `chunk` sequences)."""
+    import numpy as np
+
     for start in range(0, len(data_NCTVM), chunk):
         yield start, np.asarray(data_NCTVM[start : start + chunk])
 
 
 def _last_frame(block_NCTVM: Sequences) -> NDArray[np.int64]:
+    import numpy as np
+
     moving_NT = (block_NCTVM != 0).any(axis=(1, 3, 4))
     frames = moving_NT.shape[1]
     last_N = frames - np.argmax(moving_NT[:, ::-1], axis=1)

@@ -11,14 +11,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from tao_skill.action import Advice
 from tao_skill.errors import Problem, TaoSkillError
 from tao_skill.files import nearest
-from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
+from tao_skill.models.pose_classification import npy
+from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.config import ON_MODEL, Calibration, DatasetConfig, ExperimentConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS
-from tao_skill.models.pose_classification.inspect import not_finite, small_set_warning
+from tao_skill.models.pose_classification.small_sets import small_set_warning
 from tao_skill.models.pose_classification.windows import step
+from tao_skill.outcome import Advice
 from tao_skill.remote import is_remote
 from tao_skill.spec.tree import iter_params
 
@@ -169,7 +170,7 @@ def _calibration(section: str, calibration: Calibration) -> Iterator[Problem]:
     if is_remote(path):
         return
     try:
-        sequences = len(open_sequences(path))
+        sequences = npy.shape(path)[0]
     except TaoSkillError as error:
         yield Problem(key=key, message=f"{key}: {error.message}", fix=error.fix)
         return
@@ -200,19 +201,27 @@ def _data(
         return
     key = f"{section}.{name}"
     try:
-        data_NCTVM = open_sequences(data_path)
+        shape = npy.shape(data_path)
     except TaoSkillError as error:
         yield Problem(key=key, message=f"{key}: {error.message}", fix=error.fix)
         return
-    yield from _shape(config, key, data_NCTVM.shape)
-    if (odd := not_finite(data_NCTVM)).count:
+    yield from _shape(config, key, shape)
+    if not npy.is_plainly_finite(data_path):
+        yield from _not_finite(key, data_path)
+    if label_path and not is_remote(label_path):
+        yield from _labels(config, f"{section}.label_path", label_path, shape[0])
+
+
+def _not_finite(key: str, data_path: str) -> Iterator[Problem]:
+    from tao_skill.models.pose_classification.arrays import open_sequences
+    from tao_skill.models.pose_classification.inspect import not_finite
+
+    if (odd := not_finite(open_sequences(data_path))).count:
         yield Problem(
             key=key,
             message=f"{key} holds {odd.count} values that are NaN or infinite, the first at index {odd.first}",
             fix=_finite_fix(key, Path(data_path)),
         )
-    if label_path and not is_remote(label_path):
-        yield from _labels(config, f"{section}.label_path", label_path, len(data_NCTVM))
 
 
 def _finite_fix(key: str, path: Path) -> str:
@@ -279,7 +288,7 @@ def _train_warnings(config: ExperimentConfig) -> Iterator[str]:
 
 def _train_data_warnings(config: ExperimentConfig) -> Iterator[str]:
     dataset = config.dataset
-    n, _, frames, _, _ = open_sequences(dataset.train_dataset.data_path).shape
+    n, _, frames, _, _ = npy.shape(dataset.train_dataset.data_path)
     if warning := small_set_warning(n, config.train.optim.lr, dataset.batch_size):
         yield warning
     if dataset.batch_size > n:

@@ -3,8 +3,7 @@
 Keys and defaults are those of NVIDIA TAO's PoseClassificationNet (TAO Toolkit documentation, "PoseClassificationNet").
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: all of them are read, and would each be compiled from its text.
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tao_skill import files
-from tao_skill.action import Artifact, Outcome, task_results_dir
+from tao_skill.action import task_results_dir
 from tao_skill.errors import BadData, SpecError
 from tao_skill.models.pose_classification.check import check
 from tao_skill.models.pose_classification.config import DatasetConvertConfig, ExperimentConfig
 from tao_skill.models.pose_classification.deepstream import Pose, read_poses
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.models.pose_classification.windows import runs, starts
+from tao_skill.outcome import Artifact, Outcome
 from tao_skill.status import StatusLog, reporting
 
 COMBINED: Final = "combined.npy"

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_skill import files
-from tao_skill.action import Artifact, Outcome, task_results_dir
+from tao_skill.action import task_results_dir
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.predict import class_names, probabilities
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
+from tao_skill.outcome import Artifact, Outcome
 from tao_skill.status import reporting
 
 REPORT = "evaluation.json"

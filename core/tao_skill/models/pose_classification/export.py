@@ -13,7 +13,7 @@ import onnx
 import torch
 
 from tao_skill import encryption, files
-from tao_skill.action import Artifact, Outcome, task_results_dir
+from tao_skill.action import task_results_dir
 from tao_skill.errors import BadRequest, JobFailed
 from tao_skill.models.pose_classification import checkpoint, onnx_file
 from tao_skill.models.pose_classification.arrays import open_sequences
@@ -23,6 +23,7 @@ from tao_skill.models.pose_classification.graph import LAYOUTS
 from tao_skill.models.pose_classification.net import STGCN, build_net
 from tao_skill.models.pose_classification.scorers import fitted
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
+from tao_skill.outcome import Artifact, Outcome
 from tao_skill.status import reporting
 
 Array = npt.NDArray[np.float32]

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from tao_skill import encryption, files
-from tao_skill.action import Artifact, Outcome, task_results_dir
+from tao_skill.action import task_results_dir
 from tao_skill.errors import BadData, JobFailed
 from tao_skill.models.pose_classification import quantize, tensorrt_engine
 from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import Calibration, ExperimentConfig, GenTrtEngineConfig
 from tao_skill.models.pose_classification.tensorrt_engine import cause, message_log, started
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
+from tao_skill.outcome import Artifact, Outcome
 from tao_skill.status import StatusLog, reporting
 from tao_skill.text import read_json
 

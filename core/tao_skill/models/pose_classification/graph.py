@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+    Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +98,14 @@ def adjacency(layout: str, strategy: str) -> npt.NDArray[np.float32]:
     Raises:
         KeyError: unknown layout or strategy.
     """
+    import numpy as np
+
     skeleton = LAYOUTS[layout]
     linked = np.eye(skeleton.joints)
     for a, b in skeleton.edges:
         linked[a, b] = linked[b, a] = 1.0
     normalised = linked / linked.sum(axis=0)
-    return STRATEGIES[strategy](normalised, linked, skeleton.center).astype(np.float32)
+    return STRATEGIES[strategy].split(normalised, linked, skeleton.center).astype(np.float32)
 
 
 def _uniform(normalised: Array, linked: Array, center: int) -> Array:
@@ -110,6 +113,8 @@ def _uniform(normalised: Array, linked: Array, center: int) -> Array:
 
 
 def _distance(normalised: Array, linked: Array, center: int) -> Array:
+    import numpy as np
+
     itself = np.eye(len(linked)) * normalised
     return np.stack([itself, normalised - itself])
 
@@ -119,6 +124,8 @@ def _spatial(normalised: Array, linked: Array, center: int) -> Array:
 
     With a neighbourhood of one hop, as in TAO, every joint beyond one hop of the centre counts as equally far.
     """
+    import numpy as np
+
     hops = np.where(linked[:, center] > 0, 1.0, np.inf)
     hops[center] = 0.0
     itself = np.eye(len(linked)) * normalised
@@ -127,6 +134,13 @@ def _spatial(normalised: Array, linked: Array, center: int) -> Array:
     return np.stack([itself, np.where(further, 0.0, neighbours), np.where(further, neighbours, 0.0)])
 
 
-STRATEGIES: Final[Mapping[str, Callable[[Array, Array, int], Array]]] = MappingProxyType(
-    {"uniform": _uniform, "distance": _distance, "spatial": _spatial}
+class Strategy(NamedTuple):
+    """A way to split neighbours into subsets, and how many there are."""
+
+    split: Callable[[Array, Array, int], Array]
+    subsets: int
+
+
+STRATEGIES: Final[Mapping[str, Strategy]] = MappingProxyType(
+    {"uniform": Strategy(_uniform, 1), "distance": Strategy(_distance, 2), "spatial": Strategy(_spatial, 3)}
 )

@@ -7,14 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tao_skill.models.pose_classification.arrays import (
     Labels,
-    Sequences,
     blocks,
     frames_used,
     open_sequences,
@@ -22,17 +20,17 @@ from tao_skill.models.pose_classification.arrays import (
 )
 from tao_skill.models.pose_classification.config import DatasetConfig, ModelConfig, Optim
 from tao_skill.models.pose_classification.graph import LAYOUTS
+from tao_skill.models.pose_classification.small_sets import SMALL_SET, SMALL_SET_OVERRIDES, small_set_warning
 
-SMALL_SET: Final = 5000
-"""Sequences below which the default recipe, made for large sets, learns slowly or not at all."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-HIGH_LR: Final = 0.05
+    from tao_skill.models.pose_classification.arrays import Sequences
+
 IMBALANCE: Final = 3.0
 BLOCK_BYTES: Final = 64 * 2**20
 SHOWN: Final = 10
 """Examples listed of each kind of finding."""
-
-SMALL_SET_OVERRIDES: Final = {"train.optim.lr": 0.01, "model.dropout": 0.1, "dataset.batch_size": 16}
 
 
 @dataclass(kw_only=True)
@@ -97,21 +95,6 @@ def inspect(
         "other": other,
     }
     return report | {"warnings": list(_warnings(report)), "suggested": _suggested(report)}
-
-
-def small_set_warning(n_sequences: int, lr: float, batch_size: int) -> str | None:
-    """What to try instead of a recipe that is too fast for a small set; None where it is not."""
-    if n_sequences >= SMALL_SET or lr < HIGH_LR:
-        return None
-    tried = {key: value for key, value in SMALL_SET_OVERRIDES.items() if key != "dataset.batch_size"}
-    if batch_size > SMALL_SET_OVERRIDES["dataset.batch_size"]:
-        tried = SMALL_SET_OVERRIDES
-    return (
-        f"{n_sequences} sequences are few for a learning rate of {lr:g}: "
-        f"try {' '.join(f'{key}={value}' for key, value in tried.items())} "
-        "(on 1,401 real sequences, lr 0.1 with dropout 0.5 gave 22 % after three epochs, "
-        "lr 0.01 with dropout 0.1 gave 90 % after two)"
-    )
 
 
 def not_finite(data_NCTVM: Sequences) -> Oddity:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from tao_skill.action import Limit
-from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.npy import shape
+from tao_skill.outcome import Limit
 from tao_skill.remote import is_remote
 
 WINDOW: Final = "dataset.window_size"
@@ -29,7 +29,7 @@ def limits(config: ExperimentConfig) -> Mapping[str, Limit]:
     path = config.dataset.train_dataset.data_path
     if is_remote(path):
         return limits
-    n, _, frames, _, _ = open_sequences(path).shape
+    n, _, frames, _, _ = shape(path)
     served = replace(limits[WINDOW], low=math.ceil(frames / 4), high=frames)
     return limits | {"dataset.batch_size": Limit(high=n), WINDOW: served}
 

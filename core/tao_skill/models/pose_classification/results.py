@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Final
 
 from tao_skill import files
-from tao_skill.action import Selection
 from tao_skill.errors import BadRequest, NotFound
+from tao_skill.outcome import Selection
 from tao_skill.text import read_json
 
 LATEST: Final = "pc_model_latest.pth"

@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from pytorch_lightning.plugins import LayerSync, TorchSyncBatchNorm
 
 from tao_skill import encryption
-from tao_skill.action import Artifact, Outcome, task_results_dir
+from tao_skill.action import task_results_dir
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint, memory, results
 from tao_skill.models.pose_classification.callbacks import CheckpointFiles, Checkpoints, Report
@@ -25,6 +25,7 @@ from tao_skill.models.pose_classification.module import PoseClassifier
 from tao_skill.models.pose_classification.net import STGCN
 from tao_skill.models.pose_classification.parallel import SharedStatistics
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
+from tao_skill.outcome import Artifact, Outcome
 from tao_skill.ranks import is_first
 from tao_skill.status import StatusLog, read_status, reporting
 

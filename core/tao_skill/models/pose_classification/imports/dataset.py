@@ -14,7 +14,6 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tao_skill.action import ImportRequest
 from tao_skill.errors import BadRequest
 from tao_skill.files import write_json, write_with
 from tao_skill.models.pose_classification.graph import LAYOUTS
@@ -23,6 +22,7 @@ from tao_skill.models.pose_classification.imports.formats import FORMATS, choose
 from tao_skill.models.pose_classification.imports.labels import Classes, read_label_file
 from tao_skill.models.pose_classification.imports.people import PEOPLE_KEPT
 from tao_skill.models.pose_classification.inspect import SHOWN, inspect
+from tao_skill.outcome import ImportRequest
 
 DROPPED: Final = ("empty_clips", "clips_with_more_people", "clips_with_more_frames")
 """What is left out: clips without anyone, people beyond M and frames beyond T; each by clip with what it had."""

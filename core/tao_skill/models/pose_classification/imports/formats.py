@@ -9,10 +9,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from tao_skill.action import ImportRequest
 from tao_skill.errors import BadRequest, NotFound
 from tao_skill.models.pose_classification.imports import kinetics, ntu, openpose, pyskl
 from tao_skill.models.pose_classification.imports.clip import Clip
+from tao_skill.outcome import ImportRequest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from tao_skill.action import ImportRequest
 from tao_skill.models.pose_classification.imports.clip import (
     FRAMES_LIMIT,
     Array,
@@ -25,6 +24,7 @@ from tao_skill.models.pose_classification.imports.clip import (
     read_json,
 )
 from tao_skill.models.pose_classification.imports.people import PEOPLE_KEPT, by_score, in_picture, sequence
+from tao_skill.outcome import ImportRequest
 
 JOINTS: Final = 18
 RULE: Final = "x and y are shares of the picture minus 0.5, and 0 where the score is 0; channels are x, y, score"

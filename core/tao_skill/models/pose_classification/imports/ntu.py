@@ -15,7 +15,6 @@ from typing import Final
 
 import numpy as np
 
-from tao_skill.action import ImportRequest
 from tao_skill.errors import BadData, BadRequest
 from tao_skill.models.pose_classification.imports.clip import (
     FRAMES_LIMIT,
@@ -27,6 +26,7 @@ from tao_skill.models.pose_classification.imports.clip import (
     read_text,
 )
 from tao_skill.models.pose_classification.imports.people import by_motion
+from tao_skill.outcome import ImportRequest
 
 JOINTS: Final = 25
 RULE: Final = "x, y, z in metres as the camera sees them; the bodies that move most come first"

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from tao_skill.action import ImportRequest
 from tao_skill.errors import BadRequest
 from tao_skill.models.pose_classification.imports.clip import (
     FRAMES_LIMIT,
@@ -25,6 +24,7 @@ from tao_skill.models.pose_classification.imports.clip import (
     read_json,
 )
 from tao_skill.models.pose_classification.imports.people import by_score, in_picture, sequence
+from tao_skill.outcome import ImportRequest
 
 RULE: Final = (
     "x / width - 0.5 and y / height - 0.5, and 0 where the score is 0; channels are x, y, score; "

@@ -1,0 +1,117 @@
+"""What it costs to start: `python benchmarks/start.py` prints a Markdown table."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from tao_skill.jobs.record import Ending, Job, new_id, timestamp
+from tao_skill.jobs.store import Store
+from tao_skill.models import get_model
+from tao_skill.spec import load
+
+ROUNDS = 21
+SERVER_ROUNDS = 7
+SERVER_LIMIT_S = 1.0
+PASS = "python -c pass"
+PROGRAM = (sys.executable, "-m", "tao_skill")
+LIMITS = {
+    "--help": 3,
+    "jobs list": 4,
+    "jobs show JOB": 4,
+    "jobs show JOB --json": 4,
+    "run train -e data/spec.yaml --dry-run": 6,
+    "run train -e data/spec.yaml --dry-run --json": 6,
+}
+"""Calls of the program, and how many times as long as Python itself they may take."""
+
+HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "benchmark", "version": "1"}}
+MESSAGES = (
+    {"id": 1, "method": "initialize", "params": HELLO},
+    {"method": "notifications/initialized"},
+    {"id": 2, "method": "tools/list", "params": {}},
+)
+
+
+def finished_job(root: Path, spec_file: Path) -> str:
+    """A training as it is recorded, and its id."""
+    now, store, model = datetime.now(UTC), Store(root), get_model(None)
+    spec, _ = load.project(model.config, "train", load.read_spec_file(spec_file))
+    job = Job(
+        id=new_id("train", now=now, token="1a2b"),
+        model=model.name,
+        spec=load.check(model.config, "train", spec | {"results_dir": str(root)}),
+        action="train",
+        route={"policy": "off", "route": "direct", "reason": "policy off"},
+        results_dir=str(root / "train"),
+        created=timestamp(now),
+    )
+    store.open(job)
+    store.begin_attempt(job.id, 1)
+    store.close_attempt(job.id, 1, Ending(state="COMPLETE", exit_code=0, metrics={"val_acc": 0.5}))
+    return job.id
+
+
+def seconds(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> tuple[float, float]:
+    """Wall and CPU time of one call."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, env=environment, cwd=folder, capture_output=True, check=True)
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def server_seconds(environment: Mapping[str, str], folder: Path) -> float:
+    """CPU time of a server until it has answered `initialize` and `tools/list`."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([*PROGRAM, "mcp"], env=environment, cwd=folder, text=True, **pipes) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        for message in MESSAGES:
+            print(json.dumps({"jsonrpc": "2.0", **message}), file=server.stdin, flush=True)
+            answer = server.stdout.readline() if "id" in message else ""
+        assert json.loads(answer)["result"]["tools"]
+        spent = psutil.Process(server.pid).cpu_times()
+        server.stdin.close()
+    return spent.user + spent.system
+
+
+def main() -> None:
+    """Time each call in turn, and print medians."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        get_model(None).write_sample(folder / "data")
+        job = finished_job(folder / "results", folder / "data" / "spec.yaml")
+        compiled = {"PYTHONDONTWRITEBYTECODE": ""}  # as an installed package is, from the first round on
+        environment = {**os.environ, **compiled, "TAO_SKILL_RESULTS": str(folder / "results")}
+        calls = {call: (*PROGRAM, *call.replace("JOB", job).split()) for call in LIMITS}
+        commands = {PASS: (sys.executable, "-c", "pass"), **calls}
+        times: dict[str, list[tuple[float, float]]] = {call: [] for call in commands}
+        for number in range(ROUNDS + 1):
+            for call, command in commands.items():
+                found = seconds(command, environment, folder)
+                times[call] += [found] if number else []
+        served = [server_seconds(environment, folder) for _ in range(SERVER_ROUNDS)]
+    medians = {call: [statistics.median(one) for one in zip(*found, strict=True)] for call, found in times.items()}
+    print(f"Medians of {ROUNDS} rounds, every command once a round.\n")
+    print("| `tao-skill ...` | wall | CPU | wall, of Python's own | CPU, of Python's own | limit |")
+    print("|---|---|---|---|---|---|")
+    for call, (wall, cpu) in medians.items():
+        ratios = [f"{one / own:.1f} x" for one, own in zip((wall, cpu), medians[PASS], strict=True)]
+        limit = f"{LIMITS[call]} x" if call in LIMITS else ""
+        print(f"| `{call}` | {1000 * wall:.0f} ms | {1000 * cpu:.0f} ms | {' | '.join(ratios)} | {limit} |")
+    print(f"| `mcp`, until tools/list | | {1000 * statistics.median(served):.0f} ms | | | {SERVER_LIMIT_S:.0f} s |")
+
+
+if __name__ == "__main__":
+    main()
