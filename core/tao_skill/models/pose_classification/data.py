@@ -7,29 +7,32 @@ fragments; test sequences are used whole.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tao_skill.errors import BadData
+from tao_skill.models.pose_classification.architecture import trimmed_frames
 from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
 from tao_skill.models.pose_classification.config import DatasetConfig
 
 Sequence_CTVM = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
 
 ANGLES: Final = (-10.0, -5.0, 0.0, 5.0, 10.0)
 SCALES: Final = (0.9, 1.0, 1.1)
 SHIFTS: Final = (-0.2, -0.1, 0.0, 0.1, 0.2)
 """Candidates of random_move: degrees, factors, and data units (ST-GCN's feeder)."""
 
-ABSENT: Final = -1
-"""Index of no sequence: the share of a process that a batch has no sequence left for."""
+BATCHES_SORTED: Final = 16
+"""Training batches among which sequences are sorted by length: enough for little padding, few enough to stay random."""
 
 
 def random_choose(x_CTVM: Sequence_CTVM, size: int, rng: np.random.Generator) -> Sequence_CTVM:
@@ -73,100 +76,144 @@ def random_move(x_CTVM: Sequence_CTVM, rng: np.random.Generator) -> Sequence_CTV
     return moved
 
 
-class Skeletons(Dataset[tuple[Tensor, int | None]]):
-    """Sequences with their class ids (-1 where unknown, None for ABSENT), asked for by (epoch, index)."""
+class Batch(NamedTuple):
+    """What to read: some sequences in an epoch, and the frames that a batch of them has."""
 
-    def __init__(self, data_path: Path, label_path: Path | None, augment: DatasetConfig | None = None, seed: int = 0):
-        self.data_NCTVM = open_sequences(data_path)
-        self.ids = read_labels(label_path).ids if label_path else None
-        self.augment = augment
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return len(self.data_NCTVM)
-
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int | None]:
-        """(C, T, V, M) float32 and the class id."""
-        epoch, index = key
-        if index == ABSENT:
-            return self[epoch, 0][0], None
-        x_CTVM = np.array(self.data_NCTVM[index], dtype=np.float32)
-        if self.augment is not None:
-            x_CTVM = self._augmented(x_CTVM, np.random.default_rng([self.seed, epoch, index]))
-        return torch.from_numpy(np.ascontiguousarray(x_CTVM)), -1 if self.ids is None else self.ids[index]
-
-    def _augmented(self, x_CTVM: Sequence_CTVM, rng: np.random.Generator) -> Sequence_CTVM:
-        assert self.augment is not None
-        if self.augment.random_choose:
-            x_CTVM = random_choose(x_CTVM, self.augment.window_size, rng)
-        elif self.augment.window_size > 0:
-            x_CTVM = pad(x_CTVM, self.augment.window_size)
-        return random_move(x_CTVM, rng) if self.augment.random_move else x_CTVM
+    epoch: int
+    indices: tuple[int, ...]
+    frames: int
 
 
-class Order(Sampler[tuple[int, int]]):
-    """(epoch, index) pairs: in order, or shuffled by seed and epoch. The first pass may start after `skip` of them.
+class Skeletons(Dataset[tuple[Tensor, Tensor]]):
+    """Sequences with their class ids (-1 where unknown), read a batch at a time; of trimmed ones no padding is read.
 
-    Of `world` processes that each take `batch_size` at a time, this is the one numbered `rank`: together, their k-th
-    batches are the k-th batch of one process that takes batch_size * world. What is left for the last batch is shared
-    evenly; who gets none of it takes ABSENT, so that all processes go through the same number of batches.
+    Attributes:
+        frames_N: frames of each sequence, before it is padded to the longest of its batch.
     """
 
     def __init__(
         self,
-        size: int,
+        data_path: Path,
+        label_path: Path | None,
         *,
+        trim: bool = False,
+        augment: DatasetConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.data_NCTVM = open_sequences(data_path)
+        self.ids_N = np.array(read_labels(label_path).ids) if label_path else np.full(len(self.data_NCTVM), -1)
+        self.trim = trim
+        self.augment = augment
+        self.seed = seed
+        n, _, frames, _, _ = self.data_NCTVM.shape
+        self._read_N = trimmed_frames(data_path) if trim else np.full(n, frames)
+        self.frames_N: Indices = np.broadcast_to(self._window(self._read_N), n)
+
+    def __len__(self) -> int:
+        return len(self.data_NCTVM)
+
+    def __getitem__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(n, C, batch.frames, V, M) float32, zero after the end of each sequence, and the class ids (n,) int64."""
+        _, channels, _, joints, persons = self.data_NCTVM.shape
+        x_NCTVM = np.empty((len(batch.indices), channels, batch.frames, joints, persons), np.float32)
+        for place_CTVM, index in zip(x_NCTVM, batch.indices, strict=True):
+            x_CTVM = self._sequence(batch.epoch, index)
+            place_CTVM[:, : x_CTVM.shape[1]] = x_CTVM
+            place_CTVM[:, x_CTVM.shape[1] :] = 0
+        return torch.from_numpy(x_NCTVM), torch.from_numpy(self.ids_N[list(batch.indices)])
+
+    def _sequence(self, epoch: int, index: int) -> npt.NDArray[np.floating[Any]]:
+        x_CTVM = self.data_NCTVM[index, :, : self._read_N[index]]
+        if self.augment is None:
+            return x_CTVM
+        rng = np.random.default_rng([self.seed, epoch, index])
+        size = int(self._window(x_CTVM.shape[1]))
+        x_CTVM = np.array(x_CTVM, dtype=np.float32)
+        x_CTVM = random_choose(x_CTVM, size, rng) if self.augment.random_choose else pad(x_CTVM, size)
+        return random_move(x_CTVM, rng) if self.augment.random_move else x_CTVM
+
+    def _window(self, frames: Any) -> Any:
+        """Frames that augmentation makes of `frames`, one number or many; a trimmed sequence is not padded."""
+        if self.augment is None or self.augment.window_size <= 0:
+            return frames
+        size = np.minimum(self.augment.window_size, frames) if self.trim else self.augment.window_size
+        return size if self.augment.random_choose else np.maximum(size, frames)
+
+
+class Order(Sampler[Batch]):
+    """Batches of sequences of given lengths. The first pass may start after `skip` of them.
+
+    Without a seed, a batch holds sequences of one length, so that none is padded by its company; those of the same
+    length are in order. With a seed, sequences are shuffled by seed and epoch; where lengths vary, those of every
+    BATCHES_SORTED batches are sorted by length, and the batches shuffled again.
+
+    Of `world` processes that each take `batch_size` at a time, this is the one numbered `rank`: together, their k-th
+    batches are the k-th batch of one process that takes batch_size * world. A smaller batch is shared evenly; who gets
+    none of it takes an empty one, so that all processes go through the same number of batches.
+    """
+
+    def __init__(
+        self,
+        frames_N: Indices,
+        *,
+        batch_size: int,
         seed: int | None = None,
         epoch: int = 0,
         skip: int = 0,
-        batch_size: int = 1,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.size, self.seed, self.epoch, self.skip = size, seed, epoch, skip
-        self.batch_size, self.rank, self.world = batch_size, rank, world
+        self.frames_N, self.seed, self.epoch, self.skip = frames_N, seed, epoch, skip
+        self.joint_size, self.rank, self.world = batch_size * world, rank, world
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._share(np.arange(self.size)))
+        return len(self._batches(self.epoch))
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[Batch]:
         epoch, skip, self.skip = self.epoch, self.skip, 0
-        order = np.arange(self.size)
-        if self.seed is not None:
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.size)
-        return ((epoch, int(index)) for index in self._share(order)[skip // self.world :])
+        for joint_N in self._batches(epoch)[skip:]:
+            own_N = np.array_split(joint_N, self.world)[self.rank]
+            yield Batch(epoch, tuple(own_N.tolist()), int(self.frames_N[joint_N].max()))
 
-    def _share(self, order: npt.NDArray[np.int_]) -> npt.NDArray[np.int_]:
-        """The part of the whole order that falls to this process."""
-        whole = self.size - self.size % (self.batch_size * self.world)
-        full = order[:whole].reshape(-1, self.world, self.batch_size)[:, self.rank].ravel()
-        last = np.array_split(order[whole:], self.world)[self.rank]
-        return np.concatenate([full, [ABSENT] if whole < self.size and not len(last) else last])
+    def _batches(self, epoch: int) -> list[Indices]:
+        """Those of all processes together."""
+        if self.seed is None:
+            order = np.argsort(self.frames_N, kind="stable")
+            alike = np.split(order, np.flatnonzero(np.diff(self.frames_N[order])) + 1)
+            return [batch for part in alike for batch in _cut(part, self.joint_size)]
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(len(self.frames_N))
+        if self.frames_N.min() < self.frames_N.max():
+            order = self._sorted_in_part(order, rng)
+        return _cut(order, self.joint_size)
+
+    def _sorted_in_part(self, order: Indices, rng: np.random.Generator) -> Indices:
+        """The order with batches of similar lengths; a last batch that is not full stays last, and as it is."""
+        full, rest = np.split(order, [len(order) - len(order) % self.joint_size])
+        parts = _cut(full, self.joint_size * BATCHES_SORTED)
+        by_length = [part[np.argsort(self.frames_N[part], kind="stable")] for part in parts]
+        batches_BN = np.concatenate(by_length).reshape(-1, self.joint_size)
+        return np.concatenate([rng.permutation(batches_BN).ravel(), rest])
 
 
-def loader(data: Skeletons, order: Order, *, batch_size: int, num_workers: int) -> DataLoader[Any]:
-    """Batches of (x_NCTVM float32, ids int64); the last one may be smaller."""
+def _cut(order: Indices, size: int) -> list[Indices]:
+    return np.split(order, range(size, len(order), size))
+
+
+def loader(data: Skeletons, order: Order, *, num_workers: int) -> DataLoader[Any]:
+    """Batches of (x_NCTVM float32, ids int64), as the data set makes them of the order."""
     return DataLoader(
         data,
-        batch_size=batch_size,
+        batch_size=None,
         sampler=order,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
-        collate_fn=_batch,
     )
-
-
-def _batch(sequences: list[tuple[Tensor, int | None]]) -> Any:
-    present = [one for one in sequences if one[1] is not None]
-    if present:
-        return default_collate(present)
-    x_CTVM, _ = sequences[0]
-    return x_CTVM.new_empty((0, *x_CTVM.shape)), torch.empty(0, dtype=torch.int64)
 
 
 class SkeletonData(pl.LightningDataModule):
@@ -182,17 +229,22 @@ class SkeletonData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented."""
         files = self.config.train_dataset
-        data = Skeletons(Path(files.data_path), Path(files.label_path), self.config, self.seed)
-        skip = self.batches_done * self.global_batch_size
-        return self._loader(data, seed=self.seed, epoch=self.epoch, skip=skip)
+        data = self._skeletons(files.data_path, files.label_path, augment=self.config, seed=self.seed)
+        return self._loader(data, seed=self.seed, epoch=self.epoch, skip=self.batches_done)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Whole sequences in order; asked for only if there is a validation set."""
+        """Sequences as they are; asked for only if there is a validation set."""
         files = self.config.val_dataset
         assert files.data_path
         assert files.label_path
-        data = Skeletons(Path(files.data_path), Path(files.label_path))
-        return self._loader(data)
+        return self._loader(self._skeletons(files.data_path, files.label_path))
+
+    @cached_property
+    def frames_and_persons(self) -> tuple[int, int]:
+        """T and M of the validation data, or of the training data where there are none."""
+        path = self.config.val_dataset.data_path or self.config.train_dataset.data_path
+        _, _, frames, _, persons = open_sequences(path).shape
+        return frames, persons
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch to go on with and batches of it already trained on."""
@@ -224,8 +276,10 @@ class SkeletonData(pl.LightningDataModule):
     def _world(self) -> int:
         return self.trainer.world_size if self.trainer else 1
 
+    def _skeletons(self, data_path: str, label_path: str, **augment: Any) -> Skeletons:
+        return Skeletons(Path(data_path), Path(label_path), trim=self.config.trim_padding, **augment)
+
     def _loader(self, data: Skeletons, **order: Any) -> DataLoader[Any]:
-        size = self.config.batch_size
         rank = self.trainer.global_rank if self.trainer else 0
-        mine = Order(len(data), batch_size=size, rank=rank, world=self._world, **order)
-        return loader(data, mine, batch_size=size, num_workers=self.config.num_workers)
+        mine = Order(data.frames_N, batch_size=self.config.batch_size, rank=rank, world=self._world, **order)
+        return loader(data, mine, num_workers=self.config.num_workers)

@@ -49,15 +49,18 @@ def probabilities(
     check_nodes(action, task.num_nodes)
     device = one_device(gpus(task, torch.cuda.device_count()), status)
     score = open_scorer(Path(task.checkpoint), config, device)
-    data = Skeletons(Path(task.test_dataset.data_path), None)
+    trim = config.dataset.trim_padding and score.frames is None
+    data = Skeletons(Path(task.test_dataset.data_path), None, trim=trim)
     size = config.dataset.batch_size if task.batch_size == -1 else task.batch_size
-    batches = loader(data, Order(len(data)), batch_size=size, num_workers=config.dataset.num_workers)
-    began, parts = time.monotonic(), []
+    order = Order(data.frames_N, batch_size=size)
+    batches = loader(data, order, num_workers=config.dataset.num_workers)
+    began, count, parts = time.monotonic(), len(batches), []
     for done, (x_NCTVM, _) in enumerate(batches, start=1):
         parts.append(torch.from_numpy(score(x_NCTVM.numpy())).softmax(1).numpy())
-        left_s = (time.monotonic() - began) / done * (len(batches) - done)
-        status.progress(batch=done, batches=len(batches), eta_s=round(left_s, 1))
-    scores_NK = np.concatenate(parts)
+        left_s = (time.monotonic() - began) / done * (count - done)
+        status.progress(batch=done, batches=count, eta_s=round(left_s, 1))
+    place_N = np.argsort([index for batch in order for index in batch.indices])
+    scores_NK = np.concatenate(parts)[place_N]
     if (classes := scores_NK.shape[1]) != config.dataset.num_classes:
         raise BadData(
             f"{task.checkpoint} has {classes} classes, dataset.num_classes is {config.dataset.num_classes}",
