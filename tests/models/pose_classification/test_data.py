@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from itertools import chain
 from pathlib import Path
 
@@ -193,5 +194,11 @@ def test_augmentation_does_not_depend_on_workers(tiny: Path, tmp_path: Path, wor
         assert np.array_equal(one, other)
 
 
-def test_the_array_stays_on_disk(tiny: Path) -> None:
-    assert isinstance(Skeletons(tiny / "train_data.npy", None).data_NCTVM, np.memmap)
+def test_the_array_stays_on_disk(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones((64, 3, 96, 34, 1), np.float32))
+    data = Skeletons(tmp_path / "x.npy", None, trim=True)
+    assert isinstance(data.data_NCTVM, np.memmap)
+    sent = pickle.dumps(data)
+    assert len(sent) < 10_000
+    batch = Batch(0, (3, 1), 96)
+    assert torch.equal(pickle.loads(sent)[batch][0], data[batch][0])

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.architecture import trimmed_frames
-from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
+from tao_skill.models.pose_classification.arrays import open_sequences, read_labels, release
 from tao_skill.models.pose_classification.config import DatasetConfig
 
 Sequence_CTVM = npt.NDArray[np.float32]
@@ -100,6 +100,7 @@ class Skeletons(Dataset[tuple[Tensor, Tensor]]):
         augment: DatasetConfig | None = None,
         seed: int = 0,
     ) -> None:
+        self.data_path = data_path
         self.data_NCTVM = open_sequences(data_path)
         self.ids_N = np.array(read_labels(label_path).ids) if label_path else np.full(len(self.data_NCTVM), -1)
         self.trim = trim
@@ -108,6 +109,13 @@ class Skeletons(Dataset[tuple[Tensor, Tensor]]):
         n, _, frames, _, _ = self.data_NCTVM.shape
         self._read_N = trimmed_frames(data_path) if trim else np.full(n, frames)
         self.frames_N: Indices = np.broadcast_to(self._window(self._read_N), n)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker that is not forked: it maps the file itself, rather than be sent all of it."""
+        return self.__dict__ | {"data_NCTVM": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, data_NCTVM=open_sequences(state["data_path"]))
 
     def __len__(self) -> int:
         return len(self.data_NCTVM)
@@ -120,6 +128,7 @@ class Skeletons(Dataset[tuple[Tensor, Tensor]]):
             x_CTVM = self._sequence(batch.epoch, index)
             place_CTVM[:, : x_CTVM.shape[1]] = x_CTVM
             place_CTVM[:, x_CTVM.shape[1] :] = 0
+        release(self.data_NCTVM)
         return torch.from_numpy(x_NCTVM), torch.from_numpy(self.ids_N[list(batch.indices)])
 
     def _sequence(self, epoch: int, index: int) -> npt.NDArray[np.floating[Any]]:
