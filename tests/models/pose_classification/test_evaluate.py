@@ -14,6 +14,7 @@ from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.checkpoint import load_network
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.status import read_status
 from tests.conftest import experiment
 
 
@@ -110,3 +111,6 @@ def test_a_trimmed_sequence_is_scored_by_itself_whatever_its_batch(
 def test_onnx_of_a_fixed_length_is_given_whole_sequences(tiny: Path, onnx_file: Path, tmp_path: Path) -> None:
     found = [probabilities(tiny, onnx_file, tmp_path, dataset__trim_padding=trim) for trim in (False, True)]
     assert np.array_equal(*found)
+    said = [line["message"] for line in read_status(tmp_path / "inference") if line["verbosity"] == "WARNING"]
+    assert len(said) == 1
+    assert "takes 16 frames" in said[0]

@@ -34,6 +34,13 @@ def gpus(task: EvaluateConfig | InferenceConfig, available: int) -> Devices:
     return plan_devices(task.num_gpus, task.gpu_ids, available)
 
 
+def _padded(checkpoint: str, frames: int | None) -> str:
+    return (
+        f"{checkpoint} takes {frames} frames: sequences are padded to that in spite of dataset.trim_padding, "
+        "and a network that was trained on trimmed ones scores them worse."
+    )
+
+
 def probabilities(
     config: ExperimentConfig, task: EvaluateConfig | InferenceConfig, action: str, status: StatusLog
 ) -> npt.NDArray[np.float32]:
@@ -50,6 +57,8 @@ def probabilities(
     device = one_device(gpus(task, torch.cuda.device_count()), status)
     score = open_scorer(Path(task.checkpoint), config, device)
     trim = config.dataset.trim_padding and score.frames is None
+    if config.dataset.trim_padding and not trim:
+        status.write("RUNNING", _padded(task.checkpoint, score.frames), verbosity="WARNING")
     data = Skeletons(Path(task.test_dataset.data_path), None, trim=trim)
     size = config.dataset.batch_size if task.batch_size == -1 else task.batch_size
     order = Order(data.frames_N, batch_size=size)
