@@ -4,6 +4,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -70,6 +71,18 @@ def test_an_epoch_takes_what_it_took_before_in_proportion_to_its_work(tiny: Path
 def test_a_record_that_tells_no_epochs_is_passed_over(spec: dict[str, object], tiny: Path, tmp_path: Path) -> None:
     trained(tmp_path, "train-other", spec, 100.0)
     assert epoch_time(MODEL, asdict(experiment(tiny, tmp_path)), Store(tmp_path)) is None
+
+
+def test_an_epoch_of_trimmed_sequences_has_their_frames_to_work_on(tiny: Path, tmp_path: Path) -> None:
+    data = np.zeros((4, 3, 400, 34, 1), np.float32)
+    data[:, :, :100] = 1
+    np.save(tmp_path / "long.npy", data)
+    changes = {"dataset__train_dataset__data_path": str(tmp_path / "long.npy"), "dataset__val_dataset__data_path": None}
+    whole, trimmed = (
+        MODEL.epoch_flop(experiment(tiny, tmp_path, dataset__trim_padding=trim, **changes)) for trim in (False, True)
+    )
+    assert whole is not None
+    assert trimmed == pytest.approx(whole / 4)
 
 
 def test_data_that_may_not_be_read_are_not(tiny: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import mmap
 import os
 import pickle
 import struct
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -309,3 +311,14 @@ def test_a_stand_in_keeps_no_state_of_a_file(tmp_path: Path) -> None:
     path.write_bytes(b"\x80\x02c_codecs\nencode\nN}U\x0c__defaults__U\x06latin1\x85s\x86b.")
     with pytest.raises(BadData):
         read_labels(path)
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="memory of mapped files cannot be given back here")
+def test_what_was_read_of_a_file_does_not_stay_in_memory(tmp_path: Path) -> None:
+    path, shape = tmp_path / "large.npy", (256, 1, 1024, 64, 2)
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)  # 128 MiB of zeros that take no room
+    data = open_sequences(path)
+    frames_used(data[:8], 8)
+    before = psutil.Process().memory_info().rss
+    assert not frames_used(data, 8).any()
+    assert psutil.Process().memory_info().rss - before < 32 * 2**20

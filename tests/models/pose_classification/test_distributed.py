@@ -15,13 +15,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
 
 from tao_skill.errors import BadData, BadRequest, MissingDependency
 from tao_skill.models.pose_classification import checkpoint, results, train
-from tao_skill.models.pose_classification.data import ABSENT, Order, Skeletons, loader
+from tao_skill.models.pose_classification.data import Batch, Order, Skeletons, loader
 from tao_skill.models.pose_classification.datamodule import SkeletonData
 from tao_skill.models.pose_classification.devices import check_processes, plan_devices
 from tao_skill.models.pose_classification.module import dropout_seed
@@ -181,29 +182,43 @@ def test_inside_an_epoch_the_joint_batch_must_stay(odd: Path, tmp_path: Path) ->
     now.load_state_dict(before.state_dict())
 
 
+@pytest.mark.thorough
+def test_two_processes_trim_as_one_with_their_joint_batch(odd: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {**CALM, "train__num_epochs": 1, "dataset__trim_padding": True}
+    train.run(experiment(odd, tmp_path / "one", dataset__batch_size=6, **settings))
+    train_pair(odd, tmp_path / "two", **settings)
+    assert_close(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.parametrize("lengths", [[16], [8, 12, 16, 20, 24]], ids=["same", "varied"])
+@pytest.mark.parametrize("seed", [None, 4])
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
 @pytest.mark.parametrize("batch", [1, 3, 5])
-@pytest.mark.parametrize("size", [1, 2, 7, 12, 15, 31])
-def test_together_the_batches_are_those_of_one_process(size: int, batch: int, world: int) -> None:
-    def batches(order: Order, each: int) -> list[list[int]]:
-        indices = [index for _, index in order]
-        return [indices[begin : begin + each] for begin in range(0, len(indices), each)]
-
-    whole = batches(Order(size, seed=4, epoch=2), batch * world)
+@pytest.mark.parametrize("size", [1, 2, 7, 12, 15, 31, 200])
+def test_together_the_batches_are_those_of_one_process(
+    size: int, batch: int, world: int, seed: int | None, lengths: list[int]
+) -> None:
+    frames_N = np.random.default_rng(size).choice(lengths, size)
+    shared: dict[str, Any] = {"seed": seed, "epoch": 2}
+    whole = list(Order(frames_N, batch_size=batch * world, **shared))
+    assert sorted(chain(*(one.indices for one in whole))) == list(range(size))
     for done in (0, 1):
-        shared = {"seed": 4, "epoch": 2, "skip": done * batch * world, "batch_size": batch, "world": world}
-        orders = [Order(size, rank=rank, **shared) for rank in range(world)]
-        assert {-(-len(order) // batch) for order in orders} == {len(whole)}
-        for expected, *parts in zip(whole[done:], *(batches(order, batch) for order in orders), strict=True):
-            shares = [[index for index in part if index != ABSENT] for part in parts]
-            assert sorted(chain(*shares)) == sorted(expected)
-            assert max(map(len, shares)) - min(map(len, shares)) <= 1
+        several = {**shared, "skip": done, "batch_size": batch, "world": world}
+        orders = [Order(frames_N, rank=rank, **several) for rank in range(world)]
+        assert {len(order) for order in orders} == {len(whole)}
+        for expected, *parts in zip(whole[done:], *orders, strict=True):
+            assert tuple(chain(*(part.indices for part in parts))) == expected.indices
+            assert {part.frames for part in parts} == {max(frames_N[list(expected.indices)])}
+            sizes = [len(part.indices) for part in parts]
+            assert max(sizes) - min(sizes) <= 1
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_absent_sequence_makes_an_empty_batch_that_the_network_takes(tiny: Path, workers: int) -> None:
+def test_a_process_may_get_an_empty_batch_that_the_network_takes(tiny: Path, workers: int) -> None:
     data = Skeletons(tiny / "train_data.npy", tiny / "train_label.pkl")
-    ((x_NCTVM, ids_N),) = loader(data, Order(1, rank=1, world=2), batch_size=1, num_workers=workers)
+    order = Order(data.frames_N[:1], batch_size=1, rank=1, world=2)
+    assert list(order) == [Batch(epoch=0, indices=(), frames=16)]
+    ((x_NCTVM, ids_N),) = loader(data, order, num_workers=workers)
     assert x_NCTVM.shape == (0, 3, 16, 34, 1)
     assert (ids_N.shape, ids_N.dtype) == ((0,), torch.int64)
     assert STGCN().eval()(x_NCTVM).shape == (0, 6)

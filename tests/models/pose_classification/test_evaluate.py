@@ -5,11 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
 from tao_skill.models.pose_classification import evaluate, inference, train
 from tao_skill.models.pose_classification.arrays import read_labels
+from tao_skill.models.pose_classification.checkpoint import load_network
 from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.lengths import trimmed_frames
+from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.status import read_status
 from tests.conftest import experiment
 
 
@@ -22,7 +27,7 @@ def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def task(tiny: Path, trained: Path, out: Path, action: str, **more: object) -> ExperimentConfig:
     keys = {f"{action}__checkpoint": str(trained), f"{action}__test_dataset__data_path": str(tiny / "val_data.npy")}
-    return experiment(tiny, out, **keys, **more)
+    return experiment(tiny, out, **{**keys, **more})
 
 
 def test_scores_are_those_of_scikit_learn() -> None:
@@ -77,3 +82,35 @@ def test_predictions_do_not_depend_on_the_batch(tiny: Path, trained: Path, tmp_p
         found.append(np.array([p["probabilities"] for p in details["predictions"]]))
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)
     np.testing.assert_allclose(found[0], found[2], atol=1e-5)
+
+
+def probabilities(tiny: Path, checkpoint: Path, out: Path, **more: object) -> np.ndarray:
+    """Of the twelve training sequences, whose lengths vary."""
+    test = {"inference__test_dataset__data_path": str(tiny / "train_data.npy")}
+    inference.run(task(tiny, checkpoint, out, "inference", **test, **more))
+    details = json.loads((out / "inference" / "results.json").read_text())
+    return np.array([one["probabilities"] for one in details["predictions"]])
+
+
+@pytest.mark.parametrize("size", [1, 5, 64])
+def test_a_trimmed_sequence_is_scored_by_itself_whatever_its_batch(
+    tiny: Path, trained: Path, tmp_path: Path, size: int
+) -> None:
+    trimmed = probabilities(tiny, trained, tmp_path, dataset__trim_padding=True, inference__batch_size=size)
+    net = STGCN(num_classes=6).eval()
+    load_network(net, trained)
+    x_NCTVM = torch.from_numpy(np.load(tiny / "train_data.npy")).float()
+    frames_N = trimmed_frames(tiny / "train_data.npy")
+    assert len(set(frames_N)) == 3
+    with torch.inference_mode():
+        alone = [net(x_NCTVM[i : i + 1, :, :frames])[0].softmax(0) for i, frames in enumerate(frames_N)]
+    np.testing.assert_allclose(trimmed, torch.stack(alone).numpy(), atol=2e-6)
+    assert np.abs(trimmed - probabilities(tiny, trained, tmp_path)).max() > 1e-4
+
+
+def test_onnx_of_a_fixed_length_is_given_whole_sequences(tiny: Path, onnx_file: Path, tmp_path: Path) -> None:
+    found = [probabilities(tiny, onnx_file, tmp_path, dataset__trim_padding=trim) for trim in (False, True)]
+    assert np.array_equal(*found)
+    said = [line["message"] for line in read_status(tmp_path / "inference") if line["verbosity"] == "WARNING"]
+    assert len(said) == 1
+    assert "takes 16 frames" in said[0]

@@ -487,6 +487,7 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "dataset.random_choose": weights_differ(True, **{"dataset.window_size": 8}),
     "dataset.random_move": weights_differ(True),
     "dataset.window_size": weights_differ(24),
+    "dataset.trim_padding": weights_differ(True),
     "dataset.batch_size": weights_differ(4),
     "dataset.num_workers": workers_are,
     "train.num_gpus": gpus(2, [0, 1]),

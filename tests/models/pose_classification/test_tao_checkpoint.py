@@ -21,11 +21,10 @@ import torch.nn.functional as F
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.optim.lr_scheduler import MultiStepLR
-from torch.utils.data import DataLoader
 
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint, evaluate, inference, results, train
-from tao_skill.models.pose_classification.data import Order, Skeletons
+from tao_skill.models.pose_classification.data import Order, Skeletons, loader
 from tao_skill.models.pose_classification.net import STGCN
 from tao_skill.status import read_status
 from tests.conftest import experiment
@@ -69,7 +68,7 @@ def tao(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = TaoCheckpoint(**names, save_top_k=-1, save_on_train_epoch_end=True)
     quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = pl.Trainer(accelerator="cpu", max_epochs=EPOCHS, callbacks=[files], log_every_n_steps=1, **quiet)
-    trainer.fit(TaoClassifier({}), DataLoader(data, batch_size=BATCH, sampler=Order(len(data))))
+    trainer.fit(TaoClassifier({}), loader(data, Order(data.frames_N, batch_size=BATCH), num_workers=0))
     return folder
 
 
@@ -113,7 +112,7 @@ def test_each_form_evaluates_infers_and_starts_training_alike(form: str, tao: Pa
     for action, run in (("evaluate", evaluate.run), ("inference", inference.run)):
         pairs = {f"{action}__{key}": str(value) for key, value in given.items()}
         outcome = run(experiment(tiny, tmp_path / "out", **pairs))
-        ids_N = torch.tensor(Skeletons(tiny / "val_data.npy", tiny / "val_label.pkl").ids)
+        ids_N = torch.from_numpy(Skeletons(tiny / "val_data.npy", tiny / "val_label.pkl").ids_N)
         assert outcome.metrics["accuracy"] == pytest.approx(100 * float((wanted_NK.argmax(1) == ids_N).float().mean()))
     report = json.loads((tmp_path / "out" / "inference" / "results.json").read_text())
     got_NK = torch.tensor([one["probabilities"] for one in report["predictions"]])

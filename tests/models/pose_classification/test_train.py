@@ -45,9 +45,8 @@ def test_training_equals_a_plain_pytorch_loop(tiny: Path, tmp_path: Path) -> Non
     velocity = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
     for epoch in range(2):
         rate = optim.lr * (optim.lr_decay if epoch >= 1 else 1.0)
-        order = [index for _, index in Order(12, seed=config.train.seed, epoch=epoch)]
-        for begin in range(0, 12, 5):
-            rows = order[begin : begin + 5]
+        for batch in Order(np.full(12, 16), batch_size=5, seed=config.train.seed, epoch=epoch):
+            rows = list(batch.indices)
             state = {**dict(net.named_parameters()), "A": net.A}
             loss = F.cross_entropy(reference_scores(state, data[rows], training=True), ids[rows])
             grads = torch.autograd.grad(loss, list(net.parameters()))

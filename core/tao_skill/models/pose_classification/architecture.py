@@ -1,8 +1,9 @@
-"""The blocks of ST-GCN and what they cost to compute. Imports no torch."""
+"""The blocks of ST-GCN, the frames they are given and what they cost to compute. Imports no torch."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Final
 
 from tao_skill.models.pose_classification.config import ExperimentConfig
@@ -14,6 +15,12 @@ BLOCKS: Final = ((64, 1), (64, 1), (64, 1), (64, 1), (128, 2), (128, 1), (128, 1
 """Output channels and temporal stride of each block."""
 
 TEMPORAL_KERNEL: Final = 9
+
+STRIDE: Final = math.prod(stride for _, stride in BLOCKS)
+"""Frames that become one in the last blocks."""
+
+FEWEST_FRAMES: Final = 2 * STRIDE
+"""Of a trimmed sequence: also where nothing moves, the last blocks have more than one frame to normalise by."""
 
 _TRAIN: Final = 3
 """A training step computes the forward pass, the gradients of its inputs and those of its weights."""
@@ -45,5 +52,9 @@ def epoch_flop(config: ExperimentConfig) -> float | None:
             continue
         n, _, frames, _, persons = shape(part.data_path)
         window = config.dataset.window_size if config.dataset.window_size > 0 else frames
+        if config.dataset.trim_padding:
+            from tao_skill.models.pose_classification.lengths import trimmed_frames
+
+            window = min(window, round(float(trimmed_frames(Path(part.data_path)).mean())))
         flop += passes * n * persons * forward_flop(window, joints, subsets, config.model.input_channels)
     return flop or None

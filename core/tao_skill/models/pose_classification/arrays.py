@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -121,6 +122,14 @@ def blocks(data_NCTVM: Sequences, chunk: int) -> Iterator[tuple[int, Sequences]]
 
     for start in range(0, len(data_NCTVM), chunk):
         yield start, np.asarray(data_NCTVM[start : start + chunk])
+        release(data_NCTVM)
+
+
+def release(data_NCTVM: Sequences) -> None:
+    """Give back the memory of what was read of a mapped file; the system may still have it cached."""
+    mapping: Any = data_NCTVM.base
+    if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def _last_frame(block_NCTVM: Sequences) -> NDArray[np.int64]:

@@ -89,8 +89,7 @@ class Checkpoints(Checkpoint):
         return self.metric in metrics and results.best([*self.index, this], self.metric) is this
 
     def _save(self, trainer: pl.Trainer, epoch: int, metrics: Mapping[str, float], *, extra: bool = False) -> None:
-        assert isinstance(trainer.lightning_module, PoseClassifier)
-        frames, persons = trainer.lightning_module.frames_and_persons
+        frames, persons = _data(trainer).frames_and_persons
         one = results.Checkpoint(
             file=results.checkpoint_name(epoch, trainer.global_step),
             epoch=epoch,

@@ -293,11 +293,9 @@ def _train_data_warnings(config: ExperimentConfig) -> Iterator[str]:
         yield warning
     if dataset.batch_size > n:
         yield f"dataset.batch_size is {dataset.batch_size}, but there are {n} sequences: every epoch is one step"
-    if 0 < dataset.window_size < frames and not dataset.random_choose:
-        yield (
-            f"dataset.window_size={dataset.window_size} has no effect on sequences of {frames} frames "
-            "unless dataset.random_choose=true"
-        )
+    if dataset.window_size > 0 and not dataset.random_choose and (dataset.trim_padding or dataset.window_size < frames):
+        where = "where dataset.trim_padding=true" if dataset.trim_padding else f"on sequences of {frames} frames"
+        yield f"dataset.window_size={dataset.window_size} has no effect {where} unless dataset.random_choose=true"
     counts = Counter(read_labels(dataset.train_dataset.label_path).ids)
     if absent := [identity for identity in range(dataset.num_classes) if not counts[identity]]:
         yield f"no training sequence has the class ids {absent}"

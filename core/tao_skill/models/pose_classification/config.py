@@ -131,6 +131,15 @@ class DatasetConfig:
             depends_on=("dataset.random_choose", True),
         ),
     ] = -1
+    trim_padding: Annotated[
+        bool,
+        Param(
+            "Train, evaluate and infer without the zero frames after each sequence: quicker, with other scores; ONNX "
+            "files and engines of a fixed length still get whole sequences.",
+            only=ON_DATA,
+            inherit=True,
+        ),
+    ] = False
     batch_size: Annotated[
         int, Param("Sequences in a batch.", minimum=1, only=ON_DATA, popular=True, low=4, high=128, log=True)
     ] = 64

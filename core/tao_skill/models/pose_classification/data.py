@@ -8,26 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
+from tao_skill.models.pose_classification.arrays import open_sequences, read_labels, release
 from tao_skill.models.pose_classification.config import DatasetConfig
+from tao_skill.models.pose_classification.lengths import trimmed_frames
 
 Sequence_CTVM = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
 
 ANGLES: Final = (-10.0, -5.0, 0.0, 5.0, 10.0)
 SCALES: Final = (0.9, 1.0, 1.1)
 SHIFTS: Final = (-0.2, -0.1, 0.0, 0.1, 0.2)
 """Candidates of random_move: degrees, factors, and data units (ST-GCN's feeder)."""
 
-ABSENT: Final = -1
-"""Index of no sequence: the share of a process that a batch has no sequence left for."""
+BATCHES_SORTED: Final = 16
+"""Training batches among which sequences are sorted by length: enough for little padding, few enough to stay random."""
 
 
 def random_choose(x_CTVM: Sequence_CTVM, size: int, rng: np.random.Generator) -> Sequence_CTVM:
@@ -71,97 +73,150 @@ def random_move(x_CTVM: Sequence_CTVM, rng: np.random.Generator) -> Sequence_CTV
     return moved
 
 
-class Skeletons(Dataset[tuple[Tensor, int | None]]):
-    """Sequences with their class ids (-1 where unknown, None for ABSENT), asked for by (epoch, index)."""
+class Batch(NamedTuple):
+    """What to read: some sequences in an epoch, and the frames that a batch of them has."""
 
-    def __init__(self, data_path: Path, label_path: Path | None, augment: DatasetConfig | None = None, seed: int = 0):
-        self.data_NCTVM = open_sequences(data_path)
-        self.ids = read_labels(label_path).ids if label_path else None
-        self.augment = augment
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return len(self.data_NCTVM)
-
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int | None]:
-        """(C, T, V, M) float32 and the class id."""
-        epoch, index = key
-        if index == ABSENT:
-            return self[epoch, 0][0], None
-        x_CTVM = np.array(self.data_NCTVM[index], dtype=np.float32)
-        if self.augment is not None:
-            x_CTVM = self._augmented(x_CTVM, np.random.default_rng([self.seed, epoch, index]))
-        return torch.from_numpy(np.ascontiguousarray(x_CTVM)), -1 if self.ids is None else self.ids[index]
-
-    def _augmented(self, x_CTVM: Sequence_CTVM, rng: np.random.Generator) -> Sequence_CTVM:
-        assert self.augment is not None
-        if self.augment.random_choose:
-            x_CTVM = random_choose(x_CTVM, self.augment.window_size, rng)
-        elif self.augment.window_size > 0:
-            x_CTVM = pad(x_CTVM, self.augment.window_size)
-        return random_move(x_CTVM, rng) if self.augment.random_move else x_CTVM
+    epoch: int
+    indices: tuple[int, ...]
+    frames: int
 
 
-class Order(Sampler[tuple[int, int]]):
-    """(epoch, index) pairs: in order, or shuffled by seed and epoch. The first pass may start after `skip` of them.
+class Skeletons(Dataset[tuple[Tensor, Tensor]]):
+    """Sequences with their class ids (-1 where unknown), read a batch at a time; of trimmed ones no padding is read.
 
-    Of `world` processes that each take `batch_size` at a time, this is the one numbered `rank`: together, their k-th
-    batches are the k-th batch of one process that takes batch_size * world. What is left for the last batch is shared
-    evenly; who gets none of it takes ABSENT, so that all processes go through the same number of batches.
+    Attributes:
+        frames_N: frames of each sequence, before it is padded to the longest of its batch.
     """
 
     def __init__(
         self,
-        size: int,
+        data_path: Path,
+        label_path: Path | None,
         *,
+        trim: bool = False,
+        augment: DatasetConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.data_path = data_path
+        self.data_NCTVM = open_sequences(data_path)
+        self.ids_N = np.array(read_labels(label_path).ids) if label_path else np.full(len(self.data_NCTVM), -1)
+        self.trim = trim
+        self.augment = augment
+        self.seed = seed
+        n, _, frames, _, _ = self.data_NCTVM.shape
+        self._read_N = trimmed_frames(data_path) if trim else np.full(n, frames)
+        self.frames_N: Indices = np.broadcast_to(self._window(self._read_N), n)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker that is not forked: it maps the file itself, rather than be sent all of it."""
+        return self.__dict__ | {"data_NCTVM": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, data_NCTVM=open_sequences(state["data_path"]))
+
+    def __len__(self) -> int:
+        return len(self.data_NCTVM)
+
+    def __getitem__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(n, C, batch.frames, V, M) float32, zero after the end of each sequence, and the class ids (n,) int64."""
+        _, channels, _, joints, persons = self.data_NCTVM.shape
+        x_NCTVM = np.empty((len(batch.indices), channels, batch.frames, joints, persons), np.float32)
+        for place_CTVM, index in zip(x_NCTVM, batch.indices, strict=True):
+            x_CTVM = self._sequence(batch.epoch, index)
+            place_CTVM[:, : x_CTVM.shape[1]] = x_CTVM
+            place_CTVM[:, x_CTVM.shape[1] :] = 0
+        release(self.data_NCTVM)
+        return torch.from_numpy(x_NCTVM), torch.from_numpy(self.ids_N[list(batch.indices)])
+
+    def _sequence(self, epoch: int, index: int) -> npt.NDArray[np.floating[Any]]:
+        x_CTVM = self.data_NCTVM[index, :, : self._read_N[index]]
+        if self.augment is None:
+            return x_CTVM
+        rng = np.random.default_rng([self.seed, epoch, index])
+        size = int(self._window(x_CTVM.shape[1]))
+        x_CTVM = np.array(x_CTVM, dtype=np.float32)
+        x_CTVM = random_choose(x_CTVM, size, rng) if self.augment.random_choose else pad(x_CTVM, size)
+        return random_move(x_CTVM, rng) if self.augment.random_move else x_CTVM
+
+    def _window(self, frames: Any) -> Any:
+        """Frames that augmentation makes of `frames`, one number or many; a trimmed sequence is not padded."""
+        if self.augment is None or self.augment.window_size <= 0:
+            return frames
+        size = np.minimum(self.augment.window_size, frames) if self.trim else self.augment.window_size
+        return size if self.augment.random_choose else np.maximum(size, frames)
+
+
+class Order(Sampler[Batch]):
+    """Batches of sequences of given lengths. The first pass may start after `skip` of them.
+
+    Without a seed, a batch holds sequences of one length, so that none is padded by its company; those of the same
+    length are in order. With a seed, sequences are shuffled by seed and epoch; where lengths vary, those of every
+    BATCHES_SORTED batches are sorted by length, and the batches shuffled again.
+
+    Of `world` processes that each take `batch_size` at a time, this is the one numbered `rank`: together, their k-th
+    batches are the k-th batch of one process that takes batch_size * world. A smaller batch is shared evenly; who gets
+    none of it takes an empty one, so that all processes go through the same number of batches.
+    """
+
+    def __init__(
+        self,
+        frames_N: Indices,
+        *,
+        batch_size: int,
         seed: int | None = None,
         epoch: int = 0,
         skip: int = 0,
-        batch_size: int = 1,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.size, self.seed, self.epoch, self.skip = size, seed, epoch, skip
-        self.batch_size, self.rank, self.world = batch_size, rank, world
+        self.frames_N, self.seed, self.epoch, self.skip = frames_N, seed, epoch, skip
+        self.joint_size, self.rank, self.world = batch_size * world, rank, world
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._share(np.arange(self.size)))
+        return len(self._batches(self.epoch))
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[Batch]:
         epoch, skip, self.skip = self.epoch, self.skip, 0
-        order = np.arange(self.size)
-        if self.seed is not None:
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.size)
-        return ((epoch, int(index)) for index in self._share(order)[skip // self.world :])
+        for joint_N in self._batches(epoch)[skip:]:
+            own_N = np.array_split(joint_N, self.world)[self.rank]
+            yield Batch(epoch, tuple(own_N.tolist()), int(self.frames_N[joint_N].max()))
 
-    def _share(self, order: npt.NDArray[np.int_]) -> npt.NDArray[np.int_]:
-        """The part of the whole order that falls to this process."""
-        whole = self.size - self.size % (self.batch_size * self.world)
-        full = order[:whole].reshape(-1, self.world, self.batch_size)[:, self.rank].ravel()
-        last = np.array_split(order[whole:], self.world)[self.rank]
-        return np.concatenate([full, [ABSENT] if whole < self.size and not len(last) else last])
+    def _batches(self, epoch: int) -> list[Indices]:
+        """Those of all processes together."""
+        if self.seed is None:
+            order = np.argsort(self.frames_N, kind="stable")
+            alike = np.split(order, np.flatnonzero(np.diff(self.frames_N[order])) + 1)
+            return [batch for part in alike for batch in _cut(part, self.joint_size)]
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(len(self.frames_N))
+        if self.frames_N.min() < self.frames_N.max():
+            order = self._sorted_in_part(order, rng)
+        return _cut(order, self.joint_size)
+
+    def _sorted_in_part(self, order: Indices, rng: np.random.Generator) -> Indices:
+        """The order with batches of similar lengths; a last batch that is not full stays last, and as it is."""
+        full, rest = np.split(order, [len(order) - len(order) % self.joint_size])
+        parts = _cut(full, self.joint_size * BATCHES_SORTED)
+        by_length = [part[np.argsort(self.frames_N[part], kind="stable")] for part in parts]
+        batches_BN = np.concatenate(by_length).reshape(-1, self.joint_size)
+        return np.concatenate([rng.permutation(batches_BN).ravel(), rest])
 
 
-def loader(data: Skeletons, order: Order, *, batch_size: int, num_workers: int) -> DataLoader[Any]:
-    """Batches of (x_NCTVM float32, ids int64); the last one may be smaller."""
+def _cut(order: Indices, size: int) -> list[Indices]:
+    return np.split(order, range(size, len(order), size))
+
+
+def loader(data: Skeletons, order: Order, *, num_workers: int) -> DataLoader[Any]:
+    """Batches of (x_NCTVM float32, ids int64), as the data set makes them of the order."""
     return DataLoader(
         data,
-        batch_size=batch_size,
+        batch_size=None,
         sampler=order,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
-        collate_fn=_batch,
     )
-
-
-def _batch(sequences: list[tuple[Tensor, int | None]]) -> Any:
-    present = [one for one in sequences if one[1] is not None]
-    if present:
-        return default_collate(present)
-    x_CTVM, _ = sequences[0]
-    return x_CTVM.new_empty((0, *x_CTVM.shape)), torch.empty(0, dtype=torch.int64)

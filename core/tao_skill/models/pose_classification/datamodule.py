@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from tao_skill.errors import BadData
+from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data import Order, Skeletons, loader
 
@@ -26,17 +28,22 @@ class SkeletonData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented."""
         files = self.config.train_dataset
-        data = Skeletons(Path(files.data_path), Path(files.label_path), self.config, self.seed)
-        skip = self.batches_done * self.global_batch_size
-        return self._loader(data, seed=self.seed, epoch=self.epoch, skip=skip)
+        data = self._skeletons(files.data_path, files.label_path, augment=self.config, seed=self.seed)
+        return self._loader(data, seed=self.seed, epoch=self.epoch, skip=self.batches_done)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Whole sequences in order; asked for only if there is a validation set."""
+        """Sequences as they are; asked for only if there is a validation set."""
         files = self.config.val_dataset
         assert files.data_path
         assert files.label_path
-        data = Skeletons(Path(files.data_path), Path(files.label_path))
-        return self._loader(data)
+        return self._loader(self._skeletons(files.data_path, files.label_path))
+
+    @cached_property
+    def frames_and_persons(self) -> tuple[int, int]:
+        """T and M of the validation data, or of the training data where there are none."""
+        path = self.config.val_dataset.data_path or self.config.train_dataset.data_path
+        _, _, frames, _, persons = open_sequences(path).shape
+        return frames, persons
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch to go on with and batches of it already trained on."""
@@ -68,8 +75,10 @@ class SkeletonData(pl.LightningDataModule):
     def _world(self) -> int:
         return self.trainer.world_size if self.trainer else 1
 
+    def _skeletons(self, data_path: str, label_path: str, **augment: Any) -> Skeletons:
+        return Skeletons(Path(data_path), Path(label_path), trim=self.config.trim_padding, **augment)
+
     def _loader(self, data: Skeletons, **order: Any) -> DataLoader[Any]:
-        size = self.config.batch_size
         rank = self.trainer.global_rank if self.trainer else 0
-        mine = Order(len(data), batch_size=size, rank=rank, world=self._world, **order)
-        return loader(data, mine, batch_size=size, num_workers=self.config.num_workers)
+        mine = Order(data.frames_N, batch_size=self.config.batch_size, rank=rank, world=self._world, **order)
+        return loader(data, mine, num_workers=self.config.num_workers)

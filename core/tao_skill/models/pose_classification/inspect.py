@@ -214,8 +214,8 @@ def _frame_warnings(report: dict[str, Any]) -> Iterator[str]:
         )
     if used["padding_share"] > 0.5:
         yield (
-            f"{used['padding_share']:.0%} of the frames are padding, which costs as much time as the rest: "
-            f"half of the sequences use at most {int(used['median'])} of {frames} frames"
+            f"{used['padding_share']:.0%} of the frames are padding, which costs as much time as the rest unless "
+            f"dataset.trim_padding=true: half of the sequences use at most {int(used['median'])} of {frames} frames"
         )
 
 

@@ -102,7 +102,6 @@ class PoseClassifier(pl.LightningModule):
         self.model = build_net(config.model, config.dataset.num_classes)
         self.scheduler: LRScheduler | None = None
         self.metrics: dict[str, float] = {}
-        self.frames_and_persons: tuple[int | None, int | None] = (None, None)
         self._scheduler_state: dict[str, Any] | None = None
         self._train_sums = _Sums()
         self._val_sums = _Sums()
@@ -188,7 +187,6 @@ class PoseClassifier(pl.LightningModule):
     def _step(self, batch: tuple[Tensor, Tensor], sums: _Sums) -> tuple[Tensor, Tensor]:
         """Summed loss and scores (N, num_classes) of a batch."""
         x_NCTVM, ids_N = batch
-        self.frames_and_persons = x_NCTVM.shape[2], x_NCTVM.shape[4]
         scores_NK = self.model(x_NCTVM)
         loss = F.cross_entropy(scores_NK, ids_N, reduction="sum")
         sums.add(loss.detach(), scores_NK.detach(), ids_N)

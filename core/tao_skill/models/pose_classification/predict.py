@@ -34,6 +34,13 @@ def gpus(task: EvaluateConfig | InferenceConfig, available: int) -> Devices:
     return plan_devices(task.num_gpus, task.gpu_ids, available)
 
 
+def _padded(checkpoint: str, frames: int | None) -> str:
+    return (
+        f"{checkpoint} takes {frames} frames: sequences are padded to that in spite of dataset.trim_padding, "
+        "and a network that was trained on trimmed ones scores them worse."
+    )
+
+
 def probabilities(
     config: ExperimentConfig, task: EvaluateConfig | InferenceConfig, action: str, status: StatusLog
 ) -> npt.NDArray[np.float32]:
@@ -49,15 +56,20 @@ def probabilities(
     check_nodes(action, task.num_nodes)
     device = one_device(gpus(task, torch.cuda.device_count()), status)
     score = open_scorer(Path(task.checkpoint), config, device)
-    data = Skeletons(Path(task.test_dataset.data_path), None)
+    trim = config.dataset.trim_padding and score.frames is None
+    if config.dataset.trim_padding and not trim:
+        status.write("RUNNING", _padded(task.checkpoint, score.frames), verbosity="WARNING")
+    data = Skeletons(Path(task.test_dataset.data_path), None, trim=trim)
     size = config.dataset.batch_size if task.batch_size == -1 else task.batch_size
-    batches = loader(data, Order(len(data)), batch_size=size, num_workers=config.dataset.num_workers)
-    began, parts = time.monotonic(), []
+    order = Order(data.frames_N, batch_size=size)
+    batches = loader(data, order, num_workers=config.dataset.num_workers)
+    began, count, parts = time.monotonic(), len(batches), []
     for done, (x_NCTVM, _) in enumerate(batches, start=1):
         parts.append(torch.from_numpy(score(x_NCTVM.numpy())).softmax(1).numpy())
-        left_s = (time.monotonic() - began) / done * (len(batches) - done)
-        status.progress(batch=done, batches=len(batches), eta_s=round(left_s, 1))
-    scores_NK = np.concatenate(parts)
+        left_s = (time.monotonic() - began) / done * (count - done)
+        status.progress(batch=done, batches=count, eta_s=round(left_s, 1))
+    place_N = np.argsort([index for batch in order for index in batch.indices])
+    scores_NK = np.concatenate(parts)[place_N]
     if (classes := scores_NK.shape[1]) != config.dataset.num_classes:
         raise BadData(
             f"{task.checkpoint} has {classes} classes, dataset.num_classes is {config.dataset.num_classes}",

@@ -26,7 +26,7 @@ class Scorer:
 
     Attributes:
         score: (n, C, T, V, M) float32 -> (n, num_classes) float32, before the softmax.
-        frames, persons: T and M it is bound to; None where any will do.
+        frames, persons: T and M it is bound to, so that it is given whole sequences; None where any will do.
     """
 
     score: Callable[[Array], Array]
