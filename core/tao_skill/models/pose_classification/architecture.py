@@ -30,7 +30,7 @@ def forward_flop(frames: int, joints: int, subsets: int, channels: int = 3) -> i
     """Floating-point operations of one person's sequence through all convolutions, a multiply-add counted as two."""
     flop = 0
     for i, (out, stride) in enumerate(BLOCKS):
-        flop += 2 * frames * joints * subsets * out * (channels + joints)
+        flop += 2 * frames * joints * subsets * (channels * out + joints * min(channels, out))
         frames = math.ceil(frames / stride)
         flop += 2 * frames * joints * out * out * TEMPORAL_KERNEL
         flop += 2 * frames * joints * out * channels if i > 0 and channels != out else 0
