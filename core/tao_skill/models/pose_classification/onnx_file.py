@@ -40,6 +40,7 @@ def metadata(config: ExperimentConfig) -> dict[str, str]:
         "num_classes": str(config.dataset.num_classes),
         "label_map": json.dumps(config.dataset.label_map),
         "model_name": config.model_name or "",
+        "precision": config.export.precision,
         "producer": f"tao-skill {__version__}",
     }
 
