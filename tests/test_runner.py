@@ -94,6 +94,12 @@ def test_a_downstream_action_needs_nothing_but_its_parent(tmp_path: Path, parent
     assert found.results_dir == tmp_path / found.job_id / "evaluate"
 
 
+def test_only_int8_takes_the_parents_training_data_to_calibrate_with(tmp_path: Path, parent: str, tiny: Path) -> None:
+    for precision, data in (("fp32", None), ("INT8", str(tiny / "train_data.npy"))):
+        found = planned(tmp_path, "export", parent=parent, overrides=[f"export.precision={precision}"])
+        assert lookup(found.spec, "export.calibration.data_path") == data
+
+
 def test_inference_writes_into_its_own_job(tmp_path: Path, parent: str) -> None:
     found = planned(tmp_path, "inference", parent=parent)
     assert lookup(found.spec, "inference.output_file") == str(tmp_path / found.job_id / "results.txt")

@@ -186,7 +186,7 @@ def plan(
     )
     inferred = {
         **{key: {"value": one.value, "by": sources.FOLDER, "reason": one.reason} for key, one in completed.items()},
-        **dict(_infer(runner, inputs, given)),
+        **dict(_infer(runner, inputs, given, values)),
     }
     everything = load.override(model.config, values, [(key, one["value"]) for key, one in inferred.items()])
     sources.confine_paths(model, everything, confine)
@@ -325,7 +325,9 @@ def _parent_warnings(parent: Job | None) -> Iterator[str]:
         yield f"parent job {parent.id} is {parent.state}: what it has left so far is used"
 
 
-def _infer(runner: Runner, inputs: Inputs, given: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _infer(
+    runner: Runner, inputs: Inputs, given: set[str], values: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every parameter that can be inferred and was not given, with its value, function and reason."""
     for key, function in runner.inference.items():
         if key not in given and (found := FUNCTIONS[function](inputs)):
@@ -339,9 +341,19 @@ def _infer(runner: Runner, inputs: Inputs, given: set[str]) -> Iterator[tuple[st
     begun = {need.section for need in runner.data if need.key in given}
     for need in runner.data:
         value = lookup(inputs.parent.spec, need.from_parent) if need.from_parent else None
-        if need.section not in begun and value is not None:  # one's own data never get the parent's labels
+        if need.section not in begun and value is not None and _acts(inputs, need.key, values):
+            # one's own data never get the parent's labels
             reason = f"{need.from_parent} of job {inputs.parent.id}"
             yield need.key, {"value": value, "by": "parent", "reason": reason}
+
+
+def _acts(inputs: Inputs, key: str, values: Mapping[str, Any]) -> bool:
+    """Whether what a parameter depends on is so."""
+    leaf = next(leaf for leaf in iter_params(inputs.model.config, inputs.action) if leaf.key == key)
+    if leaf.param.depends_on is None:
+        return True
+    other, wanted = leaf.param.depends_on
+    return str(lookup(values, other)).casefold() == str(wanted).casefold()
 
 
 def _entry(found: Inferred, function: str) -> dict[str, Any]:

@@ -24,6 +24,12 @@ RUNNER = Runner(
             required=False,
             from_parent="dataset.val_dataset.data_path",
         ),
+        DataRequirement(
+            key="export.calibration.data_path",
+            files=("train_data.npy",),
+            required=False,
+            from_parent="dataset.train_dataset.data_path",
+        ),
     ),
 )
 

@@ -17,10 +17,11 @@ from tao_skill.errors import BadData, BadRequest, JobFailed
 from tao_skill.models.pose_classification import checkpoint, evaluate, export, inference, results, train
 from tao_skill.models.pose_classification.check import check
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
-from tao_skill.models.pose_classification.net import build_net
+from tao_skill.models.pose_classification.net import STGCN, build_net
 from tao_skill.models.pose_classification.scorers import fitted
 from tao_skill.outcome import Outcome
 from tests.conftest import experiment
+from tests.models.pose_classification.conftest import acquainted
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,7 @@ def test_the_file_says_what_it_is_and_takes_any_batch(tiny: Path, trained: Path,
     assert sizes == ["batch", 3, 16, 34, 1]
     facts = {entry.key: entry.value for entry in model.metadata_props}
     assert (facts["graph_layout"], facts["graph_strategy"], facts["num_classes"]) == ("nvidia", "spatial", "6")
+    assert facts["precision"] == "fp32"
     assert facts["label_map"] == '{"a": 0, "b": 1, "c": 2, "d": 3, "e": 4, "f": 5}'
     assert "tao-skill" in facts["producer"]
     for size in (1, 2, 7):
@@ -118,6 +120,95 @@ def test_the_file_says_what_it_is_and_takes_any_batch(tiny: Path, trained: Path,
 def test_older_and_newer_opsets_agree_with_torch(opset: int, tiny: Path, trained: Path, tmp_path: Path) -> None:
     outcome = run(tiny, trained, tmp_path, export__opset_version=opset)
     assert onnx.load(outcome.artifacts[0].path).opset_import[0].version == opset == outcome.metrics["opset"]
+
+
+def test_an_opset_of_the_future_is_refused(tiny: Path, trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"export\.opset_version is 999"):
+        run(tiny, trained, tmp_path, export__opset_version=999)
+
+
+def int8(tiny: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "export__precision": "INT8",
+        "export__calibration__data_path": str(tiny / "train_data.npy"),
+        "export__sample_data": str(tiny / "val_data.npy"),
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def discerning(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, STGCN]:
+    """Poses held with a tremor, and a network that sees several classes in them: the checkpoint too."""
+    folder = tmp_path_factory.mktemp("discerning")
+    torch.manual_seed(1)
+    x_NCTVM = torch.randn(20, 3, 1, 34, 1) + 0.3 * torch.randn(20, 3, 16, 34, 1)
+    np.save(folder / "poses.npy", x_NCTVM.numpy())
+    net = acquainted(STGCN(num_classes=6), x_NCTVM)
+    with torch.no_grad():
+        scores_NK = net(x_NCTVM)
+        assert net.fcn.bias is not None
+        net.fcn.bias.sub_(scores_NK.mean(dim=0))
+    checkpoint.save({"state_dict": net.state_dict()}, folder / "c.pth")
+    return folder / "poses.npy", folder / "c.pth", net
+
+
+@pytest.mark.parametrize("batch", [-1, 5])
+def test_int8_computes_in_integers_and_says_what_that_costs(
+    batch: int, tiny: Path, discerning: tuple[Path, Path, STGCN], tmp_path: Path
+) -> None:
+    poses, model, net = discerning
+    data = {"export__calibration__data_path": str(poses), "export__sample_data": str(poses)}
+    outcome = run(tiny, model, tmp_path, export__precision="int8", export__batch_size=batch, **data)
+    path, x_NCTVM = outcome.artifacts[0].path, np.load(poses)
+    found_NK = np.concatenate([scores(path, part) for part in np.split(x_NCTVM, 4)])
+    with torch.no_grad():
+        wanted_NK = net(torch.from_numpy(x_NCTVM)).numpy()
+    assert len(set(wanted_NK.argmax(axis=1))) > 3
+    kept = 100 * np.mean(found_NK.argmax(axis=1) == wanted_NK.argmax(axis=1))
+    assert kept >= 90
+    assert outcome.metrics["int8_agreement"] == pytest.approx(kept)
+    difference = np.abs(found_NK - wanted_NK).max()
+    assert 0 < difference == pytest.approx(outcome.metrics["int8_difference"], abs=export.TOLERANCE)
+    assert outcome.metrics["max_difference"] <= export.TOLERANCE
+    assert f"{kept:.1f} % of the sequences compared" in (tmp_path / "export" / "status.json").read_text()
+    assert integer_operators(path) == {"QLinearConv": 22, "QLinearAdd": 19}
+
+
+def integer_operators(path: Path) -> dict[str, int]:
+    """How often onnxruntime computes in integers, of the model as it runs it."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.optimized_model_filepath = str(path.with_name("optimized.onnx"))
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    operators = [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node]
+    return {name: operators.count(name) for name in ("QLinearConv", "QLinearAdd")}
+
+
+def test_int8_that_names_other_classes_is_warned_of(
+    tiny: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A limit above 100 % stands for a model that int8 harms."""
+    run(tiny, trained, tmp_path / "well", **int8(tiny))
+    assert "Warning" not in capsys.readouterr().out
+    monkeypatch.setattr(export, "AGREEMENT", 101.0)
+    run(tiny, trained, tmp_path / "harmed", **int8(tiny))
+    assert "Warning: int8 names" in capsys.readouterr().out
+
+
+def test_int8_without_what_it_needs_is_refused_before_the_job(tiny: Path, trained: Path, tmp_path: Path) -> None:
+    blind = int8(tiny, export__calibration__data_path=None)
+    for changes, key in (
+        (blind, "export.calibration.data_path"),
+        (int8(tiny, export__opset_version=12), "export.opset_version"),
+        (int8(tiny, model__graph_layout="coco"), "model.graph_layout"),
+    ):
+        config = experiment(tiny, tmp_path, export__checkpoint=str(trained), **changes)
+        assert [problem.key for problem in check(config, "export").problems] == [key]
+    with pytest.raises(BadData, match="no calibration data"):
+        run(tiny, trained, tmp_path, **blind)
+    with pytest.raises(BadData, match="int8 needs ONNX opset 13"):
+        run(tiny, trained, tmp_path, **int8(tiny, export__opset_version=12))
+    assert not (tmp_path / "export" / "model.onnx").exists()
 
 
 def test_a_fixed_batch_stays_fixed(tiny: Path, trained: Path, tmp_path: Path) -> None:

@@ -410,13 +410,24 @@ def sequences_of(name: str) -> Callable[[Ground, Path], str]:
     return lambda ground, folder: str(ground["tiny"] / name)
 
 
-def onnx_differs(value: Any, look: Callable[[Path], Any]) -> Callable[[Ground, Path, str], None]:
+in_int8 = {"export.precision": "int8"}
+
+
+def calibrated(ground: Ground) -> dict[str, Any]:
+    return {"export.calibration.data_path": str(ground["tiny"] / "train_data.npy")}
+
+
+def operators(path: Path) -> list[str]:
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def onnx_differs(value: Any, look: Callable[[Path], Any], **beside: Any) -> Callable[[Ground, Path, str], None]:
     """What is seen of the ONNX file is another."""
 
     def prove(ground: Ground, folder: Path, key: str) -> None:
         changed = value(ground) if callable(value) else value
-        run("export", ground, folder / "base")
-        run("export", ground, folder / "changed", **{key: changed})
+        run("export", ground, folder / "base", **beside)
+        run("export", ground, folder / "changed", **{**beside, key: changed})
         base, other = (look(folder / one / "export" / "model.onnx") for one in ("base", "changed"))
         assert base != other
 
@@ -554,6 +565,15 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "export.sequence_length": onnx_differs(20, input_shape),
     "export.num_persons": onnx_differs(2, input_shape),
     "export.sample_data": samples_differ,
+    "export.precision": lambda ground, folder, key: onnx_differs("int8", operators, **calibrated(ground))(
+        ground, folder, key
+    ),
+    "export.calibration.data_path": lambda ground, folder, key: onnx_differs(
+        str(ground["tiny"] / "val_data.npy"), Path.read_bytes, **calibrated(ground), **in_int8
+    )(ground, folder, key),
+    "export.calibration.sequences": lambda ground, folder, key: onnx_differs(
+        2, Path.read_bytes, **calibrated(ground), **in_int8
+    )(ground, folder, key),
     "export.overwrite": existing_onnx_is_replaced,
     "gen_trt_engine.onnx_file": engine_differs(other_onnx, Path.read_bytes),
     "gen_trt_engine.trt_engine": engine_differs(

@@ -23,6 +23,9 @@ from tao_skill.outcome import Advice
 from tao_skill.remote import is_remote
 from tao_skill.spec.tree import iter_params
 
+PER_CHANNEL_OPSET: Final = 13
+"""First ONNX opset that rounds each channel of a weight by itself."""
+
 
 def check(config: ExperimentConfig, action: str) -> Advice:
     """All that can be known to go wrong (problems) or badly (warnings) with this spec on this data.
@@ -107,6 +110,25 @@ def _export(config: ExperimentConfig) -> Iterator[Problem]:
         )
     if config.export.sample_data:
         yield from _data(config, "export", config.export.sample_data, None, "sample_data")
+    if config.export.precision == "int8":
+        yield from _export_int8(config)
+
+
+def _export_int8(config: ExperimentConfig) -> Iterator[Problem]:
+    if (opset := config.export.opset_version or PER_CHANNEL_OPSET) < PER_CHANNEL_OPSET:
+        yield Problem(
+            key="export.opset_version",
+            message=f"export.opset_version is {opset}, but export.precision=int8 needs {PER_CHANNEL_OPSET} or above",
+            fix=f"set export.opset_version={PER_CHANNEL_OPSET}, or export.precision=fp32",
+        )
+    if path := config.export.calibration.data_path:
+        yield from _data(config, "export.calibration", path, None)
+        return
+    yield Problem(
+        key="export.calibration.data_path",
+        message="export.precision is int8, but export.calibration.data_path is not set",
+        fix="set export.calibration.data_path to the training data, or give the training as --parent",
+    )
 
 
 def _test_set(action: str) -> Callable[[ExperimentConfig], Iterator[Problem]]:

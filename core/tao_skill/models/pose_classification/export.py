@@ -1,21 +1,20 @@
-"""Write a trained model as ONNX, and prove that it gives the same scores."""
+"""Write a trained model as ONNX, and prove that it gives the same scores; in int8, measure how far they are."""
 
 from __future__ import annotations
 
-import tempfile
-import warnings
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
+from onnx import ModelProto
 
 from tao_skill import encryption, files
 from tao_skill.action import task_results_dir
-from tao_skill.errors import BadRequest, JobFailed
-from tao_skill.models.pose_classification import checkpoint, onnx_file
+from tao_skill.errors import BadData, BadRequest, JobFailed
+from tao_skill.models.pose_classification import checkpoint, fold, onnx_file, qdq
 from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.devices import one_device, plan_devices
@@ -31,10 +30,13 @@ Array = npt.NDArray[np.float32]
 TOLERANCE: Final = 1e-4
 """Largest difference of a class score between ONNX and torch; in proportion for scores above 1, as float32 rounds."""
 
-FIRST_DYNAMO_OPSET: Final = 18
-"""torch's current exporter writes no older opset; those come from its TorchScript exporter."""
+AGREEMENT: Final = 98.0
+"""Percent of sequences; below it, int8 is warned of."""
 
 SAMPLES: Final = 4
+JUDGED: Final = 200
+"""Sequences at most that the ONNX is compared on with torch, and in int8 with itself in fp32."""
+
 SEED: Final = 0
 
 
@@ -42,8 +44,8 @@ def run(config: ExperimentConfig) -> Outcome:
     """Export, check and compare with torch; a file appears only if all of it went well.
 
     Raises:
-        BadData: the checkpoint does not fit the spec.
-        BadRequest: the ONNX file exists already and export.overwrite is false.
+        BadData: the checkpoint does not fit the spec, or the calibration data cannot be used.
+        BadRequest: the ONNX file exists already and export.overwrite is false, or the opset is unknown.
         JobFailed: onnxruntime's scores differ from torch's.
     """
     results_dir = task_results_dir(config, "export").absolute()
@@ -55,17 +57,15 @@ def run(config: ExperimentConfig) -> Outcome:
         device = one_device(plan_devices(1, [config.export.gpu_id], torch.cuda.device_count()), status)
         net = build_net(config.model, config.dataset.num_classes)
         checkpoint.load_network(net, Path(config.export.checkpoint), config.encryption_key)
-        x_NCTVM = samples(config)
-        model = to_onnx(net.eval(), x_NCTVM, config)
-        data = model.SerializeToString()
-        difference, largest = compare(net.to(device), onnx_file.open_session(data, path), x_NCTVM, device)
-        if not difference <= (limit := TOLERANCE * max(1.0, largest)):
-            raise JobFailed(
-                f"onnxruntime's scores differ from torch's by {difference:.3g}, more than {limit:.3g}",
-                fix="try another export.opset_version",
-            )
-        files.write_with(path, lambda stream: stream.write(encryption.sealed(data, config.encryption_key)))
-        metrics = {"max_difference": difference, "max_score": largest, "opset": float(model.opset_import[0].version)}
+        model = to_onnx(net, config)
+        metrics = compare(net.eval().to(device), model, samples(config), device)
+        if config.export.precision == "int8":
+            model, found = rounded(model, config)
+            metrics |= found
+            status.write("RUNNING", *verdict(found["int8_agreement"]))
+        metrics["opset"] = float(model.opset_import[0].version)
+        data = encryption.sealed(model.SerializeToString(), config.encryption_key)
+        files.write_with(path, lambda stream: stream.write(data))
         finish_run(tracked, metrics)
         status.write("SUCCESS", f"Exported to {path}.", kpi=metrics)
     return Outcome(metrics=metrics, artifacts=[Artifact(kind="onnx", path=path)])
@@ -79,57 +79,104 @@ def input_shape(config: ExperimentConfig) -> tuple[int, int, int, int]:
     return config.model.input_channels, frames, layout.joints, persons
 
 
-def samples(config: ExperimentConfig) -> Array:
+def samples(config: ExperimentConfig, most: int = SAMPLES) -> Array:
     """Sequences to compare on: some of export.sample_data, cut or padded to T; without it smooth random motion.
 
     Returns:
-        (n, C, T, V, M) float32, n the fixed batch or a few.
+        (n, C, T, V, M) float32, n at most `most`, or a whole number of fixed batches.
     """
+    if config.export.sample_data is not None:
+        return recorded(config, config.export.sample_data, most)
     channels, frames, joints, persons = input_shape(config)
-    size = SAMPLES if config.export.batch_size == -1 else config.export.batch_size
-    if config.export.sample_data is None:
-        steps = np.random.default_rng(SEED).normal(0.0, 0.02, (min(size, 2), channels, frames, joints, persons))
-        few = steps.cumsum(axis=2).astype(np.float32)
-    else:
-        data_NCTVM = open_sequences(config.export.sample_data)
-        chosen = np.linspace(0, len(data_NCTVM) - 1, min(size, len(data_NCTVM))).astype(int)
-        few = np.array(data_NCTVM[chosen][:, :, :frames, :, :persons], dtype=np.float32)
-    whole = fitted(few, frames, persons)
-    return whole if config.export.batch_size == -1 else np.resize(whole, (size, *whole.shape[1:]))
+    steps = np.random.default_rng(SEED).normal(0.0, 0.02, (2, channels, frames, joints, persons))
+    return _in_batches(steps.cumsum(axis=2).astype(np.float32), config)
 
 
-def to_onnx(net: STGCN, x_NCTVM: Array, config: ExperimentConfig) -> onnx.ModelProto:
-    """A checked model with input `input`, output `fc_pred` and what it is as metadata."""
-    opset, dynamic = config.export.opset_version, config.export.batch_size == -1
-    is_current = opset is None or opset >= FIRST_DYNAMO_OPSET
-    axes: dict[str, Any] = {"dynamic_axes": {name: {0: "batch"} for name in (onnx_file.INPUT, onnx_file.OUTPUT)}}
-    if is_current:
-        axes = {"dynamic_shapes": ({0: "batch"},)}
-    # A batch of one would be taken for a constant.
-    example = torch.from_numpy(np.resize(x_NCTVM, (2, *x_NCTVM.shape[1:])) if dynamic else x_NCTVM)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            net,
-            (example,),
-            Path(folder) / "model.onnx",
-            input_names=[onnx_file.INPUT],
-            output_names=[onnx_file.OUTPUT],
-            opset_version=opset,
-            dynamo=is_current,
-            external_data=False,
-            verbose=False,
-            **(axes if dynamic else {}),
+def recorded(config: ExperimentConfig, path: str, most: int) -> Array:
+    """Sequences spread evenly over a file, which may be sorted by class, cut or padded to T and M of the ONNX."""
+    _, frames, _, persons = input_shape(config)
+    data_NCTVM = open_sequences(path)
+    chosen = np.linspace(0, len(data_NCTVM) - 1, min(most, len(data_NCTVM))).astype(int)
+    cut = np.array(data_NCTVM[chosen][:, :, :frames, :, :persons], dtype=np.float32)
+    return _in_batches(fitted(cut, frames, persons), config)
+
+
+def _in_batches(x_NCTVM: Array, config: ExperimentConfig) -> Array:
+    size = max(1, config.export.batch_size)
+    return np.resize(x_NCTVM, (-(-len(x_NCTVM) // size) * size, *x_NCTVM.shape[1:]))
+
+
+def to_onnx(net: STGCN, config: ExperimentConfig) -> ModelProto:
+    """A checked model with input `input`, output `fc_pred` and what it is as metadata.
+
+    Raises:
+        BadRequest: the installed onnx does not know the opset.
+    """
+    opset = config.export.opset_version or fold.OPSET
+    if opset > (newest := onnx.defs.onnx_opset_version()):
+        raise BadRequest(
+            f"export.opset_version is {opset}, and onnx {onnx.__version__} knows none above {newest}",
+            fix=f"set export.opset_version={newest} or lower",
         )
-        model = onnx.load(Path(folder) / "model.onnx")
+    _, frames, _, persons = input_shape(config)
+    batch = None if config.export.batch_size == -1 else config.export.batch_size
+    model = fold.to_onnx(net.state_dict(), frames=frames, persons=persons, batch=batch, opset=opset)
     onnx.helper.set_model_props(model, onnx_file.metadata(config))
-    onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def compare(net: STGCN, session: Any, x_NCTVM: Array, device: torch.device) -> tuple[float, float]:
-    """Largest difference of a class score between torch and onnxruntime, and torch's largest score, both absolute."""
+def compare(net: STGCN, model: ModelProto, x_NCTVM: Array, device: torch.device) -> dict[str, float]:
+    """Largest difference of a class score between torch and onnxruntime, and torch's largest score, both absolute.
+
+    Raises:
+        JobFailed: the difference is more than rounding.
+    """
     with torch.inference_mode():
         wanted_NK = net(torch.from_numpy(x_NCTVM).to(device)).cpu().numpy()
-    (scores_NK,) = session.run([onnx_file.OUTPUT], {onnx_file.INPUT: x_NCTVM})
-    return float(np.abs(scores_NK - wanted_NK).max()), float(np.abs(wanted_NK).max())
+    difference = float(np.abs(scores(model, x_NCTVM) - wanted_NK).max())
+    largest = float(np.abs(wanted_NK).max())
+    if not difference <= (limit := TOLERANCE * max(1.0, largest)):
+        raise JobFailed(
+            f"onnxruntime's scores differ from torch's by {difference:.3g}, more than {limit:.3g}",
+            fix="try another export.opset_version",
+        )
+    return {"max_difference": difference, "max_score": largest}
+
+
+def rounded(model: ModelProto, config: ExperimentConfig) -> tuple[ModelProto, dict[str, float]]:
+    """The model in int8, and what it costs on export.sample_data, or on the calibration data where there is none.
+
+    Returns:
+        int8_agreement: percent of sequences that keep their class. int8_difference: largest change of a score.
+
+    Raises:
+        BadData: there is no calibration data, or it is not finite.
+    """
+    calibration = config.export.calibration
+    if calibration.data_path is None:
+        raise BadData("int8 has no calibration data", fix="set export.calibration.data_path")
+    seen_NCTVM = recorded(config, calibration.data_path, calibration.sequences)
+    batches = np.split(seen_NCTVM, len(seen_NCTVM) // max(1, config.export.batch_size))
+    coarse = qdq.to_int8(model, qdq.calibrate(model, batches))
+    coarse = qdq.corrected(coarse, (scores(coarse, seen_NCTVM) - scores(model, seen_NCTVM)).mean(axis=0))
+    judged_NCTVM = seen_NCTVM if config.export.sample_data is None else samples(config, JUDGED)
+    exact_NK, coarse_NK = scores(model, judged_NCTVM), scores(coarse, judged_NCTVM)
+    agreement = 100.0 * float((exact_NK.argmax(axis=1) == coarse_NK.argmax(axis=1)).mean())
+    return coarse, {"int8_agreement": agreement, "int8_difference": float(np.abs(coarse_NK - exact_NK).max())}
+
+
+def verdict(agreement: float) -> tuple[str, ...]:
+    """A line about int8; a warning where many sequences change their class."""
+    line = f"int8 names the class that fp32 names for {agreement:.1f} % of the sequences compared."
+    if agreement < AGREEMENT:
+        line = f"Warning: {line} Raise export.calibration.sequences, or export with export.precision=fp32."
+        print(line)
+    return (line,)
+
+
+def scores(model: ModelProto, x_NCTVM: Array) -> Array:
+    """Scores of a model in onnxruntime: (n, C, T, V, M) -> (n, classes)."""
+    what = Path("the exported model")
+    session = onnx_file.open_session(model.SerializeToString(), what)
+    classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    return onnx_file.scores(session, x_NCTVM, classes, what, threads=torch.get_num_threads())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -24,6 +25,7 @@ INPUT: Final = "input"
 OUTPUT: Final = "fc_pred"
 """Tensor names of NVIDIA TAO's PoseClassificationNet export."""
 
+_GPU: Final = "CUDAExecutionProvider"
 _WRITTEN: Final = "use a whole .onnx file written by the export action"
 _WHOLE: Final = "export the model again, or copy the whole file"
 _FACTS: Final = ("graph_layout", "graph_strategy", "input_channels", "num_classes")
@@ -38,6 +40,7 @@ def metadata(config: ExperimentConfig) -> dict[str, str]:
         "num_classes": str(config.dataset.num_classes),
         "label_map": json.dumps(config.dataset.label_map),
         "model_name": config.model_name or "",
+        "precision": config.export.precision,
         "producer": f"tao-skill {__version__}",
     }
 
@@ -86,12 +89,32 @@ def _is_utf8(message: Message) -> bool:
     return all(isinstance(text, str) for values in several for text in values)  # protobuf gives others as bytes
 
 
-def scores(session: Any, x_NCTVM: NDArray[np.float32], classes: int, path: Path) -> NDArray[np.float32]:
-    """Run a model: (n, C, T, V, M) -> (n, classes).
+def scores(
+    session: Any, x_NCTVM: NDArray[np.float32], classes: int, path: Path, *, threads: int = 1
+) -> NDArray[np.float32]:
+    """Run a model: (n, C, T, V, M) -> (n, classes); NaN for sequences that hold values that are no numbers.
+
+    On a CPU each of `threads` runs one sequence at a time, or one batch of a model that fixes it: what an operator
+    leaves to the next then stays in the cache, and memory does not grow with n.
 
     Raises:
         BadData: it fails, or gives something else.
     """
+    size = len(x_NCTVM) if _GPU in session.get_providers() else fixed_batch(session) or 1
+    parts = [x_NCTVM[start : start + size] for start in range(0, len(x_NCTVM), size)]
+    with ThreadPoolExecutor(threads) as pool:
+        found_NK = np.concatenate(list(pool.map(lambda part: _run(session, part, classes, path), parts)))
+    found_NK[~np.isfinite(x_NCTVM).all(axis=(1, 2, 3, 4))] = np.nan  # a ReLU makes 0 of what is no number
+    return found_NK
+
+
+def fixed_batch(session: Any) -> int | None:
+    """Sequences that a model takes at once; None where any number will do."""
+    size = session.get_inputs()[0].shape[0]
+    return size if isinstance(size, int) and size > 0 else None
+
+
+def _run(session: Any, x_NCTVM: NDArray[np.float32], classes: int, path: Path) -> NDArray[np.float32]:
     try:
         (found,) = session.run([OUTPUT], {INPUT: x_NCTVM})
     except Exception as error:  # onnxruntime raises bare subclasses of Exception of its own
@@ -109,8 +132,8 @@ def _not_run(path: Path, error: Exception) -> BadData:
     )
 
 
-def open_session(data: bytes, path: Path, *, gpu: int | None = None) -> Any:
-    """An onnxruntime session, on a GPU if one is given and this onnxruntime can use it.
+def open_session(data: bytes, path: Path, *, gpu: int | None = None, threads: int = 1) -> Any:
+    """An onnxruntime session, on a GPU if one is given and this onnxruntime can use it; `threads` share an operator.
 
     The model is given as bytes, so that nothing beside it is read.
 
@@ -120,10 +143,11 @@ def open_session(data: bytes, path: Path, *, gpu: int | None = None) -> Any:
     import onnxruntime
 
     providers: list[Any] = ["CPUExecutionProvider"]
-    if gpu is not None and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": gpu}))
+    if gpu is not None and _GPU in onnxruntime.get_available_providers():
+        providers.insert(0, (_GPU, {"device_id": gpu}))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised
+    options.intra_op_num_threads = threads
     try:
         return onnxruntime.InferenceSession(data, options, providers=providers)
     except Exception as error:  # onnxruntime raises bare subclasses of Exception of its own

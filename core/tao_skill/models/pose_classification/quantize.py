@@ -10,7 +10,7 @@ Types"). They are put in here, not by onnxruntime.quantization, so that the rang
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Final
@@ -22,10 +22,10 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import onnx_file
+from tao_skill.models.pose_classification.check import PER_CHANNEL_OPSET
 
 UNREADABLE: Final = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError)
 POOLING: Final = ("ReduceMean", "GlobalAveragePool")
-PER_CHANNEL_OPSET: Final = 13
 INT8_MAX: Final = 127.0
 FP16_MAX: Final = float(np.finfo(np.float16).max)
 
@@ -34,7 +34,8 @@ def read_onnx(path: Path, key: str | None) -> ModelProto:
     """A checked ONNX model, weights included, of one float32 input (N, C, T, V, M) and one output.
 
     Raises:
-        BadData: it is damaged, encrypted with another key, or has weights in other files, or other inputs or outputs.
+        BadData: it is damaged, encrypted with another key or in int8 already, or has weights in other files, or other
+            inputs or outputs.
     """
     model = onnx_file.load(path, key)
     try:
@@ -48,6 +49,12 @@ def read_onnx(path: Path, key: str | None) -> ModelProto:
             path=str(path),
         ) from error
     _check_interface(model, path)
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        raise BadData(
+            f"{path} is in int8 for onnxruntime already, and TensorRT wants other nodes",
+            fix="export it with export.precision=fp32, and set gen_trt_engine.tensorrt.data_type=int8",
+            path=str(path),
+        )
     return model
 
 
@@ -82,7 +89,7 @@ def to_fp16(model: ModelProto) -> ModelProto:
     for node in inside:
         _rename(node, renamed)
     exits = [_cast(renamed[name], name, TensorProto.FLOAT) for name in sorted(leaving)]
-    _replace_nodes(graph, [*before, *entering, *inside, *exits, *after])
+    replace_nodes(graph, [*before, *entering, *inside, *exits, *after])
     return _checked(converted, "fp16")
 
 
@@ -92,23 +99,35 @@ def calibrate(model: ModelProto, batches_NCTVM: Iterable[NDArray[np.float32]]) -
     Raises:
         BadData: a value is not finite.
     """
+    names = list(dict.fromkeys(node.input[0] for node in _convolutions(model.graph)))
+    return {name: max(-low, high) for name, (low, high) in extremes(model, names, batches_NCTVM).items()}
+
+
+def extremes(
+    model: ModelProto, names: Sequence[str], batches_NCTVM: Iterable[NDArray[np.float32]]
+) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of tensors over all batches.
+
+    Raises:
+        BadData: a value is not finite.
+    """
     import onnxruntime
 
-    names = list(dict.fromkeys(node.input[0] for node in _convolutions(model.graph)))
     watched = deepcopy(model)
     del watched.graph.output[:]
     watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
-    ranges = dict.fromkeys(names, 0.0)
+    found = dict.fromkeys(names, (np.inf, -np.inf))
     for x_NCTVM in batches_NCTVM:
         for name, value in zip(names, session.run(names, {model.graph.input[0].name: x_NCTVM}), strict=True):
-            ranges[name] = float(np.maximum(ranges[name], np.abs(value).max()))  # np.maximum keeps NaN
-    if odd := [name for name, largest in ranges.items() if not np.isfinite(largest)]:
+            low, high = found[name]
+            found[name] = float(np.minimum(low, value.min())), float(np.maximum(high, value.max()))  # these keep NaN
+    if odd := [name for name, limits in found.items() if not np.isfinite(limits).all()]:
         raise BadData(
             f"calibration reached values that are no numbers, first in {odd[0]}",
             fix="look for NaN in the calibration data with tao-skill data inspect",
         )
-    return ranges
+    return found
 
 
 def to_int8(model: ModelProto, ranges: Mapping[str, float]) -> ModelProto:
@@ -117,12 +136,7 @@ def to_int8(model: ModelProto, ranges: Mapping[str, float]) -> ModelProto:
     Raises:
         BadData: the opset knows no scale per channel, or a range is missing.
     """
-    opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
-    if opset < PER_CHANNEL_OPSET:
-        raise BadData(
-            f"int8 needs ONNX opset {PER_CHANNEL_OPSET} or above, the model has {opset}",
-            fix=f"export it again with export.opset_version={PER_CHANNEL_OPSET} or above",
-        )
+    check_opset(model)
     converted = deepcopy(model)
     graph = converted.graph
     weights = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
@@ -138,8 +152,22 @@ def to_int8(model: ModelProto, ranges: Mapping[str, float]) -> ModelProto:
                     done.add(name)
             node.input[0], node.input[1] = f"{data}_dequantized", f"{weight}_dequantized"
         nodes.append(node)
-    _replace_nodes(graph, nodes)
+    replace_nodes(graph, nodes)
     return _checked(converted, "int8")
+
+
+def check_opset(model: ModelProto) -> None:
+    """Refuse a model whose opset knows no scale per channel.
+
+    Raises:
+        BadData: it is one.
+    """
+    opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    if opset < PER_CHANNEL_OPSET:
+        raise BadData(
+            f"int8 needs ONNX opset {PER_CHANNEL_OPSET} or above, the model has {opset}",
+            fix=f"export it again with export.opset_version={PER_CHANNEL_OPSET} or above",
+        )
 
 
 def _check_interface(model: ModelProto, path: Path) -> None:
@@ -156,6 +184,11 @@ def _check_interface(model: ModelProto, path: Path) -> None:
         )
     del model.graph.input[:]
     model.graph.input.extend(inputs)
+
+
+def blocks(graph: GraphProto) -> list[NodeProto]:
+    """Nodes of the ST-GCN blocks, in the order in which they are computed."""
+    return _parts(graph)[1]
 
 
 def _parts(graph: GraphProto) -> tuple[list[NodeProto], list[NodeProto], list[NodeProto]]:
@@ -227,7 +260,8 @@ def _quantized(graph: GraphProto, name: str, largest: NDArray[np.float32]) -> li
     return nodes
 
 
-def _replace_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:
+def replace_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:
+    """Make a graph of these nodes; weights that none of them uses go."""
     del graph.node[:]
     graph.node.extend(nodes)
     used = {name for node in nodes for name in node.input}

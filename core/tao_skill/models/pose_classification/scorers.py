@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification import checkpoint, onnx_file, tensorrt_engine
+from tao_skill.models.pose_classification import checkpoint, fold, onnx_file, tensorrt_engine
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.net import build_net
+from tao_skill.models.pose_classification.net import STGCN, build_net
 
 Array = npt.NDArray[np.float32]
 
@@ -74,6 +74,8 @@ def fitted(x_NCTVM: Array, frames: int | None, persons: int | None) -> Array:
 def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
     net = build_net(config.model, config.dataset.num_classes)
     checkpoint.load_network(net, path, config.encryption_key)
+    if device.type == "cpu":
+        return _folded(net, path)
     net.to(device).eval()
 
     def score(x_NCTVM: Array) -> Array:
@@ -84,14 +86,31 @@ def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scor
     return Scorer(score=score)
 
 
+def _folded(net: STGCN, path: Path) -> Scorer:
+    """The network in onnxruntime; the head is linear, so that the mean over persons may come after it."""
+    model = fold.to_onnx(net.state_dict(), frames=None)
+    session = onnx_file.open_session(model.SerializeToString(), path)
+
+    def score(x_NCTVM: Array) -> Array:
+        n, *sizes, m = x_NCTVM.shape
+        x_PCTV1 = np.moveaxis(x_NCTVM, 4, 1).reshape(n * m, *sizes, 1)
+        scores_PK = onnx_file.scores(session, x_PCTV1, net.fcn.out_channels, path, threads=torch.get_num_threads())
+        scores_NK: Array = scores_PK.reshape(n, m, -1).mean(axis=1)
+        return scores_NK
+
+    return Scorer(score=score)
+
+
 def _onnx(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
-    model = onnx_file.load(path, config.encryption_key)
-    session = onnx_file.open_session(model.SerializeToString(), path, gpu=device.index)
+    data, threads = onnx_file.load(path, config.encryption_key).SerializeToString(), torch.get_num_threads()
+    session = onnx_file.open_session(data, path, gpu=device.index)
     onnx_file.check_fits(session, config, path)
+    if onnx_file.fixed_batch(session):  # cannot be shared among threads, but its operators can
+        session, threads = onnx_file.open_session(data, path, gpu=device.index, threads=threads), 1
     _, _, frames, _, persons = session.get_inputs()[0].shape
 
     def score(x_NCTVM: Array) -> Array:
-        return onnx_file.scores(session, x_NCTVM, config.dataset.num_classes, path)
+        return onnx_file.scores(session, x_NCTVM, config.dataset.num_classes, path, threads=threads)
 
     return Scorer(score=score, frames=_bound(frames), persons=_bound(persons))
 

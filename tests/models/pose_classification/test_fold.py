@@ -1,0 +1,74 @@
+"""The folded network is the network."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from onnx.reference import ReferenceEvaluator
+
+from tao_skill.models.pose_classification import checkpoint, fold, onnx_file
+from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.models.pose_classification.scorers import open_scorer
+from tests.conftest import experiment
+from tests.models.pose_classification.conftest import acquainted
+
+CPU = torch.device("cpu")
+
+
+def network(layout: str, strategy: str, persons: int, *, edge_importance: bool = True, frames: int = 5) -> STGCN:
+    """A network with other numbers everywhere than those it starts with."""
+    torch.manual_seed(0)
+    net = STGCN(layout=layout, strategy=strategy, num_classes=5, edge_importance=edge_importance)
+    for importance in net.edge_importance or ():
+        torch.nn.init.uniform_(importance, -0.5, 1.5)
+    return acquainted(net, torch.randn(4, 3, frames, LAYOUTS[layout].joints, persons))
+
+
+@pytest.mark.parametrize(
+    ("layout", "strategy", "edge_importance"),
+    [*product(LAYOUTS, STRATEGIES, [True]), *product(["coco"], STRATEGIES, [False])],
+)
+def test_it_gives_the_same_scores_in_double_precision(layout: str, strategy: str, edge_importance: bool) -> None:
+    persons = LAYOUTS[layout].persons
+    net = network(layout, strategy, persons, edge_importance=edge_importance).double()
+    x_NCTVM = torch.randn(1, 3, 3, LAYOUTS[layout].joints, persons, dtype=torch.float64)
+    (found_NK,) = ReferenceEvaluator(fold.to_onnx(net.state_dict(), frames=3, persons=persons)).run(
+        None, {"input": x_NCTVM.numpy()}
+    )
+    with torch.no_grad():
+        np.testing.assert_allclose(found_NK, net(x_NCTVM).numpy(), rtol=1e-11, atol=1e-11)
+
+
+def scored(net: STGCN, x_NCTVM: torch.Tensor, folder: Path, **model: Any) -> Any:
+    checkpoint.save({"state_dict": net.state_dict()}, folder / "c.pth")
+    config = experiment(folder, folder, dataset__num_classes=5, model__graph_layout="ntu_edge", **model)
+    return open_scorer(folder / "c.pth", config, CPU)(x_NCTVM.numpy())
+
+
+def test_a_checkpoint_is_scored_as_torch_scores_it_whatever_frames_and_persons(tmp_path: Path) -> None:
+    net = network("ntu_edge", "spatial", 2)
+    for frames, persons in ((9, 1), (20, 2), (1, 3)):
+        x_NCTVM = torch.randn(3, 3, frames, 24, persons)
+        with torch.no_grad():
+            np.testing.assert_allclose(scored(net, x_NCTVM, tmp_path), net(x_NCTVM), atol=1e-4)
+
+
+def test_threads_share_the_sequences_and_nothing_else(tmp_path: Path) -> None:
+    net = network("coco", "distance", 1)
+    x_NCTVM = torch.randn(7, 3, 12, 17, 1).numpy()
+    session = onnx_file.open_session(fold.to_onnx(net.state_dict(), frames=None).SerializeToString(), tmp_path)
+    alone, together = (onnx_file.scores(session, x_NCTVM, 5, tmp_path, threads=threads) for threads in (1, 3))
+    assert np.array_equal(alone, together)
+
+
+def test_what_is_no_number_gets_no_class(tmp_path: Path) -> None:
+    x_NCTVM = torch.randn(3, 3, 9, 24, 1)
+    x_NCTVM[1, 2, 4, 3] = torch.nan
+    found_NK = scored(network("ntu_edge", "spatial", 1), x_NCTVM, tmp_path)
+    assert np.isfinite(found_NK).all(axis=1).tolist() == [True, False, True]
