@@ -319,7 +319,7 @@ def test_a_job_in_two_processes_dies_whole_and_resumes_with_its_secret(odd: Path
         assert second.returncode == 0, output + said
     job = job_of(tmp_path)
     assert [attempt["state"] for attempt in job["attempts"]] == ["ERROR", "COMPLETE"]
-    assert job["metrics"]["train_loss"] == pytest.approx(losses(one)[-1][1], rel=2e-5)
+    assert job["metrics"]["train_loss"] == pytest.approx(losses(one)[-1][1], rel=1e-3)
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or secret.encode() not in path.read_bytes(), path
 
