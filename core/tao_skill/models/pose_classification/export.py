@@ -34,8 +34,10 @@ AGREEMENT: Final = 98.0
 """Percent of sequences; below it, int8 is warned of."""
 
 SAMPLES: Final = 4
+"""Sequences at most to compare with torch on."""
+
 JUDGED: Final = 200
-"""Sequences at most that the ONNX is compared on with torch, and in int8 with itself in fp32."""
+"""Sequences at most to compare int8 with fp32 on."""
 
 SEED: Final = 0
 
@@ -62,7 +64,7 @@ def run(config: ExperimentConfig) -> Outcome:
         if config.export.precision == "int8":
             model, found = rounded(model, config)
             metrics |= found
-            status.write("RUNNING", *verdict(found["int8_agreement"]))
+            status.write("RUNNING", verdict(found["int8_agreement"]))
         metrics["opset"] = float(model.opset_import[0].version)
         data = encryption.sealed(model.SerializeToString(), config.encryption_key)
         files.write_with(path, lambda stream: stream.write(data))
@@ -165,13 +167,14 @@ def rounded(model: ModelProto, config: ExperimentConfig) -> tuple[ModelProto, di
     return coarse, {"int8_agreement": agreement, "int8_difference": float(np.abs(coarse_NK - exact_NK).max())}
 
 
-def verdict(agreement: float) -> tuple[str, ...]:
-    """A line about int8; a warning where many sequences change their class."""
+def verdict(agreement: float) -> str:
+    """What to say of int8; a warning, also printed, where many sequences change their class."""
     line = f"int8 names the class that fp32 names for {agreement:.1f} % of the sequences compared."
-    if agreement < AGREEMENT:
-        line = f"Warning: {line} Raise export.calibration.sequences, or export with export.precision=fp32."
-        print(line)
-    return (line,)
+    if agreement >= AGREEMENT:
+        return line
+    warning = f"Warning: {line} Raise export.calibration.sequences, or export with export.precision=fp32."
+    print(warning)
+    return warning
 
 
 def scores(model: ModelProto, x_NCTVM: Array) -> Array:

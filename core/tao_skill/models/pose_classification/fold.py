@@ -44,10 +44,9 @@ def to_onnx(
         opset: at least 7; the operators used mean the same in all that came since.
     """
     weights = {name: value.detach().cpu().double().numpy() for name, value in state.items()}
-    A_KVV, (classes, width) = weights["A"], weights["fcn.weight"].shape[:2]
-    joints = A_KVV.shape[1]
+    (_, joints, _), (classes, width) = weights["A"].shape, weights["fcn.weight"].shape[:2]
     channels = len(weights["data_bn.weight"]) // joints
-    graph = _Graph(kind=helper.tensor_dtype_to_np_dtype(_KINDS[state["A"].element_size()]))
+    graph = _Graph(kind=np.dtype(f"f{state['A'].element_size()}"))
     x = _normalised(graph, weights, (channels, frames, joints, persons))
     for i, (_, stride) in enumerate(BLOCKS):
         A_KVV = weights["A"] * weights.get(f"edge_importance.{i}", 1.0)
@@ -58,9 +57,6 @@ def to_onnx(
     stored = graph.store("fcn.weight", head), graph.store("fcn.bias", weights["fcn.bias"])
     graph.add("Gemm", OUTPUT, x, *stored, transB=1)
     return graph.model((batch or "batch", channels, frames or "frames", joints, persons), classes, opset)
-
-
-_KINDS: Final = {4: TensorProto.FLOAT, 8: TensorProto.DOUBLE}
 
 
 @dataclass(frozen=True, kw_only=True)
