@@ -98,8 +98,9 @@ def test_without_padding_the_shuffled_order_is_the_plain_permutation() -> None:
     assert list(order) == np.random.default_rng([4, 2]).permutation(50).tolist()
 
 
-def test_batches_of_similar_lengths_stay_random_and_repeatable() -> None:
-    frames_N = np.random.default_rng(0).choice(np.arange(8, 152, 4), 1003)
+def test_the_longest_sequences_share_batches_and_all_others_stay_mixed() -> None:
+    frames_N = np.random.default_rng(0).choice([8, 12, 16, 20, 24, 150], 1003)
+    frames_N[frames_N == 150] = np.where(np.arange((frames_N == 150).sum()) % 2, 150, 24)
     epochs = [list(Order(frames_N, batch_size=8, seed=4, epoch=epoch)) for epoch in (0, 0, 1)]
     assert epochs[0] == epochs[1]
     companies = [{frozenset(batch.indices) for batch in epoch} for epoch in (epochs[0], epochs[2])]
@@ -107,9 +108,13 @@ def test_batches_of_similar_lengths_stay_random_and_repeatable() -> None:
     for epoch in epochs[1:]:
         assert sorted(chain(*(batch.indices for batch in epoch))) == list(range(1003))
         assert [len(batch.indices) for batch in epoch] == [8] * 125 + [3]
-        assert sum(batch.frames * len(batch.indices) for batch in epoch) < 1.15 * frames_N.sum()
-        lengths = [batch.frames for batch in epoch[:16]]
-        assert lengths != sorted(lengths)
+        long = [i for i, batch in enumerate(epoch) if batch.frames == 150]
+        assert len(long) < 30
+        assert max(np.diff(long)) < 30
+        others = [frames_N[list(batch.indices)] for batch in epoch if batch.frames < 150]
+        assert np.mean([len(set(lengths)) for lengths in others]) > 3
+    plain = list(Order(frames_N, batch_size=8, seed=None))
+    assert max(len(set(frames_N[list(batch.indices)])) for batch in plain) == 1
 
 
 def test_in_evaluation_a_batch_has_one_length_only() -> None:

@@ -1,0 +1,197 @@
+"""What reading data costs a training, in time and memory.
+
+`OMP_NUM_THREADS=1 python benchmarks/data.py --irds FOLDER` prints two Markdown tables. The large files are sparse: they
+take no room on the disk, but as much of the system's cache as is free.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+import psutil
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.profilers import SimpleProfiler
+
+from tao_skill.models.pose_classification import arrays, train
+from tao_skill.models.pose_classification.check import check
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.data import SkeletonData
+from tao_skill.models.pose_classification.module import PoseClassifier
+from tao_skill.spec import load
+from tao_skill.status import StatusLog
+
+SEQUENCES: Final = 64
+BATCH: Final = 4
+ROUNDS: Final = 3
+STEPS: Final = 4
+SMALL_BYTES: Final = 4 * 2**20
+LARGE_BYTES: Final = 10 * 2**30
+FRAMES: Final = 300
+WAITING: Final = "[_TrainingEpochLoop].train_dataloader_next"
+
+
+class Memory(Callback):
+    """The largest resident memory, in MiB, that each process of a training has had when it ends."""
+
+    def __init__(self) -> None:
+        self.peaks: list[float] = []
+
+    def on_train_end(self, *_: Any) -> None:
+        """While the workers still live."""
+        self.peaks = [_peak_mib(os.getpid()), *(_peak_mib(child.pid) for child in psutil.Process().children())]
+
+
+def _peak_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def write_set(folder: Path, data_NCTVM: arrays.Sequences) -> dict[str, Any]:
+    """A training set of one class, and the spec keys of it."""
+    folder.mkdir()
+    np.save(folder / "data.npy", data_NCTVM)
+    return facts(folder / "data.npy", len(data_NCTVM))
+
+
+def facts(data: Path, n: int) -> dict[str, Any]:
+    """Labels beside a data file, and the spec keys of both."""
+    label = data.with_suffix(".pkl")
+    label.write_bytes(pickle.dumps([[str(i) for i in range(n)], [0] * n]))
+    return {"dataset.train_dataset.data_path": str(data), "dataset.train_dataset.label_path": str(label)}
+
+
+def ragged() -> arrays.Sequences:
+    """Skeletons of `nvidia` that move for a third of 96 frames on the average."""
+    rng = np.random.default_rng(0)
+    data_NCTVM = rng.normal(size=(SEQUENCES, 3, 96, 34, 1)).astype(np.float32)
+    for x_CTVM, used in zip(data_NCTVM, rng.permutation(np.linspace(8, 56, SEQUENCES).astype(int)), strict=True):
+        x_CTVM[:, used:] = 0
+    return data_NCTVM
+
+
+def cases(work: Path, irds: Path | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Training sets as spec keys."""
+    yield "nvidia, T = 96, mean 32", write_set(work / "nvidia", ragged())
+    if irds:
+        data_NCTVM = arrays.open_sequences(irds / "train_data.npy")[:SEQUENCES]
+        mean = arrays.frames_used(data_NCTVM).mean()
+        layout = {"model.graph_layout": "ntu-rgb+d"}
+        yield f"irds, T = 150, mean {mean:.0f}", write_set(work / "irds", data_NCTVM) | layout
+
+
+def epoch(work: Path, **keys: Any) -> tuple[float, float]:
+    """Seconds of the second epoch of a training, and of these the ones that waited for data."""
+    profiler = SimpleProfiler()
+    train_with(work, {"train.num_epochs": 2, **keys}, [], profiler=profiler)
+    whole, waits = (profiler.recorded_durations[name] for name in ("run_training_epoch", WAITING))
+    return whole[1], sum(waits[len(waits) // 2 :])
+
+
+def train_with(work: Path, keys: dict[str, Any], callbacks: list[Callback], **attributes: Any) -> None:
+    """Train as the action does, with these callbacks beside its own and attributes of the trainer set."""
+    config = build({"results_dir": str(work), "dataset.batch_size": BATCH, "train.optim.lr": 0.01, **keys})
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        trainer = train.build_trainer(config, Path(folder), StatusLog(Path(folder), silent=True))
+        trainer.callbacks += callbacks
+        for name, value in attributes.items():
+            setattr(trainer, name, value)
+        trainer.fit(PoseClassifier(config), SkeletonData(config.dataset, config.train.seed))
+
+
+def build(keys: dict[str, Any]) -> ExperimentConfig:
+    """The config of some spec keys."""
+    config = load.build(ExperimentConfig, load.override(ExperimentConfig, {}, keys.items()))
+    assert isinstance(config, ExperimentConfig)
+    return config
+
+
+def time_rows(work: Path, irds: Path | None) -> Iterator[str]:
+    """Training speed and the share of waiting: each variant in turn, medians of the rounds."""
+    yield "| data | workers | trim_padding | sequences/s | of the time, waiting for data |\n|---|---|---|---|---|"
+    for name, keys in cases(work, irds):
+        variants = [(1, False), (1, True), (0, True)]
+        found: dict[tuple[int, bool], list[tuple[float, float]]] = {one: [] for one in variants}
+        for _ in range(ROUNDS):
+            for workers, trim in variants:
+                settings = {**keys, "dataset.num_workers": workers, "dataset.trim_padding": trim}
+                found[workers, trim].append(epoch(work, **settings))
+        for (workers, trim), times in found.items():
+            speed = median(SEQUENCES / seconds for seconds, _ in times)
+            share = median(waited / seconds for seconds, waited in times)
+            yield f"| {name} | {workers} | {str(trim).lower()} | {speed:.2f} | {share:.2%} |"
+        pairs = zip(found[1, False], found[1, True], strict=True)
+        gain = median(whole / trimmed for (whole, _), (trimmed, _) in pairs)
+        yield f"| {name} | 1 | true against false | {gain:.2f} x | |"
+
+
+def large(work: Path, dtype: str, bytes_: int) -> dict[str, Any]:
+    """A sparse file of zeros that takes no room, as spec keys."""
+    n = bytes_ // (3 * FRAMES * 34 * np.dtype(dtype).itemsize)
+    path = work / f"{dtype}-{n}.npy"
+    np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(n, 3, FRAMES, 34, 1))
+    return facts(path, n)
+
+
+def measure(work: Path, keys: dict[str, Any]) -> dict[str, Any]:
+    """Plan a training and take a few steps of it, in this process."""
+    began = time.perf_counter()
+    assert not check(build({**keys, "dataset.num_classes": 1}), "train").problems
+    planned, memory = time.perf_counter() - began, Memory()
+    train_with(
+        work,
+        {**keys, "dataset.num_workers": 1, "train.num_epochs": 1},
+        [memory],
+        limit_train_batches=STEPS,
+    )
+    return {"plan_s": planned, "peaks": memory.peaks}
+
+
+def memory_rows(work: Path) -> Iterator[str]:
+    """Peak memory of a training on a large file, beside that on a small one."""
+    yield "| data | trim_padding | plan | peak memory: training | worker |\n|---|---|---|---|---|"
+    for size, dtype in ((SMALL_BYTES, "float32"), (LARGE_BYTES, "float32"), (LARGE_BYTES, "float16")):
+        keys = large(work, dtype, size)
+        for trim in (False, True):
+            asked = json.dumps({**keys, "dataset.trim_padding": trim})
+            command = [sys.executable, __file__, "--measure", asked]
+            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+            found = json.loads(said)
+            main, worker = found["peaks"]
+            yield (
+                f"| {size / 2**20:.0f} MiB, {dtype} | {str(trim).lower()} | {found['plan_s']:.1f} s "
+                f"| {main:.0f} MiB | {worker:.0f} MiB |"
+            )
+
+
+def main() -> None:
+    """Print both tables; with --measure, one figure of the second."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--irds", type=Path, help="folder of the recorded set")
+    parser.add_argument("--only", choices=("time", "memory"))
+    parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if asked.measure:
+            print(json.dumps(measure(Path(folder), asked.measure)))
+            return
+        rows = {"time": lambda: time_rows(Path(folder), asked.irds), "memory": lambda: memory_rows(Path(folder))}
+        for name, of in rows.items():
+            if asked.only in (None, name):
+                for row in of():
+                    print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
