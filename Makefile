@@ -8,7 +8,7 @@ JOBS ?= 3
 INPUTS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit faults thorough attacks fuzz release generate clean
+.PHONY: help run test lint unit faults thorough attacks fuzz release bench generate clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,11 @@ release: $(VENV)/release ## Wheel, sdist, audit, SBOM and SHA256SUMS in dist/; f
 
 fuzz: $(VENV)/dev ## Feed every parser hostile files, INPUTS of them; the tests take a few.
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python -m tests.fuzz.run --inputs $(INPUTS)
+
+bench: $(VENV)/dev ## Beside a textbook ST-GCN and a bare Python: training steps, starts, searches.
+	PYTHONPATH=. $(BIN)/python benchmarks/train.py
+	PYTHONPATH=. $(BIN)/python benchmarks/start.py
+	PYTHONPATH=. $(BIN)/python benchmarks/automl/overhead.py
 
 generate: $(VENV)/dev ## Write every generated file.
 	$(BIN)/python tools/generate.py
