@@ -59,8 +59,13 @@ $(VENV)/release: $(VENV)/dev
 release: $(VENV)/release ## Wheel, sdist, audit, SBOM and SHA256SUMS in dist/; fails where a vulnerability is known.
 	$(BIN)/python tools/release.py
 
-fuzz: $(VENV)/dev ## Feed every parser hostile files, INPUTS of them; the tests take a few.
+$(VENV)/fuzz: $(VENV)/dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	@touch $@
+
+fuzz: $(VENV)/fuzz ## Feed every parser hostile files, INPUTS drawn and as many guided by coverage; the tests take a few.
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python -m tests.fuzz.run --inputs $(INPUTS)
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python -m tests.fuzz.run --inputs $(INPUTS) --guided
 
 bench: $(VENV)/dev ## Beside a textbook ST-GCN and a bare Python: training steps, starts, searches.
 	PYTHONPATH=. $(BIN)/python benchmarks/train.py

@@ -21,7 +21,7 @@ from tests.conftest import REPOSITORY
 HARDWARE = {"tensorrt"}
 """Installed where there is hardware for it."""
 
-TOOLS = {"dev", "release"}
+TOOLS = {"dev", "fuzz", "release"}
 """Extras that running the tests does not take."""
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
@@ -98,7 +98,7 @@ def test_every_constraint_is_of_a_dependency_and_is_what_is_installed() -> None:
 
 def test_tools_of_the_release_and_of_tests_are_no_runtime_dependencies() -> None:
     groups = requirements()
-    tools = {one.name for extra in ("test", "dev", "release") for one in groups[extra]} - {"tao-skill"}
+    tools = {one.name for extra in ("test", *TOOLS) for one in groups[extra]} - {"tao-skill"}
     assert not tools & {one.name for one in groups[""]}
 
 
