@@ -58,12 +58,7 @@ def each(*quick: str, of: tuple[str, ...] = ACTIONS) -> list[object]:
     return [pytest.param(action, id=action, marks=() if action in quick else pytest.mark.faults) for action in of]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The last digits depend on the number of threads."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -159,10 +159,13 @@ def rounded(model: ModelProto, config: ExperimentConfig) -> tuple[ModelProto, di
         raise BadData("int8 has no calibration data", fix="set export.calibration.data_path")
     seen_NCTVM = recorded(config, calibration.data_path, calibration.sequences)
     batches = np.split(seen_NCTVM, len(seen_NCTVM) // max(1, config.export.batch_size))
-    coarse = qdq.to_int8(model, qdq.calibrate(model, batches))
-    coarse = qdq.corrected(coarse, (scores(coarse, seen_NCTVM) - scores(model, seen_NCTVM)).mean(axis=0))
-    judged_NCTVM = seen_NCTVM if config.export.sample_data is None else samples(config, JUDGED)
-    exact_NK, coarse_NK = scores(model, judged_NCTVM), scores(coarse, judged_NCTVM)
+    coarse, exact_NK = qdq.to_int8(model, qdq.calibrate(model, batches)), scores(model, seen_NCTVM)
+    coarse = qdq.corrected(coarse, (scores(coarse, seen_NCTVM) - exact_NK).mean(axis=0))
+    judged_NCTVM = seen_NCTVM
+    if config.export.sample_data is not None:
+        judged_NCTVM = samples(config, JUDGED)
+        exact_NK = scores(model, judged_NCTVM)
+    coarse_NK = scores(coarse, judged_NCTVM)
     agreement = 100.0 * float((exact_NK.argmax(axis=1) == coarse_NK.argmax(axis=1)).mean())
     return coarse, {"int8_agreement": agreement, "int8_difference": float(np.abs(coarse_NK - exact_NK).max())}
 
