@@ -184,6 +184,7 @@ class TestWhatDataCanServe:
         assert decay in keys(self.space(tiny, train__num_epochs=11)[1])
         assert decay in keys(self.space(tiny, train__optim__lr_steps=[5])[1])
         assert decay in keys(self.space(tiny, train__optim__lr_scheduler="AutoReduce")[1])
+        assert decay not in keys(self.space(tiny, train__optim__lr_scheduler="Cosine")[1])
 
 
 PARAMS = [leaf.key for leaf in iter_params(ExperimentConfig, "train")]
@@ -193,7 +194,7 @@ SEARCHABLE = [key for key in PARAMS if key not in SCHEMA["automl_disabled_parame
 @given(
     search=st.lists(st.sampled_from(SEARCHABLE), unique=True),
     optimizer=st.sampled_from(("torch.optim.SGD", "torch.optim.Adam")),
-    scheduler=st.sampled_from(("MultiStep", "AutoReduce")),
+    scheduler=st.sampled_from(("MultiStep", "AutoReduce", "Cosine")),
     window=st.sampled_from((-1, 8, 40)),
     seed=st.integers(0, 2**32),
 )
@@ -213,7 +214,7 @@ def test_every_suggestion_is_a_spec_of_the_packaged_schema(
         full = whole(spec, values)
         assert check(ExperimentConfig, "train", full) == full
         optim = full["train"]["optim"]
-        assert optim["lr_scheduler"] == "MultiStep" or optim["min_lr"] < optim["lr"]
+        assert optim["lr_scheduler"] != "AutoReduce" or optim["min_lr"] < optim["lr"]
         assert ("train.optim.momentum" in values) <= (optim["optimizer_type"] == "torch.optim.SGD")
         assert full["dataset"]["batch_size"] <= 100
 

@@ -14,62 +14,10 @@ from tao_skill.models.pose_classification.data import (
     Order,
     Skeletons,
     loader,
-    pad,
-    random_choose,
-    random_move,
 )
-from tao_skill.models.pose_classification.lengths import trimmed_frames
+from tao_skill.models.pose_classification.lengths import trimmed_frames, used_frames
 from tests.conftest import experiment
-
-
-def sequence(used: int, frames: int) -> np.ndarray:
-    x = np.zeros((3, frames, 4, 1), np.float32)
-    x[:, :used] = np.random.default_rng(0).normal(size=(3, used, 4, 1)) + 5
-    return x
-
-
-def test_random_choose_takes_a_contiguous_fragment_inside_the_used_frames() -> None:
-    x = sequence(40, 100)
-    starts = set()
-    for seed in range(60):
-        part = random_choose(x, 16, np.random.default_rng(seed))
-        begin = next(i for i in range(100) if np.array_equal(x[:, i : i + 16], part))
-        starts.add(begin)
-        assert part.any(axis=(0, 2, 3)).all()
-    assert min(starts) < 5
-    assert max(starts) > 19
-
-
-def test_random_choose_pads_a_shorter_sequence_at_a_random_place() -> None:
-    x = sequence(10, 10)
-    places = {int(random_choose(x, 20, np.random.default_rng(s)).any(axis=(0, 2, 3)).argmax()) for s in range(40)}
-    assert len(places) > 5
-    assert random_choose(x, 20, np.random.default_rng(0)).shape == (3, 20, 4, 1)
-
-
-def test_an_all_zero_sequence_is_no_trouble() -> None:
-    assert random_choose(np.zeros((3, 30, 4, 1), np.float32), 8, np.random.default_rng(0)).shape[1] == 8
-
-
-def test_pad_adds_zero_frames_and_leaves_longer_sequences_whole() -> None:
-    x = sequence(10, 10)
-    assert np.array_equal(pad(x, 15)[:, :10], x)
-    assert not pad(x, 15)[:, 10:].any()
-    assert pad(x, 5) is x
-
-
-def test_random_move_is_one_similarity_a_frame_in_the_image_plane_and_spares_padding() -> None:
-    x = sequence(20, 30)
-    moved = random_move(x, np.random.default_rng(1))
-    assert np.array_equal(moved[2], x[2])
-    assert not moved[:, 20:].any()
-    for t in range(20):
-        plane, was = moved[:2, t, :, 0], x[:2, t, :, 0]
-        a, b = plane - plane[:, :1], was - was[:, :1]
-        scale = np.linalg.norm(a[:, 1:]) / np.linalg.norm(b[:, 1:])
-        assert 0.89 < scale < 1.11
-        np.testing.assert_allclose(a.T @ a, scale**2 * (b.T @ b), atol=1e-3)
-    assert not np.allclose(moved, x)
+from tests.models.pose_classification.test_augment import sequence
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -148,7 +96,7 @@ def test_a_training_batch_is_as_long_as_its_longest_sequence(ragged: Path) -> No
 
 
 def test_lengths_are_found_once_for_a_file_and_anew_when_it_changes(ragged: Path) -> None:
-    assert trimmed_frames(ragged) is trimmed_frames(ragged.parent / "." / ragged.name)
+    assert used_frames(ragged) is used_frames(ragged.parent / "." / ragged.name)
     np.save(ragged, np.load(ragged)[:3])
     assert trimmed_frames(ragged).tolist() == [8, 8, 8]
 

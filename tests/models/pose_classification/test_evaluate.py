@@ -8,12 +8,13 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
-from tao_skill.models.pose_classification import evaluate, inference, train
+from tao_skill.errors import BadData
+from tao_skill.models.pose_classification import evaluate, export, inference, results, train
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.checkpoint import load_network
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.lengths import trimmed_frames
-from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.models.pose_classification.net import NETWORKS, STGCN
 from tao_skill.status import read_status
 from tests.conftest import experiment
 
@@ -114,3 +115,43 @@ def test_onnx_of_a_fixed_length_is_given_whole_sequences(tiny: Path, onnx_file: 
     said = [line["message"] for line in read_status(tmp_path / "inference") if line["verbosity"] == "WARNING"]
     assert len(said) == 1
     assert "takes 16 frames" in said[0]
+
+
+@pytest.mark.parametrize("model_type", NETWORKS)
+def test_resampled_training_is_scored_alike_as_checkpoint_and_as_onnx(
+    tiny: Path, tmp_path: Path, model_type: str
+) -> None:
+    beside = {"dataset__resample_frames": 12, "model__model_type": model_type}
+    train.run(experiment(tiny, tmp_path, train__num_epochs=1, **beside))
+    path = tmp_path / "train" / results.BEST
+    assert {one.sequence_length for one in results.read_index(tmp_path / "train")} == {12}
+    exported = export.run(experiment(tiny, tmp_path, export__checkpoint=str(path), export__num_persons=1, **beside))
+    (onnx_path,) = (artifact.path for artifact in exported.artifacts)
+    found = [probabilities(tiny, one, tmp_path, **beside) for one in (path, onnx_path)]
+    np.testing.assert_allclose(*found, atol=1e-5)
+    for one, frames in ((path, None), (onnx_path, None), (path, 16), (onnx_path, 16)):
+        others = beside | {"dataset__resample_frames": frames}
+        with pytest.raises(BadData, match="resample_frames"):
+            probabilities(tiny, one, tmp_path, **others)
+    longer = experiment(tiny, tmp_path / "longer", export__checkpoint=str(path), export__sequence_length=20, **beside)
+    (onnx_path,) = (artifact.path for artifact in export.run(longer).artifacts)
+    probabilities(tiny, onnx_path, tmp_path / "longer", **beside)
+    said = [
+        line["message"] for line in read_status(tmp_path / "longer" / "inference") if line["verbosity"] == "WARNING"
+    ]
+    assert len(said) == 1
+    assert "takes 20 frames" in said[0]
+
+
+def test_int8_of_a_resampled_st_gcn_plus_plus_keeps_most_classes(tiny: Path, tmp_path: Path) -> None:
+    beside = {"dataset__resample_frames": 16, "model__model_type": "ST-GCN++", "export__num_persons": 1}
+    train.run(experiment(tiny, tmp_path, train__num_epochs=6, train__optim__lr=0.02, **beside))
+    settings = {
+        "export__checkpoint": str(tmp_path / "train" / results.BEST),
+        "export__precision": "int8",
+        "export__calibration__data_path": str(tiny / "train_data.npy"),
+        "export__sample_data": str(tiny / "val_data.npy"),
+    }
+    metrics = export.run(experiment(tiny, tmp_path, **settings, **beside)).metrics
+    assert metrics["int8_agreement"] >= 80
+    assert metrics["int8_difference"] < 0.2 * metrics["max_score"] + 0.2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tao_skill import encryption
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint, evaluate, results, train
 from tao_skill.models.pose_classification.arrays import read_labels
+from tao_skill.models.pose_classification.config import Optim, TrainConfig
 from tao_skill.models.pose_classification.data import Order
 from tao_skill.models.pose_classification.module import SCHEDULERS
 from tao_skill.models.pose_classification.net import build_net
@@ -88,6 +90,7 @@ def test_a_run_in_two_parts_is_the_run_in_one(tiny: Path, tmp_path: Path, schedu
 
 def test_training_resumes_inside_an_epoch_without_a_trace(tiny: Path, tmp_path: Path) -> None:
     steps = {"train__checkpoint_interval_unit": "step", "train__checkpoint_interval": 1, "dataset__num_workers": 1}
+    steps |= {"train__optim__lr_scheduler": "Cosine"}
     whole = train.run(experiment(tiny, tmp_path / "whole", **steps))
     inside = tmp_path / "whole" / "train" / results.checkpoint_name(1, 5)
     again = train.run(experiment(tiny, tmp_path / "again", train__resume_training_checkpoint_path=str(inside), **steps))
@@ -200,16 +203,25 @@ def test_pretrained_weights_start_training_and_another_head_is_made_anew(tiny: P
 
 
 def test_auto_reduce_counts_less_than_a_thousandth_as_no_improvement() -> None:
-    from tao_skill.models.pose_classification.config import Optim
-
     optim = Optim(lr=1.0, lr_scheduler="AutoReduce", patience=1, lr_decay=0.5, min_lr=0.2)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=optim.lr)
-    schedule = SCHEDULERS["AutoReduce"](optimizer, optim)
+    schedule = SCHEDULERS["AutoReduce"](optimizer, TrainConfig(optim=optim))
     rates = []
     for loss in (1.0, 0.9995, 0.9992, 0.99, 0.9895, 0.9892, 0.98, 0.9795, 0.9793):
         schedule.step(loss)  # type: ignore[arg-type]
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates == [1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.2]
+
+
+def test_cosine_falls_from_the_whole_rate_to_nothing_over_the_epochs() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
+    schedule = SCHEDULERS["Cosine"](optimizer, TrainConfig(num_epochs=4))
+    rates = []
+    for _ in range(5):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.2 * (1 + math.cos(math.pi * epoch / 4)) for epoch in range(5)])
 
 
 def test_a_diverged_training_ends_in_order_and_says_so(tiny: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The blocks of ST-GCN, the frames they are given and what they cost to compute. Imports no torch."""
+"""The blocks of ST-GCN and ST-GCN++, the frames they are given and what they cost to compute. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ BLOCKS: Final = ((64, 1), (64, 1), (64, 1), (64, 1), (128, 2), (128, 1), (128, 1
 
 TEMPORAL_KERNEL: Final = 9
 
+DILATIONS: Final = (1, 2, 3, 4)
+"""Frames between the three taps of ST-GCN++'s temporal convolutions; beside these it pools and passes on one frame."""
+
+BRANCHED: Final = "st_gcn_networks.0.tcn.slices.0.weight"
+"""A tensor that ST-GCN++ alone has."""
+
 STRIDE: Final = math.prod(stride for _, stride in BLOCKS)
 """Frames that become one in the last blocks."""
 
@@ -26,16 +32,34 @@ _TRAIN: Final = 3
 """A training step computes the forward pass, the gradients of its inputs and those of its weights."""
 
 
-def forward_flop(frames: int, joints: int, subsets: int, channels: int = 3) -> int:
+def branch_widths(channels: int) -> tuple[int, ...]:
+    """Channels of ST-GCN++'s temporal branches: as many in all as there are, the first one has what is left."""
+    others = len(DILATIONS) + 1
+    width = channels // (others + 1)
+    return channels - others * width, *[width] * others
+
+
+def forward_flop(frames: int, joints: int, subsets: int, channels: int = 3, model_type: str = "ST-GCN") -> int:
     """Floating-point operations of one person's sequence through all convolutions, a multiply-add counted as two."""
-    flop = 0
+    products = 0
     for i, (out, stride) in enumerate(BLOCKS):
-        flop += 2 * frames * joints * subsets * (channels * out + joints * min(channels, out))
-        frames = math.ceil(frames / stride)
-        flop += 2 * frames * joints * out * out * TEMPORAL_KERNEL
-        flop += 2 * frames * joints * out * channels if i > 0 and channels != out else 0
-        channels = out
-    return flop
+        kept = math.ceil(frames / stride)
+        products += frames * joints * subsets * (channels * out + joints * min(channels, out))
+        products += kept * joints * out * channels if i > 0 and channels != out else 0
+        if model_type == "ST-GCN":
+            products += kept * joints * out * out * TEMPORAL_KERNEL
+        else:
+            products += joints * _branches(channels, out, frames, kept)
+        frames, channels = kept, out
+    return 2 * products
+
+
+def _branches(channels: int, out: int, frames: int, kept: int) -> int:
+    """Multiply-adds of what a block of ST-GCN++ has in place of the temporal convolution, for each joint."""
+    *sliced, last = branch_widths(out)
+    residual = channels * out if channels != out else 0
+    dilated = sum(3 * width * width for width in sliced[: len(DILATIONS)])
+    return frames * (residual + out * sum(sliced)) + kept * (dilated + out * last + out * out)
 
 
 def epoch_flop(config: ExperimentConfig) -> float | None:
@@ -52,9 +76,12 @@ def epoch_flop(config: ExperimentConfig) -> float | None:
             continue
         n, _, frames, _, persons = shape(part.data_path)
         window = config.dataset.window_size if config.dataset.window_size > 0 else frames
-        if config.dataset.trim_padding:
+        if config.dataset.resample_frames is not None:
+            window = config.dataset.resample_frames
+        elif config.dataset.trim_padding:
             from tao_skill.models.pose_classification.lengths import trimmed_frames
 
             window = min(window, round(float(trimmed_frames(Path(part.data_path)).mean())))
-        flop += passes * n * persons * forward_flop(window, joints, subsets, config.model.input_channels)
+        model = config.model
+        flop += passes * n * persons * forward_flop(window, joints, subsets, model.input_channels, model.model_type)
     return flop or None

@@ -25,6 +25,12 @@ def graph_conv(x_NCTV: Tensor, conv: nn.Conv2d, A_KVV: Tensor) -> Tensor:
     return _gather_first(x_NCTV, conv, A_KVV) if fewer else _convolve_first(x_NCTV, conv, A_KVV)
 
 
+def convolved(x_NCTV: Tensor, conv: nn.Module) -> Tensor:
+    """What a batch norm follows; in evaluation that normalises by what it has learnt, so the bias counts."""
+    assert isinstance(conv, nn.Conv2d)
+    return conv_before_norm(x_NCTV, conv) if conv.training else conv(x_NCTV)
+
+
 def conv_before_norm(x_NCTV: Tensor, conv: nn.Conv2d) -> Tensor:
     """A convolution whose output is normalised over the batch, which takes any bias away: that one's gradient is 0."""
     out_NCTV: Tensor = _ConvBeforeNorm.apply(x_NCTV, conv.weight, conv.bias, conv.stride, conv.padding)  # type: ignore[no-untyped-call]

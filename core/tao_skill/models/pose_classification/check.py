@@ -23,6 +23,12 @@ from tao_skill.outcome import Advice
 from tao_skill.remote import is_remote
 from tao_skill.spec.tree import iter_params
 
+IN_THE_PLANE: Final = ("openpose", "coco")
+"""Layouts that are mostly found in images, without a z."""
+
+IN_SPACE: Final = ("random_rotate", "random_scale")
+"""Augmentations of three dimensions."""
+
 PER_CHANNEL_OPSET: Final = 13
 """First ONNX opset that rounds each channel of a weight by itself."""
 
@@ -86,6 +92,14 @@ def _train_settings(config: ExperimentConfig) -> Iterator[Problem]:
             f"but it is {dataset.window_size}",
             fix="set dataset.window_size to the frames of a fragment, or dataset.random_choose=false",
         )
+    for name in IN_SPACE:
+        if (most := getattr(dataset, name)) > 0 and config.model.input_channels != len("xyz"):
+            yield Problem(
+                key=f"dataset.{name}",
+                message=f"dataset.{name} is {most}, which is for x, y, z, "
+                f"but model.input_channels is {config.model.input_channels}",
+                fix=f"set dataset.{name}=0, or dataset.random_move=true, which is for the image plane",
+            )
     if optim.optimizer_type == "torch.optim.SGD" and optim.nesterov and optim.momentum == 0:
         yield Problem(
             key="train.optim.nesterov",
@@ -315,12 +329,27 @@ def _train_data_warnings(config: ExperimentConfig) -> Iterator[str]:
         yield warning
     if dataset.batch_size > n:
         yield f"dataset.batch_size is {dataset.batch_size}, but there are {n} sequences: every epoch is one step"
-    if dataset.window_size > 0 and not dataset.random_choose and (dataset.trim_padding or dataset.window_size < frames):
-        where = "where dataset.trim_padding=true" if dataset.trim_padding else f"on sequences of {frames} frames"
+    if where := _unpadded(dataset, frames):
         yield f"dataset.window_size={dataset.window_size} has no effect {where} unless dataset.random_choose=true"
+    if dataset.trim_padding and dataset.resample_frames is not None:
+        yield "dataset.trim_padding=true has no effect beside dataset.resample_frames, which leaves no padding"
+    if config.model.graph_layout in IN_THE_PLANE and (used := [one for one in IN_SPACE if getattr(dataset, one) > 0]):
+        joints = f"joints of {config.model.graph_layout} are mostly x, y, confidence"
+        yield f"dataset.{used[0]} is for x, y, z; {joints}, for which dataset.random_move is meant"
     counts = Counter(read_labels(dataset.train_dataset.label_path).ids)
     if absent := [identity for identity in range(dataset.num_classes) if not counts[identity]]:
         yield f"no training sequence has the class ids {absent}"
+
+
+def _unpadded(dataset: DatasetConfig, frames: int) -> str | None:
+    """Where a window would only pad, and does not."""
+    if dataset.window_size <= 0 or dataset.random_choose:
+        return None
+    if dataset.resample_frames is not None:
+        return f"where dataset.resample_frames={dataset.resample_frames}"
+    if dataset.trim_padding:
+        return "where dataset.trim_padding=true"
+    return f"on sequences of {frames} frames" if dataset.window_size < frames else None
 
 
 def _gen_trt_engine_warnings(config: ExperimentConfig) -> Iterator[str]:

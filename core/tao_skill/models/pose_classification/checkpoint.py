@@ -17,6 +17,7 @@ from torch import Tensor
 from tao_skill import encryption, files
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint_archive
+from tao_skill.models.pose_classification.architecture import BRANCHED
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES, adjacency
 from tao_skill.models.pose_classification.net import STGCN
 
@@ -88,16 +89,22 @@ def network_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name.removeprefix(PREFIX): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def load_network(net: STGCN, path: Path, key: str | None = None) -> None:
+def load_network(net: STGCN, path: Path, key: str | None = None) -> dict[str, Any]:
     """Fill `net` with a trained model of the same layout, strategy and classes.
+
+    Returns:
+        What training wrote of itself beside the weights; empty for weights from elsewhere.
 
     Raises:
         BadData: the checkpoint is of another network; the message says both sides.
     """
-    state = network_state(load(path, key))
+    loaded = load(path, key)
+    state = network_state(loaded)
     if differences := _differences(net.state_dict(), state):
         raise _other_network(path, differences)
     net.load_state_dict(state)
+    facts = loaded.get("tao_skill")
+    return facts if isinstance(facts, dict) else {}
 
 
 def check_resumable(net: STGCN, path: Path, key: str | None = None) -> None:
@@ -188,6 +195,7 @@ def _facts(state: Mapping[str, Tensor]) -> dict[str, Any]:
         if "data_bn.weight" in state:
             facts["model.input_channels"] = state["data_bn.weight"].numel() // max(1, state["A"].shape[1])
         facts["model.edge_importance_weighting"] = "edge_importance.0" in state
+        facts["model.model_type"] = "ST-GCN++" if BRANCHED in state else "ST-GCN"
     if f"{HEAD}weight" in state:
         facts[CLASSES] = state[f"{HEAD}weight"].shape[:1].numel()
     return facts
@@ -215,6 +223,7 @@ def _unfit(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
 def _other_network(path: Path, differences: list[str]) -> BadData:
     return BadData(
         f"checkpoint {path} does not fit the spec: {'; '.join(differences)}",
-        fix="set model.graph_layout, model.graph_strategy, model.input_channels and dataset.num_classes as in training",
+        fix="set model.model_type, model.graph_layout, model.graph_strategy, model.input_channels and "
+        "dataset.num_classes as in training",
         path=str(path),
     )

@@ -30,7 +30,15 @@ class Wandb:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    model_type: Annotated[str, Param("Network architecture.", choices=("ST-GCN",), inherit=True)] = "ST-GCN"
+    model_type: Annotated[
+        str,
+        Param(
+            "Network architecture; ST-GCN++ (arXiv 2205.09443) is smaller and often more accurate, and not TAO's.",
+            choices=("ST-GCN", "ST-GCN++"),
+            inherit=True,
+            popular=True,
+        ),
+    ] = "ST-GCN"
     pretrained_model_path: Annotated[
         str | None, Param("Weights to start training from.", only=TRAIN, reads_file=True)
     ] = None
@@ -70,7 +78,8 @@ class ModelConfig:
         ),
     ] = "spatial"
     edge_importance_weighting: Annotated[
-        bool, Param("Learn a weight for each edge in each block.", inherit=True, searchable=True)
+        bool,
+        Param("Learn a weight for each edge in each block; in ST-GCN++, the edges too.", inherit=True, searchable=True),
     ] = True
 
 
@@ -131,6 +140,49 @@ class DatasetConfig:
             depends_on=("dataset.random_choose", True),
         ),
     ] = -1
+    random_rotate: Annotated[
+        float,
+        Param(
+            "Train on skeletons turned about y by up to so many degrees, and leant a third as far; for x, y, z alone.",
+            minimum=0.0,
+            maximum=180.0,
+            only=TRAIN,
+            low=0.0,
+            high=45.0,
+        ),
+    ] = 0.0
+    random_scale: Annotated[
+        float,
+        Param(
+            "Train on skeletons stretched or shrunk by up to this share, each axis by itself; for x, y, z alone.",
+            minimum=0.0,
+            maximum=0.5,
+            only=TRAIN,
+            low=0.0,
+            high=0.3,
+        ),
+    ] = 0.0
+    temporal_crop: Annotated[
+        float,
+        Param(
+            "Train on random parts with at least this share of a sequence's frames; 1 keeps all.",
+            above=0.0,
+            maximum=1.0,
+            only=TRAIN,
+            low=0.5,
+            high=1.0,
+        ),
+    ] = 1.0
+    resample_frames: Annotated[
+        int | None,
+        Param(
+            "Frames that every sequence is resampled to, without the zeros after it: quicker, and often more accurate.",
+            minimum=8,
+            only=ON_MODEL,
+            inherit=True,
+            popular=True,
+        ),
+    ] = None
     trim_padding: Annotated[
         bool,
         Param(
@@ -192,8 +244,8 @@ class Optim:
     lr_scheduler: Annotated[
         str,
         Param(
-            "MultiStep decays at lr_steps, AutoReduce when lr_monitor stops improving.",
-            choices=("MultiStep", "AutoReduce"),
+            "MultiStep decays at lr_steps, AutoReduce when lr_monitor stops improving, Cosine to 0 over num_epochs.",
+            choices=("MultiStep", "AutoReduce", "Cosine"),
             searchable=True,
         ),
     ] = "MultiStep"

@@ -1,8 +1,4 @@
-"""Skeleton sequences as batches: memory-mapped, repeatable from seed, epoch and index alone.
-
-The augmentations are the two that the ST-GCN paper (arXiv 1801.07455) trains with on Kinetics: random moving and random
-fragments; test sequences are used whole.
-"""
+"""Skeleton sequences as batches: memory-mapped, repeatable from seed, epoch and index alone."""
 
 from __future__ import annotations
 
@@ -17,16 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tao_skill.models.pose_classification.arrays import open_sequences, read_labels, release
+from tao_skill.models.pose_classification.augment import augmented, resample
 from tao_skill.models.pose_classification.config import DatasetConfig
-from tao_skill.models.pose_classification.lengths import trimmed_frames
+from tao_skill.models.pose_classification.lengths import trimmed_frames, used_frames
 
-Sequence_CTVM = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
-
-ANGLES: Final = (-10.0, -5.0, 0.0, 5.0, 10.0)
-SCALES: Final = (0.9, 1.0, 1.1)
-SHIFTS: Final = (-0.2, -0.1, 0.0, 0.1, 0.2)
-"""Candidates of random_move: degrees, factors, and data units (ST-GCN's feeder)."""
 
 LONG_BATCHES: Final = 2
 OF_BATCHES: Final = 16
@@ -35,47 +26,6 @@ OF_BATCHES: Final = 16
 Few recorded sequences are nearly as long as the longest. Sorting all of them by length would leave still less padding,
 but networks trained on such batches stayed ten points of accuracy behind on recorded gestures.
 """
-
-
-def random_choose(x_CTVM: Sequence_CTVM, size: int, rng: np.random.Generator) -> Sequence_CTVM:
-    """A fragment of `size` frames that starts inside the used ones; a shorter sequence is padded around.
-
-    A start is drawn among the frames in use, so that a fragment of a zero-padded sequence is never only padding.
-    """
-    frames = x_CTVM.shape[1]
-    if frames <= size:
-        return pad(x_CTVM, size, int(rng.integers(0, size - frames + 1)))
-    used = int(np.flatnonzero(x_CTVM.any(axis=(0, 2, 3)))[-1:].sum()) + 1
-    begin = int(rng.integers(0, max(0, used - size) + 1))
-    return x_CTVM[:, begin : begin + size]
-
-
-def pad(x_CTVM: Sequence_CTVM, size: int, begin: int = 0) -> Sequence_CTVM:
-    """Zero frames up to `size`, with the sequence at `begin`; a longer one is left whole."""
-    frames = x_CTVM.shape[1]
-    if frames >= size:
-        return x_CTVM
-    return np.pad(x_CTVM, ((0, 0), (begin, size - frames - begin), (0, 0), (0, 0)))
-
-
-def random_move(x_CTVM: Sequence_CTVM, rng: np.random.Generator) -> Sequence_CTVM:
-    """Rotate in the image plane, scale and shift, moving linearly from one draw to another.
-
-    Padding frames stay zero.
-    """
-    frames = x_CTVM.shape[1]
-    angle_T, scale_T, shift_x_T, shift_y_T = (
-        np.linspace(first, last, frames)
-        for first, last in (rng.choice(candidates, 2) for candidates in (ANGLES, SCALES, SHIFTS, SHIFTS))
-    )
-    angle_T = np.deg2rad(angle_T)
-    cos_T, sin_T = np.cos(angle_T) * scale_T, np.sin(angle_T) * scale_T
-    used_T = np.asarray(x_CTVM.any(axis=(0, 2, 3)))
-    turn_ijT = np.array([[cos_T, -sin_T], [sin_T, cos_T]])
-    shift_iT = np.array([shift_x_T, shift_y_T])
-    moved = np.array(x_CTVM)
-    moved[:2] = (np.einsum("ijt,jtvm->itvm", turn_ijT, x_CTVM[:2]) + shift_iT[:, :, None, None]) * used_T[:, None, None]
-    return moved
 
 
 class Batch(NamedTuple):
@@ -87,11 +37,15 @@ class Batch(NamedTuple):
 
 
 class Skeletons(Dataset[tuple[Tensor, Tensor]]):
-    """Sequences with their class ids (-1 where unknown), read a batch at a time; of trimmed ones no padding is read.
+    """Sequences with their class ids (-1 where unknown), read a batch at a time.
+
+    Of trimmed or resampled ones no padding is read.
 
     Attributes:
         frames_N: frames of each sequence, before it is padded to the longest of its batch.
     """
+
+    frames_N: Indices
 
     def __init__(
         self,
@@ -99,6 +53,7 @@ class Skeletons(Dataset[tuple[Tensor, Tensor]]):
         label_path: Path | None,
         *,
         trim: bool = False,
+        resample_frames: int | None = None,
         augment: DatasetConfig | None = None,
         seed: int = 0,
     ) -> None:
@@ -106,11 +61,15 @@ class Skeletons(Dataset[tuple[Tensor, Tensor]]):
         self.data_NCTVM = open_sequences(data_path)
         self.ids_N = np.array(read_labels(label_path).ids) if label_path else np.full(len(self.data_NCTVM), -1)
         self.trim = trim
+        self.resample_frames = resample_frames
         self.augment = augment
         self.seed = seed
         n, _, frames, _, _ = self.data_NCTVM.shape
-        self._read_N = trimmed_frames(data_path) if trim else np.full(n, frames)
-        self.frames_N: Indices = np.broadcast_to(self._window(self._read_N), n)
+        if resample_frames is not None:
+            self._read_N, self.frames_N = used_frames(data_path), np.full(n, resample_frames)
+        else:
+            self._read_N = trimmed_frames(data_path) if trim else np.full(n, frames)
+            self.frames_N = np.broadcast_to(self._window(self._read_N), n)
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker that is not forked: it maps the file itself, rather than be sent all of it."""
@@ -136,12 +95,10 @@ class Skeletons(Dataset[tuple[Tensor, Tensor]]):
     def _sequence(self, epoch: int, index: int) -> npt.NDArray[np.floating[Any]]:
         x_CTVM = self.data_NCTVM[index, :, : self._read_N[index]]
         if self.augment is None:
-            return x_CTVM
+            return x_CTVM if self.resample_frames is None else resample(x_CTVM, self.resample_frames)
         rng = np.random.default_rng([self.seed, epoch, index])
         size = int(self._window(x_CTVM.shape[1]))
-        x_CTVM = np.array(x_CTVM, dtype=np.float32)
-        x_CTVM = random_choose(x_CTVM, size, rng) if self.augment.random_choose else pad(x_CTVM, size)
-        return random_move(x_CTVM, rng) if self.augment.random_move else x_CTVM
+        return augmented(np.array(x_CTVM, dtype=np.float32), self.augment, size, rng)
 
     def _window(self, frames: Any) -> Any:
         """Frames that augmentation makes of `frames`, one number or many; a trimmed sequence is not padded."""
@@ -149,6 +106,14 @@ class Skeletons(Dataset[tuple[Tensor, Tensor]]):
             return frames
         size = np.minimum(self.augment.window_size, frames) if self.trim else self.augment.window_size
         return size if self.augment.random_choose else np.maximum(size, frames)
+
+
+def some(data_path: Path, chosen: Indices, resample_frames: int | None) -> npt.NDArray[np.float32]:
+    """Sequences as a network is given them: (n, C, T or `resample_frames`, V, M), those chosen."""
+    data = Skeletons(data_path, None, resample_frames=resample_frames)
+    frames = int(data.frames_N.max(initial=0))
+    found_NCTVM: npt.NDArray[np.float32] = data[Batch(0, tuple(chosen.tolist()), frames)][0].numpy()
+    return found_NCTVM
 
 
 class Order(Sampler[Batch]):

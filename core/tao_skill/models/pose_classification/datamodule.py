@@ -40,10 +40,10 @@ class SkeletonData(pl.LightningDataModule):
 
     @cached_property
     def frames_and_persons(self) -> tuple[int, int]:
-        """T and M of the validation data, or of the training data where there are none."""
+        """T and M of the validation data, or of the training data where there are none, as the network sees them."""
         path = self.config.val_dataset.data_path or self.config.train_dataset.data_path
         _, _, frames, _, persons = open_sequences(path).shape
-        return frames, persons
+        return self.config.resample_frames or frames, persons
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch to go on with and batches of it already trained on."""
@@ -76,7 +76,8 @@ class SkeletonData(pl.LightningDataModule):
         return self.trainer.world_size if self.trainer else 1
 
     def _skeletons(self, data_path: str, label_path: str, **augment: Any) -> Skeletons:
-        return Skeletons(Path(data_path), Path(label_path), trim=self.config.trim_padding, **augment)
+        trim, frames = self.config.trim_padding, self.config.resample_frames
+        return Skeletons(Path(data_path), Path(label_path), trim=trim, resample_frames=frames, **augment)
 
     def _loader(self, data: Skeletons, **order: Any) -> DataLoader[Any]:
         rank = self.trainer.global_rank if self.trainer else 0

@@ -14,13 +14,14 @@ from onnx import ModelProto
 from tao_skill import encryption, files
 from tao_skill.action import task_results_dir
 from tao_skill.errors import BadData, BadRequest, JobFailed
-from tao_skill.models.pose_classification import checkpoint, fold, onnx_file, qdq
+from tao_skill.models.pose_classification import fold, onnx_file, qdq
 from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.data import some
 from tao_skill.models.pose_classification.devices import one_device, plan_devices
 from tao_skill.models.pose_classification.graph import LAYOUTS
-from tao_skill.models.pose_classification.net import STGCN, build_net
-from tao_skill.models.pose_classification.scorers import fitted
+from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.models.pose_classification.scorers import fitted, trained_network
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.outcome import Artifact, Outcome
 from tao_skill.status import reporting
@@ -57,8 +58,7 @@ def run(config: ExperimentConfig) -> Outcome:
         if path.exists() and not config.export.overwrite:
             raise BadRequest(f"{path} exists already", fix="set export.overwrite=true, or another export.onnx_file")
         device = one_device(plan_devices(1, [config.export.gpu_id], torch.cuda.device_count()), status)
-        net = build_net(config.model, config.dataset.num_classes)
-        checkpoint.load_network(net, Path(config.export.checkpoint), config.encryption_key)
+        net = trained_network(Path(config.export.checkpoint), config)
         model = to_onnx(net, config)
         metrics = compare(net.eval().to(device), model, samples(config), device)
         if config.export.precision == "int8":
@@ -76,7 +76,7 @@ def run(config: ExperimentConfig) -> Outcome:
 def input_shape(config: ExperimentConfig) -> tuple[int, int, int, int]:
     """(C, T, V, M): T and M are the layout's own where the spec says nothing."""
     layout = LAYOUTS[config.model.graph_layout]
-    frames = config.export.sequence_length or layout.frames
+    frames = config.export.sequence_length or config.dataset.resample_frames or layout.frames
     persons = config.export.num_persons or layout.persons
     return config.model.input_channels, frames, layout.joints, persons
 
@@ -97,9 +97,9 @@ def samples(config: ExperimentConfig, most: int = SAMPLES) -> Array:
 def recorded(config: ExperimentConfig, path: str, most: int) -> Array:
     """Sequences spread evenly over a file, which may be sorted by class, cut or padded to T and M of the ONNX."""
     _, frames, _, persons = input_shape(config)
-    data_NCTVM = open_sequences(path)
-    chosen = np.linspace(0, len(data_NCTVM) - 1, min(most, len(data_NCTVM))).astype(int)
-    cut = np.array(data_NCTVM[chosen][:, :, :frames, :, :persons], dtype=np.float32)
+    count = len(open_sequences(path))
+    chosen = np.linspace(0, count - 1, min(most, count)).astype(int)
+    cut = some(Path(path), chosen, config.dataset.resample_frames)[:, :, :frames, :, :persons]
     return _in_batches(fitted(cut, frames, persons), config)
 
 

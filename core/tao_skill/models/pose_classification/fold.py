@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -23,10 +24,17 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from tao_skill import __version__
-from tao_skill.models.pose_classification.architecture import BLOCKS, TEMPORAL_KERNEL
+from tao_skill.models.pose_classification.architecture import (
+    BLOCKS,
+    BRANCHED,
+    DILATIONS,
+    TEMPORAL_KERNEL,
+    branch_widths,
+)
 from tao_skill.models.pose_classification.onnx_file import INPUT, OUTPUT
 
 Array = NDArray[np.float64]
+Pair = tuple[Array, Array]
 
 OPSET: Final = 18
 EPSILON: Final = 1e-5
@@ -49,8 +57,11 @@ def to_onnx(
     graph = _Graph(kind=np.dtype(f"f{state['A'].element_size()}"))
     x = _normalised(graph, weights, (channels, frames, joints, persons))
     for i, (_, stride) in enumerate(BLOCKS):
-        A_KVV = weights["A"] * weights.get(f"edge_importance.{i}", 1.0)
-        x = _block(graph, f"st_gcn_networks.{i}", weights, A_KVV, stride, x)
+        at = f"st_gcn_networks.{i}"
+        y = (_branches if BRANCHED in weights else _temporal_convolution)(
+            graph, at, weights, _adjacency(weights, i), stride, x
+        )
+        x = _sum(graph, at, weights, stride, y, x) if i > 0 else graph.add("Relu", at, y)
     x = graph.add("GlobalAveragePool", "pooled", x)
     x = graph.add("Reshape", "persons", x, graph.store("persons.shape", [-1, persons * width]))
     head = np.tile(weights["fcn.weight"][:, :, 0, 0] / persons, persons)  # their mean, and then the head
@@ -101,23 +112,70 @@ def _normalised(graph: _Graph, weights: Mapping[str, Array], shape: tuple[int, i
     return graph.add("Reshape", "sequences", x, graph.store("sequences.shape", sizes))
 
 
-def _block(graph: _Graph, at: str, weights: Mapping[str, Array], A_KVV: Array, stride: int, x: str) -> str:
-    """(N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
-    y = _graph_convolution(graph, at, weights, A_KVV, x)
+def _adjacency(weights: Mapping[str, Array], block: int) -> Array:
+    """(K, V, V): of ST-GCN++ as it was learnt, else the skeleton's with learnt weights."""
+    learnt = weights.get(f"edge_importance.{block}", np.ones(()))
+    return learnt if learnt.ndim and BRANCHED in weights else weights["A"] * learnt
+
+
+def _temporal_convolution(
+    graph: _Graph, at: str, weights: Mapping[str, Array], A_KVV: Array, stride: int, x: str
+) -> str:
+    """What a block of ST-GCN adds to its input: (N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
+    y = graph.add("Relu", f"{at}.gcn.relu", _graph_convolution(graph, at, weights, A_KVV, f"{at}.tcn.0", x))
     half = (TEMPORAL_KERNEL - 1) // 2
-    y = _convolution(graph, f"{at}.tcn", weights, (f"{at}.tcn.2", f"{at}.tcn.3"), y, [stride, 1], [half, 0, half, 0])
+    weight, affine = _stored(weights, f"{at}.tcn.2"), _affine(weights, f"{at}.tcn.3")
+    return _convolution(graph, f"{at}.tcn", weight, affine, y, strides=[stride, 1], pads=[half, 0, half, 0])
+
+
+def _branches(graph: _Graph, at: str, weights: Mapping[str, Array], A_KVV: Array, stride: int, x: str) -> str:
+    """What a block of ST-GCN++ adds to its input, of the same shape.
+
+    The batch norm over all branches is a part of each, so that each ends with its ReLU.
+    """
+    y = _graph_convolution(graph, at, weights, A_KVV, f"{at}.gcn.bn", x)
+    x, tcn = _sum(graph, f"{at}.gcn", weights, 1, y, x), f"{at}.tcn"
+    sliced, norm = _stored(weights, f"{tcn}.slices.0"), _affine(weights, f"{tcn}.slices.1")
+    mixed = _affine(weights, f"{tcn}.mix.0")
+    ends = np.cumsum(branch_widths(len(mixed[0])))
+    *others, last = (slice(start, end) for start, end in pairwise((0, *ends)))
+    parts = []
+    for j, own in enumerate(others):
+        y = _convolution(graph, f"{tcn}.{j}.slice", _of(sliced, own), _of(norm, own), x)
+        y = graph.add("Relu", f"{tcn}.{j}.slice.relu", y)
+        parts.append(_branch(graph, f"{tcn}.{j}", weights, f"{tcn}.dilated.{j}", _of(mixed, own), stride, y))
+    frame = _stored(weights, f"{tcn}.frame")
+    parts.append(_convolution(graph, f"{tcn}.{len(others)}", frame, _of(mixed, last), x, strides=[stride, 1]))
+    y = graph.add("Concat", f"{tcn}.branches", *(graph.add("Relu", f"{one}.relu", one) for one in parts), axis=1)
+    return _convolution(graph, tcn, _stored(weights, f"{tcn}.mix.2"), _affine(weights, f"{tcn}.mix.3"), y)
+
+
+def _branch(
+    graph: _Graph, name: str, weights: Mapping[str, Array], dilated: str, affine: Pair, stride: int, x: str
+) -> str:
+    """A dilated convolution, or the pooling where there is none, scaled and shifted."""
+    if f"{dilated}.weight" not in weights:
+        y = graph.add("MaxPool", f"{name}.pool", x, kernel_shape=[3, 1], strides=[stride, 1], pads=[1, 0, 1, 0])
+        scale, shift = (part[:, None, None] for part in affine)
+        y = graph.add("Mul", f"{name}.scaled", y, graph.store(f"{name}.scale", scale))
+        return graph.add("Add", name, y, graph.store(f"{name}.shift", shift))
+    step = DILATIONS[int(dilated.rsplit(".", 1)[1])]
+    taps = {"dilations": [step, 1], "pads": [step, 0, step, 0]}
+    return _convolution(graph, name, _stored(weights, dilated), affine, x, strides=[stride, 1], **taps)
+
+
+def _sum(graph: _Graph, at: str, weights: Mapping[str, Array], stride: int, y: str, x: str) -> str:
+    """ReLU of `y` and the residual, which is `x` or a convolution of it."""
     if f"{at}.residual.0.weight" in weights:
-        names = (f"{at}.residual.0", f"{at}.residual.1")
-        x = _convolution(graph, f"{at}.residual", weights, names, x, [stride, 1], [0] * 4)
-    if not at.endswith(".0"):
-        y = graph.add("Add", f"{at}.sum", y, x)
-    return graph.add("Relu", at, y)
+        stored, affine = _stored(weights, f"{at}.residual.0"), _affine(weights, f"{at}.residual.1")
+        x = _convolution(graph, f"{at}.residual", stored, affine, x, strides=[stride, 1])
+    return graph.add("Relu", f"{at}.out", graph.add("Add", f"{at}.sum", y, x))
 
 
-def _graph_convolution(graph: _Graph, at: str, weights: Mapping[str, Array], A_KVV: Array, x: str) -> str:
-    """Graph convolution, batch norm and ReLU."""
+def _graph_convolution(graph: _Graph, at: str, weights: Mapping[str, Array], A_KVV: Array, norm: str, x: str) -> str:
+    """Graph convolution and batch norm."""
     subsets, joints, _ = A_KVV.shape
-    scale_C, shift_C = _affine(weights, f"{at}.tcn.0")
+    scale_C, shift_C = _affine(weights, norm)
     W_KOI = weights[f"{at}.gcn.conv.weight"].reshape(subsets, len(scale_C), -1) * scale_C[:, None]
     b_KO = weights[f"{at}.gcn.conv.bias"].reshape(subsets, -1) * scale_C
     constant_OV = np.einsum("ko,kvw->ow", b_KO, A_KVV) + shift_C[:, None]
@@ -125,29 +183,26 @@ def _graph_convolution(graph: _Graph, at: str, weights: Mapping[str, Array], A_K
     y = graph.add("MatMul", f"{at}.neighbours", x, graph.store(f"{at}.A", A_VKV))
     weight = graph.store(f"{at}.gcn.weight", W_KOI.transpose(1, 2, 0)[:, :, None])
     y = graph.add("Conv", f"{at}.gcn", y, weight, kernel_shape=[1, subsets], dilations=[1, joints])
-    y = graph.add("Add", f"{at}.gcn.shifted", y, graph.store(f"{at}.gcn.constant", constant_OV[:, None]))
-    return graph.add("Relu", f"{at}.gcn.relu", y)
+    return graph.add("Add", f"{at}.gcn.shifted", y, graph.store(f"{at}.gcn.constant", constant_OV[:, None]))
 
 
-def _convolution(
-    graph: _Graph,
-    name: str,
-    weights: Mapping[str, Array],
-    names: tuple[str, str],
-    x: str,
-    strides: list[int],
-    pads: list[int],
-) -> str:
-    """A convolution over frames and the batch norm after it, which are called `names`."""
-    convolution, norm = names
-    scale_C, shift_C = _affine(weights, norm)
-    weight = weights[f"{convolution}.weight"] * scale_C[:, None, None, None]
-    bias = weights[f"{convolution}.bias"] * scale_C + shift_C
-    stored = graph.store(f"{name}.weight", weight), graph.store(f"{name}.bias", bias)
-    return graph.add("Conv", name, x, *stored, kernel_shape=list(weight.shape[2:]), strides=strides, pads=pads)
+def _convolution(graph: _Graph, name: str, stored: Pair, affine: Pair, x: str, **steps: list[int]) -> str:
+    """A convolution over frames of `stored` weight and bias, scaled and shifted."""
+    (weight, bias), (scale_C, shift_C) = stored, affine
+    kept = graph.store(f"{name}.weight", weight * scale_C[:, None, None, None])
+    return graph.add("Conv", name, x, kept, graph.store(f"{name}.bias", bias * scale_C + shift_C), **steps)
 
 
-def _affine(weights: Mapping[str, Array], norm: str) -> tuple[Array, Array]:
+def _stored(weights: Mapping[str, Array], convolution: str) -> Pair:
+    return weights[f"{convolution}.weight"], weights[f"{convolution}.bias"]
+
+
+def _of(pair: Pair, channels: slice) -> Pair:
+    first, last = pair
+    return first[channels], last[channels]
+
+
+def _affine(weights: Mapping[str, Array], norm: str) -> Pair:
     """Scale and shift that a batch norm applies once it is trained."""
     scale = weights[f"{norm}.weight"] / np.sqrt(weights[f"{norm}.running_var"] + EPSILON)
     return scale, weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale

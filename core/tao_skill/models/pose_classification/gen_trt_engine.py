@@ -21,9 +21,10 @@ from onnx import ModelProto
 from tao_skill import encryption, files
 from tao_skill.action import task_results_dir
 from tao_skill.errors import BadData, JobFailed
-from tao_skill.models.pose_classification import quantize, tensorrt_engine
+from tao_skill.models.pose_classification import onnx_file, quantize, tensorrt_engine
 from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import Calibration, ExperimentConfig, GenTrtEngineConfig
+from tao_skill.models.pose_classification.data import some
 from tao_skill.models.pose_classification.tensorrt_engine import cause, message_log, started
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.outcome import Artifact, Outcome
@@ -165,15 +166,21 @@ def _ranges(model: ModelProto, calibration: Calibration, status: StatusLog) -> d
                 path=cache,
             )
     count = calibration.cal_batches * calibration.cal_batch_size
-    ranges = quantize.calibrate(model, calibration_batches(calibration, quantize.input_shape(model)))
+    shape, resampled = quantize.input_shape(model), onnx_file.is_resampled(model)
+    ranges = quantize.calibrate(model, calibration_batches(calibration, shape, resampled=resampled))
     if cache:
         files.write_json(Path(cache), asdict(_Ranges(onnx_sha256=digest, sequences=count, ranges=ranges)))
     status.write("RUNNING", f"Calibrated with {count} sequences of {calibration.cal_image_dir}.")
     return ranges
 
 
-def calibration_batches(calibration: Calibration, shape: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
+def calibration_batches(
+    calibration: Calibration, shape: tuple[int, ...], *, resampled: bool = False
+) -> Iterator[NDArray[np.float32]]:
     """`cal_batches` batches of `cal_batch_size` sequences, spread evenly over the file, which may be sorted by class.
+
+    Args:
+        shape: of the ONNX input. resampled: sequences are brought to its length, as the network was trained.
 
     Raises:
         BadData: the sequences or the batch do not fit the ONNX input.
@@ -181,17 +188,19 @@ def calibration_batches(calibration: Calibration, shape: tuple[int, ...]) -> Ite
     path, size = calibration.cal_image_dir, calibration.cal_batch_size
     if path is None:
         raise BadData("int8 has no calibration data", fix=f"set {TENSORRT}.calibration.cal_image_dir")
-    data_NCTVM = open_sequences(path)
-    if data_NCTVM.shape[1:] != shape[1:] or shape[0] not in (-1, size):
+    count, *sizes = open_sequences(path).shape
+    if resampled:
+        sizes[1] = shape[2]
+    if tuple(sizes) != shape[1:] or shape[0] not in (-1, size):
         raise BadData(
-            f"{path} in batches of {size} has the shape {(size, *data_NCTVM.shape[1:])}, the ONNX input has {shape}",
+            f"{path} in batches of {size} has the shape {(size, *sizes)}, the ONNX input has {shape}",
             fix="calibrate with sequences of the shape that the model was exported for"
             + ("" if shape[0] in (-1, size) else f", and {TENSORRT}.calibration.cal_batch_size={shape[0]}"),
             path=path,
         )
-    chosen = np.linspace(0, len(data_NCTVM) - 1, calibration.cal_batches * size).round().astype(int)
+    chosen = np.linspace(0, count - 1, calibration.cal_batches * size).round().astype(int)
     for start in range(0, len(chosen), size):
-        yield np.asarray(data_NCTVM[chosen[start : start + size]], np.float32)
+        yield some(Path(path), chosen[start : start + size], shape[2] if resampled else None)
 
 
 def _read_ranges(path: Path) -> _Ranges:

@@ -43,6 +43,8 @@ def _whole_sequences(config: ExperimentConfig) -> tuple[str | None, str | None]:
 
 def _no_decay(config: ExperimentConfig) -> str | None:
     optim, epochs = config.train.optim, config.train.num_epochs
+    if optim.lr_scheduler == "Cosine":
+        return "train.optim.lr_scheduler=Cosine has no steps"
     if optim.lr_scheduler == "MultiStep" and not any(step < epochs for step in optim.lr_steps):
         return f"no step of train.optim.lr_steps {optim.lr_steps} lies before train.num_epochs {epochs}"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -11,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import SGD, Adam, Adamax, Optimizer
-from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
 
 from tao_skill import __version__
-from tao_skill.models.pose_classification.config import ExperimentConfig, Optim
+from tao_skill.models.pose_classification.config import ExperimentConfig, Optim, TrainConfig
 from tao_skill.models.pose_classification.net import build_net
 from tao_skill.models.pose_classification.parallel import total
 
@@ -43,18 +44,24 @@ OPTIMIZERS: Final[Mapping[str, Callable[[Iterable[Tensor], Optim], Optimizer]]] 
     }
 )
 
-SCHEDULERS: Final[Mapping[str, Callable[[Optimizer, Optim], LRScheduler]]] = MappingProxyType(
+SCHEDULERS: Final[Mapping[str, Callable[[Optimizer, TrainConfig], LRScheduler]]] = MappingProxyType(
     {
-        "MultiStep": lambda optimizer, optim: MultiStepLR(optimizer, optim.lr_steps, gamma=optim.lr_decay),
-        "AutoReduce": lambda optimizer, optim: ReduceLROnPlateau(
+        "MultiStep": lambda optimizer, train: MultiStepLR(optimizer, train.optim.lr_steps, gamma=train.optim.lr_decay),
+        "AutoReduce": lambda optimizer, train: ReduceLROnPlateau(
             optimizer,
-            factor=optim.lr_decay,
-            patience=optim.patience,
+            factor=train.optim.lr_decay,
+            patience=train.optim.patience,
             threshold=PLATEAU_THRESHOLD,
-            min_lr=optim.min_lr,
+            min_lr=train.optim.min_lr,
         ),
+        "Cosine": lambda optimizer, train: LambdaLR(optimizer, lambda epoch: _half_cosine(epoch / train.num_epochs)),
     }
 )
+
+
+def _half_cosine(passed: float) -> float:
+    """From 1 to 0; a LambdaLR keeps none of its end in checkpoints, so that a longer training goes on along its own."""
+    return (1 + math.cos(math.pi * min(passed, 1))) / 2
 
 
 def dropout_seed(seed: int, step: int, rank: int) -> int:
@@ -155,7 +162,7 @@ class PoseClassifier(pl.LightningModule):
         """The optimiser; its schedule is stepped in close_epoch, which Lightning would do after the checkpoint."""
         optim = self.config.train.optim
         optimizer = OPTIMIZERS[optim.optimizer_type](self.parameters(), optim)
-        self.scheduler = SCHEDULERS[optim.lr_scheduler](optimizer, optim)
+        self.scheduler = SCHEDULERS[optim.lr_scheduler](optimizer, self.config.train)
         if self._scheduler_state is not None:
             self.scheduler.load_state_dict(self._scheduler_state)
         return optimizer
@@ -167,9 +174,11 @@ class PoseClassifier(pl.LightningModule):
         checkpoint["tao_skill"] = {
             "version": __version__,
             "model_name": self.config.model_name,
+            "model_type": self.config.model.model_type,
             "graph_layout": self.config.model.graph_layout,
             "graph_strategy": self.config.model.graph_strategy,
             "input_channels": self.config.model.input_channels,
+            "resample_frames": self.config.dataset.resample_frames,
             "num_classes": self.config.dataset.num_classes,
             "label_map": self.config.dataset.label_map,
             "metrics": dict(self.metrics),

@@ -1,12 +1,20 @@
-"""ST-GCN (arXiv 1801.07455, "Implementing ST-GCN"), with the parameter names of NVIDIA TAO's PoseClassificationNet."""
+"""ST-GCN (arXiv 1801.07455, "Implementing ST-GCN"), with the parameter names of NVIDIA TAO's PoseClassificationNet.
+
+ST-GCN++ (PYSKL, arXiv 2205.09443, section 4) stands in the same frame.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
 
 from tao_skill.models.pose_classification.architecture import BLOCKS, TEMPORAL_KERNEL
-from tao_skill.models.pose_classification.channels_last import conv_before_norm, dropped_sum, graph_conv
+from tao_skill.models.pose_classification.branches import TemporalBranches
+from tao_skill.models.pose_classification.channels_last import convolved, dropped_sum, graph_conv
 from tao_skill.models.pose_classification.config import ModelConfig
 from tao_skill.models.pose_classification.graph import adjacency
 
@@ -21,6 +29,25 @@ class GraphConv(nn.Module):
     def forward(self, x_NCTV: Tensor, A_KVV: Tensor) -> Tensor:
         """(N, C_in, T, V) -> (N, C_out, T, V)."""
         return graph_conv(x_NCTV, self.conv, A_KVV)
+
+
+class Shortcut(nn.Sequential):
+    """What a block that changes channels or frames adds its input by."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
+        super().__init__(nn.Conv2d(channels_in, channels_out, 1, (stride, 1)), nn.BatchNorm2d(channels_out))
+
+    def forward(self, x_NCTV: Tensor) -> Tensor:
+        """(N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
+        conv, norm = self
+        out_NCTV: Tensor = norm(convolved(x_NCTV, conv))
+        return out_NCTV
+
+
+def shortcut(channels_in: int, channels_out: int, stride: int = 1) -> nn.Module:
+    """The input itself where it has the output's shape, else a convolution of it."""
+    same = channels_in == channels_out and stride == 1
+    return nn.Identity() if same else Shortcut(channels_in, channels_out, stride)
 
 
 class Block(nn.Module):
@@ -38,38 +65,54 @@ class Block(nn.Module):
             nn.BatchNorm2d(channels_out),
             nn.Dropout(dropout, inplace=True),
         )
-        self.residual: nn.Module | None = None
-        if residual and channels_in == channels_out and stride == 1:
-            self.residual = nn.Identity()
-        elif residual:
-            self.residual = nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, 1, (stride, 1)), nn.BatchNorm2d(channels_out)
-            )
+        self.residual = shortcut(channels_in, channels_out, stride) if residual else None
 
     def forward(self, x_NCTV: Tensor, A_KVV: Tensor) -> Tensor:
         """(N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
         norm, relu, conv, last_norm, dropout = self.tcn
         assert isinstance(dropout, nn.Dropout)
-        y_NCTV = last_norm(_convolved(relu(norm(self.gcn(x_NCTV, A_KVV))), conv))
-        residual_NCTV = None
-        if isinstance(self.residual, nn.Sequential):
-            reduce, residual_norm = self.residual
-            residual_NCTV = residual_norm(_convolved(x_NCTV, reduce))
-        elif self.residual is not None:
-            residual_NCTV = x_NCTV
+        y_NCTV = last_norm(convolved(relu(norm(self.gcn(x_NCTV, A_KVV))), conv))
+        residual_NCTV = None if self.residual is None else self.residual(x_NCTV)
         return dropped_sum(y_NCTV, residual_NCTV, dropout.p if self.training else 0.0)
 
 
-def _convolved(x_NCTV: Tensor, conv: nn.Module) -> Tensor:
-    """What a batch norm follows; in evaluation that normalises by what it has learnt, so the bias counts."""
-    assert isinstance(conv, nn.Conv2d)
-    return conv_before_norm(x_NCTV, conv) if conv.training else conv(x_NCTV)
+class ResidualGraphConv(GraphConv):
+    """Graph convolution, batch norm, a residual of its own, ReLU."""
+
+    def __init__(self, channels_in: int, channels_out: int, subsets: int) -> None:
+        super().__init__(channels_in, channels_out, subsets)
+        self.bn = nn.BatchNorm2d(channels_out)
+        self.residual = shortcut(channels_in, channels_out)
+
+    def forward(self, x_NCTV: Tensor, A_KVV: Tensor) -> Tensor:
+        """(N, C_in, T, V) -> (N, C_out, T, V)."""
+        return dropped_sum(self.bn(super().forward(x_NCTV, A_KVV)), self.residual(x_NCTV), 0.0)
+
+
+class BranchedBlock(nn.Module):
+    """Graph convolution with a residual, temporal branches, residual."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int, subsets: int, dropout: float, *, residual: bool
+    ) -> None:
+        super().__init__()
+        self.gcn = ResidualGraphConv(channels_in, channels_out, subsets)
+        self.tcn = TemporalBranches(channels_out, stride)
+        self.dropout = dropout
+        self.residual = shortcut(channels_in, channels_out, stride) if residual else None
+
+    def forward(self, x_NCTV: Tensor, A_KVV: Tensor) -> Tensor:
+        """(N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
+        y_NCTV = self.tcn(self.gcn(x_NCTV, A_KVV))
+        residual_NCTV = None if self.residual is None else self.residual(x_NCTV)
+        return dropped_sum(y_NCTV, residual_NCTV, self.dropout if self.training else 0.0)
 
 
 class STGCN(nn.Module):
-    """Ten ST-GCN blocks between a batch norm over joints' coordinates and a linear head."""
+    """Ten blocks between a batch norm over joints' coordinates and a linear head."""
 
     A: Tensor
+    block: ClassVar[Callable[..., nn.Module]] = Block
 
     def __init__(
         self,
@@ -87,7 +130,7 @@ class STGCN(nn.Module):
         self.data_bn = nn.BatchNorm1d(channels * joints)
         widths = [channels, *(width for width, _ in BLOCKS)]
         self.st_gcn_networks = nn.ModuleList(
-            Block(widths[i], width, stride, subsets, dropout, residual=i > 0)
+            self.block(widths[i], width, stride, subsets, dropout, residual=i > 0)
             for i, (width, stride) in enumerate(BLOCKS)
         )
         self.edge_importance = (
@@ -101,15 +144,37 @@ class STGCN(nn.Module):
         x = x_NCTVM.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)
         x = self.data_bn(x).view(n * m, v, c, t).permute(0, 2, 3, 1).contiguous(memory_format=torch.channels_last)
         for i, block in enumerate(self.st_gcn_networks):
-            x = block(x, self.A if self.edge_importance is None else self.A * self.edge_importance[i])
+            x = block(x, self.adjacency(i))
         pooled = x.mean(dim=(2, 3)).view(n, m, self.fcn.in_channels, 1, 1).mean(dim=1)
         scores: Tensor = self.fcn(pooled).flatten(1)
         return scores
 
+    def adjacency(self, block: int) -> Tensor:
+        """(K, V, V) of a block, each edge weighted."""
+        return self.A if self.edge_importance is None else self.A * self.edge_importance[block]
+
+
+class STGCNPlusPlus(STGCN):
+    """ST-GCN++: other blocks, and adjacencies that are learnt as they are, each starting from the skeleton's."""
+
+    block = BranchedBlock
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for learnt_KVV in self.edge_importance or ():
+            learnt_KVV.data.copy_(self.A)
+
+    def adjacency(self, block: int) -> Tensor:
+        """(K, V, V) of a block; what is learnt need not be an edge of the skeleton."""
+        return self.A if self.edge_importance is None else self.edge_importance[block]
+
+
+NETWORKS: Final[Mapping[str, type[STGCN]]] = MappingProxyType({"ST-GCN": STGCN, "ST-GCN++": STGCNPlusPlus})
+
 
 def build_net(model: ModelConfig, num_classes: int) -> STGCN:
     """The network a spec describes, newly initialised."""
-    return STGCN(
+    return NETWORKS[model.model_type](
         layout=model.graph_layout,
         strategy=model.graph_strategy,
         num_classes=num_classes,

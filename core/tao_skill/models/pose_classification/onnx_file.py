@@ -25,24 +25,34 @@ INPUT: Final = "input"
 OUTPUT: Final = "fc_pred"
 """Tensor names of NVIDIA TAO's PoseClassificationNet export."""
 
+NOT_RESAMPLED: Final = "none"
+
 _GPU: Final = "CUDAExecutionProvider"
 _WRITTEN: Final = "use a whole .onnx file written by the export action"
 _WHOLE: Final = "export the model again, or copy the whole file"
-_FACTS: Final = ("graph_layout", "graph_strategy", "input_channels", "num_classes")
+_FACTS: Final = ("model_type", "resample_frames", "graph_layout", "graph_strategy", "input_channels", "num_classes")
 
 
 def metadata(config: ExperimentConfig) -> dict[str, str]:
     """What an exported file says of itself."""
     return {
+        "model_type": config.model.model_type,
         "graph_layout": config.model.graph_layout,
         "graph_strategy": config.model.graph_strategy,
         "input_channels": str(config.model.input_channels),
         "num_classes": str(config.dataset.num_classes),
+        "resample_frames": str(config.dataset.resample_frames or NOT_RESAMPLED),
         "label_map": json.dumps(config.dataset.label_map),
         "model_name": config.model_name or "",
         "precision": config.export.precision,
         "producer": f"tao-skill {__version__}",
     }
+
+
+def is_resampled(model: ModelProto) -> bool:
+    """Whether the network was trained on sequences that were all brought to its length."""
+    facts = {entry.key: str(entry.value) for entry in model.metadata_props}
+    return facts.get("resample_frames", NOT_RESAMPLED) != NOT_RESAMPLED
 
 
 def load(path: Path, key: str | None) -> ModelProto:
@@ -170,7 +180,8 @@ def check_fits(session: Any, config: ExperimentConfig, path: Path) -> None:
     if differences := list(_differences(session, config)):
         raise BadData(
             f"{path} does not fit the spec: {'; '.join(differences)}",
-            fix="give the model.* and dataset.num_classes it was trained with, or its job with --parent",
+            fix="give its job with --parent, or the model.*, dataset.num_classes and dataset.resample_frames of its "
+            "training",
             path=str(path),
         )
 

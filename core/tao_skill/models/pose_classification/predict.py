@@ -34,10 +34,10 @@ def gpus(task: EvaluateConfig | InferenceConfig, available: int) -> Devices:
     return plan_devices(task.num_gpus, task.gpu_ids, available)
 
 
-def _padded(checkpoint: str, frames: int | None) -> str:
+def _padded(checkpoint: str, frames: int | None, key: str) -> str:
     return (
-        f"{checkpoint} takes {frames} frames: sequences are padded to that in spite of dataset.trim_padding, "
-        "and a network that was trained on trimmed ones scores them worse."
+        f"{checkpoint} takes {frames} frames: sequences are padded to that in spite of {key}, "
+        "and a network that was trained without padding scores them worse."
     )
 
 
@@ -56,10 +56,12 @@ def probabilities(
     check_nodes(action, task.num_nodes)
     device = one_device(gpus(task, torch.cuda.device_count()), status)
     score = open_scorer(Path(task.checkpoint), config, device)
-    trim = config.dataset.trim_padding and score.frames is None
-    if config.dataset.trim_padding and not trim:
-        status.write("RUNNING", _padded(task.checkpoint, score.frames), verbosity="WARNING")
-    data = Skeletons(Path(task.test_dataset.data_path), None, trim=trim)
+    dataset, trim = config.dataset, config.dataset.trim_padding and score.frames is None
+    bound_to = {score.frames} - {None, dataset.resample_frames}
+    if bound_to and (dataset.trim_padding or dataset.resample_frames is not None):
+        key = "dataset.trim_padding" if dataset.resample_frames is None else "dataset.resample_frames"
+        status.write("RUNNING", _padded(task.checkpoint, score.frames, key), verbosity="WARNING")
+    data = Skeletons(Path(task.test_dataset.data_path), None, trim=trim, resample_frames=config.dataset.resample_frames)
     size = config.dataset.batch_size if task.batch_size == -1 else task.batch_size
     order = Order(data.frames_N, batch_size=size)
     batches = loader(data, order, num_workers=config.dataset.num_workers)

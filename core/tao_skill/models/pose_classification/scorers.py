@@ -71,9 +71,26 @@ def fitted(x_NCTVM: Array, frames: int | None, persons: int | None) -> Array:
     return x_NCTVM
 
 
-def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
+def trained_network(path: Path, config: ExperimentConfig) -> STGCN:
+    """The network of a checkpoint.
+
+    Raises:
+        BadData: the file cannot be read, is of another network, or was trained on sequences of another length.
+    """
     net = build_net(config.model, config.dataset.num_classes)
-    checkpoint.load_network(net, path, config.encryption_key)
+    facts = checkpoint.load_network(net, path, config.encryption_key)
+    here = config.dataset.resample_frames
+    if (there := facts.get("resample_frames", here)) != here:
+        raise BadData(
+            f"checkpoint {path} was trained with dataset.resample_frames={there}, the spec has {here}",
+            fix=f"set dataset.resample_frames={'null' if there is None else there}",
+            path="dataset.resample_frames",
+        )
+    return net
+
+
+def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
+    net = trained_network(path, config)
     if device.type == "cpu":
         return _folded(net, path)
     net.to(device).eval()
