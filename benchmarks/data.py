@@ -21,13 +21,14 @@ from typing import Any, Final
 
 import numpy as np
 import psutil
+from pairs import Row, row
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.profilers import SimpleProfiler
 
 from tao_skill.models.pose_classification import arrays, train
 from tao_skill.models.pose_classification.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.data import SkeletonData
+from tao_skill.models.pose_classification.datamodule import SkeletonData
 from tao_skill.models.pose_classification.module import PoseClassifier
 from tao_skill.spec import load
 from tao_skill.status import StatusLog
@@ -115,6 +116,20 @@ def build(keys: dict[str, Any]) -> ExperimentConfig:
     config = load.build(ExperimentConfig, load.override(ExperimentConfig, {}, keys.items()))
     assert isinstance(config, ExperimentConfig)
     return config
+
+
+def rows(rounds: int = ROUNDS) -> Iterator[Row]:
+    """An epoch over generated sequences of many lengths, cropped and whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, keys in cases(Path(folder), None):
+            pairs = [
+                (
+                    epoch(Path(folder), **keys, **{"dataset.num_workers": 1, "dataset.trim_padding": False})[0],
+                    epoch(Path(folder), **keys, **{"dataset.num_workers": 1, "dataset.trim_padding": True})[0],
+                )
+                for _ in range(rounds)
+            ]
+            yield row(f"epoch of {SEQUENCES} sequences, `trim_padding`: {name}", "without it", pairs)
 
 
 def time_rows(work: Path, irds: Path | None) -> Iterator[str]:
