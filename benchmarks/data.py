@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import pickle
 import subprocess
@@ -103,6 +104,7 @@ def epoch(work: Path, **keys: Any) -> tuple[float, float]:
 def train_with(work: Path, keys: dict[str, Any], callbacks: list[Callback], **attributes: Any) -> None:
     """Train as the action does, with these callbacks beside its own and attributes of the trainer set."""
     config = build({"results_dir": str(work), "dataset.batch_size": BATCH, "train.optim.lr": 0.01, **keys})
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # it would print the whole profile
     with tempfile.TemporaryDirectory(dir=work) as folder:
         trainer = train.build_trainer(config, Path(folder), StatusLog(Path(folder), silent=True))
         trainer.callbacks += callbacks
