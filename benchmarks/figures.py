@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ class Figure:
     x: str
     y: str
     steps: bool = False
+    proportional: bool = False
 
 
 def point(series: str, x: float, values: Sequence[float], **others: Any) -> Point:
@@ -89,7 +89,8 @@ def publish(name: str, figure: Figure, folder: Path) -> str:
     for one in data["points"]:
         dot = Dot(**{axis: one[axis] for axis in ("x", "y", "low", "high")})
         lines.setdefault(one["series"], []).append(dot)
-    plot = Plot(title=figure.title, x_label=figure.x, y_label=figure.y, lines=lines, steps=figure.steps)
+    kinds = {"steps": figure.steps, "proportional": figure.proportional}
+    plot = Plot(title=figure.title, x_label=figure.x, y_label=figure.y, lines=lines, **kinds)
     write_text(folder / f"{name}.svg", draw(plot))
     image = f"![{figure.title}]({folder.name}/{name}.svg)"
     return f"{image}\n\n{table(points_table(figure, data['points']))}\n\n{data['measured']}"
@@ -100,8 +101,9 @@ def fill(page: Path, blocks: Mapping[str, str]) -> None:
     text = page.read_text("utf-8")
     for name, block in blocks.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        place = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        text, count = place.subn(lambda _, put=f"{begin}\n{block}\n{end}": put, text)
-        if count != 1:
-            raise SystemExit(f"{page} has {count} places for {name}, not one: {begin} ... {end}")
+        head, begun, rest = text.partition(begin)
+        _, ended, tail = rest.partition(end)
+        if not (begun and ended):
+            raise SystemExit(f"{page} has no place for {name}: {begin} ... {end}")
+        text = f"{head}{begin}\n{block}\n{end}{tail}"
     write_text(page, text)

@@ -19,6 +19,7 @@ def _cpu() -> str:
     path = Path("/proc/cpuinfo")
     if not path.exists():
         return platform.processor() or platform.machine()
-    known = dict(map(str.strip, line.split(":", 1)) for line in path.read_text().splitlines() if ":" in line)
+    parts = (line.partition(":") for line in path.read_text().splitlines())
+    known = {name.strip(): value.strip() for name, _, value in parts}
     numbers = f" (family {known['cpu family']}, model {known['model']})" if "cpu family" in known else ""
     return known.get("model name", platform.machine()) + numbers

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import pairwise
 from typing import Final
@@ -22,7 +22,7 @@ GREY: Final = "#7d7d7d"
 ROOM: Final = 1.15
 """How far beyond the first and the last value an axis goes, as a factor."""
 
-APART: Final = 26
+APART: Final = 20
 """Pixels between two labels of ticks, at least."""
 
 
@@ -46,13 +46,17 @@ class Plot:
     lines: Mapping[str, Sequence[Dot]]
     steps: bool = False
     """Whether x is a count from 0, which has no logarithm; then both axes are linear, and y is from 0."""
+    proportional: bool = False
+    """Whether a dashed line shows what is proportional to x, from each line's first dot."""
 
 
 def draw(plot: Plot) -> str:
     """The text of an SVG file."""
     dots = [dot for line in plot.lines.values() for dot in line]
     across = _axis([dot.x for dot in dots], LEFT, WIDTH - RIGHT, log=not plot.steps, room=0.5)
-    up = _axis([one for dot in dots for one in (dot.low, dot.high)], HEIGHT - BOTTOM, TOP, log=not plot.steps)
+    guides = [_guide(line) for line in plot.lines.values()] if plot.proportional else []
+    ups = [one for dot in dots for one in (dot.low, dot.high)] + [dot.y for guide in guides for dot in guide]
+    up = _axis(ups, HEIGHT - BOTTOM, TOP, log=not plot.steps)
     if plot.steps:
         up = Axis(low=0.0, high=up.high, start=up.start, end=up.end)
     parts = [
@@ -61,6 +65,9 @@ def draw(plot: Plot) -> str:
         f"<title>{escape(plot.title)}</title>",
         *_frame(across, up, sorted({dot.x for dot in dots}), plot),
     ]
+    for first, last in guides:
+        ends = across.at(first.x), up.at(first.y), across.at(last.x), up.at(last.y)
+        parts.append(_stroke(*ends, ' stroke-dasharray="3 4"'))
     for colour, (i, (name, line)) in zip(COLOURS, enumerate(plot.lines.items()), strict=False):
         parts += _line(line, across, up, colour)
         parts += _legend(i, name, colour)
@@ -72,6 +79,11 @@ def _axis(values: Sequence[float], start: float, end: float, *, log: bool, room:
     if log:
         return Axis(low=low / ROOM, high=high * ROOM, start=start, end=end, log=True)
     return Axis(low=low - room, high=high + (room or high * (ROOM - 1)), start=start, end=end)
+
+
+def _guide(line: Sequence[Dot]) -> tuple[Dot, Dot]:
+    first, last = min(line, key=lambda dot: dot.x), max(line, key=lambda dot: dot.x)
+    return first, replace(last, y=first.y * last.x / first.x)
 
 
 def _frame(x: Axis, y: Axis, measured: Sequence[float], plot: Plot) -> Iterator[str]:

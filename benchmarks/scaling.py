@@ -175,15 +175,18 @@ def by_frames_scored(asked: Asked) -> Iterator[Point]:
 STEP: Final = "ms a sequence"
 
 FIGURES: Final[Mapping[str, tuple[Figure, Callable[[Asked], Iterator[Point]]]]] = {
-    "frames": (Figure(title="A training step by frames", x="frames T", y=STEP), by_frames),
-    "joints": (Figure(title="A training step by joints", x="joints V", y=STEP), by_joints),
+    "frames": (Figure(title="A training step by frames", x="frames T", y=STEP, proportional=True), by_frames),
+    "joints": (Figure(title="A training step by joints", x="joints V", y=STEP, proportional=True), by_joints),
     "batch": (Figure(title="A training step by batch size", x="sequences a batch", y=STEP), by_batch),
-    "sequences": (Figure(title="An epoch by sequences", x="sequences N", y="s an epoch"), by_sequences),
+    "sequences": (
+        Figure(title="An epoch by sequences", x="sequences N", y="s an epoch", proportional=True),
+        by_sequences,
+    ),
     "workers": (
         Figure(title="An epoch by loader processes", x="dataset.num_workers", y="s an epoch", steps=True),
         by_workers,
     ),
-    "inference": (Figure(title="Inference by frames", x="frames T", y=STEP), by_frames_scored),
+    "inference": (Figure(title="Inference by frames", x="frames T", y=STEP, proportional=True), by_frames_scored),
 }
 
 
@@ -202,7 +205,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--note", default="", help="words to keep with the data on how it was measured")
-    parser.add_argument("--storage", nargs="*", default=[], help="addresses of databases to measure beside SQLite")
+    parser.add_argument("--storage", nargs="*", default=[], help="addresses of empty databases, measured beside SQLite")
     parser.add_argument("--epoch", type=json.loads, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.epoch:

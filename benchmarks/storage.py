@@ -30,10 +30,16 @@ KNOWN: Final = (10, 100, 1000)
 """Trials a search knows of while what it takes to decide and report is measured."""
 
 SET: Final = (40_000, 300, 34)
+"""Sequences, frames and joints of a large set."""
+
 A_MACHINE: Final = 8
+"""GPUs of one machine."""
+
 CLIENTS: Final = 8
-CALLS: Final = 3
+"""Workers that ask a database at once, for SECONDS."""
+
 SECONDS: Final = 2.0
+CALLS: Final = 3
 MIB: Final = 2**20
 
 
@@ -68,17 +74,19 @@ def _database(url: str) -> str:
 
 
 def transactions_s(url: str) -> float:
-    """Signs of life that a database takes in a second from several workers at once, each a transaction that writes."""
-    from tao_skill.automl.queue import Queue
+    """Transactions a second that a database takes from several workers at once: signs of life, a write and a read."""
+    from tao_skill.automl.queue import Claimed, Queue
     from tao_skill.automl.search import Task
 
+    queues = [Queue(url, f"benchmark {time.time()} {number}") for number in range(CLIENTS)]
+    claims = []
+    for queue in queues:
+        queue.put(Task(number=0, values={}, target=1))
+        claims.append(queue.claim("worker"))
     until = time.perf_counter() + SECONDS
 
-    def beat(number: int) -> int:
-        queue = Queue(url, f"benchmark {time.time()} {number}")
-        queue.put(Task(number=number, values={}, target=1))
-        claim, count = queue.claim(str(number)), 0
-        assert claim is not None
+    def beat(queue: Queue, claim: Claimed) -> int:
+        count = 0
         while time.perf_counter() < until:
             queue.beat(claim)
             count += 2  # it is asked as well whether the search has stopped
@@ -86,7 +94,7 @@ def transactions_s(url: str) -> float:
         return count
 
     with ThreadPoolExecutor(CLIENTS) as pool:
-        return sum(pool.map(beat, range(CLIENTS))) / SECONDS
+        return sum(pool.map(beat, queues, claims)) / SECONDS
 
 
 class Memory:
@@ -154,8 +162,8 @@ def _trials(setup: Any, known: int) -> list[Any]:
         values = draw(setup.space, setup.spec, number, [], sampler="random", seed=0) if number else None
         accuracy = 0.5 + 0.4 * math.sin(number)
         metrics = {"train_loss": 1.0, "train_acc": accuracy, "val_loss": 1.0, "val_acc": accuracy}
-        facts = {"target": 3, "history": (metrics,) * 3, "state": "done", "seconds": 60.0}
-        return Trial(number=number, values=values or setup.space.of_spec(setup.spec), **facts)
+        values = values or setup.space.of_spec(setup.spec)
+        return Trial(number=number, values=values, target=3, history=(metrics,) * 3, state="done", seconds=60.0)
 
     return [trial(number) for number in range(known)]
 
@@ -241,7 +249,7 @@ def _asked(data: Mapping[str, Any]) -> list[list[Any]]:
         ["a sign of life, two transactions: every", f"{data['beat_s']:g} s"],
         ["the coordinator's looks at the queue, a second, whatever the trials", data["looks_s"]],
         ["checkpoints written, of MiB each", f"{trial['checkpoints']:.1f}, {data['checkpoint_bytes'] / MIB:.1f}"],
-        ["small files written whole: indices and ends", trial["records"]],
+        ["small files written whole: indices, progress at the ends of epochs", trial["records"]],
         ["progress, a small file written whole: at most every", f"{data['progress_s']:g} s"],
         ["files left beside checkpoints, KiB in all", f"{trial['files']:.1f}, {trial['files_bytes'] / 1024:.0f}"],
         ["reports written, each as data and as a page", trial["reports"]],

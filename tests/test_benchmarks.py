@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def test_a_page_without_a_place_for_a_table_is_refused(copied: Path) -> None:
     page.write_text(page.read_text().replace("<!-- joints -->", ""))
     done = redrawn(copied)
     assert done.returncode == 1
-    assert "0 places for joints" in done.stderr
+    assert "no place for joints" in done.stderr
 
 
 def heights(svg: str) -> list[float]:
@@ -131,6 +132,35 @@ def test_a_part_serves_the_gpus_whose_demand_it_can_meet() -> None:
     assert list(found.values()) == pytest.approx([1000, 100, 100 / 0.55])
     asked = storage.demand(MEASURED, 100.0, 100 / 0.55)["all transactions"]
     assert asked == pytest.approx(120)
+
+
+WORK = """
+import sys
+from pathlib import Path
+from tao_skill.automl.queue import Queue
+from tao_skill.automl.search import Task
+from tao_skill.files import write_text
+
+queue = Queue(f"sqlite:///{sys.argv[1]}/queue.db", "search")
+queue.put(Task(number=0, values={}, target=1))
+claim = queue.claim("worker")
+assert queue.beat(claim)
+assert queue.running()
+queue.close()
+write_text(Path(sys.argv[1], "a.json"), "12345")
+"""
+
+
+@pytest.mark.parametrize(("argv", "kind"), [([], "reads"), ([traced.COORDINATOR], "looks")])
+def test_a_process_that_is_listened_to_is_heard(tmp_path: Path, argv: list[str], kind: str) -> None:
+    (tmp_path / "traced").mkdir()
+    paths = os.pathsep.join((str(traced.TRACE), str(REPOSITORY / "core")))
+    environment = {**os.environ, "PYTHONPATH": paths, "TRACED_WRITES": str(tmp_path / "traced")}
+    subprocess.run([sys.executable, "-c", WORK, str(tmp_path), *argv], env=environment, check=True)
+    found = dict(traced._counts(tmp_path / "traced"))
+    assert (found["beats"], found["records"], found["records_bytes"]) == (1, 1, 5)
+    assert found["writes"] == 2  # it is put, and it is claimed; tables are made by another kind of statement
+    assert found[kind] >= 2  # whether the search has stopped, and what runs
 
 
 def test_a_transaction_is_told_by_what_it_does() -> None:
