@@ -68,7 +68,7 @@ fuzz: $(VENV)/fuzz ## Feed every parser hostile files, INPUTS drawn and as many 
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python -m tests.fuzz.run --inputs $(INPUTS) --guided
 
 bench: $(VENV)/dev ## Beside a textbook ST-GCN, plain PyTorch and a bare Python: one table, kept in benchmarks/results.md.
-	$(BIN)/python benchmarks/run.py
+	env -u OMP_NUM_THREADS $(BIN)/python benchmarks/run.py
 
 generate: $(VENV)/dev ## Write every generated file.
 	$(BIN)/python tools/generate.py

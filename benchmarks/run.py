@@ -47,7 +47,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SOURCES, default=list(SOURCES))
     parser.add_argument("--rounds", type=int, help="of every pair; by default each has its own number")
     given = parser.parse_args()
-    os.environ.pop("OMP_NUM_THREADS", None)  # searches share the cores among their workers themselves
+    if "OMP_NUM_THREADS" in os.environ:
+        parser.error("OMP_NUM_THREADS is set: unset it, for searches share the cores among their workers themselves")
     rounds = {} if given.rounds is None else {"rounds": given.rounds}
     lines, began = [HEADER], time.monotonic()
     print(HEADER, flush=True)

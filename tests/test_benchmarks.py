@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -103,6 +105,16 @@ def test_a_pair_has_the_median_of_its_ratios_and_says_what_is_not_held() -> None
     assert str(row("a", "b", pairs, most=2)) == "| a | b | 2.000 s | 2.000 s | 2.000 | 2 |"
     assert str(row("a", "b", pairs, most=1.9, unit="ms")).endswith("| 2.000 | 1.9, **not held** |")
     assert str(row("a", "b", pairs, most_s=1.5)).endswith("| 1.5 s, **not held** |")
+
+
+def test_one_command_measures_pairs_and_keeps_their_table(tmp_path: Path) -> None:
+    command = [sys.executable, "benchmarks/run.py", "--only", "start", "--rounds", "1", "--out", str(tmp_path / "a.md")]
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    page = (tmp_path / "a.md").read_text()
+    assert page.endswith(done.stdout)
+    assert f"Python {platform.python_version()}" in page
+    assert len(re.findall(r"^\| `tao-skill .* ms \| \d+\.\d+ \|", done.stdout, re.MULTILINE)) == 7
 
 
 MEASURED: dict[str, Any] = {
