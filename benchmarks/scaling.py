@@ -26,6 +26,7 @@ from figures import Figure, Point, fill, keep, point, publish
 from machine import machine
 from train import Case, Stepper
 
+from tao_skill.jobs.launch import PATIENT
 from tao_skill.models.pose_classification.architecture import forward_flop
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
 
@@ -211,6 +212,7 @@ def main() -> None:
     if given.epoch:
         print(json.dumps(epoch(*given.epoch)))
         return
+    os.environ |= PATIENT  # threads wait for each other as they do in a job
     asked = Asked(rounds=given.rounds, threads=given.threads)
     for name in [] if given.draw else given.only:
         found = storage.measure(given.storage) if name == storage.NAME else {"points": list(FIGURES[name][1](asked))}
