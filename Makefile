@@ -67,10 +67,8 @@ fuzz: $(VENV)/fuzz ## Feed every parser hostile files, INPUTS drawn and as many 
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python -m tests.fuzz.run --inputs $(INPUTS)
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python -m tests.fuzz.run --inputs $(INPUTS) --guided
 
-bench: $(VENV)/dev ## Beside a textbook ST-GCN and a bare Python: training steps, starts, searches.
-	PYTHONPATH=. $(BIN)/python benchmarks/train.py
-	PYTHONPATH=. $(BIN)/python benchmarks/start.py
-	PYTHONPATH=. $(BIN)/python benchmarks/automl/overhead.py
+bench: $(VENV)/dev ## Beside a textbook ST-GCN, plain PyTorch and a bare Python: one table, kept in benchmarks/results.md.
+	env -u OMP_NUM_THREADS $(BIN)/python benchmarks/run.py
 
 generate: $(VENV)/dev ## Write every generated file.
 	$(BIN)/python tools/generate.py

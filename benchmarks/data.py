@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import pickle
 import subprocess
@@ -21,13 +22,14 @@ from typing import Any, Final
 
 import numpy as np
 import psutil
+from pairs import Row, row
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.profilers import SimpleProfiler
 
 from tao_skill.models.pose_classification import arrays, train
 from tao_skill.models.pose_classification.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.data import SkeletonData
+from tao_skill.models.pose_classification.datamodule import SkeletonData
 from tao_skill.models.pose_classification.module import PoseClassifier
 from tao_skill.spec import load
 from tao_skill.status import StatusLog
@@ -102,6 +104,7 @@ def epoch(work: Path, **keys: Any) -> tuple[float, float]:
 def train_with(work: Path, keys: dict[str, Any], callbacks: list[Callback], **attributes: Any) -> None:
     """Train as the action does, with these callbacks beside its own and attributes of the trainer set."""
     config = build({"results_dir": str(work), "dataset.batch_size": BATCH, "train.optim.lr": 0.01, **keys})
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # it would print the whole profile
     with tempfile.TemporaryDirectory(dir=work) as folder:
         trainer = train.build_trainer(config, Path(folder), StatusLog(Path(folder), silent=True))
         trainer.callbacks += callbacks
@@ -115,6 +118,20 @@ def build(keys: dict[str, Any]) -> ExperimentConfig:
     config = load.build(ExperimentConfig, load.override(ExperimentConfig, {}, keys.items()))
     assert isinstance(config, ExperimentConfig)
     return config
+
+
+def rows(rounds: int = ROUNDS) -> Iterator[Row]:
+    """An epoch over generated sequences of many lengths, cropped and whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, keys in cases(Path(folder), None):
+            pairs = [
+                (
+                    epoch(Path(folder), **keys, **{"dataset.num_workers": 1, "dataset.trim_padding": False})[0],
+                    epoch(Path(folder), **keys, **{"dataset.num_workers": 1, "dataset.trim_padding": True})[0],
+                )
+                for _ in range(rounds)
+            ]
+            yield row(f"epoch of {SEQUENCES} sequences, `trim_padding`: {name}", "without it", pairs)
 
 
 def time_rows(work: Path, irds: Path | None) -> Iterator[str]:

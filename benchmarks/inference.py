@@ -1,4 +1,4 @@
-"""What naming the actions of many sequences costs, whole processes: `python benchmarks/inference.py CHECKPOINT`.
+"""What naming the actions of many sequences costs, whole processes: `python benchmarks/inference.py [CHECKPOINT]`.
 
 Compared are a plain loop of PyTorch with the network as its paper has it (textbook.py) and `tao-skill run inference`
 from the checkpoint, from an fp32 ONNX file and from an int8 one, in turn, on generated sequences. Wall seconds are
@@ -21,13 +21,23 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
+from pairs import Row, row
 from textbook import STGCN
 
-from tao_skill.models.pose_classification.checkpoint import load, network_state
+from tao_skill.models.pose_classification.checkpoint import PREFIX, load, network_state, save
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES, adjacency
+from tao_skill.models.pose_classification.net import STGCN as Ours
 
 PLAIN = "plain PyTorch"
 BATCH = 64
+LAYOUT = "ntu-rgb+d"
+CLASSES = 9
+FRAMES = 150
+SIZES = [250, 1000]
+ROUNDS = 3
+
+Cost = tuple[float, float]
+"""Wall seconds of a call, and the peak memory in MiB of the largest process that works on its folder."""
 
 
 def plain_loop(checkpoint: str, data: str, output: str) -> None:
@@ -40,8 +50,8 @@ def plain_loop(checkpoint: str, data: str, output: str) -> None:
     Path(output).write_text("".join(f"{identity}\n" for identity in scores_NK.argmax(1).tolist()))
 
 
-def measured(command: list[str], folder: Path) -> tuple[float, float]:
-    """Wall seconds of a call, and the peak memory in MiB of the largest process that works on the folder."""
+def measured(command: list[str], folder: Path) -> Cost:
+    """What a call costs."""
     began, peak_kib = time.perf_counter(), 0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
@@ -106,44 +116,66 @@ def commands(checkpoint: Path, folder: Path, data: Path, frames: int) -> dict[st
     return {PLAIN: [sys.executable, __file__, str(checkpoint), "--plain", str(data), str(folder / "plain.txt")], **ours}
 
 
-def table(checkpoint: Path, folder: Path, sizes: list[int], frames: int, rounds: int) -> list[str]:
+def new_checkpoint(folder: Path) -> Path:
+    """A network as it is initialised, for speed does not depend on what the weights have learnt."""
+    net = Ours(layout=LAYOUT, num_classes=CLASSES)
+    save({"state_dict": {f"{PREFIX}{name}": value for name, value in net.state_dict().items()}}, folder / "new.pth")
+    return folder / "new.pth"
+
+
+def measure(checkpoint: Path, folder: Path, size: int, frames: int, rounds: int) -> dict[str, list[Cost]]:
+    """What so many sequences cost in each round, by what is compared; all in turn."""
+    joints = network_state(load(checkpoint))["A"].shape[1]
+    data = folder / f"{size}.npy"
+    steps = np.random.default_rng(0).normal(0.0, 0.05, (size, 3, frames, joints, 1))
+    np.save(data, steps.cumsum(axis=2).astype(np.float16))
+    compared = commands(checkpoint, folder, data, frames)
+    found = [{name: measured(command, folder) for name, command in compared.items()} for _ in range(rounds)]
+    return {name: [one[name] for one in found] for name in compared}
+
+
+def rows(rounds: int = ROUNDS) -> Iterator[Row]:
+    """Whole processes from each kind of file, in wall time and peak memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(new_checkpoint(Path(folder)), Path(folder), SIZES[0], FRAMES, rounds)
+    plain = found.pop(PLAIN)
+    for name, costs in found.items():
+        what = f"inference, {name}: {SIZES[0]} sequences, {LAYOUT}, T = {FRAMES}"
+        for i, unit in enumerate(("s", "MiB")):
+            pairs = [(other[i], mine[i]) for other, mine in zip(plain, costs, strict=True)]
+            yield row(what + (", peak memory" if i else ""), PLAIN, pairs, unit=unit)
+
+
+def table(checkpoint: Path, folder: Path, sizes: list[int], frames: int, rounds: int) -> Iterator[str]:
     """Lines of Markdown."""
-    state = network_state(load(checkpoint))
-    layout, strategy, classes = facts(state)
-    joints = state["A"].shape[1]
-    lines = [
-        f"{layout}, {strategy}, {classes} classes, T = {frames}, {os.environ.get('OMP_NUM_THREADS', 'all')} threads"
-    ]
-    lines += ["", "| sequences | | seconds | times as fast | peak MiB |", "|---|---|---|---|---|"]
+    layout, strategy, classes = facts(network_state(load(checkpoint)))
+    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    yield f"{layout}, {strategy}, {classes} classes, T = {frames}, {threads} threads\n"
+    yield "| sequences | | seconds | times as fast | peak MiB |\n|---|---|---|---|---|"
     for size in sizes:
-        data = folder / f"{size}.npy"
-        steps = np.random.default_rng(0).normal(0.0, 0.05, (size, 3, frames, joints, 1))
-        np.save(data, steps.cumsum(axis=2).astype(np.float16))
-        compared = commands(checkpoint, folder, data, frames)
-        found = [{name: measured(command, folder) for name, command in compared.items()} for _ in range(rounds)]
-        for name in compared:
-            seconds = statistics.median(one[name][0] for one in found)
-            ratio = statistics.median(one[PLAIN][0] / one[name][0] for one in found)
-            lines.append(
-                f"| {size} | {name} | {seconds:.1f} | {ratio:.2f} | {max(one[name][1] for one in found):.0f} |"
-            )
-    return lines
+        found = measure(checkpoint, folder, size, frames, rounds)
+        for name, costs in found.items():
+            seconds, peak = statistics.median(one for one, _ in costs), max(one for _, one in costs)
+            ratio = statistics.median(its / ours for (its, _), (ours, _) in zip(found[PLAIN], costs, strict=True))
+            yield f"| {size} | {name} | {seconds:.1f} | {ratio:.2f} | {peak:.0f} |"
 
 
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, help="a trained network")
-    parser.add_argument("--sequences", type=int, nargs="+", default=[250, 1000])
-    parser.add_argument("--frames", type=int, default=150)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("checkpoint", type=Path, nargs="?", help="a trained network; by default a new one")
+    parser.add_argument("--sequences", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--frames", type=int, default=FRAMES)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--plain", nargs=2, metavar=("DATA", "OUTPUT"), help="be the plain loop")
     given = parser.parse_args()
     if given.plain:
         plain_loop(str(given.checkpoint), *given.plain)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        print("\n".join(table(given.checkpoint.absolute(), Path(folder), given.sequences, given.frames, given.rounds)))
+    with tempfile.TemporaryDirectory() as name:
+        checkpoint = given.checkpoint.absolute() if given.checkpoint else new_checkpoint(Path(name))
+        for line in table(checkpoint, Path(name), given.sequences, given.frames, given.rounds):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

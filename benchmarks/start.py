@@ -10,11 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+from pairs import Row, row
 
 from tao_skill.jobs.record import Ending, Job, new_id, timestamp
 from tao_skill.jobs.store import Store
@@ -86,8 +87,11 @@ def server_seconds(environment: Mapping[str, str], folder: Path) -> float:
     return spent.user + spent.system
 
 
-def main() -> None:
-    """Time each call in turn, and print medians."""
+def measure(rounds: int) -> tuple[dict[str, list[tuple[float, float]]], list[float]]:
+    """Wall and CPU time of each call in each round, all calls in turn, and CPU times of a server's start.
+
+    The first round is not counted.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         get_model(None).write_sample(folder / "data")
@@ -97,11 +101,26 @@ def main() -> None:
         calls = {call: (*PROGRAM, *call.replace("JOB", job).split()) for call in LIMITS}
         commands = {PASS: (sys.executable, "-c", "pass"), **calls}
         times: dict[str, list[tuple[float, float]]] = {call: [] for call in commands}
-        for number in range(ROUNDS + 1):
+        for number in range(rounds + 1):
             for call, command in commands.items():
                 found = seconds(command, environment, folder)
                 times[call] += [found] if number else []
-        served = [server_seconds(environment, folder) for _ in range(SERVER_ROUNDS)]
+        return times, [server_seconds(environment, folder) for _ in range(min(rounds, SERVER_ROUNDS))]
+
+
+def rows(rounds: int = ROUNDS) -> Iterator[Row]:
+    """Wall time of each call, and CPU time of a server's start, beside Python's own."""
+    times, served = measure(rounds)
+    for call, most in LIMITS.items():
+        pairs = [(own[0], found[0]) for own, found in zip(times[PASS], times[call], strict=True)]
+        yield row(f"`tao-skill {call}`", f"`{PASS}`", pairs, unit="ms", most=most)
+    spent = [(own[1], found) for own, found in zip(times[PASS], served, strict=False)]
+    yield row("`tao-skill mcp`, CPU until tools/list", f"`{PASS}`", spent, unit="ms", most_s=SERVER_LIMIT_S)
+
+
+def main() -> None:
+    """Print medians."""
+    times, served = measure(ROUNDS)
     medians = {call: [statistics.median(one) for one in zip(*found, strict=True)] for call, found in times.items()}
     print(f"Medians of {ROUNDS} rounds, every command once a round.\n")
     print("| `tao-skill ...` | wall | CPU | wall, of Python's own | CPU, of Python's own | limit |")

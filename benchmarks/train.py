@@ -10,10 +10,16 @@ import argparse
 import multiprocessing
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Any
+
+from pairs import Row, row
 
 CLASSES = 9
+ROUNDS = 5
+THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -24,31 +30,56 @@ class Case:
     frames: int
     batch: int
 
+    def __str__(self) -> str:
+        return f"{self.layout}, T = {self.frames}, batch {self.batch}"
+
 
 CASES = (Case("nvidia", 300, 16), Case("ntu-rgb+d", 150, 16))
 
+Seconds = tuple[float, float]
+"""Wall and CPU time of a step, a sequence."""
 
-def steps(ours: bool, case: Case, threads: int, asked: Connection) -> None:
-    """In a process of its own: answer each request with the wall and CPU seconds of a step."""
+
+class Stepper:
+    """A process that trains a network for each layout, a step whenever it is asked; leaving the block ends it."""
+
+    def __init__(self, *, ours: bool, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._asked, there = context.Pipe()
+        self._process = context.Process(target=answer, args=(ours, threads, there), daemon=True)
+
+    def __enter__(self) -> Stepper:
+        self._process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._asked.send(None)
+        self._process.join()
+
+    def step(self, case: Case) -> Seconds:
+        """Take one; the first one of a shape is slower than the others."""
+        self._asked.send(case)
+        wall, cpu = self._asked.recv()
+        return wall / case.batch, cpu / case.batch
+
+
+def answer(ours: bool, threads: int, asked: Connection) -> None:
+    """In a process of its own: answer each case with the wall and CPU seconds of a step."""
     import torch
     import torch.nn.functional as F
 
-    from benchmarks import textbook
     from tao_skill.models.pose_classification import memory
-    from tao_skill.models.pose_classification.graph import LAYOUTS, adjacency
-    from tao_skill.models.pose_classification.net import STGCN
+    from tao_skill.models.pose_classification.graph import LAYOUTS
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     if ours:
         memory.keep_freed()
-        net: torch.nn.Module = STGCN(layout=case.layout, num_classes=CLASSES)
-    else:
-        net = textbook.STGCN(torch.from_numpy(adjacency(case.layout, "spatial")), num_classes=CLASSES)
-    x = torch.randn(case.batch, 3, case.frames, LAYOUTS[case.layout].joints, 1)
-    ids = torch.randint(CLASSES, (case.batch,))
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
-    while asked.recv():
+    trained: dict[str, Any] = {}
+    while case := asked.recv():
+        net, optimizer = trained[case.layout] = trained.get(case.layout) or prepared(ours, case.layout)
+        x = torch.randn(case.batch, 3, case.frames, LAYOUTS[case.layout].joints, 1)
+        ids = torch.randint(CLASSES, (case.batch,))
         wall, cpu = time.perf_counter(), time.process_time()
         optimizer.zero_grad()
         F.cross_entropy(net(x), ids).backward()
@@ -56,33 +87,40 @@ def steps(ours: bool, case: Case, threads: int, asked: Connection) -> None:
         asked.send((time.perf_counter() - wall, time.process_time() - cpu))
 
 
-def measure(case: Case, threads: int, rounds: int) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    """(textbook, ours) of each round, each (wall, CPU) seconds a sequence; the first round is not counted."""
-    context = multiprocessing.get_context("spawn")
-    pipes, processes = [], []
-    for ours in (False, True):
-        here, there = context.Pipe()
-        processes.append(context.Process(target=steps, args=(ours, case, threads, there), daemon=True))
-        processes[-1].start()
-        pipes.append(here)
+def prepared(ours: bool, layout: str) -> tuple[Any, Any]:
+    """A network and its optimizer."""
+    import textbook
+    import torch
 
-    def step(pipe: Connection) -> tuple[float, float]:
-        pipe.send(True)
-        wall, cpu = pipe.recv()
-        return wall / case.batch, cpu / case.batch
+    from tao_skill.models.pose_classification.graph import adjacency
+    from tao_skill.models.pose_classification.net import STGCN
 
-    pairs = [(step(pipes[0]), step(pipes[1])) for _ in range(rounds + 1)][1:]
-    for pipe, process in zip(pipes, processes, strict=True):
-        pipe.send(False)
-        process.join()
-    return pairs
+    net: torch.nn.Module = (
+        STGCN(layout=layout, num_classes=CLASSES)
+        if ours
+        else textbook.STGCN(torch.from_numpy(adjacency(layout, "spatial")), num_classes=CLASSES)
+    )
+    return net, torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
+
+
+def measure(case: Case, threads: int, rounds: int) -> list[tuple[Seconds, Seconds]]:
+    """(textbook, ours) of each round; the first round is not counted."""
+    with Stepper(ours=False, threads=threads) as textbook, Stepper(ours=True, threads=threads) as ours:
+        return [(textbook.step(case), ours.step(case)) for _ in range(rounds + 1)][1:]
+
+
+def rows(rounds: int = ROUNDS) -> Iterator[Row]:
+    """Wall time of both, a case a row."""
+    for case in CASES:
+        pairs = [(textbook[0], ours[0]) for textbook, ours in measure(case, THREADS, rounds)]
+        yield row(f"training step, a sequence: {case}", "textbook ST-GCN", pairs)
 
 
 def main() -> None:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--threads", type=int, default=THREADS)
     asked = parser.parse_args()
     print(f"Seconds a sequence, {asked.threads} threads, median of {asked.rounds}:\n")
     print("| data | textbook | tao-skill | times as fast | times less CPU |\n|---|---|---|---|---|")
@@ -90,8 +128,7 @@ def main() -> None:
         pairs = measure(case, asked.threads, asked.rounds)
         textbook_s, ours_s = (statistics.median(one[i][0] for one in pairs) for i in range(2))
         wall, cpu = (statistics.median(a[i] / b[i] for a, b in pairs) for i in range(2))
-        what = f"{case.layout}, T = {case.frames}, batch {case.batch}"
-        print(f"| {what} | {textbook_s:.3f} | {ours_s:.3f} | {wall:.2f} | {cpu:.2f} |", flush=True)
+        print(f"| {case} | {textbook_s:.3f} | {ours_s:.3f} | {wall:.2f} | {cpu:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
