@@ -20,6 +20,8 @@ from typing import Any, Final
 
 from figures import shown, table
 
+from tao_skill.automl.sparing import QUICK_S, SHARE
+
 NAME: Final = "storage"
 GPUS: Final = 1000
 TRIALS_S: Final = {"1 min": 60.0, "10 min": 600.0, "1 h": 3600.0}
@@ -179,16 +181,33 @@ def demand(measured: Mapping[str, Any], trial_s: float, gpus: float = GPUS) -> d
         "checkpoints": ends * trial["checkpoints"],
         "MiB of checkpoints": ends * trial["checkpoints_bytes"] / MIB,
         "small files written whole": ends * trial["records"] + gpus / measured["progress_s"],
-        f"MiB of reports, {known['trials']:,} trials known": ends * trial["reports"] * known["report_bytes"] / MIB,
-        f"seconds of the coordinator, {known['trials']:,} trials known": ends * coordinator_s(measured, known),
+        f"MiB of reports, {known['trials']:,} trials known": _reports(measured, known, ends)
+        * known["report_bytes"]
+        / MIB,
+        f"seconds of the coordinator, {known['trials']:,} trials known": ends * _deciding_s(measured, known)
+        + _reports(measured, known, ends) * known["report_s"],
     }
 
 
-def coordinator_s(measured: Mapping[str, Any], known: Mapping[str, float]) -> float:
-    """What a trial takes the coordinator: as measured with few trials known, and what more of them add."""
+def _reports(measured: Mapping[str, Any], known: Mapping[str, float], ends: float) -> float:
+    """Reports a second where so many trials end: after every event, or as often as slow ones may be written."""
+    asked = ends * measured["a_trial"]["reports"]
+    return float(min(asked, SHARE / known["report_s"]) if known["report_s"] > QUICK_S else asked)
+
+
+def _deciding_s(measured: Mapping[str, Any], known: Mapping[str, float]) -> float:
+    """What a trial takes the coordinator beside reports: as measured with few known, and what more of them add."""
     trial, few = measured["a_trial"], measured["deciding"][0]
-    reporting_s = trial["reports"] * (known["report_s"] - few["report_s"])
-    return float(trial["coordinator_cpu_s"] + known["suggest_s"] - few["suggest_s"] + reporting_s)
+    reporting_s = trial["reports"] * few["report_s"]
+    return float(trial["coordinator_cpu_s"] - reporting_s + known["suggest_s"] - few["suggest_s"])
+
+
+def coordinator_s(measured: Mapping[str, Any], known: Mapping[str, float]) -> float:
+    """Time between the ends of two trials, if the coordinator did nothing but what they ask of it."""
+    deciding_s = _deciding_s(measured, known)
+    if known["report_s"] > QUICK_S:
+        return deciding_s / (1 - SHARE)
+    return deciding_s + float(measured["a_trial"]["reports"] * known["report_s"])
 
 
 def served(measured: Mapping[str, Any], trial_s: float) -> dict[str, float]:

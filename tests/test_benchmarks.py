@@ -135,13 +135,13 @@ MEASURED: dict[str, Any] = {
 
 def test_the_demand_of_a_cluster_adds_up() -> None:
     assert list(storage.demand(MEASURED, 100.0, 1000).values()) == pytest.approx(
-        [10, 10 * 10 + 200, 10 * 15 + 400 + 20, 20, 20, 30 + 2000, 10 * 2 * 2, 10 * (0.1 + 0.1 + 2 * 0.4)]
+        [10, 10 * 10 + 200, 10 * 15 + 400 + 20, 20, 20, 30 + 2000, 2 * 0.05 / 0.42, 10 * (0.1 - 2 * 0.02 + 0.1) + 0.05]
     )
 
 
 def test_a_part_serves_the_gpus_whose_demand_it_can_meet() -> None:
     found = storage.served(MEASURED, 100.0)
-    assert list(found.values()) == pytest.approx([1000, 100, 100 / 0.55])
+    assert list(found.values()) == pytest.approx([1000, 95 / 0.16, 100 / 0.55])
     asked = storage.demand(MEASURED, 100.0, 100 / 0.55)["all transactions"]
     assert asked == pytest.approx(120)
 

@@ -24,6 +24,7 @@ from tao_skill.automl.queue import Queue, Result
 from tao_skill.automl.search import Search, Task
 from tao_skill.automl.settings import Settings, read_settings
 from tao_skill.automl.setup import make_setup
+from tao_skill.automl.sparing import Sparing
 from tao_skill.automl.storage import open_study
 from tao_skill.errors import BadRequest, JobFailed
 from tao_skill.jobs import launch, worker
@@ -84,6 +85,7 @@ class Coordinator:
         earlier_s = self.told["progress"]["elapsed_s"] if self.told else 0.0
         self.began = time.monotonic() - earlier_s
         self.stopping = False
+        self.report = Sparing(self._tell)
 
     def elapsed_s(self) -> float:
         """Seconds that the search has taken, in all its attempts."""
@@ -102,6 +104,7 @@ class Coordinator:
                 self._put(task)
             while self._step():
                 self._await_result()
+            self.report.settle()
         finally:
             signal.signal(signal.SIGINT, before)
             self.queue.stop("now")
@@ -121,7 +124,8 @@ class Coordinator:
             if task is None:
                 break
             self._put(task)
-            self._tell()
+            self.report.ask()
+        self.report.catch_up()
         return self._busy() > 0
 
     def _await_result(self) -> None:
@@ -141,7 +145,7 @@ class Coordinator:
             self.search.succeed(result.number, result.history or (), result.seconds)
         else:
             self._trouble(result)
-        self._tell()
+        self.report.ask()
         self.kept.prune(self.search.trials)
 
     def _trouble(self, result: Result) -> None:

@@ -1,0 +1,134 @@
+"""Wall time to a validation accuracy, from a cold start, beside the textbook's.
+
+    python benchmarks/accuracy.py --irds FOLDER [--target 0.97] [--threads 1] [--seeds 0 1 2] [--only ours]
+
+FOLDER holds IntelliRehabDS as four files (train_data.npy, train_label.pkl, val_data.npy, val_label.pkl). The textbook's
+ST-GCN sees all 150 frames, in batches of 16 at lr 0.01 with dropout 0.1; ours is irds_quick.yaml. Each is a process of
+its own, whose imports and reading of data count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BATCH, MOST_EPOCHS = 16, 20
+FILES = {
+    "train_data": "train_data.npy",
+    "train_labels": "train_label.pkl",
+    "val_data": "val_data.npy",
+    "val_labels": "val_label.pkl",
+}
+
+
+def textbook(folder: Path, threads: int, seed: int, target: float) -> None:
+    """In a process of its own: train until the target is reached, a line of JSON an epoch."""
+    import numpy as np
+    import torch
+    import torch.nn.functional as F
+    from textbook import STGCN
+
+    from tao_skill.models.pose_classification.arrays import read_labels
+    from tao_skill.models.pose_classification.graph import adjacency
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    (x, ids), (val_x, val_ids) = (
+        (np.load(folder / f"{split}_data.npy", mmap_mode="r"), np.array(read_labels(folder / f"{split}_label.pkl").ids))
+        for split in ("train", "val")
+    )
+    A = torch.from_numpy(adjacency("ntu-rgb+d", "spatial"))
+    net = STGCN(A, num_classes=9, dropout=0.1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    rng = np.random.default_rng(seed)
+    for _ in range(MOST_EPOCHS):
+        net.train()
+        order = rng.permutation(len(x))
+        for start in range(0, len(x), BATCH):
+            chosen = order[start : start + BATCH]
+            optimizer.zero_grad()
+            scores = net(torch.from_numpy(x[chosen].astype(np.float32)))
+            F.cross_entropy(scores, torch.from_numpy(ids[chosen])).backward()
+            optimizer.step()
+        net.eval()
+        with torch.inference_mode():
+            parts = [torch.from_numpy(val_x[i : i + BATCH].astype(np.float32)) for i in range(0, len(val_x), BATCH)]
+            found = np.concatenate([net(part).argmax(1).numpy() for part in parts])
+        accuracy = float((found == val_ids).mean())
+        print(json.dumps({"val_acc": accuracy}), flush=True)
+        if accuracy >= target:
+            return
+
+
+def theirs(folder: Path, threads: int, seed: int, target: float) -> Iterator[tuple[float, float]]:
+    """Seconds and accuracy after each epoch of the textbook's."""
+    command = [sys.executable, __file__, "--irds", str(folder), "--threads", str(threads), "--seeds", str(seed)]
+    began = time.monotonic()
+    with subprocess.Popen([*command, "--target", str(target), "--textbook"], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout
+        for line in run.stdout:
+            yield time.monotonic() - began, json.loads(line)["val_acc"]
+
+
+def ours(folder: Path, threads: int, seed: int) -> Iterator[tuple[float, float]]:
+    """Seconds and accuracy after each epoch of `tao-skill run train`."""
+    paths = [f"{key}={folder / name}" for key, name in FILES.items()]
+    with tempfile.TemporaryDirectory() as results:
+        command = ["run", "train", "-e", str(HERE / "irds_quick.yaml"), "--automl", "off", "--results-root", results]
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+        began = time.monotonic()
+        with subprocess.Popen(
+            [sys.executable, "-m", "tao_skill", *command, *paths, f"seed={seed}"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as run:
+            seen = 0
+            while run.poll() is None or seen == 0:
+                time.sleep(0.05)
+                for status in Path(results).glob("*/train/status.json"):
+                    lines = [json.loads(line) for line in status.read_text().splitlines()]
+                    known = [line["kpi"]["val_acc"] for line in lines if "epoch" in line and "val_acc" in line["kpi"]]
+                    yield from ((time.monotonic() - began, accuracy) for accuracy in known[seen:])
+                    seen = len(known)
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--irds", type=Path, required=True)
+    parser.add_argument("--target", type=float, default=0.97)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--only", choices=("ours", "theirs"))
+    parser.add_argument("--textbook", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.textbook:
+        textbook(asked.irds, asked.threads, asked.seeds[0], asked.target)
+        return
+    print("| | seed | seconds to the target | validation accuracy after each epoch, % |\n|---|---|---|---|")
+    for seed in asked.seeds:
+        for name in ("theirs", "ours"):
+            if asked.only not in (None, name):
+                continue
+            told = (
+                list(theirs(asked.irds, asked.threads, seed, asked.target))
+                if name == "theirs"
+                else list(ours(asked.irds, asked.threads, seed))
+            )
+            reached = next((f"{seconds:.0f}" for seconds, accuracy in told if accuracy >= asked.target), "not reached")
+            path = ", ".join(f"{100 * accuracy:.1f}" for _, accuracy in told)
+            shown = {"theirs": "textbook ST-GCN", "ours": "tao-skill"}[name]
+            print(f"| {shown} | {seed} | {reached} | {path} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
