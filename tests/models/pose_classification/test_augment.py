@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from tao_skill.models.pose_classification.augment import (
+    cut,
     pad,
     random_choose,
     random_move,
+    random_part,
     random_rotate,
     random_scale,
     resample,
-    temporal_crop,
 )
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data import Batch, Skeletons
@@ -97,17 +98,23 @@ def test_a_joint_missing_in_one_frame_is_not_mixed_with_zeros() -> None:
     np.testing.assert_allclose(found[:, kept], resample(line(9), 33)[:, kept], rtol=1e-6)
 
 
-def test_a_crop_is_a_contiguous_part_of_the_used_frames_and_at_least_its_share() -> None:
-    x, sizes, starts = sequence(40, 100), set(), set()
-    for seed in range(80):
-        part = temporal_crop(x, 0.5, np.random.default_rng(seed))
-        sizes.add(part.shape[1])
-        start = next(i for i in range(40) if np.array_equal(x[:, i : i + part.shape[1]], part))
-        starts.add(start)
-        assert start + part.shape[1] <= 40
-    assert (min(sizes), max(sizes)) == (20, 39)
-    assert max(starts) > 10
-    assert temporal_crop(np.zeros((3, 9, 4, 1), np.float32), 0.5, np.random.default_rng(0)).shape[1] == 1
+def test_a_part_lies_within_the_used_frames_and_has_at_least_its_share() -> None:
+    x = sequence(41, 100)
+    parts = np.array([random_part(x, 0.5, np.random.default_rng(seed)) for seed in range(80)])
+    first, last = parts.T
+    assert 0 <= first.min() < 1
+    assert 39 < last.max() <= 40
+    assert 20 <= (last - first).min() < 21
+    assert 39 < (last - first).max() <= 40
+    assert first.max() > 10
+    assert random_part(np.zeros((3, 9, 4, 1), np.float32), 0.5, np.random.default_rng(0)) == (0, 0)
+    assert np.array_equal(cut(x, 2.4, 7.6), x[:, 2:9])
+
+
+def test_a_part_is_resampled_at_its_own_times() -> None:
+    times = np.linspace(1.5, 6.25, 20)
+    ways = line(2)[:, 1:] - line(2)[:, :1]
+    np.testing.assert_allclose(resample(line(9), 20, (1.5, 6.25)), 9 + ways * times[:, None, None], rtol=1e-5)
 
 
 def test_a_turned_skeleton_keeps_its_shape_and_mostly_its_uprightness() -> None:

@@ -67,6 +67,18 @@ def test_frames_used_and_padding_are_measured(tmp_path: Path, data: Any) -> None
     text = " ".join(report["warnings"])
     assert "data[:, :, :4]" in text
     assert "62% of the frames are padding" in text
+    assert report["suggested"]["dataset.resample_frames"] == 16
+
+
+@pytest.mark.parametrize(("used", "suggested"), [(5, 16), (16, 16), (17, 20), (30, 32), (49, None)])
+def test_sequences_are_to_be_resampled_where_most_frames_are_padding(
+    tmp_path: Path, used: int, suggested: int | None
+) -> None:
+    data = np.zeros((4, 3, 96, 34, 1))
+    data[:, :, :used] = np.random.default_rng(0).normal(size=(4, 3, used, 34, 1))
+    found = inspect(save(tmp_path, data, [])[0])
+    assert found["suggested"].get("dataset.resample_frames") == suggested
+    assert any(f"dataset.resample_frames={suggested}" in one for one in found["warnings"]) == bool(suggested)
 
 
 @pytest.mark.parametrize(("value", "kind"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "inf")])

@@ -9,13 +9,19 @@ from torch import Tensor
 
 from tao_skill.models.pose_classification.channels_last import dropped_sum
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
-from tao_skill.models.pose_classification.net import STGCN, STGCNPlusPlus
+from tao_skill.models.pose_classification.net import STGCN, STGCNPlusPlus, center_of
 
 
 def reference_scores(state: dict[str, Tensor], x_NCTVM: Tensor, *, training: bool) -> Tensor:
     """ST-GCN written a second time, straight from its equations and the state_dict, without modules."""
     n, c, t, v, m = x_NCTVM.shape
     people = []
+    if "center" in state:
+        places, joint = int(state["center"].sum()), int(state["center"].sum(0).argmax())
+        there = x_NCTVM != 0
+        x_NCTVM = x_NCTVM.clone()
+        x_NCTVM[:, :places] -= x_NCTVM[:, :places, :, joint : joint + 1].clone()
+        x_NCTVM = torch.where(there, x_NCTVM, torch.zeros(()).double())
     moved = x_NCTVM.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)
     x = norm(state, "data_bn", moved, training).view(n * m, v, c, t).permute(0, 2, 3, 1)
     branched = "st_gcn_networks.0.tcn.frame.weight" in state
@@ -122,6 +128,22 @@ def test_forward_equals_a_second_writing_of_the_equations(layout: str, training:
     x_NCTVM = torch.randn(2, 3, 12, LAYOUTS[layout].joints, LAYOUTS[layout].persons, dtype=torch.float64)
     expected = reference_scores(dict(net.state_dict()), x_NCTVM, training=training)
     torch.testing.assert_close(net(x_NCTVM), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("layout", "joint", "channels"), [("ntu-rgb+d", 20, 3), ("coco", 0, 2)])
+def test_centred_people_look_alike_wherever_they_stand(layout: str, joint: int, channels: int) -> None:
+    torch.manual_seed(0)
+    net = STGCN(layout=layout, num_classes=5, center=True).double().eval()
+    x_NCTVM = torch.randn(2, 3, 12, LAYOUTS[layout].joints, 2, dtype=torch.float64)
+    x_NCTVM[:, :, 9:] = 0
+    x_NCTVM[0, :, :, :, 1] = 0
+    walking = x_NCTVM.clone()
+    walking[:, :channels] += torch.randn(2, channels, 12, 1, 2, dtype=torch.float64) * (walking[:, :channels] != 0)
+    assert not torch.allclose(walking, x_NCTVM)
+    torch.testing.assert_close(net(walking), net(x_NCTVM), rtol=1e-9, atol=1e-9)
+    expected = reference_scores(dict(net.state_dict()), x_NCTVM, training=False)
+    torch.testing.assert_close(net(x_NCTVM), expected, rtol=1e-9, atol=1e-9)
+    assert int(center_of(layout, 3).sum(0).argmax()) == joint
 
 
 @pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])

@@ -26,14 +26,14 @@ TILT: Final = 1 / 3
 
 def augmented(x_CTVM: Sequence_CTVM, dataset: DatasetConfig, size: int, rng: np.random.Generator) -> Sequence_CTVM:
     """A training sequence: a part of it, padded or cut to `size` frames or resampled, then moved and turned."""
-    if dataset.temporal_crop < 1:
-        x_CTVM = temporal_crop(x_CTVM, dataset.temporal_crop, rng)
     if dataset.resample_frames is None:
+        x_CTVM = cut(x_CTVM, *random_part(x_CTVM, dataset.temporal_crop, rng)) if dataset.temporal_crop < 1 else x_CTVM
         x_CTVM = random_choose(x_CTVM, size, rng) if dataset.random_choose else pad(x_CTVM, size)
     else:
         if dataset.random_choose:
             x_CTVM = random_choose(x_CTVM, min(size, x_CTVM.shape[1]), rng)
-        x_CTVM = resample(x_CTVM, dataset.resample_frames)
+        part = random_part(x_CTVM, dataset.temporal_crop, rng) if dataset.temporal_crop < 1 else None
+        x_CTVM = resample(x_CTVM, dataset.resample_frames, part)
     if dataset.random_move:
         x_CTVM = random_move(x_CTVM, rng)
     if dataset.random_rotate > 0:
@@ -46,12 +46,16 @@ def used_frames(x_CTVM: Sequence_CTVM) -> int:
     return int(np.flatnonzero(x_CTVM.any(axis=(0, 2, 3)))[-1:].sum() + 1)
 
 
-def resample(x_CTVM: Sequence_CTVM, size: int) -> Sequence_CTVM:
+def resample(x_CTVM: Sequence_CTVM, size: int, part: tuple[float, float] | None = None) -> Sequence_CTVM:
     """`size` frames at even times from the first to the last, each between its two nearest.
 
     A joint that is missing in one of the two, with zeros for coordinates, is as in the nearer one.
+
+    Args:
+        part: first and last time, in frames, if not those of the sequence.
     """
-    times = np.linspace(0, x_CTVM.shape[1] - 1, size)
+    first, last = part or (0, x_CTVM.shape[1] - 1)
+    times = np.linspace(first, last, size)
     before = times.astype(int)
     after = np.minimum(before + 1, x_CTVM.shape[1] - 1)
     share_TVM = np.broadcast_to((times - before).astype(np.float32)[:, None, None], (size, *x_CTVM.shape[2:]))
@@ -62,12 +66,17 @@ def resample(x_CTVM: Sequence_CTVM, size: int) -> Sequence_CTVM:
     return between_CTVM
 
 
-def temporal_crop(x_CTVM: Sequence_CTVM, share: float, rng: np.random.Generator) -> Sequence_CTVM:
-    """A random part with at least `share` of the frames in use."""
-    used = max(used_frames(x_CTVM), 1)
-    size = max(round(used * rng.uniform(share, 1)), 1)
-    begin = int(rng.integers(0, used - size + 1))
-    return x_CTVM[:, begin : begin + size]
+def random_part(x_CTVM: Sequence_CTVM, share: float, rng: np.random.Generator) -> tuple[float, float]:
+    """First and last time, in frames, of a random part with at least `share` of the frames in use."""
+    last = max(used_frames(x_CTVM), 1) - 1
+    size = last * rng.uniform(share, 1)
+    begin = rng.uniform(0, last - size)
+    return begin, begin + size
+
+
+def cut(x_CTVM: Sequence_CTVM, first: float, last: float) -> Sequence_CTVM:
+    """The frames nearest to those from the first to the last time."""
+    return x_CTVM[:, round(first) : round(last) + 1]
 
 
 def random_choose(x_CTVM: Sequence_CTVM, size: int, rng: np.random.Generator) -> Sequence_CTVM:

@@ -23,9 +23,6 @@ from tao_skill.outcome import Advice
 from tao_skill.remote import is_remote
 from tao_skill.spec.tree import iter_params
 
-IN_THE_PLANE: Final = ("openpose", "coco")
-"""Layouts that are mostly found in images, without a z."""
-
 IN_SPACE: Final = ("random_rotate", "random_scale")
 """Augmentations of three dimensions."""
 
@@ -333,7 +330,8 @@ def _train_data_warnings(config: ExperimentConfig) -> Iterator[str]:
         yield f"dataset.window_size={dataset.window_size} has no effect {where} unless dataset.random_choose=true"
     if dataset.trim_padding and dataset.resample_frames is not None:
         yield "dataset.trim_padding=true has no effect beside dataset.resample_frames, which leaves no padding"
-    if config.model.graph_layout in IN_THE_PLANE and (used := [one for one in IN_SPACE if getattr(dataset, one) > 0]):
+    in_the_plane = LAYOUTS[config.model.graph_layout].coordinates < len("xyz")
+    if in_the_plane and (used := [one for one in IN_SPACE if getattr(dataset, one) > 0]):
         joints = f"joints of {config.model.graph_layout} are mostly x, y, confidence"
         yield f"dataset.{used[0]} is for x, y, z; {joints}, for which dataset.random_move is meant"
     counts = Counter(read_labels(dataset.train_dataset.label_path).ids)

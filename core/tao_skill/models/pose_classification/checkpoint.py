@@ -195,6 +195,7 @@ def _facts(state: Mapping[str, Tensor]) -> dict[str, Any]:
         if "data_bn.weight" in state:
             facts["model.input_channels"] = state["data_bn.weight"].numel() // max(1, state["A"].shape[1])
         facts["model.edge_importance_weighting"] = "edge_importance.0" in state
+        facts["model.center"] = "center" in state
         facts["model.model_type"] = "ST-GCN++" if BRANCHED in state else "ST-GCN"
     if f"{HEAD}weight" in state:
         facts[CLASSES] = state[f"{HEAD}weight"].shape[:1].numel()
@@ -223,7 +224,7 @@ def _unfit(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
 def _other_network(path: Path, differences: list[str]) -> BadData:
     return BadData(
         f"checkpoint {path} does not fit the spec: {'; '.join(differences)}",
-        fix="set model.model_type, model.graph_layout, model.graph_strategy, model.input_channels and "
+        fix="set model.model_type, model.center, model.graph_layout, model.graph_strategy, model.input_channels and "
         "dataset.num_classes as in training",
         path=str(path),
     )

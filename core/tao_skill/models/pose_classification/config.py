@@ -77,6 +77,15 @@ class ModelConfig:
             weights=(1.0, 1.0, 2.0),
         ),
     ] = "spatial"
+    center: Annotated[
+        bool,
+        Param(
+            "Show the network each person relative to their centre joint, frame by frame, wherever they stand or walk.",
+            inherit=True,
+            searchable=True,
+            popular=True,
+        ),
+    ] = False
     edge_importance_weighting: Annotated[
         bool,
         Param("Learn a weight for each edge in each block; in ST-GCN++, the edges too.", inherit=True, searchable=True),

@@ -55,7 +55,8 @@ def to_onnx(
     (_, joints, _), (classes, width) = weights["A"].shape, weights["fcn.weight"].shape[:2]
     channels = len(weights["data_bn.weight"]) // joints
     graph = _Graph(kind=np.dtype(f"f{state['A'].element_size()}"))
-    x = _normalised(graph, weights, (channels, frames, joints, persons))
+    x = _centered(graph, weights["center"]) if "center" in weights else INPUT
+    x = _normalised(graph, weights, (channels, frames, joints, persons), x)
     for i, (_, stride) in enumerate(BLOCKS):
         at = f"st_gcn_networks.{i}"
         y = (_branches if BRANCHED in weights else _temporal_convolution)(
@@ -100,11 +101,22 @@ class _Graph:
         return model
 
 
-def _normalised(graph: _Graph, weights: Mapping[str, Array], shape: tuple[int, int | None, int, int]) -> str:
+def _centered(graph: _Graph, center_CV: Array) -> str:
+    """Coordinates relative to the centre joint; what is 0 stays 0, as its sign is."""
+    joint, channels_C = int(center_CV.sum(axis=0).argmax()), center_CV.sum(axis=1)
+    bounds = {"from": joint, "to": joint + 1, "axis": 3}
+    stored = [graph.store(f"center.{name}", [value]) for name, value in bounds.items()]
+    place = graph.add("Slice", "center.joint", INPUT, *stored)
+    place = graph.add("Mul", "center.place", place, graph.store("center.channels", channels_C[:, None, None, None]))
+    there = graph.add("Abs", "center.there", graph.add("Sign", "center.sign", INPUT))
+    return graph.add("Mul", "center", graph.add("Sub", "center.relative", INPUT, place), there)
+
+
+def _normalised(graph: _Graph, weights: Mapping[str, Array], shape: tuple[int, int | None, int, int], x: str) -> str:
     """The data batch norm, and persons as sequences of their own: (N, C, T, V, M) -> (N M, C, T, V)."""
     channels, frames, joints, persons = shape
     scale, shift = (part.reshape(joints, channels).T[:, None, :, None] for part in _affine(weights, "data_bn"))
-    x = graph.add("Mul", "data_bn.scaled", INPUT, graph.store("data_bn.scale", scale))
+    x = graph.add("Mul", "data_bn.scaled", x, graph.store("data_bn.scale", scale))
     x = graph.add("Add", "data_bn", x, graph.store("data_bn.shift", shift))
     if persons > 1:
         x = graph.add("Transpose", "persons_first", x, perm=[0, 4, 1, 2, 3])

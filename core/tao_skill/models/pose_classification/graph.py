@@ -25,7 +25,7 @@ class Layout:
 
     Attributes:
         joints: number of joints V. persons: people in a sequence, M. center: index of the centre joint.
-        frames: sequence length of an exported model.
+        frames: sequence length of an exported model. coordinates: channels that are places; what follows is confidence.
         edges: bones as pairs of joint indices, each once.
     """
 
@@ -34,6 +34,7 @@ class Layout:
     edges: tuple[tuple[int, int], ...]
     persons: int = 1
     frames: int = 300
+    coordinates: int = 3
 
 
 def _edges(text: str) -> tuple[tuple[int, int], ...]:
@@ -54,6 +55,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = MappingProxyType(
         "openpose": Layout(
             joints=18,
             center=1,
+            coordinates=2,
             edges=_edges("4-3 3-2 7-6 6-5 13-12 12-11 10-9 9-8 11-5 8-2 5-1 2-1 0-1 15-0 14-0 17-15 16-14"),
         ),
         "human3.6m": Layout(
@@ -83,6 +85,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = MappingProxyType(
         "coco": Layout(
             joints=17,
             center=0,
+            coordinates=2,
             edges=_edges("15-13 13-11 16-14 14-12 11-12 5-11 6-12 5-6 7-5 8-6 9-7 10-8 1-2 1-0 2-0 3-1 4-2 3-5 4-6"),
         ),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tao_skill.models.pose_classification.architecture import FEWEST_FRAMES, STRIDE
 from tao_skill.models.pose_classification.arrays import (
     Labels,
     blocks,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from tao_skill.models.pose_classification.arrays import Sequences
 
 IMBALANCE: Final = 3.0
+MUCH_PADDING: Final = 0.5
 BLOCK_BYTES: Final = 64 * 2**20
 SHOWN: Final = 10
 """Examples listed of each kind of finding."""
@@ -212,11 +215,18 @@ def _frame_warnings(report: dict[str, Any]) -> Iterator[str]:
             f"no sequence uses more than {used['max']} of the {frames} frames: save data[:, :, :{used['max']}] "
             f"to train {frames / used['max']:.1f} times as fast"
         )
-    if used["padding_share"] > 0.5:
+    if used["padding_share"] > MUCH_PADDING:
         yield (
             f"{used['padding_share']:.0%} of the frames are padding, which costs as much time as the rest unless "
-            f"dataset.trim_padding=true: half of the sequences use at most {int(used['median'])} of {frames} frames"
+            f"dataset.resample_frames={_resampled(used)}: half of the sequences use at most {int(used['median'])} of "
+            f"{frames} frames"
         )
+
+
+def _resampled(used: dict[str, Any]) -> int:
+    """Frames that keep half of the sequences whole, in whole strides."""
+    strides = math.ceil(float(used["median"]) / STRIDE)
+    return max(2 * FEWEST_FRAMES, STRIDE * strides)
 
 
 def _label_warnings(report: dict[str, Any]) -> Iterator[str]:
@@ -264,6 +274,8 @@ def _suggested(report: dict[str, Any]) -> dict[str, Any]:
         wanted["model.graph_layout"] = report["layouts"][0]
     if report["data"]["channels"] != ModelConfig().input_channels:
         wanted["model.input_channels"] = report["data"]["channels"]
+    if report["frames_used"]["padding_share"] > MUCH_PADDING:
+        wanted["dataset.resample_frames"] = _resampled(report["frames_used"])
     n = report["data"]["sequences"]
     if n < SMALL_SET:
         wanted |= SMALL_SET_OVERRIDES | {"dataset.batch_size": min(n, int(SMALL_SET_OVERRIDES["dataset.batch_size"]))}

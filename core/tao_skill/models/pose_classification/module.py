@@ -175,6 +175,7 @@ class PoseClassifier(pl.LightningModule):
             "version": __version__,
             "model_name": self.config.model_name,
             "model_type": self.config.model.model_type,
+            "center": self.config.model.center,
             "graph_layout": self.config.model.graph_layout,
             "graph_strategy": self.config.model.graph_strategy,
             "input_channels": self.config.model.input_channels,

@@ -16,7 +16,7 @@ from tao_skill.models.pose_classification.architecture import BLOCKS, TEMPORAL_K
 from tao_skill.models.pose_classification.branches import TemporalBranches
 from tao_skill.models.pose_classification.channels_last import convolved, dropped_sum, graph_conv
 from tao_skill.models.pose_classification.config import ModelConfig
-from tao_skill.models.pose_classification.graph import adjacency
+from tao_skill.models.pose_classification.graph import LAYOUTS, adjacency
 
 
 class GraphConv(nn.Module):
@@ -112,6 +112,7 @@ class STGCN(nn.Module):
     """Ten blocks between a batch norm over joints' coordinates and a linear head."""
 
     A: Tensor
+    center: Tensor | None
     block: ClassVar[Callable[..., nn.Module]] = Block
 
     def __init__(
@@ -123,10 +124,12 @@ class STGCN(nn.Module):
         channels: int = 3,
         dropout: float = 0.5,
         edge_importance: bool = True,
+        center: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("A", torch.from_numpy(adjacency(layout, strategy)))
         subsets, joints, _ = self.A.shape
+        self.register_buffer("center", center_of(layout, channels) if center else None)
         self.data_bn = nn.BatchNorm1d(channels * joints)
         widths = [channels, *(width for width, _ in BLOCKS)]
         self.st_gcn_networks = nn.ModuleList(
@@ -141,6 +144,8 @@ class STGCN(nn.Module):
     def forward(self, x_NCTVM: Tensor) -> Tensor:
         """Class scores (N, num_classes) of sequences (N, C, T, V, M)."""
         n, c, t, v, m = x_NCTVM.shape
+        if self.center is not None:
+            x_NCTVM = centered(x_NCTVM, self.center)
         x = x_NCTVM.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)
         x = self.data_bn(x).view(n * m, v, c, t).permute(0, 2, 3, 1).contiguous(memory_format=torch.channels_last)
         for i, block in enumerate(self.st_gcn_networks):
@@ -169,6 +174,20 @@ class STGCNPlusPlus(STGCN):
         return self.A if self.edge_importance is None else self.edge_importance[block]
 
 
+def center_of(layout: str, channels: int) -> Tensor:
+    """1 at the centre joint's coordinates, of shape (C, V)."""
+    known = LAYOUTS[layout]
+    center_CV = torch.zeros(channels, known.joints)
+    center_CV[: known.coordinates, known.center] = 1
+    return center_CV
+
+
+def centered(x_NCTVM: Tensor, center_CV: Tensor) -> Tensor:
+    """Coordinates relative to each person's centre joint; where there is nothing, there stays nothing."""
+    center_NCT1M = (x_NCTVM * center_CV[:, None, :, None]).sum(dim=3, keepdim=True)
+    return (x_NCTVM - center_NCT1M) * x_NCTVM.ne(0)
+
+
 NETWORKS: Final[Mapping[str, type[STGCN]]] = MappingProxyType({"ST-GCN": STGCN, "ST-GCN++": STGCNPlusPlus})
 
 
@@ -181,4 +200,5 @@ def build_net(model: ModelConfig, num_classes: int) -> STGCN:
         channels=model.input_channels,
         dropout=model.dropout,
         edge_importance=model.edge_importance_weighting,
+        center=model.center,
     )

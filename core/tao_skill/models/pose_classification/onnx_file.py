@@ -30,7 +30,15 @@ NOT_RESAMPLED: Final = "none"
 _GPU: Final = "CUDAExecutionProvider"
 _WRITTEN: Final = "use a whole .onnx file written by the export action"
 _WHOLE: Final = "export the model again, or copy the whole file"
-_FACTS: Final = ("model_type", "resample_frames", "graph_layout", "graph_strategy", "input_channels", "num_classes")
+_FACTS: Final = (
+    "model_type",
+    "center",
+    "resample_frames",
+    "graph_layout",
+    "graph_strategy",
+    "input_channels",
+    "num_classes",
+)
 
 
 def metadata(config: ExperimentConfig) -> dict[str, str]:
@@ -41,6 +49,7 @@ def metadata(config: ExperimentConfig) -> dict[str, str]:
         "graph_strategy": config.model.graph_strategy,
         "input_channels": str(config.model.input_channels),
         "num_classes": str(config.dataset.num_classes),
+        "center": str(config.model.center).lower(),
         "resample_frames": str(config.dataset.resample_frames or NOT_RESAMPLED),
         "label_map": json.dumps(config.dataset.label_map),
         "model_name": config.model_name or "",
