@@ -74,6 +74,14 @@ def facts(data: Path, n: int) -> dict[str, Any]:
     return {"dataset.train_dataset.data_path": str(data), "dataset.train_dataset.label_path": str(label)}
 
 
+SHORTER: tuple[dict[str, Any], ...] = (
+    {"dataset.trim_padding": True},
+    {"dataset.resample_frames": 32},
+)
+PADDING_LIMIT = 1 / 2.5
+"""Of the time of whole sequences, where a third of the frames is used."""
+
+
 def ragged() -> arrays.Sequences:
     """Skeletons of `nvidia` that move for a third of 96 frames on the average."""
     rng = np.random.default_rng(0)
@@ -121,17 +129,15 @@ def build(keys: dict[str, Any]) -> ExperimentConfig:
 
 
 def rows(rounds: int = ROUNDS) -> Iterator[Row]:
-    """An epoch over generated sequences of many lengths, cropped and whole."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name, keys in cases(Path(folder), None):
-            pairs = [
-                (
-                    epoch(Path(folder), **keys, **{"dataset.num_workers": 1, "dataset.trim_padding": False})[0],
-                    epoch(Path(folder), **keys, **{"dataset.num_workers": 1, "dataset.trim_padding": True})[0],
-                )
-                for _ in range(rounds)
-            ]
-            yield row(f"epoch of {SEQUENCES} sequences, `trim_padding`: {name}", "without it", pairs)
+    """An epoch over generated sequences of many lengths, whole and without their padding."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ((data, keys),) = cases(folder, None)
+        found = [[epoch(folder, **keys, **changes)[0] for changes in ({}, *SHORTER)] for _ in range(rounds)]
+        for i, changes in enumerate(SHORTER, start=1):
+            shown = " ".join(f"{key.removeprefix('dataset.')}={value}" for key, value in changes.items())
+            pairs = [(times[0], times[i]) for times in found]
+            yield row(f"epoch of {SEQUENCES} sequences, {shown}: {data}", "without", pairs, most=PADDING_LIMIT)
 
 
 def time_rows(work: Path, irds: Path | None) -> Iterator[str]:

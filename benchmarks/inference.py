@@ -35,6 +35,9 @@ CLASSES = 9
 FRAMES = 150
 SIZES = [250, 1000]
 ROUNDS = 3
+LIMITS = (1 / 1.5, 1 / 2.5)
+"""Of the time of plain PyTorch, that others may take, and int8."""
+
 
 Cost = tuple[float, float]
 """Wall seconds of a call, and the peak memory in MiB of the largest process that works on its folder."""
@@ -143,7 +146,8 @@ def rows(rounds: int = ROUNDS) -> Iterator[Row]:
         what = f"inference, {name}: {SIZES[0]} sequences, {LAYOUT}, T = {FRAMES}"
         for i, unit in enumerate(("s", "MiB")):
             pairs = [(other[i], mine[i]) for other, mine in zip(plain, costs, strict=True)]
-            yield row(what + (", peak memory" if i else ""), PLAIN, pairs, unit=unit)
+            most = None if i else LIMITS["int8" in name]
+            yield row(what + (", peak memory" if i else ""), PLAIN, pairs, unit=unit, most=most)
 
 
 def table(checkpoint: Path, folder: Path, sizes: list[int], frames: int, rounds: int) -> Iterator[str]:

@@ -36,7 +36,7 @@ class Row:
         its, ours = (f"{factor * one:.{digits}f} {self.unit}" for one in (self.its, self.ours))
         limits = ((self.most, self.ratio, ""), (self.most_s, self.ours, " s"))
         asked = [
-            f"{most:g}{unit}" + ("" if found <= most else ", **not held**")
+            f"{most:.3g}{unit}" + ("" if found <= most else ", **not held**")
             for most, found, unit in limits
             if most is not None
         ]
