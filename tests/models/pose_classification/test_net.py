@@ -194,3 +194,25 @@ def test_blocks_drop_out_only_while_training(network: type[STGCN]) -> None:
     x = torch.randn(1, 3, 8, 34, 1)
     assert not torch.equal(net.train()(x), net(x))
     assert torch.equal(net.eval()(x), net(x))
+
+
+@pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])
+def test_gradients_in_bf16_stray_no_further_than_those_of_the_equations(network: type[STGCN]) -> None:
+    torch.manual_seed(0)
+    net = network(layout="coco", num_classes=5, dropout=0.0)
+    x_NCTVM, ids_N = torch.randn(6, 3, 16, 17, 1), torch.tensor([0, 1, 2, 3, 4, 0])
+    state = dict(net.named_parameters()) | dict(net.named_buffers())
+
+    def gradient(*, lower: bool, plain: bool = False) -> Tensor:
+        net.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            scores_NK = reference_scores(state, x_NCTVM, training=True) if plain else net(x_NCTVM)
+        assert scores_NK.dtype == (torch.bfloat16 if lower else torch.float32)
+        F.cross_entropy(scores_NK.float(), ids_N).backward()
+        assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in net.parameters())
+        return torch.cat([p.grad.flatten().clone() for p in net.parameters() if p.grad is not None])
+
+    exact, ours, plain = gradient(lower=False), gradient(lower=True), gradient(lower=True, plain=True)
+    kept, wanted = (float(F.cosine_similarity(exact, one, dim=0)) for one in (ours, plain))
+    assert kept > wanted - 0.05
+    assert 0.4 < kept < 0.9999

@@ -507,6 +507,7 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "train.validation_interval": validates_at,
     "train.resume_training_checkpoint_path": resumes_from,
     "train.results_dir": writes_to("own", "status.json"),
+    "train.precision": weights_differ("bf16"),
     "train.grad_clip": weights_differ(0.01),
     "train.cudnn.benchmark": trainer_gets(True, lambda _: torch.backends.cudnn.benchmark, True),
     "train.cudnn.deterministic": trainer_gets(False, lambda _: torch.are_deterministic_algorithms_enabled(), False),

@@ -33,8 +33,18 @@ def convolved(x_NCTV: Tensor, conv: nn.Module) -> Tensor:
 
 def conv_before_norm(x_NCTV: Tensor, conv: nn.Conv2d) -> Tensor:
     """A convolution whose output is normalised over the batch, which takes any bias away: that one's gradient is 0."""
-    out_NCTV: Tensor = _ConvBeforeNorm.apply(x_NCTV, conv.weight, conv.bias, conv.stride, conv.padding)  # type: ignore[no-untyped-call]
+    assert conv.bias is not None
+    tensors = _as_autocast(x_NCTV, conv.weight, conv.bias)
+    out_NCTV: Tensor = _ConvBeforeNorm.apply(*tensors, conv.stride, conv.padding)  # type: ignore[no-untyped-call]
     return out_NCTV
+
+
+def _as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """In the type that autocast gives to a convolution, which it does not look for in functions of our own."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)
 
 
 def dropped_sum(x_NCTV: Tensor, residual_NCTV: Tensor | None, p: float) -> Tensor:

@@ -336,6 +336,15 @@ class TrainConfig(Gpus):
     results_dir: Annotated[
         str | None, Param("Where training writes; results_dir/train when not given.", writes=True)
     ] = None
+    precision: Annotated[
+        str,
+        Param(
+            "Precision of training steps; bf16 is quicker on GPUs and CPUs that compute in it. Weights stay fp32.",
+            choices=("fp32", "bf16"),
+            fold_case=True,
+            popular=True,
+        ),
+    ] = "fp32"
     grad_clip: Annotated[
         float, Param("Largest gradient norm; 0 means no limit.", minimum=0.0, low=0.0, high=10.0, off=0.0, tune=True)
     ] = 0.0

@@ -197,7 +197,7 @@ class PoseClassifier(pl.LightningModule):
     def _step(self, batch: tuple[Tensor, Tensor], sums: _Sums) -> tuple[Tensor, Tensor]:
         """Summed loss and scores (N, num_classes) of a batch."""
         x_NCTVM, ids_N = batch
-        scores_NK = self.model(x_NCTVM)
+        scores_NK = self.model(x_NCTVM).float()
         loss = F.cross_entropy(scores_NK, ids_N, reduction="sum")
         sums.add(loss.detach(), scores_NK.detach(), ids_N)
         return loss, scores_NK.detach()

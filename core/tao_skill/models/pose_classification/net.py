@@ -150,7 +150,11 @@ class STGCN(nn.Module):
         x = self.data_bn(x).view(n * m, v, c, t).permute(0, 2, 3, 1).contiguous(memory_format=torch.channels_last)
         for i, block in enumerate(self.st_gcn_networks):
             x = block(x, self.adjacency(i))
-        pooled = x.mean(dim=(2, 3)).view(n, m, self.fcn.in_channels, 1, 1).mean(dim=1)
+        pooled = (
+            x.mean(dim=(2, 3), dtype=torch.promote_types(x.dtype, torch.float32))
+            .view(n, m, self.fcn.in_channels, 1, 1)
+            .mean(dim=1)
+        )
         scores: Tensor = self.fcn(pooled).flatten(1)
         return scores
 

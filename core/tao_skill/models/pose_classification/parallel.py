@@ -42,6 +42,7 @@ class _SharedBatchNorm(_BatchNorm):
         """(N, C, ...) -> the same shape."""
         if not self.training:
             return super().forward(x)
+        given, x = x.dtype, x.to(torch.promote_types(x.dtype, torch.float32))
         others, shape = [0, *range(2, x.dim())], [1, -1, *[1] * (x.dim() - 2)]
         count = total(torch.full((), x.numel() / x.shape[1], device=x.device))
         mean_C = total(x.sum(others)) / count
@@ -49,7 +50,7 @@ class _SharedBatchNorm(_BatchNorm):
         var_C = total(centred.square().sum(others)) / count
         self._keep(mean_C.detach(), var_C.detach() * count / (count - 1).clamp(min=1))
         scale_C = self.weight * (var_C + self.eps).rsqrt()
-        return centred * scale_C.view(shape) + self.bias.view(shape)
+        return (centred * scale_C.view(shape) + self.bias.view(shape)).to(given)
 
     def _keep(self, mean_C: Tensor, var_C: Tensor) -> None:
         assert self.running_mean is not None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -30,6 +32,11 @@ from tao_skill.ranks import is_first
 from tao_skill.status import StatusLog, read_status, reporting
 
 METRIC = "val_acc"
+
+PRECISIONS: Final[Mapping[str, Literal["32-true", "bf16-mixed"]]] = MappingProxyType(
+    {"fp32": "32-true", "bf16": "bf16-mixed"}
+)
+"""What Lightning calls each precision."""
 
 
 def run(config: ExperimentConfig) -> Outcome:
@@ -133,8 +140,11 @@ def build_trainer(
     devices = plan_devices(train.num_gpus, train.gpu_ids, torch.cuda.device_count())
     check_processes("train", devices, train.num_nodes)
     _say(status, f"{devices.note[0].upper()}{devices.note[1:]}.")
+    if train.precision == "bf16" and devices.accelerator == "cpu" and not has_bf16():
+        _say(status, "This CPU does not compute in bf16: train.precision=fp32 is quicker.")
     return pl.Trainer(
         strategy="auto",
+        precision=PRECISIONS[train.precision],
         accelerator=devices.accelerator,
         devices=devices.devices,
         num_nodes=train.num_nodes,
@@ -154,6 +164,12 @@ def build_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def has_bf16() -> bool:
+    """Whether the CPU has matrix or vector instructions for bfloat16, as far as torch can tell."""
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _layer_sync(devices: Devices, num_nodes: int) -> list[LayerSync]:
