@@ -27,6 +27,7 @@ from tao_skill.models.pose_classification.datamodule import SkeletonData
 from tao_skill.models.pose_classification.devices import check_processes, plan_devices
 from tao_skill.models.pose_classification.module import dropout_seed
 from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.models.pose_classification.parallel import SharedBatchNorm2d
 from tao_skill.models.pose_classification.sample import write_sample
 from tao_skill.ranks import is_first
 from tao_skill.status import read_status
@@ -355,3 +356,13 @@ def test_launched_processes_need_a_key_to_find_their_job(odd: Path, tmp_path: Pa
     )
     assert (done.returncode, "--key" in done.stderr) == (2, True)
     assert not list(tmp_path.iterdir())
+
+
+def test_shared_statistics_of_bf16_are_taken_in_fp32() -> None:
+    torch.manual_seed(0)
+    x = (50 + torch.randn(64, 4, 8, 5)).bfloat16()
+    own, shared = torch.nn.BatchNorm2d(4), SharedBatchNorm2d(4)
+    expected, found = own(x.float()), shared(x)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0.01)
+    torch.testing.assert_close(shared.running_var, own.running_var, rtol=1e-4, atol=1e-5)

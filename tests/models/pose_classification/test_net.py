@@ -207,7 +207,6 @@ def test_gradients_in_bf16_stray_no_further_than_those_of_the_equations(network:
         net.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=lower):
             scores_NK = reference_scores(state, x_NCTVM, training=True) if plain else net(x_NCTVM)
-        assert scores_NK.dtype == (torch.bfloat16 if lower else torch.float32)
         F.cross_entropy(scores_NK.float(), ids_N).backward()
         assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in net.parameters())
         return torch.cat([p.grad.flatten().clone() for p in net.parameters() if p.grad is not None])
