@@ -23,6 +23,7 @@ LIMIT = 1 / 1.4
 """Of the textbook's time, that a step may take."""
 
 THREADS = 2
+TEXTBOOK = "textbook ST-GCN"
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ Seconds = tuple[float, float]
 class Stepper:
     """A process that trains a network for each layout, a step whenever it is asked; leaving the block ends it."""
 
-    def __init__(self, *, ours: bool, threads: int) -> None:
+    def __init__(self, *, ours: bool, threads: int, bf16: bool = False) -> None:
         context = multiprocessing.get_context("spawn")
         self._asked, there = context.Pipe()
-        self._process = context.Process(target=answer, args=(ours, threads, there), daemon=True)
+        self._process = context.Process(target=answer, args=(ours, threads, bf16, there), daemon=True)
 
     def __enter__(self) -> Stepper:
         self._process.start()
@@ -66,7 +67,7 @@ class Stepper:
         return wall / case.batch, cpu / case.batch
 
 
-def answer(ours: bool, threads: int, asked: Connection) -> None:
+def answer(ours: bool, threads: int, bf16: bool, asked: Connection) -> None:
     """In a process of its own: answer each case with the wall and CPU seconds of a step."""
     import torch
     import torch.nn.functional as F
@@ -85,7 +86,9 @@ def answer(ours: bool, threads: int, asked: Connection) -> None:
         ids = torch.randint(CLASSES, (case.batch,))
         wall, cpu = time.perf_counter(), time.process_time()
         optimizer.zero_grad()
-        F.cross_entropy(net(x), ids).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            scores = net(x).float()
+        F.cross_entropy(scores, ids).backward()
         optimizer.step()
         asked.send((time.perf_counter() - wall, time.process_time() - cpu))
 
@@ -106,17 +109,23 @@ def prepared(ours: bool, layout: str) -> tuple[Any, Any]:
     return net, torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
 
 
-def measure(case: Case, threads: int, rounds: int) -> list[tuple[Seconds, Seconds]]:
-    """(textbook, ours) of each round; the first round is not counted."""
-    with Stepper(ours=False, threads=threads) as textbook, Stepper(ours=True, threads=threads) as ours:
-        return [(textbook.step(case), ours.step(case)) for _ in range(rounds + 1)][1:]
+def measure(case: Case, threads: int, rounds: int) -> list[tuple[Seconds, ...]]:
+    """(textbook, ours, ours in bf16) of each round; the first round is not counted."""
+    with (
+        Stepper(ours=False, threads=threads) as textbook,
+        Stepper(ours=True, threads=threads) as ours,
+        Stepper(ours=True, threads=threads, bf16=True) as lower,
+    ):
+        return [tuple(one.step(case) for one in (textbook, ours, lower)) for _ in range(rounds + 1)][1:]
 
 
 def rows(rounds: int = ROUNDS) -> Iterator[Row]:
     """Wall time of both, a case a row."""
     for case in CASES:
-        pairs = [(textbook[0], ours[0]) for textbook, ours in measure(case, THREADS, rounds)]
-        yield row(f"training step, a sequence: {case}", "textbook ST-GCN", pairs, most=LIMIT)
+        found = measure(case, THREADS, rounds)
+        for i, name in enumerate(("", ", bf16"), start=1):
+            pairs = [(times[0][0], times[i][0]) for times in found]
+            yield row(f"training step{name}, a sequence: {case}", TEXTBOOK, pairs, most=None if name else LIMIT)
 
 
 def main() -> None:
@@ -128,10 +137,11 @@ def main() -> None:
     print(f"Seconds a sequence, {asked.threads} threads, median of {asked.rounds}:\n")
     print("| data | textbook | tao-skill | times as fast | times less CPU |\n|---|---|---|---|---|")
     for case in CASES:
-        pairs = measure(case, asked.threads, asked.rounds)
-        textbook_s, ours_s = (statistics.median(one[i][0] for one in pairs) for i in range(2))
-        wall, cpu = (statistics.median(a[i] / b[i] for a, b in pairs) for i in range(2))
-        print(f"| {case} | {textbook_s:.3f} | {ours_s:.3f} | {wall:.2f} | {cpu:.2f} |", flush=True)
+        found = measure(case, asked.threads, asked.rounds)
+        for i, name in enumerate(("", ", bf16"), start=1):
+            textbook_s, ours_s = (statistics.median(one[j][0] for one in found) for j in (0, i))
+            wall, cpu = (statistics.median(one[0][k] / one[i][k] for one in found) for k in range(2))
+            print(f"| {case}{name} | {textbook_s:.3f} | {ours_s:.3f} | {wall:.2f} | {cpu:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
