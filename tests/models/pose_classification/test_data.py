@@ -82,7 +82,7 @@ def ragged(tmp_path: Path) -> Path:
 
 def test_a_trimmed_sequence_is_its_used_frames_in_whole_strides(ragged: Path) -> None:
     data, whole_NCTVM = Skeletons(ragged, None, trim=True), np.load(ragged).astype(np.float32)
-    assert data.frames_N.tolist() == [8, 8, 8, 12, 24, 30]
+    assert data.frames_N.tolist() == [16, 16, 16, 20, 30, 30]
     for batch in Order(data.frames_N, batch_size=2):
         x_NCTVM, _ = data[batch]
         assert np.array_equal(x_NCTVM.numpy(), whole_NCTVM[list(batch.indices), :, : batch.frames])
