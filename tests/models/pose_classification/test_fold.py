@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from tao_skill.models.pose_classification import checkpoint, fold, onnx_file
+from tao_skill.models.pose_classification import checkpoint, fold, onnx_file, quantize
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
 from tao_skill.models.pose_classification.net import NETWORKS, STGCN, STGCNPlusPlus
 from tao_skill.models.pose_classification.scorers import open_scorer
@@ -99,3 +99,17 @@ def test_what_is_no_number_gets_no_class(tmp_path: Path) -> None:
     x_NCTVM[1, 2, 4, 3] = torch.nan
     found_NK = scored(network("ntu_edge", "spatial", 1), x_NCTVM, tmp_path)
     assert np.isfinite(found_NK).all(axis=1).tolist() == [True, False, True]
+
+
+def test_st_gcn_plus_plus_in_the_precisions_of_tensorrt(tmp_path: Path) -> None:
+    net = network("ntu_edge", "spatial", 1, kind=STGCNPlusPlus, center=True, frames=20)
+    x_NCTVM = torch.randn(4, 3, 20, 24, 1).numpy()
+    model = fold.to_onnx(net.state_dict(), frames=20)
+    ranges = quantize.calibrate(model, [x_NCTVM])
+    exact_NK, *others = (
+        onnx_file.scores(onnx_file.open_session(one.SerializeToString(), tmp_path), x_NCTVM, 5, tmp_path)
+        for one in (model, quantize.to_fp16(model), quantize.to_int8(model, ranges))
+    )
+    spread = exact_NK.std()
+    for found_NK, most in zip(others, (0.02, 0.5), strict=True):
+        assert 0 < np.abs(found_NK - exact_NK).max() < most * spread
