@@ -34,10 +34,10 @@ def textbook(folder: Path, threads: int, seed: int, target: float) -> None:
     import numpy as np
     import torch
     import torch.nn.functional as F
-    from textbook import STGCN
 
     from tao_skill.models.pose_classification.arrays import read_labels
     from tao_skill.models.pose_classification.graph import adjacency
+    from textbook import STGCN
 
     torch.set_num_threads(threads)
     torch.manual_seed(seed)

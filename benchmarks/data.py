@@ -22,10 +22,10 @@ from typing import Any, Final
 
 import numpy as np
 import psutil
-from pairs import Row, row
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.profilers import SimpleProfiler
 
+from pairs import Row, row
 from tao_skill.models.pose_classification import arrays, train
 from tao_skill.models.pose_classification.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from plot import Dot, Plot, draw
-
 from tao_skill.files import write_json, write_text
 
 THOUSAND: Final = 1000.0

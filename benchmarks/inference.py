@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
-from pairs import Row, row
-from textbook import STGCN
 
+from pairs import Row, row
 from tao_skill.models.pose_classification.checkpoint import PREFIX, load, network_state, save
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES, adjacency
 from tao_skill.models.pose_classification.net import STGCN as Ours
+from textbook import STGCN
 
 PLAIN = "plain PyTorch"
 BATCH = 64

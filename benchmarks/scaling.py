@@ -24,11 +24,10 @@ from typing import Any, Final, TypeVar
 import storage
 from figures import Figure, Point, fill, keep, point, publish
 from machine import machine
-from train import Case, Stepper
-
 from tao_skill.jobs.launch import PATIENT
 from tao_skill.models.pose_classification.architecture import forward_flop
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
+from train import Case, Stepper
 
 FRAMES: Final = (16, 32, 64, 150, 300)
 BATCHES: Final = (1, 4, 16, 64)
@@ -132,8 +131,9 @@ def epoch(sequences: int, frames: int, keys: Mapping[str, Any]) -> dict[str, flo
     """In a process of its own: train two epochs, and tell of the second."""
     import resource
 
-    import data
     import numpy as np
+
+    import data
 
     joints = LAYOUTS[keys.get("model.graph_layout", "nvidia")].joints
     made = np.random.default_rng(0).normal(size=(sequences, 3, frames, joints, 1)).astype(np.float32)
@@ -146,11 +146,11 @@ def epoch(sequences: int, frames: int, keys: Mapping[str, Any]) -> dict[str, flo
 
 def by_frames_scored(asked: Asked) -> Iterator[Point]:
     """Longer sequences through a checkpoint, as `inference` runs it."""
-    import data
-    import inference
     import numpy as np
     import torch
 
+    import data
+    import inference
     from tao_skill.models.pose_classification.scorers import open_scorer
 
     with tempfile.TemporaryDirectory() as folder:

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
-from pairs import Row, row
 
+from pairs import Row, row
 from tao_skill.jobs.record import Ending, Job, new_id, timestamp
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model

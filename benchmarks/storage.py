@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from figures import shown, table
-
 from tao_skill.automl.sparing import QUICK_S, SHARE
 
 NAME: Final = "storage"
@@ -48,7 +47,6 @@ MIB: Final = 2**20
 def measure(urls: Sequence[str] = ()) -> dict[str, Any]:
     """Every figure that the tables are computed from."""
     import traced
-
     from tao_skill.automl.worker import BEAT_S
     from tao_skill.models.pose_classification.callbacks import Report
 

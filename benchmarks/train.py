@@ -95,9 +95,9 @@ def answer(ours: bool, threads: int, bf16: bool, asked: Connection) -> None:
 
 def prepared(ours: bool, layout: str) -> tuple[Any, Any]:
     """A network and its optimizer."""
-    import textbook
     import torch
 
+    import textbook
     from tao_skill.models.pose_classification.graph import adjacency
     from tao_skill.models.pose_classification.net import STGCN
 
