@@ -18,6 +18,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Final
+
+from tao_skill.status import read_status
 
 HERE = Path(__file__).parent
 BATCH, MOST_EPOCHS = 16, 20
@@ -76,29 +79,37 @@ def theirs(folder: Path, threads: int, seed: int, target: float) -> Iterator[tup
         assert run.stdout
         for line in run.stdout:
             yield time.monotonic() - began, json.loads(line)["val_acc"]
+    _check(run)
 
 
-def ours(folder: Path, threads: int, seed: int) -> Iterator[tuple[float, float]]:
-    """Seconds and accuracy after each epoch of `tao-skill run train`."""
+def ours(folder: Path, threads: int, seed: int, target: float) -> Iterator[tuple[float, float]]:
+    """Seconds and accuracy after each epoch of `tao-skill run train`, also of those after the target."""
     paths = [f"{key}={folder / name}" for key, name in FILES.items()]
     with tempfile.TemporaryDirectory() as results:
         command = ["run", "train", "-e", str(HERE / "irds_quick.yaml"), "--automl", "off", "--results-root", results]
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
-        began = time.monotonic()
+        began, seen, running = time.monotonic(), 0, True
         with subprocess.Popen(
             [sys.executable, "-m", "tao_skill", *command, *paths, f"seed={seed}"],
-            env=environment,
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as run:
-            seen = 0
-            while run.poll() is None or seen == 0:
+            while running:
                 time.sleep(0.05)
-                for status in Path(results).glob("*/train/status.json"):
-                    lines = [json.loads(line) for line in status.read_text().splitlines()]
-                    known = [line["kpi"]["val_acc"] for line in lines if "epoch" in line and "val_acc" in line["kpi"]]
-                    yield from ((time.monotonic() - began, accuracy) for accuracy in known[seen:])
-                    seen = len(known)
+                running = run.poll() is None  # what it wrote last is read after its end
+                told = [line for job in Path(results).glob("*/train") for line in read_status(job) if "epoch" in line]
+                known = [line["kpi"]["val_acc"] for line in told if "val_acc" in line["kpi"]]
+                yield from ((time.monotonic() - began, accuracy) for accuracy in known[seen:])
+                seen = len(known)
+    _check(run)
+
+
+def _check(run: subprocess.Popen[Any]) -> None:
+    if run.returncode:
+        raise SystemExit(f"{run.args} failed with {run.returncode}")
+
+
+SIDES: Final = {"theirs": ("textbook ST-GCN", theirs), "ours": ("tao-skill", ours)}
 
 
 def main() -> None:
@@ -108,7 +119,7 @@ def main() -> None:
     parser.add_argument("--target", type=float, default=0.97)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--only", choices=("ours", "theirs"))
+    parser.add_argument("--only", choices=SIDES)
     parser.add_argument("--textbook", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.textbook:
@@ -116,17 +127,11 @@ def main() -> None:
         return
     print("| | seed | seconds to the target | validation accuracy after each epoch, % |\n|---|---|---|---|")
     for seed in asked.seeds:
-        for name in ("theirs", "ours"):
-            if asked.only not in (None, name):
-                continue
-            told = (
-                list(theirs(asked.irds, asked.threads, seed, asked.target))
-                if name == "theirs"
-                else list(ours(asked.irds, asked.threads, seed))
-            )
+        for name in [asked.only] if asked.only else SIDES:
+            shown, train = SIDES[name]
+            told = list(train(asked.irds, asked.threads, seed, asked.target))
             reached = next((f"{seconds:.0f}" for seconds, accuracy in told if accuracy >= asked.target), "not reached")
             path = ", ".join(f"{100 * accuracy:.1f}" for _, accuracy in told)
-            shown = {"theirs": "textbook ST-GCN", "ours": "tao-skill"}[name]
             print(f"| {shown} | {seed} | {reached} | {path} |", flush=True)
 
 

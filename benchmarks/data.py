@@ -37,6 +37,12 @@ from tao_skill.status import StatusLog
 SEQUENCES: Final = 64
 BATCH: Final = 4
 ROUNDS: Final = 3
+SHORTER: tuple[dict[str, Any], ...] = (
+    {"dataset.trim_padding": True},
+    {"dataset.resample_frames": 32},
+)
+PADDING_LIMIT = 1 / 2.5
+"""Of the time of whole sequences, where a third of the frames is used."""
 STEPS: Final = 4
 SMALL_BYTES: Final = 4 * 2**20
 LARGE_BYTES: Final = 10 * 2**30
@@ -72,14 +78,6 @@ def facts(data: Path, n: int) -> dict[str, Any]:
     label = data.with_suffix(".pkl")
     label.write_bytes(pickle.dumps([[str(i) for i in range(n)], [0] * n]))
     return {"dataset.train_dataset.data_path": str(data), "dataset.train_dataset.label_path": str(label)}
-
-
-SHORTER: tuple[dict[str, Any], ...] = (
-    {"dataset.trim_padding": True},
-    {"dataset.resample_frames": 32},
-)
-PADDING_LIMIT = 1 / 2.5
-"""Of the time of whole sequences, where a third of the frames is used."""
 
 
 def ragged() -> arrays.Sequences:

@@ -35,9 +35,8 @@ CLASSES = 9
 FRAMES = 150
 SIZES = [250, 1000]
 ROUNDS = 3
-LIMITS = (1 / 1.5, 1 / 2.5)
-"""Of the time of plain PyTorch, that others may take, and int8."""
-
+LIMIT, INT8_LIMIT = 1 / 1.5, 1 / 2.5
+"""Of the time of plain PyTorch, that others may take."""
 
 Cost = tuple[float, float]
 """Wall seconds of a call, and the peak memory in MiB of the largest process that works on its folder."""
@@ -146,7 +145,7 @@ def rows(rounds: int = ROUNDS) -> Iterator[Row]:
         what = f"inference, {name}: {SIZES[0]} sequences, {LAYOUT}, T = {FRAMES}"
         for i, unit in enumerate(("s", "MiB")):
             pairs = [(other[i], mine[i]) for other, mine in zip(plain, costs, strict=True)]
-            most = None if i else LIMITS["int8" in name]
+            most = None if i else INT8_LIMIT if "int8" in name else LIMIT
             yield row(what + (", peak memory" if i else ""), PLAIN, pairs, unit=unit, most=most)
 
 

@@ -25,7 +25,7 @@ import storage
 from figures import Figure, Point, fill, keep, point, publish
 from machine import machine
 from tao_skill.jobs.launch import PATIENT
-from tao_skill.models.pose_classification.architecture import forward_flop
+from tao_skill.models.pose_classification.architecture import TRAIN, forward_flop
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
 from train import Case, Stepper
 
@@ -34,9 +34,6 @@ BATCHES: Final = (1, 4, 16, 64)
 SEQUENCES: Final = (32, 128, 512)
 WORKERS: Final = (0, 1, 2)
 BATCH: Final = 8
-TRAIN: Final = 3
-"""A training step computes the forward pass, the gradients of its inputs and those of its weights."""
-
 SUBSETS: Final = STRATEGIES["spatial"].subsets
 
 Key = TypeVar("Key", bound=Hashable)

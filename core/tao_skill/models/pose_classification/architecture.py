@@ -28,7 +28,7 @@ STRIDE: Final = math.prod(stride for _, stride in BLOCKS)
 FEWEST_FRAMES: Final = 2 * STRIDE
 """Of a trimmed sequence: also where nothing moves, the last blocks have more than one frame to normalise by."""
 
-_TRAIN: Final = 3
+TRAIN: Final = 3
 """A training step computes the forward pass, the gradients of its inputs and those of its weights."""
 
 
@@ -71,7 +71,7 @@ def epoch_flop(config: ExperimentConfig) -> float | None:
     joints = LAYOUTS[config.model.graph_layout].joints
     subsets = STRATEGIES[config.model.graph_strategy].subsets
     flop = 0.0
-    for part, passes in ((config.dataset.train_dataset, _TRAIN), (config.dataset.val_dataset, 1)):
+    for part, passes in ((config.dataset.train_dataset, TRAIN), (config.dataset.val_dataset, 1)):
         if not part.data_path or is_remote(part.data_path):
             continue
         n, _, frames, _, persons = shape(part.data_path)

@@ -6,11 +6,13 @@ in space are what PYSKL (arXiv 2205.09443) has beside them for joints in three d
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from tao_skill.models.pose_classification.arrays import frames_used, open_sequences
 from tao_skill.models.pose_classification.config import DatasetConfig
 
 Sequence_CTVM = npt.NDArray[np.float32]
@@ -43,7 +45,7 @@ def augmented(x_CTVM: Sequence_CTVM, dataset: DatasetConfig, size: int, rng: np.
 
 def used_frames(x_CTVM: Sequence_CTVM) -> int:
     """Frames up to the last with a nonzero value; 0 where there is none."""
-    return int(np.flatnonzero(x_CTVM.any(axis=(0, 2, 3)))[-1:].sum() + 1)
+    return int(frames_used(x_CTVM[None])[0])
 
 
 def resample(x_CTVM: Sequence_CTVM, size: int, part: tuple[float, float] | None = None) -> Sequence_CTVM:
@@ -64,6 +66,17 @@ def resample(x_CTVM: Sequence_CTVM, size: int, part: tuple[float, float] | None 
     share_TVM = np.where(both_TVM, share_TVM, share_TVM.round())
     between_CTVM: Sequence_CTVM = first_CTVM + (last_CTVM - first_CTVM) * share_TVM
     return between_CTVM
+
+
+def some(data_path: str, chosen: Iterable[int], size: int | None) -> Sequence_CTVM:
+    """Sequences as a network is given them: (n, C, T, V, M), those chosen; resampled to `size` frames if there is one.
+
+    No others are read.
+    """
+    data_NCTVM = open_sequences(data_path)
+    if size is None:
+        return np.asarray(data_NCTVM[list(chosen)], np.float32)
+    return np.stack([resample(x_CTVM[:, : max(used_frames(x_CTVM), 1)], size) for x_CTVM in data_NCTVM[list(chosen)]])
 
 
 def random_part(x_CTVM: Sequence_CTVM, share: float, rng: np.random.Generator) -> tuple[float, float]:

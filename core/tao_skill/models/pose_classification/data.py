@@ -118,14 +118,6 @@ class Skeletons(Dataset[tuple[Tensor, Tensor]]):
         return size if self.augment.random_choose else np.maximum(size, frames)
 
 
-def some(data_path: Path, chosen: Indices, resample_frames: int | None) -> npt.NDArray[np.float32]:
-    """Sequences as a network is given them: (n, C, T or `resample_frames`, V, M), those chosen."""
-    data = Skeletons(data_path, None, resample_frames=resample_frames)
-    frames = int(data.frames_N.max(initial=0))
-    found_NCTVM: npt.NDArray[np.float32] = data[Batch(0, tuple(chosen.tolist()), frames)][0].numpy()
-    return found_NCTVM
-
-
 class Order(Sampler[Batch]):
     """Batches of sequences of given lengths. The first pass may start after `skip` of them.
 

@@ -16,8 +16,8 @@ from tao_skill.action import task_results_dir
 from tao_skill.errors import BadData, BadRequest, JobFailed
 from tao_skill.models.pose_classification import fold, onnx_file, qdq
 from tao_skill.models.pose_classification.arrays import open_sequences
+from tao_skill.models.pose_classification.augment import some
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.data import some
 from tao_skill.models.pose_classification.devices import one_device, plan_devices
 from tao_skill.models.pose_classification.graph import LAYOUTS
 from tao_skill.models.pose_classification.net import STGCN
@@ -99,7 +99,7 @@ def recorded(config: ExperimentConfig, path: str, most: int) -> Array:
     _, frames, _, persons = input_shape(config)
     count = len(open_sequences(path))
     chosen = np.linspace(0, count - 1, min(most, count)).astype(int)
-    cut = some(Path(path), chosen, config.dataset.resample_frames)[:, :, :frames, :, :persons]
+    cut = some(path, chosen, config.dataset.resample_frames)[:, :, :frames, :, :persons]
     return _in_batches(fitted(cut, frames, persons), config)
 
 

@@ -126,8 +126,10 @@ def _normalised(graph: _Graph, weights: Mapping[str, Array], shape: tuple[int, i
 
 def _adjacency(weights: Mapping[str, Array], block: int) -> Array:
     """(K, V, V): of ST-GCN++ as it was learnt, else the skeleton's with learnt weights."""
-    learnt = weights.get(f"edge_importance.{block}", np.ones(()))
-    return learnt if learnt.ndim and BRANCHED in weights else weights["A"] * learnt
+    A_KVV, learnt = weights["A"], weights.get(f"edge_importance.{block}")
+    if learnt is None:
+        return A_KVV
+    return learnt if BRANCHED in weights else A_KVV * learnt
 
 
 def _temporal_convolution(
@@ -155,25 +157,24 @@ def _branches(graph: _Graph, at: str, weights: Mapping[str, Array], A_KVV: Array
     for j, own in enumerate(others):
         y = _convolution(graph, f"{tcn}.{j}.slice", _of(sliced, own), _of(norm, own), x)
         y = graph.add("Relu", f"{tcn}.{j}.slice.relu", y)
-        parts.append(_branch(graph, f"{tcn}.{j}", weights, f"{tcn}.dilated.{j}", _of(mixed, own), stride, y))
+        parts.append(_branch(graph, tcn, j, weights, _of(mixed, own), stride, y))
     frame = _stored(weights, f"{tcn}.frame")
     parts.append(_convolution(graph, f"{tcn}.{len(others)}", frame, _of(mixed, last), x, strides=[stride, 1]))
     y = graph.add("Concat", f"{tcn}.branches", *(graph.add("Relu", f"{one}.relu", one) for one in parts), axis=1)
     return _convolution(graph, tcn, _stored(weights, f"{tcn}.mix.2"), _affine(weights, f"{tcn}.mix.3"), y)
 
 
-def _branch(
-    graph: _Graph, name: str, weights: Mapping[str, Array], dilated: str, affine: Pair, stride: int, x: str
-) -> str:
-    """A dilated convolution, or the pooling where there is none, scaled and shifted."""
-    if f"{dilated}.weight" not in weights:
+def _branch(graph: _Graph, tcn: str, j: int, weights: Mapping[str, Array], affine: Pair, stride: int, x: str) -> str:
+    """The j-th: a dilated convolution, or the pooling after the last of them, scaled and shifted."""
+    name = f"{tcn}.{j}"
+    if j == len(DILATIONS):
         y = graph.add("MaxPool", f"{name}.pool", x, kernel_shape=[3, 1], strides=[stride, 1], pads=[1, 0, 1, 0])
         scale, shift = (part[:, None, None] for part in affine)
         y = graph.add("Mul", f"{name}.scaled", y, graph.store(f"{name}.scale", scale))
         return graph.add("Add", name, y, graph.store(f"{name}.shift", shift))
-    step = DILATIONS[int(dilated.rsplit(".", 1)[1])]
+    step, stored = DILATIONS[j], _stored(weights, f"{tcn}.dilated.{j}")
     taps = {"dilations": [step, 1], "pads": [step, 0, step, 0]}
-    return _convolution(graph, name, _stored(weights, dilated), affine, x, strides=[stride, 1], **taps)
+    return _convolution(graph, name, stored, affine, x, strides=[stride, 1], **taps)
 
 
 def _sum(graph: _Graph, at: str, weights: Mapping[str, Array], stride: int, y: str, x: str) -> str:

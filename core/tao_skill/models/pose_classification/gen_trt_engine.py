@@ -23,8 +23,8 @@ from tao_skill.action import task_results_dir
 from tao_skill.errors import BadData, JobFailed
 from tao_skill.models.pose_classification import onnx_file, quantize, tensorrt_engine
 from tao_skill.models.pose_classification.arrays import open_sequences
+from tao_skill.models.pose_classification.augment import some
 from tao_skill.models.pose_classification.config import Calibration, ExperimentConfig, GenTrtEngineConfig
-from tao_skill.models.pose_classification.data import some
 from tao_skill.models.pose_classification.tensorrt_engine import cause, message_log, started
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.outcome import Artifact, Outcome
@@ -200,7 +200,7 @@ def calibration_batches(
         )
     chosen = np.linspace(0, count - 1, calibration.cal_batches * size).round().astype(int)
     for start in range(0, len(chosen), size):
-        yield some(Path(path), chosen[start : start + size], shape[2] if resampled else None)
+        yield some(path, chosen[start : start + size], shape[2] if resampled else None)
 
 
 def _read_ranges(path: Path) -> _Ranges:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification.config import EvaluateConfig, ExperimentConfig, InferenceConfig
+from tao_skill.models.pose_classification.config import DatasetConfig, EvaluateConfig, ExperimentConfig, InferenceConfig
 from tao_skill.models.pose_classification.data import Order, Skeletons, loader
 from tao_skill.models.pose_classification.devices import Devices, check_nodes, one_device, plan_devices
 from tao_skill.models.pose_classification.scorers import open_scorer
@@ -34,7 +34,11 @@ def gpus(task: EvaluateConfig | InferenceConfig, available: int) -> Devices:
     return plan_devices(task.num_gpus, task.gpu_ids, available)
 
 
-def _padded(checkpoint: str, frames: int | None, key: str) -> str:
+def _padded(dataset: DatasetConfig, checkpoint: str, frames: int | None) -> str | None:
+    """What to say where a model that is bound to a length pads again what it was trained on without padding."""
+    key = "dataset.trim_padding" if dataset.resample_frames is None else "dataset.resample_frames"
+    if frames in (None, dataset.resample_frames) or not (dataset.trim_padding or dataset.resample_frames):
+        return None
     return (
         f"{checkpoint} takes {frames} frames: sequences are padded to that in spite of {key}, "
         "and a network that was trained without padding scores them worse."
@@ -56,15 +60,14 @@ def probabilities(
     check_nodes(action, task.num_nodes)
     device = one_device(gpus(task, torch.cuda.device_count()), status)
     score = open_scorer(Path(task.checkpoint), config, device)
-    dataset, trim = config.dataset, config.dataset.trim_padding and score.frames is None
-    bound_to = {score.frames} - {None, dataset.resample_frames}
-    if bound_to and (dataset.trim_padding or dataset.resample_frames is not None):
-        key = "dataset.trim_padding" if dataset.resample_frames is None else "dataset.resample_frames"
-        status.write("RUNNING", _padded(task.checkpoint, score.frames, key), verbosity="WARNING")
-    data = Skeletons(Path(task.test_dataset.data_path), None, trim=trim, resample_frames=config.dataset.resample_frames)
-    size = config.dataset.batch_size if task.batch_size == -1 else task.batch_size
+    dataset = config.dataset
+    if warning := _padded(dataset, task.checkpoint, score.frames):
+        status.write("RUNNING", warning, verbosity="WARNING")
+    trim = dataset.trim_padding and score.frames is None
+    data = Skeletons(Path(task.test_dataset.data_path), None, trim=trim, resample_frames=dataset.resample_frames)
+    size = dataset.batch_size if task.batch_size == -1 else task.batch_size
     order = Order(data.frames_N, batch_size=size)
-    batches = loader(data, order, num_workers=config.dataset.num_workers)
+    batches = loader(data, order, num_workers=dataset.num_workers)
     began, count, parts = time.monotonic(), len(batches), []
     for done, (x_NCTVM, _) in enumerate(batches, start=1):
         parts.append(torch.from_numpy(score(x_NCTVM.numpy())).softmax(1).numpy())
