@@ -64,6 +64,15 @@ def load_schema(model: str, action: str, folder: Path | None = None) -> dict[str
     return _read(schema_path(model, action, folder), parse_json)
 
 
+def load_template(model: str, action: str, folder: Path | None = None) -> dict[str, Any]:
+    """The spec template of an action, as values.
+
+    Raises:
+        NotFound: it is missing, or is not a YAML mapping.
+    """
+    return _read(template_path(model, action, folder), _parse_yaml)
+
+
 def manifest(model: str, folder: Path | None = None) -> dict[str, Any]:
     """The manifest of a model: its actions with files and hashes, and its AutoML facts.
 
@@ -86,7 +95,7 @@ def skill_info(model: str, folder: Path | None = None) -> dict[str, Any]:
 def _parse_yaml(text: str) -> Any:
     from tao_skill.yaml_text import parse_yaml
 
-    return parse_yaml(text)
+    return parse_yaml(text, own=True)
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:

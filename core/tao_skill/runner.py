@@ -403,7 +403,7 @@ def _missing_for_automl(model: Model) -> str | None:
     """What AutoML lacks of the packaged train schema and template; None if both are there and parse."""
     try:
         bank.load_schema(model.name, "train")
-        load.read_spec_file(bank.template_path(model.name, "train"))
+        bank.load_template(model.name, "train")
     except TaoSkillError as error:
         return error.message
     return None

@@ -1,4 +1,4 @@
-"""YAML of others as plain values: the core types of YAML 1.2, in bounded time and memory."""
+"""YAML as plain values: the core types of YAML 1.2; that of others in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _RESOLVED: Final = (
 )
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe loader with the core types of YAML 1.2: 1e-4 is a number; yes, on and dates are text; keys are text."""
+class _Core(yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
+    """The core types of YAML 1.2: 1e-4 is a number; yes, on and dates are text; keys are text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         if not isinstance(node, yaml.MappingNode):
@@ -47,20 +47,30 @@ class _Loader(yaml.SafeLoader):
         return float(re.sub(r"\.(?=[a-zA-Z])", "", self.construct_scalar(node)))  # .inf and .nan are inf and nan
 
 
-_Loader.yaml_implicit_resolvers = {}
+_Core.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in _RESOLVED:
-    _Loader.add_implicit_resolver(_tag, re.compile(f"^{_pattern}$"), _first)
-_Loader.yaml_constructors = {
+    _Core.add_implicit_resolver(_tag, re.compile(f"^{_pattern}$"), _first)
+_KEPT = {
     tag: build
     for tag, build in yaml.SafeLoader.yaml_constructors.items()
     if tag is None or tag.rpartition(":")[2] in ("null", "bool", "str", "seq", "map")
 }
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_integer)
-_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
+_Core.yaml_constructors = _KEPT | {
+    "tag:yaml.org,2002:int": _Core.construct_integer,
+    "tag:yaml.org,2002:float": _Core.construct_number,
+}
 
 
-def parse_yaml(text: str) -> Any:
-    """Parse one YAML document.
+class _Loader(_Core, yaml.SafeLoader):
+    """Written in Python, so that deep nesting is a RecursionError."""
+
+
+class _OwnLoader(_Core, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Ten times as fast where PyYAML has libyaml, and ended by the system where nesting is deep."""
+
+
+def parse_yaml(text: str, *, own: bool = False) -> Any:
+    """Parse one YAML document; `own` says that it came with this program.
 
     Raises:
         ValueError: it is not YAML, is too large, or holds a duplicate key, an unsafe tag or what `bounded` refuses.
@@ -68,7 +78,7 @@ def parse_yaml(text: str) -> Any:
     if len(text) > YAML_BYTES:
         raise ValueError(f"it is longer than {YAML_BYTES} characters")
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        value = yaml.load(text, Loader=_OwnLoader if own else _Loader)  # noqa: S506 (SafeLoaders)
     except yaml.MarkedYAMLError as error:
         where = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ValueError(f"{error.problem or error.context}{where}") from error

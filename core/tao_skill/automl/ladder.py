@@ -215,7 +215,6 @@ def projections(trials: Sequence[Trial], goal: Goal, ladder: Ladder) -> dict[int
 
 def _median_gain(trials: Sequence[Trial], goal: Goal, rung: int) -> float:
     """What trials gained after a rung."""
-    from statistics import median_high
-
     gains = (goal.score(one.best(goal))[0] - goal.score(one.best(goal, rung))[0] for one in trials)
-    return median_high([gain for gain in gains if math.isfinite(gain)] or [0.0])
+    known = sorted(gain for gain in gains if math.isfinite(gain)) or [0.0]
+    return known[len(known) // 2]
