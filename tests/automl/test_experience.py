@@ -81,7 +81,7 @@ def test_an_epoch_of_trimmed_sequences_has_their_frames_to_work_on(tiny: Path, t
         MODEL.epoch_flop(experiment(tiny, tmp_path, dataset__trim_padding=trim, **changes)) for trim in (False, True)
     )
     assert whole is not None
-    assert trimmed == pytest.approx(whole / 4)
+    assert trimmed == pytest.approx(whole * 112 / 400)
 
 
 def test_data_that_may_not_be_read_are_not(tiny: Path, tmp_path: Path) -> None:

@@ -152,11 +152,11 @@ def test_resampled_sequences_are_read_without_padding_in_training_and_in_evaluat
     for augment in (None, config):
         data = Skeletons(tmp_path / "x.npy", None, resample_frames=12, augment=augment, seed=3)
         assert data.frames_N.tolist() == [12] * 5
-        found, _ = data[Batch(1, (0, 1, 2, 3, 4), 12)]
+        found, _ = data[Batch(1, (0, 1, 2, 3, 4))]
         assert found.shape == (5, 3, 12, 4, 1)
         assert found.numpy()[1:].any(axis=(1, 3, 4)).all()
         assert not found[0].any()
-    plain, _ = Skeletons(tmp_path / "x.npy", None, resample_frames=12)[Batch(0, (3,), 12)]
+    plain, _ = Skeletons(tmp_path / "x.npy", None, resample_frames=12)[Batch(0, (3,))]
     np.testing.assert_allclose(plain[0], resample(x_NCTVM[3, :, :22].astype(np.float32), 12), rtol=1e-6)
 
 
@@ -164,6 +164,6 @@ def test_a_fragment_of_a_resampled_sequence_is_stretched_and_never_padded(tmp_pa
     np.save(tmp_path / "x.npy", np.stack([sequence(frames, 30) for frames in (5, 30)]))
     config = DatasetConfig(resample_frames=16, random_choose=True, window_size=10)
     data = Skeletons(tmp_path / "x.npy", None, resample_frames=16, augment=config, seed=3)
-    x_NCTVM, _ = data[Batch(1, (0, 1), 16)]
+    x_NCTVM, _ = data[Batch(1, (0, 1))]
     assert x_NCTVM.numpy().any(axis=(1, 3, 4)).all()
     np.testing.assert_allclose(x_NCTVM[0], resample(sequence(5, 5), 16), rtol=1e-6)

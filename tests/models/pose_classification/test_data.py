@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pickle
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from tao_skill.models.pose_classification.data import (
     Skeletons,
     loader,
 )
-from tao_skill.models.pose_classification.lengths import trimmed_frames, used_frames
+from tao_skill.models.pose_classification.lengths import used_frames
 from tests.conftest import experiment
 from tests.models.pose_classification.test_augment import sequence
 
@@ -24,7 +24,7 @@ from tests.models.pose_classification.test_augment import sequence
 def test_any_float_type_is_read_as_float32(tmp_path: Path, dtype: type) -> None:
     path = tmp_path / "x.npy"
     np.save(path, np.stack([sequence(5, 8)] * 3).astype(dtype))
-    x_NCTVM, ids_N = Skeletons(path, None)[Batch(0, (2, 0), 8)]
+    x_NCTVM, ids_N = Skeletons(path, None)[Batch(0, (2, 0))]
     assert np.array_equal(x_NCTVM.numpy(), np.load(path)[[2, 0]].astype(np.float32))
     assert x_NCTVM.dtype == torch.float32
     assert ids_N.tolist() == [-1, -1]
@@ -41,34 +41,16 @@ def test_order_is_a_permutation_of_its_epoch_and_goes_on_after_a_skip() -> None:
     assert [batch.indices for batch in other] != [batch.indices for batch in whole]
 
 
-def test_without_padding_the_shuffled_order_is_the_plain_permutation() -> None:
-    order = chain(*(batch.indices for batch in Order(np.full(50, 16), batch_size=4, seed=4, epoch=2)))
+@pytest.mark.parametrize("frames", [[16], [8, 12, 150]], ids=["same", "varied"])
+def test_the_shuffled_order_is_a_plain_permutation_whatever_the_lengths(frames: list[int]) -> None:
+    order = chain(*(batch.indices for batch in Order(np.resize(frames, 50), batch_size=4, seed=4, epoch=2)))
     assert list(order) == np.random.default_rng([4, 2]).permutation(50).tolist()
-
-
-def test_the_longest_sequences_share_batches_and_all_others_stay_mixed() -> None:
-    frames_N = np.random.default_rng(0).choice([8, 12, 16, 20, 24, 150], 1003)
-    frames_N[frames_N == 150] = np.where(np.arange((frames_N == 150).sum()) % 2, 150, 24)
-    epochs = [list(Order(frames_N, batch_size=8, seed=4, epoch=epoch)) for epoch in (0, 0, 1)]
-    assert epochs[0] == epochs[1]
-    companies = [{frozenset(batch.indices) for batch in epoch} for epoch in (epochs[0], epochs[2])]
-    assert not companies[0] & companies[1]
-    for epoch in epochs[1:]:
-        assert sorted(chain(*(batch.indices for batch in epoch))) == list(range(1003))
-        assert [len(batch.indices) for batch in epoch] == [8] * 125 + [3]
-        long = [i for i, batch in enumerate(epoch) if batch.frames == 150]
-        assert len(long) < 30
-        assert max(np.diff(long)) < 30
-        others = [frames_N[list(batch.indices)] for batch in epoch if batch.frames < 150]
-        assert np.mean([len(set(lengths)) for lengths in others]) > 3
-    plain = list(Order(frames_N, batch_size=8, seed=None))
-    assert max(len(set(frames_N[list(batch.indices)])) for batch in plain) == 1
 
 
 def test_in_evaluation_a_batch_has_one_length_only() -> None:
     frames_N = np.array([16, 8, 16, 12, 8, 16, 8])
-    batches = [(batch.indices, batch.frames) for batch in Order(frames_N, batch_size=2)]
-    assert batches == [((1, 4), 8), ((6,), 8), ((3,), 12), ((0, 2), 16), ((5,), 16)]
+    batches = [batch.indices for batch in Order(frames_N, batch_size=2)]
+    assert batches == [(1, 4), (6,), (3,), (0, 2), (5,)]
 
 
 @pytest.fixture
@@ -80,30 +62,41 @@ def ragged(tmp_path: Path) -> Path:
     return tmp_path / "ragged.npy"
 
 
-def test_a_trimmed_sequence_is_its_used_frames_in_whole_strides(ragged: Path) -> None:
+def test_a_trimmed_sequence_is_its_used_frames_and_a_margin(ragged: Path) -> None:
     data, whole_NCTVM = Skeletons(ragged, None, trim=True), np.load(ragged).astype(np.float32)
-    assert data.frames_N.tolist() == [16, 16, 16, 20, 30, 30]
+    assert data.frames_N.tolist() == [16, 16, 16, 24, 32, 32]
+    padded_NCTVM = np.pad(whole_NCTVM, [(0, 0), (0, 0), (0, 2), (0, 0), (0, 0)])
     for batch in Order(data.frames_N, batch_size=2):
         x_NCTVM, _ = data[batch]
-        assert np.array_equal(x_NCTVM.numpy(), whole_NCTVM[list(batch.indices), :, : batch.frames])
-        assert not whole_NCTVM[list(batch.indices), :, batch.frames :].any()
+        assert isinstance(x_NCTVM, torch.Tensor)
+        assert np.array_equal(x_NCTVM.numpy(), padded_NCTVM[list(batch.indices), :, : x_NCTVM.shape[2]])
+        assert not padded_NCTVM[list(batch.indices), :, x_NCTVM.shape[2] :].any()
 
 
-def test_a_training_batch_is_as_long_as_its_longest_sequence(ragged: Path) -> None:
-    data = Skeletons(ragged, None, trim=True, augment=DatasetConfig(trim_padding=True))
-    x_NCTVM, _ = data[Batch(0, (3, 0, 4), 24)]
-    assert np.array_equal(x_NCTVM.numpy(), np.load(ragged)[[3, 0, 4], :, :24].astype(np.float32))
+@pytest.mark.parametrize("augment", [None, DatasetConfig(trim_padding=True)])
+def test_a_batch_of_several_lengths_has_a_tensor_of_each(ragged: Path, augment: DatasetConfig | None) -> None:
+    data = Skeletons(ragged, None, trim=True, augment=augment)
+    data.ids_N = np.arange(6) * 10
+    groups, ids_N = data[Batch(0, (3, 0, 2))]
+    expected = [([0, 2], 16), ([3], 24)]
+    for x_NCTVM, (indices, frames) in zip(groups, expected, strict=True):
+        assert np.array_equal(x_NCTVM.numpy(), np.load(ragged)[indices, :, :frames].astype(np.float32))
+    assert ids_N.tolist() == [0, 20, 30]
 
 
 def test_lengths_are_found_once_for_a_file_and_anew_when_it_changes(ragged: Path) -> None:
     assert used_frames(ragged) is used_frames(ragged.parent / "." / ragged.name)
     np.save(ragged, np.load(ragged)[:3])
-    assert trimmed_frames(ragged).tolist() == [8, 8, 8]
+    assert used_frames(ragged).tolist() == [1, 3, 8]
 
 
 @pytest.mark.parametrize(
     ("window", "random_choose", "expected"),
-    [(-1, False, [8, 8, 8, 12, 24, 30]), (10, True, [8, 8, 8, 10, 10, 10]), (40, False, [8, 8, 8, 12, 24, 30])],
+    [
+        (-1, False, [16, 16, 16, 24, 32, 32]),
+        (10, True, [16, 16, 16, 24, 24, 24]),
+        (40, False, [16, 16, 16, 24, 32, 32]),
+    ],
 )
 def test_a_window_of_a_trimmed_sequence_has_its_used_part(
     ragged: Path, window: int, random_choose: bool, expected: list[int]
@@ -112,22 +105,22 @@ def test_a_window_of_a_trimmed_sequence_has_its_used_part(
     data = Skeletons(ragged, None, trim=True, augment=config, seed=1)
     assert data.frames_N.tolist() == expected
     used = [0, 3, 8, 9, 22, 30]
-    for epoch in range(5):
-        x_NCTVM, _ = data[Batch(epoch, tuple(range(6)), 32)]
-        moving_NT = x_NCTVM.numpy().any(axis=(1, 3, 4))
-        assert not any(moving_NT[i, frames:].any() for i, frames in enumerate(expected))
-        assert all(moving_NT[i].sum() >= min(used[i], expected[i]) - 1 for i in range(6))
+    for epoch, index in product(range(5), range(6)):
+        x_NCTVM, _ = data[Batch(epoch, (index,))]
+        assert isinstance(x_NCTVM, torch.Tensor)
+        moving_T = x_NCTVM[0].numpy().any(axis=(0, 2, 3))
+        assert len(moving_T) == expected[index]
+        assert not random_choose or not moving_T[window:].any()
+        assert moving_T.sum() >= min(used[index], window if random_choose else 30) - 1
 
 
 def test_what_happens_to_a_trimmed_sequence_does_not_depend_on_its_batch(ragged: Path) -> None:
     config = DatasetConfig(trim_padding=True, window_size=12, random_choose=True, random_move=True)
     data = Skeletons(ragged, None, trim=True, augment=config, seed=1)
-    together, _ = data[Batch(3, (5, 1, 4), 12)]
-    for place, index in enumerate((5, 1, 4)):
-        frames = int(data.frames_N[index])
-        alone, _ = data[Batch(3, (index,), frames)]
-        assert torch.equal(together[place, :, :frames], alone[0])
-        assert not together[place, :, frames:].any()
+    together, _ = data[Batch(3, (5, 1, 4))]
+    assert [len(x_NCTVM) for x_NCTVM in together] == [1, 2]
+    for x_CTVM, index in zip(chain(*together), (1, 5, 4), strict=True):
+        assert torch.equal(x_CTVM, data[Batch(3, (index,))][0][0])
 
 
 @pytest.mark.parametrize("trim", [False, True])
@@ -137,13 +130,14 @@ def test_augmentation_does_not_depend_on_workers(tiny: Path, tmp_path: Path, wor
         tiny, tmp_path, dataset__random_choose=True, dataset__window_size=12, dataset__random_move=True
     ).dataset
 
-    def batches(count: int) -> list[np.ndarray]:
+    def batches(count: int) -> list[list[np.ndarray]]:
         data = Skeletons(tiny / "train_data.npy", tiny / "train_label.pkl", trim=trim, augment=augment, seed=7)
         order = Order(data.frames_N, batch_size=5, seed=1)
-        return [x.numpy() for x, _ in loader(data, order, num_workers=count)]
+        read = (x for x, _ in loader(data, order, num_workers=count))
+        return [[x.numpy()] if isinstance(x, torch.Tensor) else [part.numpy() for part in x] for x in read]
 
-    assert [len(batch) for batch in batches(workers)] == [5, 5, 2]
-    for one, other in zip(batches(0), batches(workers), strict=True):
+    assert [sum(map(len, parts)) for parts in batches(workers)] == [5, 5, 2]
+    for one, other in zip(chain(*batches(0)), chain(*batches(workers)), strict=True):
         assert np.array_equal(one, other)
 
 
@@ -153,5 +147,5 @@ def test_the_array_stays_on_disk(tmp_path: Path) -> None:
     assert isinstance(data.data_NCTVM, np.memmap)
     sent = pickle.dumps(data)
     assert len(sent) < 10_000
-    batch = Batch(0, (3, 1), 96)
+    batch = Batch(0, (3, 1))
     assert torch.equal(pickle.loads(sent)[batch][0], data[batch][0])

@@ -212,7 +212,6 @@ def test_together_the_batches_are_those_of_one_process(
         assert {len(order) for order in orders} == {len(whole)}
         for expected, *parts in zip(whole[done:], *orders, strict=True):
             assert tuple(chain(*(part.indices for part in parts))) == expected.indices
-            assert {part.frames for part in parts} == {max(frames_N[list(expected.indices)])}
             sizes = [len(part.indices) for part in parts]
             assert max(sizes) - min(sizes) <= 1
 
@@ -221,7 +220,7 @@ def test_together_the_batches_are_those_of_one_process(
 def test_a_process_may_get_an_empty_batch_that_the_network_takes(tiny: Path, workers: int) -> None:
     data = Skeletons(tiny / "train_data.npy", tiny / "train_label.pkl")
     order = Order(data.frames_N[:1], batch_size=1, rank=1, world=2)
-    assert list(order) == [Batch(epoch=0, indices=(), frames=16)]
+    assert list(order) == [Batch(epoch=0, indices=())]
     ((x_NCTVM, ids_N),) = loader(data, order, num_workers=workers)
     assert x_NCTVM.shape == (0, 3, 16, 34, 1)
     assert (ids_N.shape, ids_N.dtype) == ((0,), torch.int64)

@@ -13,8 +13,7 @@ from tao_skill.models.pose_classification import evaluate, export, inference, re
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.checkpoint import load_network
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.data import MARGIN
-from tao_skill.models.pose_classification.lengths import trimmed_frames
+from tao_skill.models.pose_classification.lengths import trimmed, used_frames
 from tao_skill.models.pose_classification.net import NETWORKS, STGCN
 from tao_skill.status import read_status
 from tests.conftest import experiment
@@ -99,18 +98,19 @@ def test_a_trimmed_sequence_is_scored_by_itself_whatever_its_batch(
     tiny: Path, trained: Path, tmp_path: Path, size: int
 ) -> None:
     longer = np.pad(np.load(tiny / "train_data.npy"), ((0, 0), (0, 0), (0, 16), (0, 0), (0, 0)))
+    longer[0, :, 20] = 0.5
     np.save(tmp_path / "longer.npy", longer)
     data = {"inference__test_dataset__data_path": str(tmp_path / "longer.npy")}
-    trimmed = probabilities(tiny, trained, tmp_path, dataset__trim_padding=True, inference__batch_size=size, **data)
+    found = probabilities(tiny, trained, tmp_path, dataset__trim_padding=True, inference__batch_size=size, **data)
     net = STGCN(num_classes=6).eval()
     load_network(net, trained)
     x_NCTVM = torch.from_numpy(longer).float()
-    frames_N = trimmed_frames(tmp_path / "longer.npy") + MARGIN
+    frames_N = trimmed(used_frames(tmp_path / "longer.npy"), longer.shape[2])
     assert len(set(frames_N)) == 3
     with torch.inference_mode():
         alone = [net(x_NCTVM[i : i + 1, :, :frames])[0].softmax(0) for i, frames in enumerate(frames_N)]
-    np.testing.assert_allclose(trimmed, torch.stack(alone).numpy(), atol=2e-6)
-    assert np.abs(trimmed - probabilities(tiny, trained, tmp_path, **data)).max() > 1e-4
+    np.testing.assert_allclose(found, torch.stack(alone).numpy(), atol=2e-6)
+    assert np.abs(found - probabilities(tiny, trained, tmp_path, **data)).max() > 1e-4
 
 
 def test_onnx_of_a_fixed_length_is_given_whole_sequences(tiny: Path, onnx_file: Path, tmp_path: Path) -> None:

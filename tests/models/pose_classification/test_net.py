@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tao_skill.models.pose_classification.channels_last import dropped_sum
+from tao_skill.models.pose_classification.channels_last import conv_before_norm, dropped_sum
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
 from tao_skill.models.pose_classification.net import STGCN, STGCNPlusPlus, center_of
 
@@ -128,6 +128,73 @@ def test_forward_equals_a_second_writing_of_the_equations(layout: str, training:
     x_NCTVM = torch.randn(2, 3, 12, LAYOUTS[layout].joints, LAYOUTS[layout].persons, dtype=torch.float64)
     expected = reference_scores(dict(net.state_dict()), x_NCTVM, training=training)
     torch.testing.assert_close(net(x_NCTVM), expected, rtol=1e-9, atol=1e-9)
+
+
+def lengths_of(net: STGCN, frames: tuple[int, ...]) -> list[Tensor]:
+    """Two sequences of each length, of two persons."""
+    return [torch.randn(2, 3, t, net.A.shape[1], 2, dtype=torch.float64) for t in frames]
+
+
+def biased(layer: Any, given: tuple[Tensor], _: Tensor) -> None:
+    """The variance that a batch was normalised by, where torch keeps the unbiased one."""
+    values = given[0].numel() / given[0].shape[1]
+    layer.running_var.mul_(1 - 1 / values)
+
+
+@pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])
+def test_sequences_of_several_lengths_share_batch_statistics_and_nothing_else(network: type[STGCN]) -> None:
+    """What normalised the batch is what each sequence needs to have its scores by itself."""
+    torch.manual_seed(0)
+    net = network(layout="coco", num_classes=5, dropout=0.0, center=True).double()
+    groups = lengths_of(net, (8, 12, 32))
+    norms = [layer for layer in net.modules() if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm)]
+    for layer in norms:
+        layer.momentum = 1.0
+        layer.register_forward_hook(biased)
+    together = net(groups)
+    for layer in norms:
+        layer._forward_hooks.clear()
+    net.eval()
+    torch.testing.assert_close(together, torch.cat([net(x_NCTVM) for x_NCTVM in groups]), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(net(groups), together, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])
+def test_a_batch_in_parts_has_the_scores_and_gradients_of_the_whole(network: type[STGCN]) -> None:
+    torch.manual_seed(0)
+    net = network(layout="coco", num_classes=5, dropout=0.0).double()
+    x_NCTVM = torch.cat(lengths_of(net, (12, 12)))
+    found = []
+    for given in (x_NCTVM, [x_NCTVM[:1], x_NCTVM[1:]]):
+        net.zero_grad()
+        scores = net(given)
+        scores.square().sum().backward()
+        found.append((scores, [one.grad for one in net.parameters()]))
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_of_a_convolution_along_several_lengths(stride: int) -> None:
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(2, 3, (9, 1), (stride, 1), (4, 0)).double()
+    x_1CFV = torch.randn(1, 2, 20, 2, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+
+    def convolved(x_1CFV: Tensor, weight: Tensor) -> Tensor:
+        conv.weight = weight  # type: ignore[assignment]
+        return conv_before_norm(x_1CFV, conv, (4, 4, 12))
+
+    weight = conv.weight.detach().requires_grad_()
+    del conv.weight
+    assert torch.autograd.gradcheck(convolved, (x_1CFV.requires_grad_(), weight))
+    alone = [
+        torch.nn.functional.conv2d(part, weight, conv.bias, (stride, 1), (4, 0)) for part in x_1CFV.split([4, 4, 12], 2)
+    ]
+    torch.testing.assert_close(convolved(x_1CFV, weight), torch.cat(alone, 2))
+
+
+def test_several_lengths_must_be_whole_strides() -> None:
+    with pytest.raises(ValueError, match="multiple of 4"):
+        (net := STGCN(layout="coco").double())(lengths_of(net, (8, 10)))
 
 
 @pytest.mark.parametrize(("layout", "joint", "channels"), [("ntu-rgb+d", 20, 3), ("coco", 0, 2)])

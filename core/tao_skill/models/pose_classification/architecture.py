@@ -25,9 +25,6 @@ BRANCHED: Final = "st_gcn_networks.0.tcn.slices.0.weight"
 STRIDE: Final = math.prod(stride for _, stride in BLOCKS)
 """Frames that become one in the last blocks."""
 
-FEWEST_FRAMES: Final = 2 * STRIDE
-"""Of a trimmed sequence: also where nothing moves, the last blocks have more than one frame to normalise by."""
-
 TRAIN: Final = 3
 """A training step computes the forward pass, the gradients of its inputs and those of its weights."""
 
@@ -79,9 +76,9 @@ def epoch_flop(config: ExperimentConfig) -> float | None:
         if config.dataset.resample_frames is not None:
             window = config.dataset.resample_frames
         elif config.dataset.trim_padding:
-            from tao_skill.models.pose_classification.lengths import trimmed_frames
+            from tao_skill.models.pose_classification.lengths import trimmed, used_frames
 
-            window = min(window, round(float(trimmed_frames(Path(part.data_path)).mean())))
+            window = round(float(trimmed(used_frames(Path(part.data_path)).clip(max=window), frames).mean()))
         model = config.model
         flop += passes * n * persons * forward_flop(window, joints, subsets, model.input_channels, model.model_type)
     return flop or None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tao_skill.models.pose_classification.architecture import DILATIONS, branch_widths
-from tao_skill.models.pose_classification.channels_last import convolved
+from tao_skill.models.pose_classification.channels_last import Lengths, convolved, join, split
 
 
 class TemporalBranches(nn.Module):
@@ -30,12 +30,17 @@ class TemporalBranches(nn.Module):
             nn.BatchNorm2d(channels), nn.ReLU(inplace=True), nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels)
         )
 
-    def forward(self, x_NCTV: Tensor) -> Tensor:
+    def forward(self, x_NCTV: Tensor, lengths: Lengths = None) -> Tensor:
         """(N, C, T, V) -> (N, C, ceil(T / stride), V)."""
         conv, norm = self.slices
-        *dilated, pooled = torch.split(torch.relu_(norm(convolved(x_NCTV, conv))), list(self.widths[:-1]), dim=1)
-        parts = [one(x) for one, x in zip(self.dilated, dilated, strict=True)]
+        sliced_NCTV = torch.relu_(norm(convolved(x_NCTV, conv)))
+        parts = zip(split(sliced_NCTV, lengths), split(x_NCTV, lengths), strict=True)
+        y_NCTV = join([self._branches(sliced, whole) for sliced, whole in parts])
         mix_norm, relu, mix, last_norm = self.mix
-        y_NCTV = torch.cat([*parts, self.pool(pooled), self.frame(x_NCTV)], dim=1)
         mixed_NCTV: Tensor = last_norm(convolved(relu(mix_norm(y_NCTV)), mix))
         return mixed_NCTV
+
+    def _branches(self, sliced_NCTV: Tensor, x_NCTV: Tensor) -> Tensor:
+        *dilated, pooled = torch.split(sliced_NCTV, list(self.widths[:-1]), dim=1)
+        parts = [one(x) for one, x in zip(self.dilated, dilated, strict=True)]
+        return torch.cat([*parts, self.pool(pooled), self.frame(x_NCTV)], dim=1)

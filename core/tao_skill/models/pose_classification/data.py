@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,46 +12,31 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from tao_skill.models.pose_classification.architecture import STRIDE
 from tao_skill.models.pose_classification.arrays import open_sequences, read_labels, release
 from tao_skill.models.pose_classification.augment import augmented, resample
 from tao_skill.models.pose_classification.config import DatasetConfig
-from tao_skill.models.pose_classification.lengths import trimmed_frames, used_frames
+from tao_skill.models.pose_classification.lengths import trimmed, used_frames
 
 Indices = npt.NDArray[np.int64]
 
-LONG_BATCHES: Final = 2
-OF_BATCHES: Final = 16
-"""Of so many training batches, so many hold the longest sequences; the others are drawn at random among the rest.
-
-Few recorded sequences are nearly as long as the longest. Sorting all of them by length would leave still less padding,
-but networks trained on such batches stayed ten points of accuracy behind on recorded gestures.
-"""
-
-
-MARGIN: Final = 2 * STRIDE
-"""Zero frames that a trimmed sequence keeps where it is not trained on.
-
-In training, nearly all sequences have some from longer ones of their batch, and batch norms learn what is usual then:
-without any, networks were four to eight points of accuracy worse on recorded gestures, and with these no worse.
-"""
+Sequences = Tensor | list[Tensor]
+"""(N, C, T, V, M) float32, or one such tensor for each length that occurs, the shortest first."""
 
 
 class Batch(NamedTuple):
-    """What to read: some sequences in an epoch, and the frames that a batch of them has."""
+    """What to read: some sequences in an epoch."""
 
     epoch: int
     indices: tuple[int, ...]
-    frames: int
 
 
-class Skeletons(Dataset[tuple[Tensor, Tensor]]):
+class Skeletons(Dataset[tuple[Sequences, Tensor]]):
     """Sequences with their class ids (-1 where unknown), read a batch at a time.
 
     Of trimmed or resampled ones no padding is read.
 
     Attributes:
-        frames_N: frames of each sequence, before it is padded to the longest of its batch.
+        frames_N: frames of each sequence, zero after its end.
     """
 
     frames_N: Indices
@@ -74,12 +59,13 @@ class Skeletons(Dataset[tuple[Tensor, Tensor]]):
         self.augment = augment
         self.seed = seed
         n, _, frames, _, _ = self.data_NCTVM.shape
+        self._read_N = np.full(n, frames) if resample_frames is None and not trim else used_frames(data_path)
         if resample_frames is not None:
-            self._read_N, self.frames_N = used_frames(data_path), np.full(n, resample_frames)
+            self.frames_N = np.full(n, resample_frames)
+        elif trim:
+            self.frames_N = trimmed(self._window(self._read_N), frames)
         else:
-            self._read_N = trimmed_frames(data_path) if trim else np.full(n, frames)
-            margin = MARGIN if trim and augment is None else 0
-            self.frames_N = np.broadcast_to(self._window(np.minimum(self._read_N + margin, frames)), n)
+            self.frames_N = np.broadcast_to(self._window(self._read_N), n)
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker that is not forked: it maps the file itself, rather than be sent all of it."""
@@ -91,16 +77,24 @@ class Skeletons(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.data_NCTVM)
 
-    def __getitem__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(n, C, batch.frames, V, M) float32, zero after the end of each sequence, and the class ids (n,) int64."""
+    def __getitem__(self, batch: Batch) -> tuple[Sequences, Tensor]:
+        """The sequences and their class ids (N,) int64, in the same order."""
+        chosen = np.array(batch.indices, dtype=int)
+        lengths = np.unique(self.frames_N[chosen]).tolist() or [int(self.frames_N.min())]
+        alike = [chosen[self.frames_N[chosen] == frames] for frames in lengths]
+        groups = [self._group(batch.epoch, indices, frames) for indices, frames in zip(alike, lengths, strict=True)]
+        release(self.data_NCTVM)
+        ids_N = torch.from_numpy(self.ids_N[np.concatenate(alike)])
+        return groups if len(groups) > 1 else groups[0], ids_N
+
+    def _group(self, epoch: int, indices: Indices, frames: int) -> Tensor:
         _, channels, _, joints, persons = self.data_NCTVM.shape
-        x_NCTVM = np.empty((len(batch.indices), channels, batch.frames, joints, persons), np.float32)
-        for place_CTVM, index in zip(x_NCTVM, batch.indices, strict=True):
-            x_CTVM = self._sequence(batch.epoch, index)
+        x_NCTVM = np.empty((len(indices), channels, frames, joints, persons), np.float32)
+        for place_CTVM, index in zip(x_NCTVM, indices.tolist(), strict=True):
+            x_CTVM = self._sequence(epoch, index)
             place_CTVM[:, : x_CTVM.shape[1]] = x_CTVM
             place_CTVM[:, x_CTVM.shape[1] :] = 0
-        release(self.data_NCTVM)
-        return torch.from_numpy(x_NCTVM), torch.from_numpy(self.ids_N[list(batch.indices)])
+        return torch.from_numpy(x_NCTVM)
 
     def _sequence(self, epoch: int, index: int) -> npt.NDArray[np.floating[Any]]:
         x_CTVM = self.data_NCTVM[index, :, : self._read_N[index]]
@@ -121,9 +115,8 @@ class Skeletons(Dataset[tuple[Tensor, Tensor]]):
 class Order(Sampler[Batch]):
     """Batches of sequences of given lengths. The first pass may start after `skip` of them.
 
-    Without a seed, a batch holds sequences of one length, so that none is padded by its company; those of the same
-    length are in order. With a seed, sequences are shuffled by seed and epoch; where lengths vary, the longest ones
-    keep each other company.
+    With a seed, sequences are shuffled by seed and epoch. Without one, a batch holds sequences of one length; those of
+    the same length are in order.
 
     Of `world` processes that each take `batch_size` at a time, this is the one numbered `rank`: together, their k-th
     batches are the k-th batch of one process that takes batch_size * world. A smaller batch is shared evenly; who gets
@@ -155,7 +148,7 @@ class Order(Sampler[Batch]):
         epoch, skip, self.skip = self.epoch, self.skip, 0
         for joint_N in self._batches(epoch)[skip:]:
             own_N = np.array_split(joint_N, self.world)[self.rank]
-            yield Batch(epoch, tuple(own_N.tolist()), int(self.frames_N[joint_N].max()))
+            yield Batch(epoch, tuple(own_N.tolist()))
 
     def _batches(self, epoch: int) -> list[Indices]:
         """Those of all processes together."""
@@ -163,23 +156,8 @@ class Order(Sampler[Batch]):
             order = np.argsort(self.frames_N, kind="stable")
             alike = np.split(order, np.flatnonzero(np.diff(self.frames_N[order])) + 1)
             return [batch for part in alike for batch in _cut(part, self.joint_size)]
-        rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(len(self.frames_N))
-        if self.frames_N.min() < self.frames_N.max():
-            order = self._long_ones_together(order, rng)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.frames_N))
         return _cut(order, self.joint_size)
-
-    def _long_ones_together(self, order: Indices, rng: np.random.Generator) -> Indices:
-        """The order with LONG_BATCHES of every OF_BATCHES as said; a last one that is not full stays as it is."""
-        full, rest = np.split(order, [len(order) - len(order) % self.joint_size])
-        parts = [self._long_ones_last(part, rng) for part in _cut(full, self.joint_size * OF_BATCHES)]
-        batches_BN = np.concatenate(parts).reshape(-1, self.joint_size)
-        return np.concatenate([rng.permutation(batches_BN).ravel(), rest])
-
-    def _long_ones_last(self, part: Indices, rng: np.random.Generator) -> Indices:
-        longest = self.joint_size * round(len(part) / self.joint_size * LONG_BATCHES / OF_BATCHES)
-        others, long = np.split(part[np.argsort(self.frames_N[part], kind="stable")], [len(part) - longest])
-        return np.concatenate([rng.permutation(others), long])
 
 
 def _cut(order: Indices, size: int) -> list[Indices]:
@@ -187,7 +165,7 @@ def _cut(order: Indices, size: int) -> list[Indices]:
 
 
 def loader(data: Skeletons, order: Order, *, num_workers: int) -> DataLoader[Any]:
-    """Batches of (x_NCTVM float32, ids int64), as the data set makes them of the order."""
+    """Batches of (sequences, ids int64), as the data set makes them of the order."""
     return DataLoader(
         data,
         batch_size=None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tao_skill.models.pose_classification.architecture import FEWEST_FRAMES, STRIDE
+from tao_skill.models.pose_classification.architecture import STRIDE
 from tao_skill.models.pose_classification.arrays import (
     Labels,
     blocks,
@@ -226,7 +226,7 @@ def _frame_warnings(report: dict[str, Any]) -> Iterator[str]:
 def _resampled(used: dict[str, Any]) -> int:
     """Frames that keep half of the sequences whole, in whole strides."""
     strides = math.ceil(float(used["median"]) / STRIDE)
-    return max(2 * FEWEST_FRAMES, STRIDE * strides)
+    return STRIDE * max(4, strides)
 
 
 def _label_warnings(report: dict[str, Any]) -> Iterator[str]:

@@ -5,16 +5,23 @@ ST-GCN++ (PYSKL, arXiv 2205.09443, section 4) stands in the same frame.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
 
-from tao_skill.models.pose_classification.architecture import BLOCKS, TEMPORAL_KERNEL
+from tao_skill.models.pose_classification.architecture import BLOCKS, STRIDE, TEMPORAL_KERNEL
 from tao_skill.models.pose_classification.branches import TemporalBranches
-from tao_skill.models.pose_classification.channels_last import convolved, dropped_sum, graph_conv
+from tao_skill.models.pose_classification.channels_last import (
+    Lengths,
+    convolved,
+    dropped_sum,
+    graph_conv,
+    split,
+    strided,
+)
 from tao_skill.models.pose_classification.config import ModelConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS, adjacency
 
@@ -67,11 +74,11 @@ class Block(nn.Module):
         )
         self.residual = shortcut(channels_in, channels_out, stride) if residual else None
 
-    def forward(self, x_NCTV: Tensor, A_KVV: Tensor) -> Tensor:
+    def forward(self, x_NCTV: Tensor, A_KVV: Tensor, lengths: Lengths = None) -> Tensor:
         """(N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
         norm, relu, conv, last_norm, dropout = self.tcn
         assert isinstance(dropout, nn.Dropout)
-        y_NCTV = last_norm(convolved(relu(norm(self.gcn(x_NCTV, A_KVV))), conv))
+        y_NCTV = last_norm(convolved(relu(norm(self.gcn(x_NCTV, A_KVV))), conv, lengths))
         residual_NCTV = None if self.residual is None else self.residual(x_NCTV)
         return dropped_sum(y_NCTV, residual_NCTV, dropout.p if self.training else 0.0)
 
@@ -101,9 +108,9 @@ class BranchedBlock(nn.Module):
         self.dropout = dropout
         self.residual = shortcut(channels_in, channels_out, stride) if residual else None
 
-    def forward(self, x_NCTV: Tensor, A_KVV: Tensor) -> Tensor:
+    def forward(self, x_NCTV: Tensor, A_KVV: Tensor, lengths: Lengths = None) -> Tensor:
         """(N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
-        y_NCTV = self.tcn(self.gcn(x_NCTV, A_KVV))
+        y_NCTV = self.tcn(self.gcn(x_NCTV, A_KVV), lengths)
         residual_NCTV = None if self.residual is None else self.residual(x_NCTV)
         return dropped_sum(y_NCTV, residual_NCTV, self.dropout if self.training else 0.0)
 
@@ -141,22 +148,40 @@ class STGCN(nn.Module):
         )
         self.fcn = nn.Conv2d(widths[-1], num_classes, kernel_size=1)
 
-    def forward(self, x_NCTVM: Tensor) -> Tensor:
-        """Class scores (N, num_classes) of sequences (N, C, T, V, M)."""
-        n, c, t, v, m = x_NCTVM.shape
-        if self.center is not None:
-            x_NCTVM = centered(x_NCTVM, self.center)
-        x = x_NCTVM.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)
-        x = self.data_bn(x).view(n * m, v, c, t).permute(0, 2, 3, 1).contiguous(memory_format=torch.channels_last)
-        for i, block in enumerate(self.st_gcn_networks):
-            x = block(x, self.adjacency(i))
-        pooled = (
-            x.mean(dim=(2, 3), dtype=torch.promote_types(x.dtype, torch.float32))
-            .view(n, m, self.fcn.in_channels, 1, 1)
-            .mean(dim=1)
-        )
+    def forward(self, x_NCTVM: Tensor | Sequence[Tensor]) -> Tensor:
+        """Class scores (N, num_classes) of sequences (N, C, T, V, M), or of several such tensors with a T each.
+
+        Sequences of several lengths share the statistics of batch norms, and nothing else.
+
+        Raises:
+            ValueError: of several lengths, one is not a multiple of STRIDE.
+        """
+        groups = [x_NCTVM] if isinstance(x_NCTVM, Tensor) else x_NCTVM
+        m = groups[0].shape[4]
+        x, lengths = self._normalised(groups)
+        for i, (block, (_, stride)) in enumerate(zip(self.st_gcn_networks, BLOCKS, strict=True)):
+            x = block(x, self.adjacency(i), lengths)
+            lengths = strided(lengths, stride)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        pooled = torch.cat([part.mean(dim=(2, 3), dtype=wide) for part in split(x, lengths)])
+        pooled = pooled.view(-1 if len(pooled) else 0, m, self.fcn.in_channels, 1, 1).mean(dim=1)
         scores: Tensor = self.fcn(pooled).flatten(1)
         return scores
+
+    def _normalised(self, groups: Sequence[Tensor]) -> tuple[Tensor, Lengths]:
+        """Centred and normalised, (N M, C, T, V); of several lengths (1, C, F, V)."""
+        rows, lengths = [], []
+        for x_NCTVM in groups:
+            n, c, t, v, m = x_NCTVM.shape
+            seen = x_NCTVM if self.center is None else centered(x_NCTVM, self.center)
+            rows.append(seen.permute(0, 4, 2, 3, 1).reshape(n * m * t, v * c))
+            lengths += [t] * n * m
+        x = self.data_bn(torch.cat(rows))
+        if len(groups) == 1:
+            return x.view(n * m, t, v, c).permute(0, 3, 1, 2), None
+        if any(t % STRIDE for t in lengths):
+            raise ValueError(f"of sequences of several lengths, each must be a multiple of {STRIDE}")
+        return x.view(1, -1, v, c).permute(0, 3, 1, 2), tuple(lengths)
 
     def adjacency(self, block: int) -> Tensor:
         """(K, V, V) of a block, each edge weighted."""
