@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
+from tao_skill import bank
 from tao_skill.errors import TaoSkillError
 from tao_skill.text import bounded, conform, parse_json, read_bytes, read_json
 from tao_skill.yaml_text import YAML_BYTES, parse_yaml
@@ -128,3 +129,10 @@ def test_a_value_takes_the_form_of_a_type_or_says_where_it_does_not() -> None:
             conform([good | change], list[Row])
     with pytest.raises(ValueError, match="it has no state"):
         conform({"name": "a"}, Row)
+
+
+def test_packaged_yaml_is_read_alike_by_both_loaders() -> None:
+    files = sorted(bank.root().glob("references/*/*.yaml"))
+    assert len(files) > 5
+    for path in files:
+        assert parse_yaml(path.read_text("utf-8"), own=True) == parse_yaml(path.read_text("utf-8"))
