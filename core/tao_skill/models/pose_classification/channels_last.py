@@ -10,6 +10,7 @@ one frame at a time, and batch norm, take them so; what looks along frames takes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, Final
 
 import torch
@@ -131,16 +132,15 @@ class _ConvBeforeNorm(torch.autograd.Function):
         stride, padding, lengths = ctx.steps
         mask = [ctx.needs_input_grad[0], True, False]
         out = grads[0].contiguous(memory_format=torch.channels_last)
-        to_parts, to_weights, _ = zip(
-            *(
-                torch.ops.aten.convolution_backward(
-                    grad, part, weight, None, stride, padding, (1, 1), False, (0, 0), 1, mask
-                )
-                for grad, part in zip(split(out, strided(lengths, stride[0])), split(x, lengths), strict=True)
-            ),
-            strict=True,
-        )
-        return join(to_parts) if mask[0] else None, sum(to_weights), torch.zeros_like(bias), None, None, None
+        pieces = [
+            torch.ops.aten.convolution_backward(
+                grad, part, weight, None, stride, padding, (1, 1), False, (0, 0), 1, mask
+            )
+            for grad, part in zip(split(out, strided(lengths, stride[0])), split(x, lengths), strict=True)
+        ]
+        to_x = join([piece[0] for piece in pieces]) if mask[0] else None
+        to_weight = reduce(torch.add, [piece[1] for piece in pieces])
+        return to_x, to_weight, torch.zeros_like(bias), None, None, None
 
 
 class _DroppedSum(torch.autograd.Function):
