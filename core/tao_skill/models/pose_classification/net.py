@@ -164,24 +164,24 @@ class STGCN(nn.Module):
             lengths = strided(lengths, stride)
         wide = torch.promote_types(x.dtype, torch.float32)
         pooled = torch.cat([part.mean(dim=(2, 3), dtype=wide) for part in split(x, lengths)])
-        pooled = pooled.view(-1 if len(pooled) else 0, m, self.fcn.in_channels, 1, 1).mean(dim=1)
+        pooled = pooled.view(sum(x.shape[0] for x in groups), m, self.fcn.in_channels, 1, 1).mean(dim=1)
         scores: Tensor = self.fcn(pooled).flatten(1)
         return scores
 
     def _normalised(self, groups: Sequence[Tensor]) -> tuple[Tensor, Lengths]:
         """Centred and normalised, (N M, C, T, V); of several lengths (1, C, F, V)."""
-        rows, lengths = [], []
+        rows = []
         for x_NCTVM in groups:
             n, c, t, v, m = x_NCTVM.shape
             seen = x_NCTVM if self.center is None else centered(x_NCTVM, self.center)
             rows.append(seen.permute(0, 4, 2, 3, 1).reshape(n * m * t, v * c))
-            lengths += [t] * n * m
         x = self.data_bn(torch.cat(rows))
         if len(groups) == 1:
             return x.view(n * m, t, v, c).permute(0, 3, 1, 2), None
+        lengths = tuple(x.shape[2] for x in groups for _ in range(x.shape[0] * m))
         if any(t % STRIDE for t in lengths):
             raise ValueError(f"of sequences of several lengths, each must be a multiple of {STRIDE}")
-        return x.view(1, -1, v, c).permute(0, 3, 1, 2), tuple(lengths)
+        return x.view(1, -1, v, c).permute(0, 3, 1, 2), lengths
 
     def adjacency(self, block: int) -> Tensor:
         """(K, V, V) of a block, each edge weighted."""
