@@ -73,6 +73,15 @@ def test_seeded_runs_repeat_exactly_whatever_the_workers(tiny: Path, tmp_path: P
     assert_same(tmp_path / "a", tmp_path / "c")
 
 
+def test_a_deterministic_training_does_not_fill_the_memory_it_asks_for(tiny: Path, tmp_path: Path) -> None:
+    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+    train.run(experiment(tiny, tmp_path))
+    assert torch.are_deterministic_algorithms_enabled()
+    with torch.profiler.profile() as profile:
+        torch.empty(8)
+    assert [event.key for event in profile.key_averages()] == ["aten::empty"]
+
+
 @pytest.mark.parametrize("scheduler", ["MultiStep", "AutoReduce"])
 def test_a_run_in_two_parts_is_the_run_in_one(tiny: Path, tmp_path: Path, scheduler: str) -> None:
     settings = {

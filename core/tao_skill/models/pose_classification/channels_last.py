@@ -25,11 +25,7 @@ Lengths = tuple[int, ...] | None
 
 
 def split(x_1CFV: Tensor, lengths: Lengths) -> list[Tensor]:
-    """Views (1, C, T, V) of the sequences; the tensor itself for a batch of sequences of one length.
-
-    Convolutions are prepared for every shape that occurs, which can cost as much as to compute them: sequences that
-    happen to have the same length are left apart, so that there are as many shapes as lengths.
-    """
+    """Views (1, C, T, V) of the sequences; the tensor itself for a batch of sequences of one length."""
     return [x_1CFV] if lengths is None else list(torch.split(x_1CFV, list(lengths), dim=2))
 
 

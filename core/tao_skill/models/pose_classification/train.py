@@ -142,6 +142,8 @@ def build_trainer(
     _say(status, f"{devices.note[0].upper()}{devices.note[1:]}.")
     if train.precision == "bf16" and devices.accelerator == "cpu" and not has_bf16():
         _say(status, "This CPU does not compute in bf16: train.precision=fp32 is quicker.")
+    # With deterministic algorithms torch would fill all new memory, to show who reads it unset: a tenth of an epoch.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return pl.Trainer(
         strategy="auto",
         precision=PRECISIONS[train.precision],
