@@ -54,7 +54,7 @@ def trained(root: Path, job_id: str, spec: dict[str, object], seconds: float, *,
 
 def test_an_epoch_takes_what_it_took_before_in_proportion_to_its_work(tiny: Path, tmp_path: Path) -> None:
     spec = asdict(experiment(tiny, tmp_path))
-    shorter = asdict(experiment(tiny, tmp_path, dataset__window_size=8))
+    shorter = asdict(experiment(tiny, tmp_path, dataset__resample_frames=8))
     assert epoch_time(MODEL, spec, Store(tmp_path)) is None
     trained(tmp_path, "train-old", spec, 100.0)
     trained(tmp_path, "train-new", spec, 10.0, created=1)
@@ -82,6 +82,24 @@ def test_an_epoch_of_trimmed_sequences_has_their_frames_to_work_on(tiny: Path, t
     )
     assert whole is not None
     assert trimmed == pytest.approx(whole * 112 / 400)
+
+
+@pytest.mark.parametrize(
+    ("keys", "frames"),
+    [
+        ({"window_size": 8, "random_choose": True}, 8),
+        ({"window_size": 8, "random_choose": True, "trim_padding": True}, 8),
+        ({"window_size": 8}, 16),
+        ({"window_size": 40}, 40),
+        ({"window_size": 40, "trim_padding": True}, 16),
+    ],
+)
+def test_windows_are_of_training_alone(keys: dict[str, object], frames: int, tiny: Path, tmp_path: Path) -> None:
+    """The generated set has twelve sequences of 16 frames to train on, and six to validate."""
+    whole = MODEL.epoch_flop(experiment(tiny, tmp_path))
+    windows = MODEL.epoch_flop(experiment(tiny, tmp_path, **{f"dataset__{key}": value for key, value in keys.items()}))
+    assert whole is not None
+    assert windows == pytest.approx(whole * (3 * 12 * frames + 6 * 16) / ((3 * 12 + 6) * 16))
 
 
 def test_data_that_may_not_be_read_are_not(tiny: Path, tmp_path: Path) -> None:

@@ -72,13 +72,16 @@ def epoch_flop(config: ExperimentConfig) -> float | None:
         if not part.data_path or is_remote(part.data_path):
             continue
         n, _, frames, _, persons = shape(part.data_path)
-        window = config.dataset.window_size if config.dataset.window_size > 0 else frames
+        window, size = frames, config.dataset.window_size
+        if passes == TRAIN and size > 0:
+            window = size if config.dataset.random_choose else max(size, frames)
         if config.dataset.resample_frames is not None:
             window = config.dataset.resample_frames
         elif config.dataset.trim_padding:
             from tao_skill.models.pose_classification.lengths import trimmed, used_frames
 
-            window = round(float(trimmed(used_frames(Path(part.data_path)).clip(max=window), frames).mean()))
+            used_N = used_frames(Path(part.data_path)).clip(max=window)
+            window = round(float(trimmed(used_N, min(window, frames)).mean()))
         model = config.model
         flop += passes * n * persons * forward_flop(window, joints, subsets, model.input_channels, model.model_type)
     return flop or None

@@ -63,7 +63,7 @@ class Skeletons(Dataset[tuple[Sequences, Tensor]]):
         if resample_frames is not None:
             self.frames_N = np.full(n, resample_frames)
         elif trim:
-            self.frames_N = trimmed(self._window(self._read_N), frames)
+            self.frames_N = trimmed(self._window(self._read_N), self._window(frames))
         else:
             self.frames_N = np.broadcast_to(self._window(self._read_N), n)
 

@@ -30,7 +30,7 @@ def used_frames(data_path: Path) -> NDArray[np.int64]:
 
 
 def trimmed(frames_N: NDArray[np.int64], whole: int) -> NDArray[np.int64]:
-    """Frames kept of sequences of `frames_N` in an array of `whole` frames, in multiples of MARGIN."""
+    """Frames kept of sequences of `frames_N`, of `whole` frames with all their padding; in multiples of MARGIN."""
     return np.minimum(_rounded_up(frames_N) + MARGIN, _rounded_up(np.array(whole)))
 
 
