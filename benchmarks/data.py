@@ -45,7 +45,8 @@ SHORTER: tuple[dict[str, Any], ...] = (
 )
 PADDING_LIMIT = 1 / 2.5
 """Of the time of whole sequences, where a third of the frames is used."""
-EPOCHS: Final = 3
+EPOCHS: Final = 6
+TIMED: Final = 3
 STEPS: Final = 4
 SMALL_BYTES: Final = 4 * 2**20
 LARGE_BYTES: Final = 10 * 2**30
@@ -103,9 +104,9 @@ def cases(work: Path, irds: Path | None) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def epoch(work: Path, **keys: Any) -> tuple[float, float]:
-    """Seconds of the last of EPOCHS, and of these the ones that waited for data; in a process of its own.
+    """Seconds of one of the last TIMED of EPOCHS, and of these the ones that waited for data; in a process of its own.
 
-    What one training leaves in memory would be in the way of the next, and by then most shapes have occurred before.
+    What one training leaves in memory would be in the way of the next, and the first epochs ask the system for more.
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(_epoch, work, keys).result()
@@ -115,7 +116,7 @@ def _epoch(work: Path, keys: dict[str, Any]) -> tuple[float, float]:
     profiler = SimpleProfiler()
     train_with(work, {"train.num_epochs": EPOCHS, **keys}, [], profiler=profiler)
     whole, waits = (profiler.recorded_durations[name] for name in ("run_training_epoch", WAITING))
-    return whole[-1], sum(waits[-(len(waits) // EPOCHS) :])
+    return median(whole[-TIMED:]), sum(waits[-(len(waits) // EPOCHS) * TIMED :]) / TIMED
 
 
 def train_with(work: Path, keys: dict[str, Any], callbacks: list[Callback], **attributes: Any) -> None:
