@@ -13,7 +13,7 @@ from tao_skill.models.pose_classification import evaluate, export, inference, re
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.checkpoint import load_network
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.lengths import trimmed, used_frames
+from tao_skill.models.pose_classification.lengths import ANY, trimmed, used_frames
 from tao_skill.models.pose_classification.net import NETWORKS, STGCN
 from tao_skill.status import read_status
 from tests.conftest import experiment
@@ -119,6 +119,37 @@ def test_onnx_of_a_fixed_length_is_given_whole_sequences(tiny: Path, onnx_file: 
     said = [line["message"] for line in read_status(tmp_path / "inference") if line["verbosity"] == "WARNING"]
     assert len(said) == 1
     assert "takes 16 frames" in said[0]
+
+
+def test_trimmed_training_says_that_its_network_takes_any_length(tiny: Path, tmp_path: Path) -> None:
+    train.run(experiment(tiny, tmp_path, train__num_epochs=1, dataset__trim_padding=True))
+    assert [one.sequence_length for one in results.read_index(tmp_path / "train")] == [ANY]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("persons", [1, 2])
+def test_onnx_of_any_length_is_given_trimmed_sequences(
+    tiny: Path, trained: Path, tmp_path: Path, persons: int, precision: str
+) -> None:
+    longer = np.pad(np.load(tiny / "train_data.npy"), ((0, 0), (0, 0), (0, 16), (0, 0), (0, persons - 1)))
+    longer[0, :, 20] = 0.5
+    longer[..., -1] = longer[..., 0]
+    np.save(tmp_path / "longer.npy", longer)
+    task = {
+        "export__checkpoint": str(trained),
+        "export__num_persons": persons,
+        "export__sample_data": str(tmp_path / "longer.npy"),
+        "export__precision": precision,
+        "export__calibration__data_path": str(tmp_path / "longer.npy"),
+        "dataset__trim_padding": True,
+    }
+    config = experiment(tiny, tmp_path, **task)
+    assert {part.shape[2] for part in export.recorded(config, str(tmp_path / "longer.npy"), 12)} == {16, 24, 32}
+    (artifact,) = export.run(config).artifacts
+    data = {"inference__test_dataset__data_path": str(tmp_path / "longer.npy"), "dataset__trim_padding": True}
+    wanted, found = (probabilities(tiny, path, tmp_path, **data) for path in (trained, artifact.path))
+    np.testing.assert_allclose(found, wanted, atol=1e-5 if precision == "fp32" else 0.1)
+    assert not [line for line in read_status(tmp_path / "inference") if line["verbosity"] == "WARNING"]
 
 
 @pytest.mark.parametrize("model_type", NETWORKS)

@@ -70,6 +70,18 @@ def test_it_gives_the_same_scores_in_double_precision(
         np.testing.assert_allclose(found_NK, net(x_NCTVM).numpy(), rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("persons", [1, 2])
+@pytest.mark.parametrize("kind", NETWORKS.values())
+def test_any_number_of_frames_is_taken_where_none_is_fixed(kind: type[STGCN], persons: int) -> None:
+    net = network("coco", "spatial", persons, kind=kind, center=True).double()
+    evaluator = ReferenceEvaluator(fold.to_onnx(net.state_dict(), frames=None, persons=persons), new_ops=[MaxPool])
+    for n, frames in ((1, 5), (3, 12)):
+        x_NCTVM = torch.randn(n, 3, frames, 17, persons, dtype=torch.float64)
+        (found_NK,) = evaluator.run(None, {"input": x_NCTVM.numpy()})
+        with torch.no_grad():
+            np.testing.assert_allclose(found_NK, net(x_NCTVM).numpy(), rtol=1e-11, atol=1e-11)
+
+
 def scored(net: STGCN, x_NCTVM: torch.Tensor, folder: Path, **model: Any) -> Any:
     checkpoint.save({"state_dict": net.state_dict()}, folder / "c.pth")
     config = experiment(folder, folder, dataset__num_classes=5, model__graph_layout="ntu_edge", **model)

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tao_skill import encryption
 from tao_skill.errors import BadData, JobFailed, MissingDependency
-from tao_skill.models.pose_classification import gen_trt_engine, qdq, quantize, tensorrt_engine
+from tao_skill.models.pose_classification import fold, gen_trt_engine, qdq, quantize, tensorrt_engine
 from tao_skill.models.pose_classification.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS
@@ -297,6 +297,14 @@ def test_an_onnx_of_other_inputs_is_refused(onnx_file: Path, tmp_path: Path) -> 
     onnx.save(model, tmp_path / "two.onnx")
     with pytest.raises(BadData, match="'more'"):
         quantize.read_onnx(tmp_path / "two.onnx", None)
+
+
+def test_an_onnx_of_any_length_is_refused(tmp_path: Path) -> None:
+    state = STGCN().state_dict()
+    onnx.save(fold.to_onnx(state, frames=None, persons=2), tmp_path / "any.onnx")
+    with pytest.raises(BadData, match=r"any\.onnx has an input of \(-1, 3, -1, 34, 2\)") as caught:
+        quantize.read_onnx(tmp_path / "any.onnx", None)
+    assert "export.sequence_length" in caught.value.fix
 
 
 def test_an_onnx_that_is_int8_for_onnxruntime_is_refused(onnx_file: Path, skeletons: Path, tmp_path: Path) -> None:

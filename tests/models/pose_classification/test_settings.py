@@ -440,8 +440,8 @@ def no_such_gpu_to_export_on(ground: Ground, folder: Path, key: str) -> None:
 def samples_differ(ground: Ground, folder: Path, key: str) -> None:
     given = {"export.sequence_length": 16, key: str(ground["tiny"] / "val_data.npy")}
     recorded = export.samples(experiment(ground["tiny"], folder, **given))
-    assert np.array_equal(recorded[0], np.load(ground["tiny"] / "val_data.npy")[0])
-    assert recorded.shape != export.samples(experiment(ground["tiny"], folder, **{key: None})).shape
+    assert np.array_equal(recorded[0][0], np.load(ground["tiny"] / "val_data.npy")[0])
+    assert recorded[0].shape != export.samples(experiment(ground["tiny"], folder, **{key: None}))[0].shape
 
 
 def existing_onnx_is_replaced(ground: Ground, folder: Path, key: str) -> None:

@@ -197,7 +197,7 @@ class DatasetConfig:
         Param(
             "Train, evaluate and infer without the zero frames after each sequence but a few: quicker, with other "
             "scores; ONNX files and engines of a fixed length still get whole sequences.",
-            only=ON_DATA,
+            only=ON_MODEL,
             inherit=True,
         ),
     ] = False
@@ -401,7 +401,12 @@ class ExportConfig:
     batch_size: Annotated[int, Param("Fixed batch of the ONNX input; -1 is dynamic.", minimum=-1, reject=(0,))] = -1
     opset_version: Annotated[int | None, Param("ONNX opset; 18 when not given.", minimum=12)] = None
     sequence_length: Annotated[
-        int | None, Param("Frames T of the ONNX input; the layout's own when not given.", minimum=1)
+        int | None,
+        Param(
+            "Frames T of the ONNX input; -1 is dynamic, also for trim_padding, else the layout's own when not given.",
+            minimum=-1,
+            reject=(0,),
+        ),
     ] = None
     num_persons: Annotated[
         int | None, Param("Persons M of the ONNX input; the layout's own when not given.", minimum=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +16,12 @@ from tao_skill import encryption, files
 from tao_skill.action import task_results_dir
 from tao_skill.errors import BadData, BadRequest, JobFailed
 from tao_skill.models.pose_classification import fold, onnx_file, qdq
-from tao_skill.models.pose_classification.arrays import open_sequences
+from tao_skill.models.pose_classification.arrays import frames_used, open_sequences
 from tao_skill.models.pose_classification.augment import some
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.devices import one_device, plan_devices
 from tao_skill.models.pose_classification.graph import LAYOUTS
+from tao_skill.models.pose_classification.lengths import ANY, trimmed
 from tao_skill.models.pose_classification.net import STGCN
 from tao_skill.models.pose_classification.scorers import fitted, trained_network
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
@@ -73,34 +75,45 @@ def run(config: ExperimentConfig) -> Outcome:
     return Outcome(metrics=metrics, artifacts=[Artifact(kind="onnx", path=path)])
 
 
-def input_shape(config: ExperimentConfig) -> tuple[int, int, int, int]:
-    """(C, T, V, M): T and M are the layout's own where the spec says nothing."""
+def input_shape(config: ExperimentConfig) -> tuple[int, int | None, int, int]:
+    """(C, T, V, M): T and M are the layout's own where the spec says nothing; T is None where it is dynamic."""
     layout = LAYOUTS[config.model.graph_layout]
-    frames = config.export.sequence_length or config.dataset.resample_frames or layout.frames
+    trained_on = config.dataset.resample_frames or (ANY if config.dataset.trim_padding else layout.frames)
+    frames = config.export.sequence_length or trained_on
     persons = config.export.num_persons or layout.persons
-    return config.model.input_channels, frames, layout.joints, persons
+    return config.model.input_channels, None if frames == ANY else frames, layout.joints, persons
 
 
-def samples(config: ExperimentConfig, most: int = SAMPLES) -> Array:
+def samples(config: ExperimentConfig, most: int = SAMPLES) -> list[Array]:
     """Sequences to compare on: some of export.sample_data, cut or padded to T; without it smooth random motion.
 
     Returns:
-        (n, C, T, V, M) float32, n at most `most`, or a whole number of fixed batches.
+        (n, C, T, V, M) float32 of each T that is compared, at most `most` in all, or as many as fill fixed batches.
     """
     if config.export.sample_data is not None:
         return recorded(config, config.export.sample_data, most)
     channels, frames, joints, persons = input_shape(config)
-    steps = np.random.default_rng(SEED).normal(0.0, 0.02, (2, channels, frames, joints, persons))
-    return _in_batches(steps.cumsum(axis=2).astype(np.float32), config)
+    whole = LAYOUTS[config.model.graph_layout].frames
+    steps = np.random.default_rng(SEED).normal(0.0, 0.02, (2, channels, frames or whole, joints, persons))
+    x_NCTVM = steps.cumsum(axis=2).astype(np.float32)
+    return [_in_batches(one, config) for one in ([x_NCTVM] if frames else [x_NCTVM, x_NCTVM[:, :, : whole // 3]])]
 
 
-def recorded(config: ExperimentConfig, path: str, most: int) -> Array:
-    """Sequences spread evenly over a file, which may be sorted by class, cut or padded to T and M of the ONNX."""
+def recorded(config: ExperimentConfig, path: str, most: int) -> list[Array]:
+    """Sequences spread evenly over a file, which may be sorted by class, cut or padded to T and M of the ONNX.
+
+    Where T is dynamic they are as long as the network was trained on them.
+    """
     _, frames, _, persons = input_shape(config)
     count = len(open_sequences(path))
     chosen = np.linspace(0, count - 1, min(most, count)).astype(int)
-    cut = some(path, chosen, config.dataset.resample_frames)[:, :, :frames, :, :persons]
-    return _in_batches(fitted(cut, frames, persons), config)
+    x_NCTVM = some(path, chosen, config.dataset.resample_frames)[:, :, :frames, :, :persons]
+    if frames is None and config.dataset.trim_padding and config.dataset.resample_frames is None:
+        frames_N = trimmed(frames_used(x_NCTVM).clip(1), x_NCTVM.shape[2])
+        parts = [fitted(x_NCTVM[frames_N == t, :, :t], t, persons) for t in np.unique(frames_N).tolist()]
+    else:
+        parts = [fitted(x_NCTVM, frames, persons)]
+    return [_in_batches(part, config) for part in parts]
 
 
 def _in_batches(x_NCTVM: Array, config: ExperimentConfig) -> Array:
@@ -127,15 +140,15 @@ def to_onnx(net: STGCN, config: ExperimentConfig) -> ModelProto:
     return model
 
 
-def compare(net: STGCN, model: ModelProto, x_NCTVM: Array, device: torch.device) -> dict[str, float]:
+def compare(net: STGCN, model: ModelProto, parts: Sequence[Array], device: torch.device) -> dict[str, float]:
     """Largest difference of a class score between torch and onnxruntime, and torch's largest score, both absolute.
 
     Raises:
         JobFailed: the difference is more than rounding.
     """
     with torch.inference_mode():
-        wanted_NK = net(torch.from_numpy(x_NCTVM).to(device)).cpu().numpy()
-    difference = float(np.abs(scores(model, x_NCTVM) - wanted_NK).max())
+        wanted_NK = np.concatenate([net(torch.from_numpy(x_NCTVM).to(device)).cpu().numpy() for x_NCTVM in parts])
+    difference = float(np.abs(scores(model, parts) - wanted_NK).max())
     largest = float(np.abs(wanted_NK).max())
     if not difference <= (limit := TOLERANCE * max(1.0, largest)):
         raise JobFailed(
@@ -157,15 +170,15 @@ def rounded(model: ModelProto, config: ExperimentConfig) -> tuple[ModelProto, di
     calibration = config.export.calibration
     if calibration.data_path is None:
         raise BadData("int8 has no calibration data", fix="set export.calibration.data_path")
-    seen_NCTVM = recorded(config, calibration.data_path, calibration.sequences)
-    batches = np.split(seen_NCTVM, len(seen_NCTVM) // max(1, config.export.batch_size))
-    coarse, exact_NK = qdq.to_int8(model, qdq.calibrate(model, batches)), scores(model, seen_NCTVM)
-    coarse = qdq.corrected(coarse, (scores(coarse, seen_NCTVM) - exact_NK).mean(axis=0))
-    judged_NCTVM = seen_NCTVM
+    seen, size = recorded(config, calibration.data_path, calibration.sequences), max(1, config.export.batch_size)
+    batches = (batch for part in seen for batch in np.split(part, len(part) // size))
+    coarse, exact_NK = qdq.to_int8(model, qdq.calibrate(model, batches)), scores(model, seen)
+    coarse = qdq.corrected(coarse, (scores(coarse, seen) - exact_NK).mean(axis=0))
+    judged = seen
     if config.export.sample_data is not None:
-        judged_NCTVM = samples(config, JUDGED)
-        exact_NK = scores(model, judged_NCTVM)
-    coarse_NK = scores(coarse, judged_NCTVM)
+        judged = samples(config, JUDGED)
+        exact_NK = scores(model, judged)
+    coarse_NK = scores(coarse, judged)
     agreement = 100.0 * float((exact_NK.argmax(axis=1) == coarse_NK.argmax(axis=1)).mean())
     return coarse, {"int8_agreement": agreement, "int8_difference": float(np.abs(coarse_NK - exact_NK).max())}
 
@@ -180,9 +193,10 @@ def verdict(agreement: float) -> str:
     return warning
 
 
-def scores(model: ModelProto, x_NCTVM: Array) -> Array:
-    """Scores of a model in onnxruntime: (n, C, T, V, M) -> (n, classes)."""
+def scores(model: ModelProto, parts: Sequence[Array]) -> Array:
+    """Scores of a model in onnxruntime: (n, C, T, V, M) of each T -> (sum of n, classes)."""
     what = Path("the exported model")
     session = onnx_file.open_session(model.SerializeToString(), what)
     classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    return onnx_file.scores(session, x_NCTVM, classes, what, threads=torch.get_num_threads())
+    threads = torch.get_num_threads()
+    return np.concatenate([onnx_file.scores(session, x_NCTVM, classes, what, threads=threads) for x_NCTVM in parts])

@@ -47,7 +47,7 @@ def to_onnx(
     """A network's `state_dict` as a model (batch, C, T, V, M) -> (batch, classes), in the precision of its weights.
 
     Args:
-        frames: T; None takes any, of one person.
+        frames: T; None takes any.
         batch: a fixed one; None takes any.
         opset: at least 7; the operators used mean the same in all that came since.
     """
@@ -118,10 +118,16 @@ def _normalised(graph: _Graph, weights: Mapping[str, Array], shape: tuple[int, i
     scale, shift = (part.reshape(joints, channels).T[:, None, :, None] for part in _affine(weights, "data_bn"))
     x = graph.add("Mul", "data_bn.scaled", x, graph.store("data_bn.scale", scale))
     x = graph.add("Add", "data_bn", x, graph.store("data_bn.shift", shift))
-    if persons > 1:
-        x = graph.add("Transpose", "persons_first", x, perm=[0, 4, 1, 2, 3])
-    sizes = [0, channels, 0, joints] if frames is None else [-1, channels, frames, joints]
-    return graph.add("Reshape", "sequences", x, graph.store("sequences.shape", sizes))
+    if persons == 1:
+        return graph.add("Reshape", "sequences", x, graph.store("sequences.shape", [0, channels, 0, joints]))
+    x = graph.add("Transpose", "persons_first", x, perm=[0, 4, 1, 2, 3])
+    if frames is not None:
+        sizes = graph.store("sequences.shape", [-1, channels, frames, joints])
+    else:
+        seen = graph.add("Gather", "frames", graph.add("Shape", "sizes", x), graph.store("frames.axis", [3]))
+        fixed = graph.store("sequences.before", [-1, channels]), graph.store("sequences.after", [joints])
+        sizes = graph.add("Concat", "sequences.shape", fixed[0], seen, fixed[1], axis=0)
+    return graph.add("Reshape", "sequences", x, sizes)
 
 
 def _adjacency(weights: Mapping[str, Array], block: int) -> Array:

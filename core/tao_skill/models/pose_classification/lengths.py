@@ -19,6 +19,9 @@ Trained and scored without any, networks were eight points of accuracy worse on 
 Lengths are multiples of it, since fewer of them are quicker to work on.
 """
 
+ANY: Final = -1
+"""T of a network that takes sequences of any length, as one does that was trained on trimmed ones."""
+
 
 def used_frames(data_path: Path) -> NDArray[np.int64]:
     """Frames of each sequence up to the end of its motion, at least one; shape (N,), read-only.

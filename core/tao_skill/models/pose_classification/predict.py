@@ -13,6 +13,7 @@ from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import DatasetConfig, EvaluateConfig, ExperimentConfig, InferenceConfig
 from tao_skill.models.pose_classification.data import Order, Skeletons, loader
 from tao_skill.models.pose_classification.devices import Devices, check_nodes, one_device, plan_devices
+from tao_skill.models.pose_classification.lengths import ANY
 from tao_skill.models.pose_classification.scorers import open_scorer
 from tao_skill.status import StatusLog
 
@@ -41,7 +42,8 @@ def _padded(dataset: DatasetConfig, checkpoint: str, frames: int | None) -> str 
         return None
     return (
         f"{checkpoint} takes {frames} frames: sequences are padded to that in spite of {key}, "
-        "and a network that was trained without padding scores them worse."
+        "and a network that was trained without padding scores them worse. Export it with export.sequence_length="
+        f"{dataset.resample_frames or ANY}."
     )
 
 

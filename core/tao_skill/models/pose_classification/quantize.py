@@ -35,7 +35,7 @@ def read_onnx(path: Path, key: str | None) -> ModelProto:
 
     Raises:
         BadData: it is damaged, encrypted with another key or in int8 already, or has weights in other files, or other
-            inputs or outputs.
+            inputs or outputs, or leaves more than its batch open.
     """
     model = onnx_file.load(path, key)
     try:
@@ -49,6 +49,12 @@ def read_onnx(path: Path, key: str | None) -> ModelProto:
             path=str(path),
         ) from error
     _check_interface(model, path)
+    if -1 in (shape := input_shape(model))[1:]:
+        raise BadData(
+            f"{path} has an input of {shape}, and an engine may leave the batch open alone",
+            fix="export it again with export.sequence_length of the data",
+            path=str(path),
+        )
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         raise BadData(
             f"{path} is in int8 for onnxruntime already, and TensorRT wants other nodes",

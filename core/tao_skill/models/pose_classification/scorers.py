@@ -65,7 +65,7 @@ def fitted(x_NCTVM: Array, frames: int | None, persons: int | None) -> Array:
         if have > bound:
             raise BadData(
                 f"the sequences have {have} {noun}, the exported model takes {bound}",
-                fix="export again with export.sequence_length and export.num_persons of the data",
+                fix="export again with export.sequence_length (-1 takes any) and export.num_persons of the data",
             )
         x_NCTVM = np.pad(x_NCTVM, [(0, bound - have if i == axis else 0) for i in range(5)])
     return x_NCTVM
