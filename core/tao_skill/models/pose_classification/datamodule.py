@@ -13,7 +13,7 @@ from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data import Order, Skeletons, loader
-from tao_skill.models.pose_classification.lengths import ANY
+from tao_skill.models.pose_classification.lengths import trained_length
 
 
 class SkeletonData(pl.LightningDataModule):
@@ -44,7 +44,7 @@ class SkeletonData(pl.LightningDataModule):
         """T and M of the validation data, or of the training data where there are none, as the network sees them."""
         path = self.config.val_dataset.data_path or self.config.train_dataset.data_path
         _, _, frames, _, persons = open_sequences(path).shape
-        return self.config.resample_frames or (ANY if self.config.trim_padding else frames), persons
+        return trained_length(self.config, frames), persons
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch to go on with and batches of it already trained on."""

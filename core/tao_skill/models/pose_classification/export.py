@@ -21,7 +21,7 @@ from tao_skill.models.pose_classification.augment import some
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.devices import one_device, plan_devices
 from tao_skill.models.pose_classification.graph import LAYOUTS
-from tao_skill.models.pose_classification.lengths import ANY, trimmed
+from tao_skill.models.pose_classification.lengths import ANY, trained_length, trimmed
 from tao_skill.models.pose_classification.net import STGCN
 from tao_skill.models.pose_classification.scorers import fitted, trained_network
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
@@ -78,8 +78,7 @@ def run(config: ExperimentConfig) -> Outcome:
 def input_shape(config: ExperimentConfig) -> tuple[int, int | None, int, int]:
     """(C, T, V, M): T and M are the layout's own where the spec says nothing; T is None where it is dynamic."""
     layout = LAYOUTS[config.model.graph_layout]
-    trained_on = config.dataset.resample_frames or (ANY if config.dataset.trim_padding else layout.frames)
-    frames = config.export.sequence_length or trained_on
+    frames = config.export.sequence_length or trained_length(config.dataset, layout.frames)
     persons = config.export.num_persons or layout.persons
     return config.model.input_channels, None if frames == ANY else frames, layout.joints, persons
 
@@ -108,8 +107,9 @@ def recorded(config: ExperimentConfig, path: str, most: int) -> list[Array]:
     count = len(open_sequences(path))
     chosen = np.linspace(0, count - 1, min(most, count)).astype(int)
     x_NCTVM = some(path, chosen, config.dataset.resample_frames)[:, :, :frames, :, :persons]
-    if frames is None and config.dataset.trim_padding and config.dataset.resample_frames is None:
-        frames_N = trimmed(frames_used(x_NCTVM).clip(1), x_NCTVM.shape[2])
+    whole = x_NCTVM.shape[2]
+    if frames is None and trained_length(config.dataset, whole) == ANY:
+        frames_N = trimmed(frames_used(x_NCTVM).clip(1), whole)
         parts = [fitted(x_NCTVM[frames_N == t, :, :t], t, persons) for t in np.unique(frames_N).tolist()]
     else:
         parts = [fitted(x_NCTVM, frames, persons)]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tao_skill.models.pose_classification.architecture import STRIDE
 from tao_skill.models.pose_classification.arrays import frames_used, open_sequences
+from tao_skill.models.pose_classification.config import DatasetConfig
 
 MARGIN: Final = 2 * STRIDE
 """Zero frames that a trimmed sequence keeps at least: they show where motion ends.
@@ -30,6 +31,11 @@ def used_frames(data_path: Path) -> NDArray[np.int64]:
     """
     stat = data_path.stat()
     return _used_frames(data_path.resolve(), stat.st_size, stat.st_mtime_ns)
+
+
+def trained_length(dataset: DatasetConfig, whole: int) -> int:
+    """T of the network that is trained on sequences of `whole` frames."""
+    return dataset.resample_frames or (ANY if dataset.trim_padding else whole)
 
 
 def trimmed(frames_N: NDArray[np.int64], whole: int) -> NDArray[np.int64]:

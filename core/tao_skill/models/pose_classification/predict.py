@@ -13,7 +13,7 @@ from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import DatasetConfig, EvaluateConfig, ExperimentConfig, InferenceConfig
 from tao_skill.models.pose_classification.data import Order, Skeletons, loader
 from tao_skill.models.pose_classification.devices import Devices, check_nodes, one_device, plan_devices
-from tao_skill.models.pose_classification.lengths import ANY
+from tao_skill.models.pose_classification.lengths import trained_length
 from tao_skill.models.pose_classification.scorers import open_scorer
 from tao_skill.status import StatusLog
 
@@ -38,12 +38,12 @@ def gpus(task: EvaluateConfig | InferenceConfig, available: int) -> Devices:
 def _padded(dataset: DatasetConfig, checkpoint: str, frames: int | None) -> str | None:
     """What to say where a model that is bound to a length pads again what it was trained on without padding."""
     key = "dataset.trim_padding" if dataset.resample_frames is None else "dataset.resample_frames"
-    if frames in (None, dataset.resample_frames) or not (dataset.trim_padding or dataset.resample_frames):
+    if frames is None or (trained_on := trained_length(dataset, frames)) == frames:
         return None
     return (
         f"{checkpoint} takes {frames} frames: sequences are padded to that in spite of {key}, "
         "and a network that was trained without padding scores them worse. Export it with export.sequence_length="
-        f"{dataset.resample_frames or ANY}."
+        f"{trained_on}."
     )
 
 
