@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from tao_skill.jobs.record import Job, new_id, timestamp
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.policy import Policy, Route, decide, parse_policy
+from tao_skill.records import dataclass
 from tao_skill.sources import Confine, DataRequirement
 from tao_skill.spec import load
 from tao_skill.spec.tree import iter_params, lookup

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +23,7 @@ from tao_skill.automl.verdict import finalists, judge, why_ended
 from tao_skill.errors import JobFailed, TaoSkillError
 from tao_skill.jobs.record import Job
 from tao_skill.outcome import Artifact, Outcome
+from tao_skill.records import dataclass
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from tao_skill.jobs.private import SECRETS_VARIABLE
 from tao_skill.jobs.store import Store
 from tao_skill.jobs.worker import whole_spec
 from tao_skill.models import get_model
+from tao_skill.records import dataclass
 from tao_skill.spec import load
 
 TRIALS: Final = "automl/trials"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
+
+from tao_skill.records import dataclass
 
 SAMPLERS: Final = ("tpe", "gp", "cmaes", "random", "grid")
 PRUNERS: Final = ("promotion", "none")

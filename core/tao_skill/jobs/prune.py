@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from tao_skill.jobs.record import TERMINAL, Job
 from tao_skill.jobs.store import Store
+from tao_skill.records import dataclass
 
 REMOVED: Final = ".pruned-"
 """How the name of a folder begins that is being deleted; one that is left so is deleted the next time."""

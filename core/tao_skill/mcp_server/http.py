@@ -9,7 +9,6 @@ import secrets
 import socket
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -18,6 +17,7 @@ import click
 from tao_skill.errors import BadRequest
 from tao_skill.mcp_server.patience import Allowance, Patience
 from tao_skill.mcp_server.server import make_server
+from tao_skill.records import dataclass
 from tao_skill.tools.workplace import Workplace
 
 TOKEN_VARIABLE: Final = "TAO_SKILL_MCP_TOKEN"  # noqa: S105 - a name

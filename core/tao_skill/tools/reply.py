@@ -7,12 +7,12 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tao_skill.errors import BadRequest, CannotWrite, NotFound, TaoSkillError
 from tao_skill.files import is_text
+from tao_skill.records import dataclass
 from tao_skill.spec.tree import accepted
 from tao_skill.tools.table import TOOLS
 from tao_skill.tools.tool import Tool

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,6 +11,7 @@ from tao_skill.automl.report import read_report as read_search
 from tao_skill.errors import BadData, NotFound
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
+from tao_skill.records import dataclass
 from tao_skill.spec.param import Param
 from tao_skill.status import read_status
 from tao_skill.text import REPORT_BYTES, read_json

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field
+from dataclasses import MISSING, asdict, field
 from functools import cached_property
 from typing import Annotated, Any, Final
 
+from tao_skill.records import dataclass
 from tao_skill.spec.param import Param
 from tao_skill.spec.schema import value_schema
 from tao_skill.spec.tree import Node, children

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import mmap
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +25,7 @@ from tao_skill.models.pose_classification.plain_pickle import (
     mapping_instructions,
     push,
 )
+from tao_skill.records import dataclass
 
 _CODES: Final = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 _DIMENSIONS_LIMIT: Final = 8

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from tao_skill.errors import BadData, NotFound
 from tao_skill.files import nearest
 from tao_skill.models.pose_classification.plain_pickle import plain_value
+from tao_skill.records import dataclass
 from tao_skill.text import is_utf8, read_bytes
 
 if TYPE_CHECKING:

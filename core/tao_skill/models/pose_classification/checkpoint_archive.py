@@ -13,7 +13,6 @@ import math
 import struct
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from tao_skill.models.pose_classification.plain_pickle import (
@@ -27,6 +26,7 @@ from tao_skill.models.pose_classification.plain_pickle import (
     mapping_instructions,
     push,
 )
+from tao_skill.records import dataclass
 from tao_skill.text import bounded
 
 SIGNATURE: Final = b"PK\x03\x04"

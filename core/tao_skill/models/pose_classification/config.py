@@ -4,9 +4,10 @@ Keys and defaults are those of NVIDIA TAO's PoseClassificationNet (TAO Toolkit d
 """
 
 # No `from __future__ import annotations`: all of them are read, and would each be compiled from its text.
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Final
 
+from tao_skill.records import dataclass
 from tao_skill.spec.param import REQUIRED, Param
 
 TRAIN: Final = ("train",)

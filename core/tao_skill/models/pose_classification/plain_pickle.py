@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import pickletools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import IO, Any, Final, Literal, TypeAlias
+
+from tao_skill.records import dataclass
 
 _INTEGER_BITS: Final = 64
 

@@ -7,7 +7,6 @@ the people of the training, validation and test sets are different ones.
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from tao_skill.files import write_json, write_text, write_with
 from tao_skill.models.pose_classification.body import JOINTS, Array, Body, place, random_body, rotations
 from tao_skill.models.pose_classification.motions import ACTIONS
+from tao_skill.records import dataclass
 
 FRAMES_PER_SECOND: Final = 10.0
 SEQUENCES_PER_BODY: Final = 12

@@ -10,7 +10,6 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from tao_skill import encryption
 from tao_skill.errors import BadData, JobFailed, MissingDependency
+from tao_skill.records import dataclass
 
 SUFFIX: Final = ".engine"
 VERSIONS: Final = (10, 11)
