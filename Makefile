@@ -40,14 +40,14 @@ lint: $(VENV)/dev ## Style, types, layers, generated files.
 	$(BIN)/python tools/generate.py --check
 
 unit: $(VENV)/dev ## The tests.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 faults: $(VENV)/dev ## Break every action in every way we know; the tests take a part of it.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults --numprocesses $(JOBS) -m "faults or not faults"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cli/test_automl_kills.py -m "faults or not faults"
 
 thorough: $(VENV)/dev ## The tests, and those that take too long for each change.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "thorough or not thorough"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder -m "thorough or not thorough"
 
 attacks: $(VENV)/dev ## Whole flows whose every file, answer and process is read for secrets; the tests take a part.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_secrets.py -m "attacks or not attacks"

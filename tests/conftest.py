@@ -19,6 +19,19 @@ from tests.postgresql_server import INSTALL, PostgreSQLServer, programs
 REPOSITORY = Path(__file__).resolve().parents[1]
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
 
+LONG = (
+    "test_docs.py",
+    "test_train.py",
+    "test_settings.py",
+    "test_automl_kills.py",
+    "test_flow.py",
+    "test_automl_flow.py",
+    "test_flow_eval.py",
+    "test_s3.py",
+    "test_evaluate.py",
+)
+"""Files that take longest, the worst first: begun last, one would keep everything waiting for a single process."""
+
 T = TypeVar("T")
 
 
@@ -26,6 +39,11 @@ def pytest_configure() -> None:
     """Let what the tests start hear Ctrl-C, also where they themselves run in a shell's background."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session")
