@@ -121,9 +121,19 @@ def test_onnx_of_a_fixed_length_is_given_whole_sequences(tiny: Path, onnx_file: 
     assert "takes 16 frames" in said[0]
 
 
-def test_trimmed_training_says_that_its_network_takes_any_length(tiny: Path, tmp_path: Path) -> None:
-    train.run(experiment(tiny, tmp_path, train__num_epochs=1, dataset__trim_padding=True))
+def test_trimmed_training_says_so_and_that_its_network_takes_any_length(tiny: Path, tmp_path: Path) -> None:
+    trim = {"dataset__trim_padding": True}
+    train.run(experiment(tiny, tmp_path, train__num_epochs=1, **trim))
     assert [one.sequence_length for one in results.read_index(tmp_path / "train")] == [ANY]
+    path = tmp_path / "train" / results.BEST
+    (exported,) = export.run(experiment(tiny, tmp_path, export__checkpoint=str(path), **trim)).artifacts
+    for one in (path, exported.path):
+        with pytest.raises(BadData, match="trim_padding") as raised:
+            probabilities(tiny, one, tmp_path)
+        assert "dataset.trim_padding" in raised.value.fix
+        assert len(probabilities(tiny, one, tmp_path, **trim))
+    with pytest.raises(BadData, match="trim_padding"):
+        export.run(experiment(tiny, tmp_path / "again", export__checkpoint=str(path)))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

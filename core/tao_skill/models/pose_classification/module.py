@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, ReduceL
 from tao_skill import __version__
 from tao_skill.models.pose_classification.config import ExperimentConfig, Optim, TrainConfig
 from tao_skill.models.pose_classification.data import Sequences
+from tao_skill.models.pose_classification.lengths import is_trimmed
 from tao_skill.models.pose_classification.net import build_net
 from tao_skill.models.pose_classification.parallel import total
 
@@ -181,6 +182,7 @@ class PoseClassifier(pl.LightningModule):
             "graph_strategy": self.config.model.graph_strategy,
             "input_channels": self.config.model.input_channels,
             "resample_frames": self.config.dataset.resample_frames,
+            "trim_padding": is_trimmed(self.config.dataset),
             "num_classes": self.config.dataset.num_classes,
             "label_map": self.config.dataset.label_map,
             "metrics": dict(self.metrics),

@@ -16,6 +16,7 @@ from tao_skill import __version__, encryption
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS
+from tao_skill.models.pose_classification.lengths import is_trimmed
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -51,6 +52,7 @@ def metadata(config: ExperimentConfig) -> dict[str, str]:
         "num_classes": str(config.dataset.num_classes),
         "center": str(config.model.center).lower(),
         "resample_frames": str(config.dataset.resample_frames or NOT_RESAMPLED),
+        "trim_padding": str(is_trimmed(config.dataset)).lower(),
         "label_map": json.dumps(config.dataset.label_map),
         "model_name": config.model_name or "",
         "precision": config.export.precision,
@@ -189,8 +191,8 @@ def check_fits(session: Any, config: ExperimentConfig, path: Path) -> None:
     if differences := list(_differences(session, config)):
         raise BadData(
             f"{path} does not fit the spec: {'; '.join(differences)}",
-            fix="give its job with --parent, or the model.*, dataset.num_classes and dataset.resample_frames of its "
-            "training",
+            fix="give its job with --parent, or the model.*, dataset.num_classes, dataset.resample_frames and "
+            "dataset.trim_padding of its training",
             path=str(path),
         )
 
@@ -198,6 +200,8 @@ def check_fits(session: Any, config: ExperimentConfig, path: Path) -> None:
 def _differences(session: Any, config: ExperimentConfig) -> list[str]:
     written = session.get_modelmeta().custom_metadata_map
     wanted = metadata(config)
+    if written.get("trim_padding") == "true" and not is_trimmed(config.dataset):
+        return ["its trim_padding is true, the spec's false"]
     if known := [name for name in _FACTS if name in written]:
         return [
             f"its {name} is {written[name]}, the spec's {wanted[name]}"

@@ -14,6 +14,7 @@ import torch
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint, fold, onnx_file, tensorrt_engine
 from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.lengths import is_trimmed
 from tao_skill.models.pose_classification.net import STGCN, build_net
 from tao_skill.records import dataclass
 
@@ -75,7 +76,8 @@ def trained_network(path: Path, config: ExperimentConfig) -> STGCN:
     """The network of a checkpoint.
 
     Raises:
-        BadData: the file cannot be read, is of another network, or was trained on sequences of another length.
+        BadData: the file cannot be read, is of another network, or was trained on sequences of another length or
+            without the padding that the spec leaves.
     """
     net = build_net(config.model, config.dataset.num_classes)
     facts = checkpoint.load_network(net, path, config.encryption_key)
@@ -85,6 +87,12 @@ def trained_network(path: Path, config: ExperimentConfig) -> STGCN:
             f"checkpoint {path} was trained with dataset.resample_frames={there}, the spec has {here}",
             fix=f"set dataset.resample_frames={'null' if there is None else there}",
             path="dataset.resample_frames",
+        )
+    if facts.get("trim_padding") and not is_trimmed(config.dataset):
+        raise BadData(
+            f"checkpoint {path} was trained with dataset.trim_padding=true and tells whole sequences apart worse",
+            fix="set dataset.trim_padding=true",
+            path="dataset.trim_padding",
         )
     return net
 
