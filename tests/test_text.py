@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tao_skill import bank
 from tao_skill.errors import TaoSkillError
 from tao_skill.text import bounded, conform, parse_json, read_bytes, read_json
-from tao_skill.yaml_text import YAML_BYTES, parse_yaml
+from tao_skill.yaml_text import YAML_BYTES, dump_yaml, parse_yaml
 from tests.fuzz.parsers import PARSERS
 
+PRINTED = st.characters(exclude_categories=("C",))
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
 LONG_TEXT = "a: &a " + "x" * 100_000 + "\nb: [" + "*a, " * 30_000 + "]"
 
@@ -136,3 +139,17 @@ def test_packaged_yaml_is_read_alike_by_both_loaders() -> None:
     assert len(files) > 5
     for path in files:
         assert parse_yaml(path.read_text("utf-8"), own=True) == parse_yaml(path.read_text("utf-8"))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False) | st.text(PRINTED),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(PRINTED), below, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(VALUES)
+@example(["1e-4", "0o17", "yes", "~", "null", "", "1:20", "- a", "a: b", "???", "x " * 60])
+def test_what_is_written_as_yaml_reads_as_the_same(value: Any) -> None:
+    assert parse_yaml(dump_yaml(value)) == value

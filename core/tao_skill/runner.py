@@ -247,9 +247,9 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
     opened, is_new = store.open(job)
     written = store.folder(opened.id) / SPEC_FILE
     if not written.exists():  # also where an earlier call was killed just here
-        import yaml
+        from tao_skill.yaml_text import dump_yaml
 
-        files.write_text(written, yaml.safe_dump(opened.spec, sort_keys=False))
+        files.write_text(written, dump_yaml(opened.spec))
     return opened, is_new
 
 

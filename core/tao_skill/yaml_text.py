@@ -47,9 +47,15 @@ class _Core(yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
         return float(re.sub(r"\.(?=[a-zA-Z])", "", self.construct_scalar(node)))  # .inf and .nan are inf and nan
 
 
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Quotes text that either version of YAML takes for something else."""
+
+
 _Core.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in _RESOLVED:
-    _Core.add_implicit_resolver(_tag, re.compile(f"^{_pattern}$"), _first)
+    _compiled = re.compile(f"^{_pattern}$")
+    _Core.add_implicit_resolver(_tag, _compiled, _first)
+    _Dumper.add_implicit_resolver(_tag, _compiled, _first)
 _KEPT = {
     tag: build
     for tag, build in yaml.SafeLoader.yaml_constructors.items()
@@ -67,6 +73,11 @@ class _Loader(_Core, yaml.SafeLoader):
 
 class _OwnLoader(_Core, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Ten times as fast where PyYAML has libyaml, and ended by the system where nesting is deep."""
+
+
+def dump_yaml(value: Any) -> str:
+    """Plain values as a YAML document, mappings in their own order."""
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False))
 
 
 def parse_yaml(text: str, *, own: bool = False) -> Any:

@@ -9,8 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from tao_skill import __version__, files
 from tao_skill.action import Model
 from tao_skill.automl import page
@@ -26,6 +24,7 @@ from tao_skill.outcome import Artifact, Outcome
 from tao_skill.records import dataclass
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
+from tao_skill.yaml_text import dump_yaml
 
 BEST_SPEC: Final = "best_spec.yaml"
 PACKAGES: Final = ("optuna", "torch", "pytorch-lightning", "numpy")
@@ -107,7 +106,7 @@ class Kept:
             self.job.spec,
             [(EPOCHS, self.setup.ladder.rungs[-1]), *values.items(), ("results_dir", None)],
         )
-        files.write_text(self.folder / BEST_SPEC, yaml.safe_dump(spec, sort_keys=False))
+        files.write_text(self.folder / BEST_SPEC, dump_yaml(spec))
         self.prune(trials, over=True)
         return Outcome(metrics=self._metrics(trials, verdict.trial), artifacts=self._artifacts(target), chosen=values)
 

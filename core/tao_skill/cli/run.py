@@ -232,7 +232,7 @@ def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
 
 
 def _plan_text(document: dict[str, Any]) -> str:
-    import yaml
+    from tao_skill.yaml_text import dump_yaml
 
     planned, route = document["plan"], document["route"]
     lines = [f"{planned['job_id']}  {planned['model']} {planned['action']}, not started (dry run)"]
@@ -247,4 +247,4 @@ def _plan_text(document: dict[str, Any]) -> str:
         from tao_skill.automl.words import review_lines
 
         lines += [f"  search   {line}" for line in review_lines(document["automl"])]
-    return "\n".join([*lines, "", yaml.safe_dump(planned["spec"], sort_keys=False).rstrip()])
+    return "\n".join([*lines, "", dump_yaml(planned["spec"]).rstrip()])

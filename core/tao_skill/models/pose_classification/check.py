@@ -6,6 +6,7 @@ import importlib.util
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
@@ -285,7 +286,7 @@ def _shape(config: ExperimentConfig, key: str, shape: tuple[int, ...]) -> Iterat
 
 def _labels(config: ExperimentConfig, key: str, label_path: str, sequences: int) -> Iterator[Problem]:
     try:
-        ids = read_labels(label_path).ids
+        ids = _class_ids(label_path)
     except TaoSkillError as error:
         yield Problem(key=key, message=f"{key}: {error.message}", fix=error.fix)
         return
@@ -302,6 +303,17 @@ def _labels(config: ExperimentConfig, key: str, label_path: str, sequences: int)
             message=f"dataset.num_classes is {classes}, but {key} has the class ids {outside[:5]}",
             fix=f"set dataset.num_classes={max(ids) + 1}, or number the classes from 0",
         )
+
+
+def _class_ids(label_path: str) -> tuple[int, ...]:
+    file = Path(label_path)
+    return _class_ids_of(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _class_ids_of(file: Path, modified_ns: int) -> tuple[int, ...]:
+    """Of a file as it was then: those of the training set are asked for twice, and long in the reading."""
+    return read_labels(file).ids
 
 
 def _warnings(config: ExperimentConfig, action: str) -> Iterator[str]:
@@ -334,7 +346,7 @@ def _train_data_warnings(config: ExperimentConfig) -> Iterator[str]:
     if in_the_plane and (used := [one for one in IN_SPACE if getattr(dataset, one) > 0]):
         joints = f"joints of {config.model.graph_layout} are mostly x, y, confidence"
         yield f"dataset.{used[0]} is for x, y, z; {joints}, for which dataset.random_move is meant"
-    counts = Counter(read_labels(dataset.train_dataset.label_path).ids)
+    counts = Counter(_class_ids(dataset.train_dataset.label_path))
     if absent := [identity for identity in range(dataset.num_classes) if not counts[identity]]:
         yield f"no training sequence has the class ids {absent}"
 

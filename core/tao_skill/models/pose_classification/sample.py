@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from tao_skill.files import write_json, write_text, write_with
 from tao_skill.models.pose_classification.body import JOINTS, Array, Body, place, random_body, rotations
 from tao_skill.models.pose_classification.motions import ACTIONS
 from tao_skill.records import dataclass
+from tao_skill.yaml_text import dump_yaml
 
 FRAMES_PER_SECOND: Final = 10.0
 SEQUENCES_PER_BODY: Final = 12
@@ -64,7 +64,7 @@ def write_sample(out: Path, *, train: int = 300, val: int = 96, frames: int = 24
         shapes[name] = list(split.data.shape)
     label_map = {action: index for index, action in enumerate(ACTIONS)}
     write_json(folder / "label_map.json", label_map)
-    write_text(folder / "spec.yaml", yaml.safe_dump(_spec(folder, label_map), sort_keys=False))
+    write_text(folder / "spec.yaml", dump_yaml(_spec(folder, label_map)))
     written = [f"{name}_{part}" for name in sizes for part in ("data.npy", "label.pkl")]
     files = [str(folder / file) for file in (*written, "label_map.json", "spec.yaml")]
     return {"folder": str(folder), "files": files, "spec": files[-1], "classes": list(ACTIONS), "shapes": shapes}
