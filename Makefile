@@ -7,6 +7,9 @@ RESULTS ?= results
 JOBS ?= 3
 INPUTS ?= 1000
 
+# Tests start hundreds of programs: sources are compiled once, also where the environment keeps nothing compiled.
+export PYTHONDONTWRITEBYTECODE =
+
 .DEFAULT_GOAL := help
 .PHONY: help run test lint unit faults thorough attacks fuzz release bench generate clean
 
