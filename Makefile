@@ -16,14 +16,17 @@ export PYTHONDONTWRITEBYTECODE =
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-$(BIN)/tao-skill: pyproject.toml constraints.txt
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+$(BIN)/tao-skill: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
-$(VENV)/dev: $(BIN)/tao-skill
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	@touch $@
+# What is imported is compiled then, on both cores; all of it, on one, is a minute.
+$(VENV)/dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	@touch $(BIN)/tao-skill $@
 
 run: $(BIN)/tao-skill ## Sample data, a small search, evaluation and inference of its winner.
 	$(BIN)/tao-skill data sample --out $(DATA)

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,15 +110,27 @@ def test_training_resumes_inside_an_epoch_without_a_trace(tiny: Path, tmp_path: 
     assert_same(tmp_path / "whole", tmp_path / "again")
 
 
+@pytest.fixture(scope="module", params=[None, "a secret"], ids=["plain", "encrypted"])
+def three_epochs(request: pytest.FixtureRequest, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The folder of a training, and the key of its checkpoints."""
+    root = tmp_path_factory.mktemp("three_epochs")
+    train.run(experiment(tiny, root, train__num_epochs=3, encryption_key=request.param))
+    return root / "train", request.param
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
 @pytest.mark.parametrize("damaged", [1, 3], ids=["the newest", "all"])
-@pytest.mark.parametrize("key", [None, "a secret"], ids=["plain", "encrypted"])
 def test_a_damaged_checkpoint_is_passed_over(
-    tiny: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], damage: str, damaged: int, key: str | None
+    tiny: Path,
+    three_epochs: tuple[Path, str | None],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    damage: str,
+    damaged: int,
 ) -> None:
+    trained, key = three_epochs
     config = experiment(tiny, tmp_path, train__num_epochs=3, encryption_key=key)
-    train.run(config)
-    folder = tmp_path / "train"
+    folder = shutil.copytree(trained, tmp_path / "train", symlinks=True)
     whole = checkpoint.load(folder / results.LATEST, key)["state_dict"]
     paths = results.newest_first(folder)
     assert [path.name[:15] for path in paths] == ["model_epoch_002", "model_epoch_001", "model_epoch_000"]
