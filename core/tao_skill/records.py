@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
@@ -34,9 +34,8 @@ def _decorator(frozen: bool, kw_only: bool) -> Callable[[type], type]:
         cls.__doc__ = cls.__doc__ or cls.__name__  # the library would work out a signature in its place
         made: Any = dataclasses.dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(cls)
         made.__record_shape__ = _shape(made)
-        methods = {**vars(_Record), **(vars(_FrozenRecord) if frozen else {"__hash__": None})}
-        for name, method in methods.items():
-            if name in _SHARED and name not in vars(cls):
+        for name, method in (_FROZEN if frozen else _OPEN).items():
+            if name not in vars(cls):
                 setattr(made, name, method)
         return cls
 
@@ -56,7 +55,7 @@ def _shape(cls: type) -> _Shape:
 
 
 class _Record:
-    """Methods of every class."""
+    """Methods of every class; as one that is compared and may change, it has no hash."""
 
     __record_shape__: _Shape
 
@@ -98,7 +97,8 @@ class _FrozenRecord:
         raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
 
 
-_SHARED = ("__init__", "__repr__", "__eq__", "__hash__", "__setattr__", "__delattr__")
+_OPEN: Final = {name: vars(_Record)[name] for name in ("__init__", "__repr__", "__eq__", "__hash__")}
+_FROZEN: Final = _OPEN | {name: vars(_FrozenRecord)[name] for name in ("__hash__", "__setattr__", "__delattr__")}
 
 
 def _together(record: _Record, positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:

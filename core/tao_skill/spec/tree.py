@@ -45,9 +45,10 @@ class Shape:
 @cache
 def children(config_type: type, action: str | None = None, prefix: str = "") -> tuple[Node, ...]:
     """The fields directly inside a config type that `action` reads; all of them for None."""
+    hints = _hints(config_type)
     found = []
     for field in fields(config_type):
-        declared, param = get_args(_hints(config_type)[field.name] if isinstance(field.type, str) else field.type)
+        declared, param = get_args(hints[field.name])
         if action is None or not param.only or action in param.only:
             key = f"{prefix}.{field.name}" if prefix else field.name
             found.append(

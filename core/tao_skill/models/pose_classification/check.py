@@ -307,11 +307,12 @@ def _labels(config: ExperimentConfig, key: str, label_path: str, sequences: int)
 
 def _class_ids(label_path: str) -> tuple[int, ...]:
     file = Path(label_path)
-    return _class_ids_of(file, file.stat().st_mtime_ns)
+    stat = file.stat()
+    return _class_ids_of(file, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
-def _class_ids_of(file: Path, modified_ns: int) -> tuple[int, ...]:
+def _class_ids_of(file: Path, size: int, modified_ns: int) -> tuple[int, ...]:
     """Of a file as it was then: those of the training set are asked for twice, and long in the reading."""
     return read_labels(file).ids
 

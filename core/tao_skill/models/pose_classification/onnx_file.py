@@ -35,11 +35,14 @@ _FACTS: Final = (
     "model_type",
     "center",
     "resample_frames",
+    "trim_padding",
     "graph_layout",
     "graph_strategy",
     "input_channels",
     "num_classes",
 )
+_UNTRIMMED: Final = ("trim_padding", "false")
+"""Networks that were trained on whole sequences may be given trimmed ones."""
 
 
 def metadata(config: ExperimentConfig) -> dict[str, str]:
@@ -200,13 +203,11 @@ def check_fits(session: Any, config: ExperimentConfig, path: Path) -> None:
 def _differences(session: Any, config: ExperimentConfig) -> list[str]:
     written = session.get_modelmeta().custom_metadata_map
     wanted = metadata(config)
-    if written.get("trim_padding") == "true" and not is_trimmed(config.dataset):
-        return ["its trim_padding is true, the spec's false"]
     if known := [name for name in _FACTS if name in written]:
         return [
             f"its {name} is {written[name]}, the spec's {wanted[name]}"
             for name in known
-            if written[name] != wanted[name]
+            if written[name] != wanted[name] and (name, written[name]) != _UNTRIMMED
         ]
     _, channels, _, joints, _ = session.get_inputs()[0].shape
     *_, classes = session.get_outputs()[0].shape or [None]
