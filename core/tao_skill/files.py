@@ -1,4 +1,4 @@
-"""Durable writes: a reader sees the old file or the new one, never a part; and names that were misspelt."""
+"""Durable writes: a reader sees the old file or the new one, never a part; what was read; names that were misspelt."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 import os
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache, wraps
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 from tao_skill.errors import CannotWrite
+
+Read = TypeVar("Read")
 
 _MISSPELT: Final = 0.9
 """How alike two names are, of which one is the other misspelt: `val_data.npy` and `train_data.npy` are less."""
@@ -26,6 +28,26 @@ def write_with(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         _replace(path, write)
     except OSError as error:
         raise CannotWrite.because(error, str(path)) from error
+
+
+def remembered(files: int) -> Callable[[Callable[[Path], Read]], Callable[[Path], Read]]:
+    """Keep what a function read of the last so many files, each for as long as its size and time stay the same."""
+
+    def decorate(read: Callable[[Path], Read]) -> Callable[[Path], Read]:
+        kept = lru_cache(files)(lambda file, *_: read(file))
+
+        @wraps(read)
+        def ask(file: Path) -> Read:
+            try:
+                stat = file.stat()
+            except OSError:
+                return read(file)  # and say what is wrong
+            found: Read = kept(file, file.resolve(), stat.st_size, stat.st_mtime_ns)
+            return found
+
+        return ask
+
+    return decorate
 
 
 @cache

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tao_skill.errors import NotFound
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data import (
     Batch,
@@ -88,6 +89,9 @@ def test_lengths_are_found_once_for_a_file_and_anew_when_it_changes(ragged: Path
     assert used_frames(ragged) is used_frames(ragged.parent / "." / ragged.name)
     np.save(ragged, np.load(ragged)[:3])
     assert used_frames(ragged).tolist() == [1, 3, 8]
+    ragged.unlink()
+    with pytest.raises(NotFound):
+        used_frames(ragged)
 
 
 @pytest.mark.parametrize(

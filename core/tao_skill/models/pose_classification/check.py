@@ -6,14 +6,13 @@ import importlib.util
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from tao_skill.errors import Problem, TaoSkillError
-from tao_skill.files import nearest
+from tao_skill.files import nearest, remembered
 from tao_skill.models.pose_classification import npy
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.config import ON_MODEL, Calibration, DatasetConfig, ExperimentConfig
@@ -286,7 +285,7 @@ def _shape(config: ExperimentConfig, key: str, shape: tuple[int, ...]) -> Iterat
 
 def _labels(config: ExperimentConfig, key: str, label_path: str, sequences: int) -> Iterator[Problem]:
     try:
-        ids = _class_ids(label_path)
+        ids = _class_ids(Path(label_path))
     except TaoSkillError as error:
         yield Problem(key=key, message=f"{key}: {error.message}", fix=error.fix)
         return
@@ -305,16 +304,10 @@ def _labels(config: ExperimentConfig, key: str, label_path: str, sequences: int)
         )
 
 
-def _class_ids(label_path: str) -> tuple[int, ...]:
-    file = Path(label_path)
-    stat = file.stat()
-    return _class_ids_of(file, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=2)
-def _class_ids_of(file: Path, size: int, modified_ns: int) -> tuple[int, ...]:
-    """Of a file as it was then: those of the training set are asked for twice, and long in the reading."""
-    return read_labels(file).ids
+@remembered(files=2)
+def _class_ids(label_path: Path) -> tuple[int, ...]:
+    """Those of the training set are asked for twice, and long in the reading."""
+    return read_labels(label_path).ids
 
 
 def _warnings(config: ExperimentConfig, action: str) -> Iterator[str]:
@@ -347,7 +340,7 @@ def _train_data_warnings(config: ExperimentConfig) -> Iterator[str]:
     if in_the_plane and (used := [one for one in IN_SPACE if getattr(dataset, one) > 0]):
         joints = f"joints of {config.model.graph_layout} are mostly x, y, confidence"
         yield f"dataset.{used[0]} is for x, y, z; {joints}, for which dataset.random_move is meant"
-    counts = Counter(_class_ids(dataset.train_dataset.label_path))
+    counts = Counter(_class_ids(Path(dataset.train_dataset.label_path)))
     if absent := [identity for identity in range(dataset.num_classes) if not counts[identity]]:
         yield f"no training sequence has the class ids {absent}"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tao_skill.files import remembered
 from tao_skill.models.pose_classification.architecture import STRIDE
 from tao_skill.models.pose_classification.arrays import frames_used, open_sequences
 from tao_skill.models.pose_classification.config import DatasetConfig
@@ -24,13 +24,15 @@ ANY: Final = -1
 """T of a network that takes sequences of any length, as one does that was trained on trimmed ones."""
 
 
+@remembered(files=16)
 def used_frames(data_path: Path) -> NDArray[np.int64]:
     """Frames of each sequence up to the end of its motion, at least one; shape (N,), read-only.
 
     The file is read once, a block at a time; what it gave is remembered while the file stays as it is.
     """
-    stat = data_path.stat()
-    return _used_frames(data_path.resolve(), stat.st_size, stat.st_mtime_ns)
+    frames_N = frames_used(open_sequences(data_path)).clip(1)
+    frames_N.flags.writeable = False
+    return frames_N
 
 
 def trained_length(dataset: DatasetConfig, whole: int) -> int:
@@ -50,10 +52,3 @@ def trimmed(frames_N: NDArray[np.int64], whole: int) -> NDArray[np.int64]:
 
 def _rounded_up(frames_N: NDArray[np.int64]) -> NDArray[np.int64]:
     return -(-frames_N // MARGIN) * MARGIN
-
-
-@lru_cache(maxsize=16)
-def _used_frames(data_path: Path, size: int, modified_ns: int) -> NDArray[np.int64]:
-    frames_N = frames_used(open_sequences(data_path)).clip(1)
-    frames_N.flags.writeable = False
-    return frames_N
