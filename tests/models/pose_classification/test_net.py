@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -7,9 +8,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tao_skill.models.pose_classification import winograd
 from tao_skill.models.pose_classification.channels_last import conv_before_norm, dropped_sum
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
 from tao_skill.models.pose_classification.net import STGCN, STGCNPlusPlus, center_of
+
+IN_EVERY_WAY = pytest.mark.parametrize(
+    "network",
+    [(STGCN, sys.maxsize), (STGCN, 0), (STGCNPlusPlus, sys.maxsize)],
+    ids=["ST-GCN", "ST-GCN, Winograd", "ST-GCN++"],
+    indirect=True,
+)
+
+
+@pytest.fixture
+def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[STGCN]:
+    """A class of networks, whose convolutions along frames are Winograd's from some size on."""
+    kind: type[STGCN]
+    kind, worth = request.param
+    monkeypatch.setattr(winograd, "WORTH", worth)
+    return kind
 
 
 def reference_scores(state: dict[str, Tensor], x_NCTVM: Tensor, *, training: bool) -> Tensor:
@@ -117,7 +135,7 @@ def test_state_dict_keys_are_those_of_tao() -> None:
     assert set(STGCN().state_dict()) == expected
 
 
-@pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])
+@IN_EVERY_WAY
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_forward_equals_a_second_writing_of_the_equations(layout: str, training: bool, network: type[STGCN]) -> None:
@@ -126,8 +144,9 @@ def test_forward_equals_a_second_writing_of_the_equations(layout: str, training:
     for importance in net.edge_importance or ():
         torch.nn.init.uniform_(importance)
     x_NCTVM = torch.randn(2, 3, 12, LAYOUTS[layout].joints, LAYOUTS[layout].persons, dtype=torch.float64)
-    expected = reference_scores(dict(net.state_dict()), x_NCTVM, training=training)
-    torch.testing.assert_close(net(x_NCTVM), expected, rtol=1e-9, atol=1e-9)
+    with torch.set_grad_enabled(training):
+        expected = reference_scores(dict(net.state_dict()), x_NCTVM, training=training)
+        torch.testing.assert_close(net(x_NCTVM), expected, rtol=1e-9, atol=1e-9)
 
 
 def lengths_of(net: STGCN, frames: tuple[int, ...]) -> list[Tensor]:
@@ -141,7 +160,7 @@ def biased(layer: Any, given: tuple[Tensor], _: Tensor) -> None:
     layer.running_var.mul_(1 - 1 / values)
 
 
-@pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])
+@IN_EVERY_WAY
 def test_sequences_of_several_lengths_share_batch_statistics_and_nothing_else(network: type[STGCN]) -> None:
     """What normalised the batch is what each sequence needs to have its scores by itself."""
     torch.manual_seed(0)
@@ -155,11 +174,12 @@ def test_sequences_of_several_lengths_share_batch_statistics_and_nothing_else(ne
     for layer in norms:
         layer._forward_hooks.clear()
     net.eval()
-    torch.testing.assert_close(together, torch.cat([net(x_NCTVM) for x_NCTVM in groups]), rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(net(groups), together, rtol=1e-9, atol=1e-9)
+    with torch.no_grad():
+        torch.testing.assert_close(together, torch.cat([net(x_NCTVM) for x_NCTVM in groups]), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(net(groups), together, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])
+@IN_EVERY_WAY
 def test_a_batch_in_parts_has_the_scores_and_gradients_of_the_whole(network: type[STGCN]) -> None:
     torch.manual_seed(0)
     net = network(layout="coco", num_classes=5, dropout=0.0).double()
@@ -211,7 +231,7 @@ def test_centred_people_look_alike_wherever_they_stand(layout: str, joint: int, 
     assert int(center_of(layout, 3).sum(0).argmax()) == joint
 
 
-@pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])
+@IN_EVERY_WAY
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradients_equal_those_of_the_equations(layout: str, strategy: str, network: type[STGCN]) -> None:

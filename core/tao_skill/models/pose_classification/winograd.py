@@ -1,0 +1,221 @@
+"""Convolutions along nine frames with five multiplications in place of nine, by Winograd's minimal filtering F(3, 3).
+
+Three frames in a row are a tile, and nine taps are three groups of three. What a group makes of a tile are three sums
+of five products, each of a sum of the tile's frames and the two that follow with a sum of the group's taps (Lavin and
+Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308, section 4; for the points 0, 1, -1, 2 and
+infinity). Groups look at tiles that follow each other and share their sums of frames, so what is left are five
+convolutions along three tiles.
+
+Tensors lie channels last, so that a frame is one row of memory. Sums are taken of one sequence after the other, for the
+cache's sake. Errors of rounding are one and a half times those of the plain convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from operator import add
+from typing import Final, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_KERNEL: Final = (9, 1)
+_PADDING: Final = 4
+_TILE: Final = 3
+_BORDER: Final = 2
+"""Tiles beyond a sequence's own that its last frames look at."""
+
+WORTH: Final = 6 * 1024
+"""Channels times frames from which on fewer multiplications save more time than the sums take."""
+
+_SUMS_OF_TAPS: Final = ((1 / 2, 0, 0), (1 / 2, 1 / 2, 1 / 2), (-1 / 6, 1 / 6, -1 / 6), (1 / 6, 1 / 3, 2 / 3), (0, 0, 1))
+_OF_ALL_FRAMES: Final = 1
+"""The product that each frame of a tile has once, and a bias with it."""
+
+
+class _Place(NamedTuple):
+    """Where a sequence lies among all frames, tiles that are read and tiles that are written; of these, some unused."""
+
+    frames: slice
+    read: slice
+    written: slice
+    unused: slice
+
+
+class _Tiles:
+    """The tiles of a batch (N, C, T, V), or of sequences of several lengths that are the frames of one (1, C, F, V).
+
+    Of the latter the convolutions run on from one sequence to the next, over tiles whose sums are of zeros or not used.
+    """
+
+    def __init__(self, x_NCTV: Tensor, lengths: tuple[int, ...] | None) -> None:
+        self.images, _, frames, self.joints = x_NCTV.shape
+        self.frames = self.images * frames
+        each = lengths or (frames,) * self.images
+        counts = [-(-t // _TILE) for t in each]
+        borders = [_BORDER] * len(each)
+        ragged = lengths is not None
+        if lengths:  # where the last tile is not full, its last frame alone would look at the second tile
+            borders[:-1] = [1 if t % _TILE else _BORDER for t in lengths[:-1]]
+        starts = list(accumulate(each, initial=0))
+        read = list(accumulate(map(add, counts, borders), initial=0))
+        written = read if lengths else list(accumulate(counts, initial=0))
+        self.read, self.written = read[-1], read[-1] - _BORDER * self.images
+        self.places = [
+            _Place(slice(f, f + t), slice(r, r + n + border), slice(w, w + n), slice(w + n, w + n + border * ragged))
+            for f, t, r, w, n, border in zip(starts, each, read, written, counts, borders, strict=False)
+        ]
+
+    def image(self, rows: Tensor) -> Tensor:
+        """(frames or tiles, V C) -> (N, C, T, V)."""
+        return rows.view(self.images, -1, self.joints, rows.shape[1] // self.joints).permute(0, 3, 1, 2)
+
+
+def pays(x_NCTV: Tensor, weight: Tensor, stride: tuple[int, ...], lengths: tuple[int, ...] | None) -> bool:
+    """Whether `convolve` does what a convolution with this weight and stride does, and sooner."""
+    n, channels, frames, _ = x_NCTV.shape
+    sequences = len(lengths) if lengths else 1
+    return (
+        weight.shape[2:] == _KERNEL
+        and stride == (1, 1)
+        and x_NCTV.device.type == "cpu"
+        and x_NCTV.dtype in {torch.float32, torch.float64}
+        and not torch.is_autocast_enabled("cpu")
+        and channels * frames >= WORTH * sequences
+        and n > 0
+    )
+
+
+def convolve(x_NCTV: Tensor, weight: Tensor, bias: Tensor | None, lengths: tuple[int, ...] | None = None) -> Tensor:
+    """(N, C_in, T, V) -> (N, C_out, T, V), padded with zeros; has no gradient.
+
+    `weight` is (C_out, C_in, 9, 1), `lengths` those of sequences that are the frames of one, (1, C_in, F, V).
+    """
+    tiles = _Tiles(x_NCTV, lengths)
+    products = [
+        F.conv2d(read, taps, bias if i == _OF_ALL_FRAMES else None)
+        for i, (read, taps) in enumerate(zip(_read(x_NCTV, tiles), _sums_of_taps(weight), strict=True))
+    ]
+    return _written(products, tiles)
+
+
+def gradients(
+    grad_NCTV: Tensor, x_NCTV: Tensor, weight: Tensor, lengths: tuple[int, ...] | None = None, *, of_x: bool = True
+) -> tuple[Tensor | None, Tensor]:
+    """Gradients of what `convolve` was given, by that of what it returned; None for `x` unless asked for."""
+    tiles = _Tiles(x_NCTV, lengths)
+    found = [
+        torch.ops.aten.convolution_backward(
+            product, read, taps, None, (1, 1), (0, 0), (1, 1), False, (0, 0), 1, (of_x, True, False)
+        )
+        for product, read, taps in zip(
+            _written_back(grad_NCTV, tiles), _read(x_NCTV, tiles), _sums_of_taps(weight), strict=True
+        )
+    ]
+    to_x = _read_back([one[0] for one in found], tiles) if of_x else None
+    return to_x, _sums_of_taps_back([one[1] for one in found])
+
+
+def _rows(x_NCTV: Tensor) -> Tensor:
+    """(N, C, T, V) -> (N T, V C)."""
+    n, c, t, v = x_NCTV.shape
+    return x_NCTV.permute(0, 2, 3, 1).reshape(n * t, v * c)
+
+
+def _read(x_NCTV: Tensor, tiles: _Tiles) -> list[Tensor]:
+    """The five sums of each tile's frames a, b, c and the following d, e."""
+    rows = _rows(x_NCTV)
+    width = rows.shape[1]
+    sums = rows.new_empty(5, tiles.read, width)
+    for place in tiles.places:
+        s0, s1, s2, s3, s4 = sums[:, place.read]
+        own = rows[place.frames]
+        after = _TILE * (len(s0) + 1) - _PADDING - len(own)
+        padded = F.pad(own, (0, 0, _PADDING, after)).view(-1, _TILE, width)
+        a, b, c = padded[:-1].unbind(1)
+        d, e, _ = padded[1:].unbind(1)
+        torch.sub(d, b, out=s3)
+        torch.sub(a, c, out=s0).mul_(2).add_(s3)
+        torch.add(b, c, out=s1).sub_(s3)
+        torch.sub(b, c, out=s2).mul_(3).add_(s3)
+        torch.sub(e, c, out=s4).sub_(s3, alpha=2)
+    return [tiles.image(one) for one in sums]
+
+
+def _read_back(grads: Sequence[Tensor], tiles: _Tiles) -> Tensor:
+    """Gradient of the frames by those of the sums."""
+    sums = [_rows(grad) for grad in grads]
+    width = sums[0].shape[1]
+    rows = sums[0].new_empty(tiles.frames, width)
+    for place in tiles.places:
+        s0, s1, s2, s3, s4 = (one[place.read] for one in sums)
+        padded = rows.new_empty(len(s0) + 1, _TILE, width)
+        padded[-1].zero_()
+        a, b, c = padded[:-1].unbind(1)
+        d, e, _ = padded[1:].unbind(1)
+        to_d = torch.sub(s0, s1).add_(s2).add_(s3).sub_(s4, alpha=2)
+        torch.mul(s0, 2, out=a)
+        torch.add(s1, s2, alpha=3, out=b).sub_(to_d)
+        torch.sub(s1, s0, alpha=2, out=c).sub_(s2, alpha=3).sub_(s4)
+        d.add_(to_d)
+        e.add_(s4)
+        own = rows[place.frames]
+        own.copy_(padded.view(-1, width)[_PADDING : _PADDING + len(own)])
+    return tiles.image(rows)
+
+
+def _written(products: Sequence[Tensor], tiles: _Tiles) -> Tensor:
+    """The frames a, b, c of each tile from its five products."""
+    sums = [_rows(product) for product in products]
+    width = sums[0].shape[1]
+    rows = sums[0].new_empty(tiles.frames, width)
+    for place in tiles.places:
+        s0, s1, s2, s3, s4 = (one[place.written] for one in sums)
+        own = rows[place.frames]
+        full = len(own) == _TILE * len(s0)
+        of_tiles = own.view(-1, _TILE, width) if full else rows.new_empty(len(s0), _TILE, width)
+        a, b, c = of_tiles.unbind(1)
+        torch.sub(s1, s2, out=b).add_(s3, alpha=2)
+        torch.add(s1, s2, out=c)
+        torch.add(s0, s3, out=a).add_(c)
+        c.add_(s3, alpha=4).add_(s4)
+        if not full:
+            own.copy_(of_tiles.view(-1, width)[: len(own)])
+    return tiles.image(rows)
+
+
+def _written_back(grad_NCTV: Tensor, tiles: _Tiles) -> list[Tensor]:
+    """Gradients of the products by those of the frames; 0 of what was not used."""
+    rows = _rows(grad_NCTV)
+    width = rows.shape[1]
+    sums = rows.new_empty(5, tiles.written, width)
+    for place in tiles.places:
+        s0, s1, s2, s3, s4 = sums[:, place.written]
+        sums[:, place.unused].zero_()
+        own = rows[place.frames]
+        missing = _TILE * len(s0) - len(own)
+        a, b, c = (F.pad(own, (0, 0, 0, missing)) if missing else own).view(-1, _TILE, width).unbind(1)
+        s0.copy_(a)
+        torch.add(a, c, out=s1)
+        torch.sub(s1, b, out=s2)
+        s1.add_(b)
+        torch.add(a, b, alpha=2, out=s3).add_(c, alpha=4)
+        s4.copy_(c)
+    return [tiles.image(one) for one in sums]
+
+
+def _sums_of_taps(weight: Tensor) -> list[Tensor]:
+    """(C_out, C_in, 9, 1) -> five times (C_out, C_in, 3, 1)."""
+    out, inputs = weight.shape[:2]
+    taps = weight.view(out, inputs, 3, 3).permute(3, 0, 2, 1).reshape(3, -1)
+    sums = weight.new_tensor(_SUMS_OF_TAPS) @ taps
+    return [one.view(out, 3, 1, inputs).permute(0, 3, 1, 2) for one in sums]
+
+
+def _sums_of_taps_back(grads: Sequence[Tensor]) -> Tensor:
+    out, inputs = grads[0].shape[:2]
+    sums = torch.stack([grad.permute(0, 2, 3, 1).reshape(-1) for grad in grads])
+    taps = sums.new_tensor(_SUMS_OF_TAPS).t() @ sums
+    return taps.view(3, out, 3, inputs).permute(1, 3, 2, 0).reshape(out, inputs, *_KERNEL)
