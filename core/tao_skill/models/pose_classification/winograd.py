@@ -6,13 +6,13 @@ Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308, sec
 infinity). Groups look at tiles that follow each other and share their sums of frames, so what is left are five
 convolutions along three tiles.
 
-Tensors lie channels last, so that a frame is one row of memory. Sums are taken of one sequence after the other, for the
-cache's sake. Errors of rounding are one and a half times those of the plain convolution.
+Tensors lie channels last, so that a frame is one row of memory. Errors of rounding are one and a half times those of
+the plain convolution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import add
 from typing import Final, NamedTuple
@@ -27,8 +27,11 @@ _TILE: Final = 3
 _BORDER: Final = 2
 """Tiles beyond a sequence's own that its last frames look at."""
 
-WORTH: Final = 6 * 1024
+WORTH: Final = 4096
 """Channels times frames from which on fewer multiplications save more time than the sums take."""
+
+PART: Final = 1 << 20
+"""Values of sequences that are added up at a time: few enough for the cache, and enough for few calls."""
 
 _SUMS_OF_TAPS: Final = ((1 / 2, 0, 0), (1 / 2, 1 / 2, 1 / 2), (-1 / 6, 1 / 6, -1 / 6), (1 / 6, 1 / 3, 2 / 3), (0, 0, 1))
 _OF_ALL_FRAMES: Final = 1
@@ -36,12 +39,18 @@ _OF_ALL_FRAMES: Final = 1
 
 
 class _Place(NamedTuple):
-    """Where a sequence lies among all frames, tiles that are read and tiles that are written; of these, some unused."""
+    """Where a sequence lies, or several in a row: frames, tiles that are read and tiles that are written."""
 
     frames: slice
     read: slice
     written: slice
-    unused: slice
+
+
+class _Part(NamedTuple):
+    """What is added up at a time: sequences in a row, and where they lie together."""
+
+    sequences: list[_Place]
+    all: _Place
 
 
 class _Tiles:
@@ -51,30 +60,39 @@ class _Tiles:
     """
 
     def __init__(self, x_NCTV: Tensor, lengths: tuple[int, ...] | None) -> None:
-        self.images, _, frames, self.joints = x_NCTV.shape
+        self.images, channels, frames, self.joints = x_NCTV.shape
         self.frames = self.images * frames
         each = lengths or (frames,) * self.images
         counts = [-(-t // _TILE) for t in each]
         borders = [_BORDER] * len(each)
-        ragged = lengths is not None
         if lengths:  # where the last tile is not full, its last frame alone would look at the second tile
             borders[:-1] = [1 if t % _TILE else _BORDER for t in lengths[:-1]]
-        starts = list(accumulate(each, initial=0))
-        read = list(accumulate(map(add, counts, borders), initial=0))
-        written = read if lengths else list(accumulate(counts, initial=0))
-        self.read, self.written = read[-1], read[-1] - _BORDER * self.images
-        self.places = [
-            _Place(slice(f, f + t), slice(r, r + n + border), slice(w, w + n), slice(w + n, w + n + border * ragged))
-            for f, t, r, w, n, border in zip(starts, each, read, written, counts, borders, strict=False)
-        ]
+        starts = _slices(each)
+        read = _slices(map(add, counts, borders))
+        written = read if lengths else _slices(counts)
+        self.read, self.written = read[-1].stop, read[-1].stop - _BORDER * self.images
+        places = [_Place(*slices) for slices in zip(starts, read, written, strict=True)]
+        size = max(PART // (max(each) * channels * self.joints), 1)
+        self.parts = [_together(places[i : i + size]) for i in range(0, len(places), size)]
 
     def image(self, rows: Tensor) -> Tensor:
         """(frames or tiles, V C) -> (N, C, T, V)."""
         return rows.view(self.images, -1, self.joints, rows.shape[1] // self.joints).permute(0, 3, 1, 2)
 
 
+def _slices(lengths: Iterable[int]) -> list[slice]:
+    """Of what follows each other."""
+    ends = list(accumulate(lengths, initial=0))
+    return [slice(*ends[i : i + 2]) for i in range(len(ends) - 1)]
+
+
+def _together(places: list[_Place]) -> _Part:
+    ends = zip(places[0], places[-1], strict=True)
+    return _Part(places, _Place(*(slice(first.start, last.stop) for first, last in ends)))
+
+
 def pays(x_NCTV: Tensor, weight: Tensor, stride: tuple[int, ...], lengths: tuple[int, ...] | None) -> bool:
-    """Whether `convolve` does what a convolution with this weight and stride does, and sooner."""
+    """Whether `convolve` does what a convolution with this weight and stride, padded by 4, does, and sooner."""
     n, channels, frames, _ = x_NCTV.shape
     sequences = len(lengths) if lengths else 1
     return (
@@ -129,11 +147,11 @@ def _read(x_NCTV: Tensor, tiles: _Tiles) -> list[Tensor]:
     rows = _rows(x_NCTV)
     width = rows.shape[1]
     sums = rows.new_empty(5, tiles.read, width)
-    for place in tiles.places:
-        s0, s1, s2, s3, s4 = sums[:, place.read]
-        own = rows[place.frames]
-        after = _TILE * (len(s0) + 1) - _PADDING - len(own)
-        padded = F.pad(own, (0, 0, _PADDING, after)).view(-1, _TILE, width)
+    for part in tiles.parts:
+        s0, s1, s2, s3, s4 = sums[:, part.all.read]
+        padded = rows.new_zeros(len(s0) + 1, _TILE, width)
+        for own, place in _own(padded, part, "read", _PADDING):
+            own.copy_(rows[place.frames])
         a, b, c = padded[:-1].unbind(1)
         d, e, _ = padded[1:].unbind(1)
         torch.sub(d, b, out=s3)
@@ -149,8 +167,8 @@ def _read_back(grads: Sequence[Tensor], tiles: _Tiles) -> Tensor:
     sums = [_rows(grad) for grad in grads]
     width = sums[0].shape[1]
     rows = sums[0].new_empty(tiles.frames, width)
-    for place in tiles.places:
-        s0, s1, s2, s3, s4 = (one[place.read] for one in sums)
+    for part in tiles.parts:
+        s0, s1, s2, s3, s4 = (one[part.all.read] for one in sums)
         padded = rows.new_empty(len(s0) + 1, _TILE, width)
         padded[-1].zero_()
         a, b, c = padded[:-1].unbind(1)
@@ -161,8 +179,8 @@ def _read_back(grads: Sequence[Tensor], tiles: _Tiles) -> Tensor:
         torch.sub(s1, s0, alpha=2, out=c).sub_(s2, alpha=3).sub_(s4)
         d.add_(to_d)
         e.add_(s4)
-        own = rows[place.frames]
-        own.copy_(padded.view(-1, width)[_PADDING : _PADDING + len(own)])
+        for own, place in _own(padded, part, "read", _PADDING):
+            rows[place.frames] = own
     return tiles.image(rows)
 
 
@@ -171,18 +189,19 @@ def _written(products: Sequence[Tensor], tiles: _Tiles) -> Tensor:
     sums = [_rows(product) for product in products]
     width = sums[0].shape[1]
     rows = sums[0].new_empty(tiles.frames, width)
-    for place in tiles.places:
-        s0, s1, s2, s3, s4 = (one[place.written] for one in sums)
-        own = rows[place.frames]
+    for part in tiles.parts:
+        s0, s1, s2, s3, s4 = (one[part.all.written] for one in sums)
+        own = rows[part.all.frames]
         full = len(own) == _TILE * len(s0)
-        of_tiles = own.view(-1, _TILE, width) if full else rows.new_empty(len(s0), _TILE, width)
-        a, b, c = of_tiles.unbind(1)
+        written = own.view(-1, _TILE, width) if full else rows.new_empty(len(s0), _TILE, width)
+        a, b, c = written.unbind(1)
         torch.sub(s1, s2, out=b).add_(s3, alpha=2)
         torch.add(s1, s2, out=c)
         torch.add(s0, s3, out=a).add_(c)
         c.add_(s3, alpha=4).add_(s4)
         if not full:
-            own.copy_(of_tiles.view(-1, width)[: len(own)])
+            for own, place in _own(written, part, "written"):
+                rows[place.frames] = own
     return tiles.image(rows)
 
 
@@ -191,12 +210,14 @@ def _written_back(grad_NCTV: Tensor, tiles: _Tiles) -> list[Tensor]:
     rows = _rows(grad_NCTV)
     width = rows.shape[1]
     sums = rows.new_empty(5, tiles.written, width)
-    for place in tiles.places:
-        s0, s1, s2, s3, s4 = sums[:, place.written]
-        sums[:, place.unused].zero_()
-        own = rows[place.frames]
-        missing = _TILE * len(s0) - len(own)
-        a, b, c = (F.pad(own, (0, 0, 0, missing)) if missing else own).view(-1, _TILE, width).unbind(1)
+    for part in tiles.parts:
+        s0, s1, s2, s3, s4 = sums[:, part.all.written]
+        written = rows[part.all.frames]
+        if len(written) != _TILE * len(s0):
+            written = rows.new_zeros(len(s0) * _TILE, width)
+            for own, place in _own(written, part, "written"):
+                own.copy_(rows[place.frames])
+        a, b, c = written.view(-1, _TILE, width).unbind(1)
         s0.copy_(a)
         torch.add(a, c, out=s1)
         torch.sub(s1, b, out=s2)
@@ -204,6 +225,15 @@ def _written_back(grad_NCTV: Tensor, tiles: _Tiles) -> list[Tensor]:
         torch.add(a, b, alpha=2, out=s3).add_(c, alpha=4)
         s4.copy_(c)
     return [tiles.image(one) for one in sums]
+
+
+def _own(tiles: Tensor, part: _Part, which: str, padding: int = 0) -> Iterator[tuple[Tensor, _Place]]:
+    """The frames of each sequence among the tiles of a part."""
+    frames = tiles.view(-1, tiles.shape[-1])
+    first = getattr(part.all, which).start
+    for place in part.sequences:
+        at = _TILE * (getattr(place, which).start - first) + padding
+        yield frames[at : at + place.frames.stop - place.frames.start], place
 
 
 def _sums_of_taps(weight: Tensor) -> list[Tensor]:
