@@ -71,7 +71,7 @@ class Memory(Callback):
 class Heap(Callback):
     """Has the system hand out as much memory as a training comes to need, before its first step.
 
-    Batches of many lengths ask for more now and then through the first ten epochs or so, and what that costs is up to
+    Batches of many lengths ask for more now and then through the first epochs, and what that costs is up to
     the machine: 0.1 s a GiB on one, 2.5 s on a virtual one that has given its free memory back. Processes that read
     data are there by then; what they share would be copied.
     """
