@@ -44,10 +44,20 @@ def strided(lengths: Lengths, stride: int) -> Lengths:
 def graph_conv(x_NCTV: Tensor, conv: nn.Conv2d, A_KVV: Tensor) -> Tensor:
     """1x1 convolution into K subsets, each gathered over its neighbours: (N, C_in, T, V) -> (N, C_out, T, V).
 
-    The gathering is linear in channels, so it is done on the side that has fewer of them.
+    The gathering is linear in channels, so it is done first, where there are fewer. What biases come to is added
+    to whole frames as rows, along which the sum that is its gradient is quick.
     """
-    fewer = conv.in_channels < conv.out_channels // len(A_KVV)
-    return _gather_first(x_NCTV, conv, A_KVV) if fewer else _convolve_first(x_NCTV, conv, A_KVV)
+    n, c, t, v = x_NCTV.shape
+    subsets, channels = len(A_KVV), conv.out_channels // len(A_KVV)
+    to_from = A_KVV.permute(2, 0, 1).reshape(v * subsets, v)
+    y = torch.bmm(to_from.expand(n * t, -1, -1), x_NCTV.permute(0, 2, 3, 1).reshape(n * t, v, c))
+    weight = conv.weight.view(subsets, channels, c).permute(1, 0, 2).reshape(channels, subsets * c, 1, 1)
+    out_NCTV = F.conv2d(y.view(n, t, v, subsets * c).permute(0, 3, 1, 2), weight)
+    if conv.bias is None:
+        return out_NCTV
+    bias = A_KVV.sum(1).t() @ conv.bias.view(subsets, channels)
+    rows = out_NCTV.permute(0, 2, 3, 1).reshape(n * t, v * channels) + bias.reshape(-1)
+    return rows.view(n, t, v, channels).permute(0, 3, 1, 2)
 
 
 def convolved(x_NCTV: Tensor, conv: nn.Module, lengths: Lengths = None) -> Tensor:
@@ -89,26 +99,6 @@ def dropped_sum(x_NCTV: Tensor, residual_NCTV: Tensor | None, p: float) -> Tenso
     if p > 0:
         x_NCTV = F.dropout(x_NCTV, p, inplace=True)
     return torch.relu_(x_NCTV if residual_NCTV is None else x_NCTV + residual_NCTV)
-
-
-def _convolve_first(x_NCTV: Tensor, conv: nn.Conv2d, A_KVV: Tensor) -> Tensor:
-    n, _, t, v = x_NCTV.shape
-    subsets, channels = len(A_KVV), conv.out_channels // len(A_KVV)
-    y = F.conv2d(x_NCTV, conv.weight, conv.bias).permute(0, 2, 3, 1).reshape(n * t, v * subsets, channels)
-    to_from = A_KVV.permute(2, 1, 0).reshape(v, v * subsets)
-    return torch.bmm(to_from.expand(n * t, -1, -1), y).view(n, t, v, channels).permute(0, 3, 1, 2)
-
-
-def _gather_first(x_NCTV: Tensor, conv: nn.Conv2d, A_KVV: Tensor) -> Tensor:
-    n, c, t, v = x_NCTV.shape
-    subsets, channels = len(A_KVV), conv.out_channels // len(A_KVV)
-    to_from = A_KVV.permute(2, 0, 1).reshape(v * subsets, v)
-    y = torch.bmm(to_from.expand(n * t, -1, -1), x_NCTV.permute(0, 2, 3, 1).reshape(n * t, v, c))
-    weight = conv.weight.view(subsets, channels, c).permute(1, 0, 2).reshape(channels, subsets * c, 1, 1)
-    out_NCTV = F.conv2d(y.view(n, t, v, subsets * c).permute(0, 3, 1, 2), weight)
-    if conv.bias is None:
-        return out_NCTV
-    return out_NCTV + (conv.bias.view(subsets, channels).t() @ A_KVV.sum(1)).view(channels, 1, v)
 
 
 class _ConvBeforeNorm(torch.autograd.Function):

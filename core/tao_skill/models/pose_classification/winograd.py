@@ -24,6 +24,8 @@ from torch import Tensor
 _KERNEL: Final = (9, 1)
 _PADDING: Final = 4
 _TILE: Final = 3
+_TAPS: Final = 3
+"""Tiles that a group of taps each looks at, and taps of a group."""
 _BORDER: Final = 2
 """Tiles beyond a sequence's own that its last frames look at."""
 
@@ -71,9 +73,9 @@ class _Tiles:
         read = _slices(map(add, counts, borders))
         written = read if lengths else _slices(counts)
         self.read, self.written = read[-1].stop, read[-1].stop - _BORDER * self.images
-        places = [_Place(*slices) for slices in zip(starts, read, written, strict=True)]
+        self.places = [_Place(*slices) for slices in zip(starts, read, written, strict=True)]
         size = max(PART // (max(each) * channels * self.joints), 1)
-        self.parts = [_together(places[i : i + size]) for i in range(0, len(places), size)]
+        self.parts = [_together(self.places[i : i + size]) for i in range(0, len(self.places), size)]
 
     def image(self, rows: Tensor) -> Tensor:
         """(frames or tiles, V C) -> (N, C, T, V)."""
@@ -113,7 +115,7 @@ def convolve(x_NCTV: Tensor, weight: Tensor, bias: Tensor | None, lengths: tuple
     """
     tiles = _Tiles(x_NCTV, lengths)
     products = [
-        F.conv2d(read, taps, bias if i == _OF_ALL_FRAMES else None)
+        F.conv2d(tiles.image(read), taps, bias if i == _OF_ALL_FRAMES else None)
         for i, (read, taps) in enumerate(zip(_read(x_NCTV, tiles), _sums_of_taps(weight), strict=True))
     ]
     return _written(products, tiles)
@@ -124,16 +126,31 @@ def gradients(
 ) -> tuple[Tensor | None, Tensor]:
     """Gradients of what `convolve` was given, by that of what it returned; None for `x` unless asked for."""
     tiles = _Tiles(x_NCTV, lengths)
-    found = [
-        torch.ops.aten.convolution_backward(
-            product, read, taps, None, (1, 1), (0, 0), (1, 1), False, (0, 0), 1, (of_x, True, False)
-        )
-        for product, read, taps in zip(
-            _written_back(grad_NCTV, tiles), _read(x_NCTV, tiles), _sums_of_taps(weight), strict=True
-        )
-    ]
-    to_x = _read_back([one[0] for one in found], tiles) if of_x else None
-    return to_x, _sums_of_taps_back([one[1] for one in found])
+    grads = _written_back(grad_NCTV, tiles)
+    to_x = _to_frames(grads, weight, tiles) if of_x else None
+    return to_x, _to_weight(_read(x_NCTV, tiles), grads, tiles)
+
+
+def _to_frames(grads: Tensor, weight: Tensor, tiles: _Tiles) -> Tensor:
+    """(N, C_in, T, V) by gradients of products."""
+    sums = zip(grads, _sums_of_taps(weight), strict=True)
+    return _read_back([F.conv_transpose2d(tiles.image(grad), taps) for grad, taps in sums], tiles)
+
+
+def _to_weight(read: Tensor, grads: Tensor, tiles: _Tiles) -> Tensor:
+    """(C_out, C_in, 9, 1) by sums of tiles and gradients of products.
+
+    A gradient of a convolution's weights takes oneDNN up to twice as long as these matrix products.
+    """
+    inputs, out = (rows.shape[2] // tiles.joints for rows in (read, grads))
+    sums = read.new_zeros(len(read), _TAPS, out, inputs)
+    for place in tiles.places:
+        start, count = place.read.start, -(-(place.frames.stop - place.frames.start) // _TILE)
+        to_own = grads[:, place.written][:, :count].view(len(grads), -1, out).transpose(1, 2)
+        for i in range(_TAPS):
+            sums[:, i].baddbmm_(to_own, read[:, start + i : start + i + count].view(len(read), -1, inputs))
+    taps = sums.new_tensor(_SUMS_OF_TAPS).t() @ sums.view(len(sums), -1)
+    return taps.view(_TAPS, _TAPS, out, inputs).permute(2, 3, 1, 0).reshape(out, inputs, *_KERNEL)
 
 
 def _rows(x_NCTV: Tensor) -> Tensor:
@@ -142,8 +159,8 @@ def _rows(x_NCTV: Tensor) -> Tensor:
     return x_NCTV.permute(0, 2, 3, 1).reshape(n * t, v * c)
 
 
-def _read(x_NCTV: Tensor, tiles: _Tiles) -> list[Tensor]:
-    """The five sums of each tile's frames a, b, c and the following d, e."""
+def _read(x_NCTV: Tensor, tiles: _Tiles) -> Tensor:
+    """(5, tiles, V C): sums of each tile's frames a, b, c and the following d, e."""
     rows = _rows(x_NCTV)
     width = rows.shape[1]
     sums = rows.new_empty(5, tiles.read, width)
@@ -159,7 +176,7 @@ def _read(x_NCTV: Tensor, tiles: _Tiles) -> list[Tensor]:
         torch.add(b, c, out=s1).sub_(s3)
         torch.sub(b, c, out=s2).mul_(3).add_(s3)
         torch.sub(e, c, out=s4).sub_(s3, alpha=2)
-    return [tiles.image(one) for one in sums]
+    return sums
 
 
 def _read_back(grads: Sequence[Tensor], tiles: _Tiles) -> Tensor:
@@ -205,8 +222,8 @@ def _written(products: Sequence[Tensor], tiles: _Tiles) -> Tensor:
     return tiles.image(rows)
 
 
-def _written_back(grad_NCTV: Tensor, tiles: _Tiles) -> list[Tensor]:
-    """Gradients of the products by those of the frames; 0 of what was not used."""
+def _written_back(grad_NCTV: Tensor, tiles: _Tiles) -> Tensor:
+    """(5, tiles, V C): gradients of the products by those of the frames; 0 of what was not used."""
     rows = _rows(grad_NCTV)
     width = rows.shape[1]
     sums = rows.new_empty(5, tiles.written, width)
@@ -224,7 +241,7 @@ def _written_back(grad_NCTV: Tensor, tiles: _Tiles) -> list[Tensor]:
         s1.add_(b)
         torch.add(a, b, alpha=2, out=s3).add_(c, alpha=4)
         s4.copy_(c)
-    return [tiles.image(one) for one in sums]
+    return sums
 
 
 def _own(tiles: Tensor, part: _Part, which: str, padding: int = 0) -> Iterator[tuple[Tensor, _Place]]:
@@ -242,10 +259,3 @@ def _sums_of_taps(weight: Tensor) -> list[Tensor]:
     taps = weight.view(out, inputs, 3, 3).permute(3, 0, 2, 1).reshape(3, -1)
     sums = weight.new_tensor(_SUMS_OF_TAPS) @ taps
     return [one.view(out, 3, 1, inputs).permute(0, 3, 1, 2) for one in sums]
-
-
-def _sums_of_taps_back(grads: Sequence[Tensor]) -> Tensor:
-    out, inputs = grads[0].shape[:2]
-    sums = torch.stack([grad.permute(0, 2, 3, 1).reshape(-1) for grad in grads])
-    taps = sums.new_tensor(_SUMS_OF_TAPS).t() @ sums
-    return taps.view(3, out, 3, inputs).permute(1, 3, 2, 0).reshape(out, inputs, *_KERNEL)
