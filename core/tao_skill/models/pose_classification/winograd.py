@@ -65,7 +65,7 @@ class _Tiles:
         self.images, channels, frames, self.joints = x_NCTV.shape
         self.frames = self.images * frames
         each = lengths or (frames,) * self.images
-        counts = [-(-t // _TILE) for t in each]
+        counts = [_count(t) for t in each]
         borders = [_BORDER] * len(each)
         if lengths:  # where the last tile is not full, its last frame alone would look at the second tile
             borders[:-1] = [1 if t % _TILE else _BORDER for t in lengths[:-1]]
@@ -80,6 +80,11 @@ class _Tiles:
     def image(self, rows: Tensor) -> Tensor:
         """(frames or tiles, V C) -> (N, C, T, V)."""
         return rows.view(self.images, -1, self.joints, rows.shape[1] // self.joints).permute(0, 3, 1, 2)
+
+
+def _count(frames: int) -> int:
+    """Tiles that hold a sequence; the last may not be full."""
+    return -(-frames // _TILE)
 
 
 def _slices(lengths: Iterable[int]) -> list[slice]:
@@ -145,7 +150,7 @@ def _to_weight(read: Tensor, grads: Tensor, tiles: _Tiles) -> Tensor:
     inputs, out = (rows.shape[2] // tiles.joints for rows in (read, grads))
     sums = read.new_zeros(len(read), _TAPS, out, inputs)
     for place in tiles.places:
-        start, count = place.read.start, -(-(place.frames.stop - place.frames.start) // _TILE)
+        start, count = place.read.start, _count(place.frames.stop - place.frames.start)
         to_own = grads[:, place.written][:, :count].view(len(grads), -1, out).transpose(1, 2)
         for i in range(_TAPS):
             sums[:, i].baddbmm_(to_own, read[:, start + i : start + i + count].view(len(read), -1, inputs))
@@ -256,6 +261,6 @@ def _own(tiles: Tensor, part: _Part, which: str, padding: int = 0) -> Iterator[t
 def _sums_of_taps(weight: Tensor) -> list[Tensor]:
     """(C_out, C_in, 9, 1) -> five times (C_out, C_in, 3, 1)."""
     out, inputs = weight.shape[:2]
-    taps = weight.view(out, inputs, 3, 3).permute(3, 0, 2, 1).reshape(3, -1)
+    taps = weight.view(out, inputs, _TAPS, _TAPS).permute(3, 0, 2, 1).reshape(_TAPS, -1)
     sums = weight.new_tensor(_SUMS_OF_TAPS) @ taps
-    return [one.view(out, 3, 1, inputs).permute(0, 3, 1, 2) for one in sums]
+    return [one.view(out, _TAPS, 1, inputs).permute(0, 3, 1, 2) for one in sums]
