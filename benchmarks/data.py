@@ -201,12 +201,18 @@ def epochs_in_turn(work: Path, its: dict[str, Any], ours: dict[str, Any], rounds
     """
     context = multiprocessing.get_context("spawn")
     trainings: list[Connection] = []
+    processes = []
     for keys in (its, ours):
         here, there = context.Pipe()
-        context.Process(target=_take_turns, args=(work, {"train.num_epochs": rounds + 2, **keys}, there)).start()
+        process = context.Process(target=_take_turns, args=(work, {"train.num_epochs": rounds + 2, **keys}, there))
+        process.start()
         there.close()
         trainings.append(here)
-    return [(_turn(trainings[0]), _turn(trainings[1])) for _ in range(rounds + 2)][1:-1]
+        processes.append(process)
+    pairs = [(_turn(trainings[0]), _turn(trainings[1])) for _ in range(rounds + 2)]
+    for process in processes:
+        process.join()  # it still writes its last checkpoint, into a folder of `work`
+    return pairs[1:-1]
 
 
 def _turn(training: Connection) -> float:
