@@ -50,11 +50,12 @@ class Stepper:
 
     def __init__(self, *, ours: bool, threads: int, bf16: bool = False) -> None:
         context = multiprocessing.get_context("spawn")
-        self._asked, there = context.Pipe()
-        self._process = context.Process(target=answer, args=(ours, threads, bf16, there), daemon=True)
+        self._asked, self._theirs = context.Pipe()
+        self._process = context.Process(target=answer, args=(ours, threads, bf16, self._theirs), daemon=True)
 
     def __enter__(self) -> Stepper:
         self._process.start()
+        self._theirs.close()  # else nothing would tell of a process that dies
         return self
 
     def __exit__(self, *_: object) -> None:
