@@ -43,10 +43,8 @@ SEQUENCES: Final = 64
 BATCH: Final = 16
 ROUNDS: Final = 3
 TURNS: Final = 6
-SHORTER: tuple[dict[str, Any], ...] = (
-    {"dataset.trim_padding": True},
-    {"dataset.resample_frames": 100},
-)
+TRIMMED: Final = {"dataset.trim_padding": True}
+RESAMPLED: Final = {"dataset.resample_frames": 100}
 PADDING_LIMIT = 1 / 2.5
 """Of the time of whole sequences, where a third of the frames is used."""
 EPOCHS: Final = 4
@@ -128,18 +126,19 @@ def facts(data: Path, n: int) -> dict[str, Any]:
     return {"dataset.train_dataset.data_path": str(data), "dataset.train_dataset.label_path": str(label)}
 
 
-def ragged() -> arrays.Sequences:
-    """Skeletons of `nvidia` that move for a third of 300 frames on the average."""
+def moving(shortest: int, longest: int) -> arrays.Sequences:
+    """Skeletons of `nvidia` that move for so many of 300 frames, all lengths between alike."""
     rng = np.random.default_rng(0)
     data_NCTVM = rng.normal(size=(SEQUENCES, 3, FRAMES, 34, 1)).astype(np.float32)
-    for x_CTVM, used in zip(data_NCTVM, rng.permutation(np.linspace(24, 176, SEQUENCES).astype(int)), strict=True):
+    frames_N = rng.permutation(np.linspace(shortest, longest, SEQUENCES).astype(int))
+    for x_CTVM, used in zip(data_NCTVM, frames_N, strict=True):
         x_CTVM[:, used:] = 0
     return data_NCTVM
 
 
 def cases(work: Path, irds: Path | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Training sets as spec keys."""
-    yield f"nvidia, T = {FRAMES}, mean 100", write_set(work / "nvidia", ragged())
+    yield f"nvidia, T = {FRAMES}, mean 100", write_set(work / "nvidia", moving(24, 176))
     if irds:
         data_NCTVM = arrays.open_sequences(irds / "train_data.npy")[:SEQUENCES]
         mean = arrays.frames_used(data_NCTVM).mean()
@@ -184,12 +183,18 @@ def build(keys: dict[str, Any]) -> ExperimentConfig:
 
 
 def rows(rounds: int = TURNS) -> Iterator[Row]:
-    """An epoch over generated sequences of many lengths, whole and without their padding."""
+    """An epoch over generated sequences that move for a third of their frames, whole and without their padding."""
     with tempfile.TemporaryDirectory() as name:
-        ((data, keys),) = cases(Path(name), None)
-        for changes in SHORTER:
-            shown = " ".join(f"{key.removeprefix('dataset.')}={value}" for key, value in changes.items())
-            pairs = epochs_in_turn(Path(name), keys, keys | changes, rounds)
+        ((varied, keys),) = cases(Path(name), None)
+        alike = write_set(Path(name) / "alike", moving(FRAMES // 3, FRAMES // 3))
+        for data, its, changes in (
+            (varied, keys, TRIMMED),
+            (f"nvidia, T = {FRAMES}, each {FRAMES // 3}", alike, TRIMMED),
+            (varied, keys, RESAMPLED),
+        ):
+            ((key, value),) = changes.items()
+            shown = f"{key.removeprefix('dataset.')}={value}"
+            pairs = epochs_in_turn(Path(name), its, its | changes, rounds)
             yield row(f"epoch of {SEQUENCES} sequences, {shown}: {data}", "without", pairs, most=PADDING_LIMIT)
 
 
