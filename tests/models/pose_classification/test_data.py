@@ -63,9 +63,9 @@ def ragged(tmp_path: Path) -> Path:
     return tmp_path / "ragged.npy"
 
 
-def test_a_trimmed_sequence_is_its_used_frames_and_a_margin(ragged: Path) -> None:
+def test_a_trimmed_sequence_is_its_used_frames_in_whole_strides(ragged: Path) -> None:
     data, whole_NCTVM = Skeletons(ragged, None, trim=True), np.load(ragged).astype(np.float32)
-    assert data.frames_N.tolist() == [16, 16, 16, 24, 32, 32]
+    assert data.frames_N.tolist() == [4, 4, 8, 12, 24, 32]
     padded_NCTVM = np.pad(whole_NCTVM, [(0, 0), (0, 0), (0, 2), (0, 0), (0, 0)])
     for batch in Order(data.frames_N, batch_size=2):
         x_NCTVM, _ = data[batch]
@@ -79,7 +79,7 @@ def test_a_batch_of_several_lengths_has_a_tensor_of_each(ragged: Path, augment: 
     data = Skeletons(ragged, None, trim=True, augment=augment)
     data.ids_N = np.arange(6) * 10
     groups, ids_N = data[Batch(0, (3, 0, 2))]
-    expected = [([0, 2], 16), ([3], 24)]
+    expected = [([0], 4), ([2], 8), ([3], 12)]
     for x_NCTVM, (indices, frames) in zip(groups, expected, strict=True):
         assert np.array_equal(x_NCTVM.numpy(), np.load(ragged)[indices, :, :frames].astype(np.float32))
     assert ids_N.tolist() == [0, 20, 30]
@@ -97,9 +97,9 @@ def test_lengths_are_found_once_for_a_file_and_anew_when_it_changes(ragged: Path
 @pytest.mark.parametrize(
     ("window", "random_choose", "expected"),
     [
-        (-1, False, [16, 16, 16, 24, 32, 32]),
-        (10, True, [16, 16, 16, 16, 16, 16]),
-        (40, False, [16, 16, 16, 24, 32, 32]),
+        (-1, False, [4, 4, 8, 12, 24, 32]),
+        (10, True, [4, 4, 8, 12, 12, 12]),
+        (40, False, [4, 4, 8, 12, 24, 32]),
     ],
 )
 def test_a_window_of_a_trimmed_sequence_has_its_used_part(

@@ -179,6 +179,24 @@ def test_sequences_of_several_lengths_share_batch_statistics_and_nothing_else(ne
         torch.testing.assert_close(net(groups), together, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("center", [False, True])
+def test_trimmed_sequences_are_normalised_as_padded_ones(center: bool) -> None:
+    torch.manual_seed(0)
+    nets = [STGCN(layout="coco", num_classes=5, center=center).double() for _ in range(4)]
+    groups = lengths_of(nets[0], (8, 12, 40))
+    padded = torch.cat([F.pad(x_NCTVM, (0, 0, 0, 0, 0, 40 - x_NCTVM.shape[2])) for x_NCTVM in groups])
+    for net, *given in zip(nets, (padded, groups, groups, groups[0]), (None, 40, None, 40), strict=True):
+        net(*given)
+    whole, trimmed, alone, alike = (dict(net.data_bn.named_buffers()) for net in nets)
+    torch.testing.assert_close(trimmed, whole, rtol=1e-12, atol=1e-12)
+    assert (alone["running_var"] - trimmed["running_var"]).mean() > 0.02
+    nets[0].data_bn.reset_running_stats()
+    nets[0](padded[:2])
+    torch.testing.assert_close(alike, dict(nets[0].data_bn.named_buffers()), rtol=1e-12, atol=1e-12)
+    net = nets[1].eval()
+    torch.testing.assert_close(net(groups, 40), net(groups), rtol=0, atol=0)
+
+
 @IN_EVERY_WAY
 def test_a_batch_in_parts_has_the_scores_and_gradients_of_the_whole(network: type[STGCN]) -> None:
     torch.manual_seed(0)

@@ -81,7 +81,7 @@ def epoch_flop(config: ExperimentConfig) -> float | None:
             from tao_skill.models.pose_classification.lengths import trimmed, used_frames
 
             used_N = used_frames(Path(part.data_path)).clip(max=window)
-            window = round(float(trimmed(used_N, min(window, frames)).mean()))
+            n, window = int(trimmed(used_N).sum()) // STRIDE, STRIDE  # of whole strides, work is proportional to frames
         model = config.model
         flop += passes * n * persons * forward_flop(window, joints, subsets, model.input_channels, model.model_type)
     return flop or None

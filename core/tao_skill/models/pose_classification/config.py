@@ -196,7 +196,7 @@ class DatasetConfig:
     trim_padding: Annotated[
         bool,
         Param(
-            "Train, evaluate and infer without the zero frames after each sequence but a few: quicker, with other "
+            "Train, evaluate and infer without the zero frames after each sequence: quicker, with other "
             "scores; ONNX files and engines of a fixed length still get whole sequences.",
             only=ON_MODEL,
             inherit=True,

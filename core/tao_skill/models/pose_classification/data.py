@@ -37,9 +37,11 @@ class Skeletons(Dataset[tuple[Sequences, Tensor]]):
 
     Attributes:
         frames_N: frames of each sequence, zero after its end.
+        padded_frames: of trimmed ones, the frames that each had with all its padding.
     """
 
     frames_N: Indices
+    padded_frames: int | None
 
     def __init__(
         self,
@@ -63,9 +65,10 @@ class Skeletons(Dataset[tuple[Sequences, Tensor]]):
         if resample_frames is not None:
             self.frames_N = np.full(n, resample_frames)
         elif trim:
-            self.frames_N = trimmed(self._window(self._read_N), self._window(frames))
+            self.frames_N = trimmed(self._window(self._read_N))
         else:
             self.frames_N = np.broadcast_to(self._window(self._read_N), n)
+        self.padded_frames = int(self._window(frames)) if trim and resample_frames is None else None
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker that is not forked: it maps the file itself, rather than be sent all of it."""

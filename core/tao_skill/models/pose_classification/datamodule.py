@@ -26,11 +26,15 @@ class SkeletonData(pl.LightningDataModule):
         self.epoch = 0
         self.batches_done = 0
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled and augmented."""
+    @cached_property
+    def training_set(self) -> Skeletons:
+        """The sequences to train on, augmented."""
         files = self.config.train_dataset
-        data = self._skeletons(files.data_path, files.label_path, augment=self.config, seed=self.seed)
-        return self._loader(data, seed=self.seed, epoch=self.epoch, skip=self.batches_done)
+        return self._skeletons(files.data_path, files.label_path, augment=self.config, seed=self.seed)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled."""
+        return self._loader(self.training_set, seed=self.seed, epoch=self.epoch, skip=self.batches_done)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Sequences as they are; asked for only if there is a validation set."""

@@ -109,7 +109,7 @@ def recorded(config: ExperimentConfig, path: str, most: int) -> list[Array]:
     x_NCTVM = some(path, chosen, config.dataset.resample_frames)[:, :, :frames, :, :persons]
     whole = x_NCTVM.shape[2]
     if frames is None and trained_length(config.dataset, whole) == ANY:
-        frames_N = trimmed(frames_used(x_NCTVM).clip(1), whole)
+        frames_N = trimmed(frames_used(x_NCTVM).clip(1))
         parts = [fitted(x_NCTVM[frames_N == t, :, :t], t, persons) for t in np.unique(frames_N).tolist()]
     else:
         parts = [fitted(x_NCTVM, frames, persons)]

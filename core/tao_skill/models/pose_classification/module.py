@@ -111,6 +111,7 @@ class PoseClassifier(pl.LightningModule):
         self.model = build_net(config.model, config.dataset.num_classes)
         self.scheduler: LRScheduler | None = None
         self.metrics: dict[str, float] = {}
+        self._padded_frames: int | None = None
         self._scheduler_state: dict[str, Any] | None = None
         self._train_sums = _Sums()
         self._val_sums = _Sums()
@@ -120,6 +121,11 @@ class PoseClassifier(pl.LightningModule):
         """Class scores (N, num_classes)."""
         scores: Tensor = self.model(x_NCTVM)
         return scores
+
+    def on_train_start(self) -> None:
+        """Look up what trimmed sequences have lost."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self._padded_frames = data.training_set.padded_frames
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed dropout from seed, step and process."""
@@ -200,7 +206,7 @@ class PoseClassifier(pl.LightningModule):
     def _step(self, batch: tuple[Sequences, Tensor], sums: _Sums) -> tuple[Tensor, Tensor]:
         """Summed loss and scores (N, num_classes) of a batch."""
         x_NCTVM, ids_N = batch
-        scores_NK = self.model(x_NCTVM).float()
+        scores_NK = self.model(x_NCTVM, self._padded_frames).float()
         loss = F.cross_entropy(scores_NK, ids_N, reduction="sum")
         sums.add(loss.detach(), scores_NK.detach(), ids_N)
         return loss, scores_NK.detach()
