@@ -356,6 +356,15 @@ def _unpadded(dataset: DatasetConfig, frames: int) -> str | None:
     return f"on sequences of {frames} frames" if dataset.window_size < frames else None
 
 
+def _export_warnings(config: ExperimentConfig) -> Iterator[str]:
+    frames, trimmed = config.export.sequence_length, config.dataset.trim_padding
+    if trimmed and config.dataset.resample_frames is None and frames is not None and frames > 0:
+        yield (
+            f"export.sequence_length={frames} is for whole sequences, which a network that was trained with "
+            "dataset.trim_padding=true scores worse: leave it out"
+        )
+
+
 def _gen_trt_engine_warnings(config: ExperimentConfig) -> Iterator[str]:
     if importlib.util.find_spec("tensorrt") is None:
         yield "TensorRT is not installed: this plan cannot run here until pip install 'tao-skill[tensorrt]'"
@@ -365,5 +374,5 @@ def _gen_trt_engine_warnings(config: ExperimentConfig) -> Iterator[str]:
 
 
 _WARNINGS: Final[Mapping[str, Callable[[ExperimentConfig], Iterator[str]]]] = MappingProxyType(
-    {"train": _train_warnings, "gen_trt_engine": _gen_trt_engine_warnings}
+    {"train": _train_warnings, "export": _export_warnings, "gen_trt_engine": _gen_trt_engine_warnings}
 )
