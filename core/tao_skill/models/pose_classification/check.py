@@ -357,8 +357,12 @@ def _unpadded(dataset: DatasetConfig, frames: int) -> str | None:
 
 
 def _export_warnings(config: ExperimentConfig) -> Iterator[str]:
-    frames, trimmed = config.export.sequence_length, config.dataset.trim_padding
-    if trimmed and config.dataset.resample_frames is None and frames is not None and frames > 0:
+    frames = config.export.sequence_length
+    if frames is None or frames < 0:
+        return
+    from tao_skill.models.pose_classification.lengths import is_trimmed  # loads NumPy, which most plans do without
+
+    if is_trimmed(config.dataset):
         yield (
             f"export.sequence_length={frames} is for whole sequences, which a network that was trained with "
             "dataset.trim_padding=true scores worse: leave it out"

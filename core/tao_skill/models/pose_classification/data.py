@@ -41,7 +41,7 @@ class Skeletons(Dataset[tuple[Sequences, Tensor]]):
     """
 
     frames_N: Indices
-    padded_frames: int | None
+    padded_frames: int | None = None
 
     def __init__(
         self,
@@ -66,9 +66,9 @@ class Skeletons(Dataset[tuple[Sequences, Tensor]]):
             self.frames_N = np.full(n, resample_frames)
         elif trim:
             self.frames_N = trimmed(self._window(self._read_N))
+            self.padded_frames = int(self._window(frames))
         else:
             self.frames_N = np.broadcast_to(self._window(self._read_N), n)
-        self.padded_frames = int(self._window(frames)) if trim and resample_frames is None else None
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker that is not forked: it maps the file itself, rather than be sent all of it."""

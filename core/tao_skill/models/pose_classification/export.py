@@ -21,7 +21,7 @@ from tao_skill.models.pose_classification.augment import some
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.devices import one_device, plan_devices
 from tao_skill.models.pose_classification.graph import LAYOUTS
-from tao_skill.models.pose_classification.lengths import ANY, trained_length, trimmed
+from tao_skill.models.pose_classification.lengths import ANY, is_trimmed, trained_length, trimmed
 from tao_skill.models.pose_classification.net import STGCN
 from tao_skill.models.pose_classification.scorers import fitted, trained_network
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
@@ -107,8 +107,7 @@ def recorded(config: ExperimentConfig, path: str, most: int) -> list[Array]:
     count = len(open_sequences(path))
     chosen = np.linspace(0, count - 1, min(most, count)).astype(int)
     x_NCTVM = some(path, chosen, config.dataset.resample_frames)[:, :, :frames, :, :persons]
-    whole = x_NCTVM.shape[2]
-    if frames is None and trained_length(config.dataset, whole) == ANY:
+    if frames is None and is_trimmed(config.dataset):
         frames_N = trimmed(frames_used(x_NCTVM).clip(1))
         parts = [fitted(x_NCTVM[frames_N == t, :, :t], t, persons) for t in np.unique(frames_N).tolist()]
     else:

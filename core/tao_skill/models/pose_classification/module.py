@@ -111,7 +111,6 @@ class PoseClassifier(pl.LightningModule):
         self.model = build_net(config.model, config.dataset.num_classes)
         self.scheduler: LRScheduler | None = None
         self.metrics: dict[str, float] = {}
-        self._padded_frames: int | None = None
         self._scheduler_state: dict[str, Any] | None = None
         self._train_sums = _Sums()
         self._val_sums = _Sums()
@@ -122,18 +121,14 @@ class PoseClassifier(pl.LightningModule):
         scores: Tensor = self.model(x_NCTVM)
         return scores
 
-    def on_train_start(self) -> None:
-        """Look up what trimmed sequences have lost."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        self._padded_frames = data.training_set.padded_frames
-
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed dropout from seed, step and process."""
         torch.manual_seed(dropout_seed(self.config.train.seed, self.global_step, self.global_rank))
 
     def training_step(self, batch: tuple[Sequences, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch: the mean of all processes' is that of their batches together, however uneven these are."""
-        loss, _ = self._step(batch, self._train_sums)
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        loss, _ = self._step(batch, self._train_sums, data.training_set.padded_frames)
         sequences = total(torch.full((), float(len(batch[1])), device=loss.device))
         return loss * self.trainer.world_size / sequences
 
@@ -203,10 +198,12 @@ class PoseClassifier(pl.LightningModule):
         if "train_sums" in own and self.global_rank == 0:  # they are the sums of all processes
             self._train_sums = _Sums(*own["train_sums"])
 
-    def _step(self, batch: tuple[Sequences, Tensor], sums: _Sums) -> tuple[Tensor, Tensor]:
+    def _step(
+        self, batch: tuple[Sequences, Tensor], sums: _Sums, padded_frames: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Summed loss and scores (N, num_classes) of a batch."""
         x_NCTVM, ids_N = batch
-        scores_NK = self.model(x_NCTVM, self._padded_frames).float()
+        scores_NK = self.model(x_NCTVM, padded_frames).float()
         loss = F.cross_entropy(scores_NK, ids_N, reduction="sum")
         sums.add(loss.detach(), scores_NK.detach(), ids_N)
         return loss, scores_NK.detach()

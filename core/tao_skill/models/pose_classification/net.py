@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tao_skill.models.pose_classification.architecture import BLOCKS, STRIDE, TEMPORAL_KERNEL
@@ -160,7 +159,7 @@ class STGCN(nn.Module):
         """
         groups = [x_NCTVM] if isinstance(x_NCTVM, Tensor) else x_NCTVM
         m = groups[0].shape[4]
-        x, lengths = self._normalised(groups, padded_frames if self.training else None)
+        x, lengths = self._normalised(groups, padded_frames)
         for i, (block, (_, stride)) in enumerate(zip(self.st_gcn_networks, BLOCKS, strict=True)):
             x = block(x, self.adjacency(i), lengths)
             lengths = strided(lengths, stride)
@@ -181,9 +180,9 @@ class STGCN(nn.Module):
             n, c, t, v, m = x_NCTVM.shape
             seen = x_NCTVM if self.center is None else centered(x_NCTVM, self.center)
             rows.append(seen.permute(0, 4, 2, 3, 1).reshape(n * m * t, v * c))
-        own = torch.cat(rows)
-        lost = max(sum(x.shape[0] for x in groups) * m * (padded_frames or 0) - len(own), 0)
-        x = self.data_bn(F.pad(own, (0, 0, 0, lost)))[: len(own)]
+        kept = sum(map(len, rows))
+        lost = max(sum(x.shape[0] for x in groups) * m * (padded_frames or 0) - kept, 0)
+        x = self.data_bn(torch.cat([*rows, rows[0].new_zeros(lost, v * c)]))[:kept]
         if len(groups) == 1:
             return x.view(n * m, t, v, c).permute(0, 3, 1, 2), None
         lengths = tuple(x.shape[2] for x in groups for _ in range(x.shape[0] * m))
