@@ -17,6 +17,9 @@ from tao_skill.outcome import Selection
 from tao_skill.records import dataclass
 
 KEY_VARIABLE: Final = "TAO_SKILL_ENCRYPTION_KEY"
+VALIDATION_DATA: Final = "dataset.val_dataset.data_path"
+HELD_OUT: Final = 0.2
+"""Share of the training sequences that a search holds out where it is given no validation data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,7 @@ class Inputs:
     Attributes:
         job_dir: folder of the job that is to be. metric: what the best checkpoint is chosen by.
         base_experiment: name of pretrained weights in the registry. given: keys that the request sets itself.
+        is_search: whether the run is an AutoML search.
     """
 
     model: Model
@@ -54,6 +58,7 @@ class Inputs:
     environment: Mapping[str, str]
     base_experiment: str | None = None
     given: Collection[str] = ()
+    is_search: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +138,13 @@ def _registered(inputs: Inputs, name: str) -> Inferred:
     return Inferred(value=str(path), reason=reason)
 
 
+def _hold_out_for_search(inputs: Inputs) -> Inferred | None:
+    if not inputs.is_search or VALIDATION_DATA in inputs.given:
+        return None
+    reason = f"a search validates, and {VALIDATION_DATA} is not given: so much of each class of the training set"
+    return Inferred(value=HELD_OUT, reason=reason)
+
+
 def _resume_model(inputs: Inputs) -> Inferred | None:
     latest = inputs.model.latest_result(inputs.job_dir / inputs.action)
     return Inferred(value=str(latest), reason="the job's own latest checkpoint") if latest else None
@@ -150,5 +162,6 @@ FUNCTIONS: Final[Mapping[str, Function]] = MappingProxyType(
         "create_inference_result_file_pose": _create_inference_result_file_pose,
         "ptm_if_no_resume_model": _ptm_if_no_resume_model,
         "resume_model": _resume_model,
+        "hold_out_for_search": _hold_out_for_search,
     }
 )

@@ -18,6 +18,7 @@ from tao_skill.errors import BadRequest, NotFound, Problem, SpecError, TaoSkillE
 from tao_skill.infer import FUNCTIONS, KEY_VARIABLE, Inferred, Inputs, Parent
 from tao_skill.jobs.record import Job, new_id, timestamp
 from tao_skill.jobs.store import Store
+from tao_skill.jobs.trials import find_parent
 from tao_skill.models import get_model
 from tao_skill.policy import Policy, Route, decide, parse_policy
 from tao_skill.records import dataclass
@@ -53,7 +54,8 @@ class Request:
     """What a user or agent asks for.
 
     Attributes:
-        overrides: `KEY=VALUE` texts. parent: a job reference. automl: policy flag. words: the request in plain words.
+        overrides: `KEY=VALUE` texts. parent: a job reference, `JOB/3` for trial 3 of a search.
+        automl: policy flag. words: the request in plain words.
         base_experiment: name of pretrained weights to start from, before a parent's.
         key: idempotency key. upload: S3 prefix that results go to. command: how to repeat the call, for the record.
         search: settings of an AutoML search that differ from their defaults.
@@ -170,10 +172,11 @@ def plan(
     _stop(problems)
     given = load.given_keys(values) | completed.keys()
     base_warnings = list(_base_experiment(runner, request.base_experiment, given))
-    parent_job = store.get(request.parent) if request.parent else None
+    parent_job = find_parent(store, request.parent) if request.parent else None
     parent = _as_parent(parent_job, model, store) if parent_job else None
     if parent is not None:
         confine("parent", str(parent.results_dir))
+    route = _route(model, runner.action, policy, request.words, info)
     job_id = new_id(runner.action, request.key, now=now, token=token)
     inputs = Inputs(
         model=model,
@@ -184,6 +187,7 @@ def plan(
         environment=environment,
         base_experiment=request.base_experiment,
         given=given,
+        is_search=route.route == "automl",
     )
     inferred = {
         **{key: {"value": one.value, "by": sources.FOLDER, "reason": one.reason} for key, one in completed.items()},
@@ -207,7 +211,7 @@ def plan(
         results_dir=task_results_dir(config, runner.action).absolute(),
         model=model,
         action=runner.action,
-        route=_route(model, runner.action, policy, request.words, info),
+        route=route,
         spec=load.override(model.config, spec, [(key, None) for key in secrets]),
         secrets=secrets,
         inferred=shown,
@@ -301,7 +305,7 @@ def _line(job: Job, store: Store) -> Iterator[Job]:
     yield job
     while job.parent is not None:
         try:
-            job = store.get(job.parent)
+            job = find_parent(store, job.parent)
         except NotFound:
             return
         yield job

@@ -13,6 +13,7 @@ RUNNER = Runner(
         "encryption_key": "key",
         "train.resume_training_checkpoint_path": "resume_model",
         "model.pretrained_model_path": "ptm_if_no_resume_model",
+        "dataset.validation_split": "hold_out_for_search",
     },
     data=(
         DataRequirement(

@@ -13,16 +13,16 @@ from tao_skill import __version__, files
 from tao_skill.action import Model
 from tao_skill.automl import page
 from tao_skill.automl.ladder import DEFAULT_TRIAL, Trial
-from tao_skill.automl.objective import trial_folder
+from tao_skill.automl.objective import trial_spec
 from tao_skill.automl.report import PAGE_FILE, REPORT_FILE, build_report, read_report
 from tao_skill.automl.search import Setup
-from tao_skill.automl.setup import ACTION, EPOCHS
+from tao_skill.automl.setup import ACTION
 from tao_skill.automl.verdict import finalists, judge, why_ended
-from tao_skill.errors import JobFailed, TaoSkillError
+from tao_skill.errors import JobFailed, NotFound, TaoSkillError
 from tao_skill.jobs.record import Job
+from tao_skill.jobs.trials import trial_results
 from tao_skill.outcome import Artifact, Outcome
 from tao_skill.records import dataclass
-from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
 from tao_skill.yaml_text import dump_yaml
 
@@ -68,10 +68,11 @@ class Kept:
         return report
 
     def prune(self, trials: Sequence[Trial], *, over: bool = False) -> None:
-        """Delete checkpoints that nothing goes on from or ships.
+        """Delete checkpoints that nothing goes on from, ships or may be asked for.
 
-        The default's and its best rival's stay, whichever of them ends first, and until the search is over those that
-        may still be promoted.
+        All of the default's and of its best rival's stay, whichever of them ends first, and until the search is over
+        those of trials that may still be promoted. Of any other trial its best checkpoint stays: `JOB/NUMBER` is a
+        parent.
         """
         if self.keep_all or not trials:
             return
@@ -81,8 +82,16 @@ class Kept:
         for trial in trials:
             ended = trial.state in ("done", "failed") or (over and trial.state == "waiting")
             if ended and trial.number not in stay:
-                for path in trial_folder(self.folder, trial.number).glob("train/*.pth"):
-                    path.unlink(missing_ok=True)
+                self._keep_best(trial_results(self.folder, trial.number, ACTION))
+
+    def _keep_best(self, results_dir: Path) -> None:
+        try:
+            best = self.model.select_result(ACTION, results_dir, self.setup.goal.metric).path
+        except NotFound:  # it failed before its first checkpoint
+            return
+        for path in results_dir.glob("*.pth"):
+            if path.name != best.name:
+                path.unlink(missing_ok=True)
 
     def publish(self, trials: Sequence[Trial], *, elapsed_s: float) -> Outcome:
         """Leave the winner where a direct train leaves its model, with its spec.
@@ -97,15 +106,11 @@ class Kept:
             raise JobFailed(verdict.sentence, fix="lower train.optim.lr, or see report.html for what went wrong")
         target = Path(self.job.results_dir)
         target.mkdir(parents=True, exist_ok=True)
-        for path in sorted(trial_folder(self.folder, verdict.trial.number).glob("train/*")):
+        for path in sorted(trial_results(self.folder, verdict.trial.number, ACTION).glob("*")):
             if path.suffix == ".pth" or path.name == "checkpoints.json":
                 _same(path, target / path.name)
         values = dict(verdict.trial.values)
-        spec = load.override(
-            self.model.config,
-            self.job.spec,
-            [(EPOCHS, self.setup.ladder.rungs[-1]), *values.items(), ("results_dir", None)],
-        )
+        spec = trial_spec(self.model, self.job.spec, values, self.setup.ladder.rungs[-1])
         files.write_text(self.folder / BEST_SPEC, dump_yaml(spec))
         self.prune(trials, over=True)
         return Outcome(metrics=self._metrics(trials, verdict.trial), artifacts=self._artifacts(target), chosen=values)

@@ -32,7 +32,7 @@ def lines(before: Shown | None, after: Shown) -> list[str]:
 
 
 def rows(report: Shown) -> list[str]:
-    """Every trial in a line, then how the search stands."""
+    """Every trial in a line, by what --parent calls it where it is a parent, then how the search stands."""
     return [*(_line(one, one, report) for one in report["trials"]), *summary(report)]
 
 
@@ -102,7 +102,7 @@ def _differs(now: Shown, before: Shown | None) -> bool:
 
 def _line(one: Shown, before: Shown | None, report: Shown) -> str:
     goal, leader = report["goal"], _leader(report)
-    parts = [f"trial {one['number']}", _event(one, before)]
+    parts = [one.get("parent", f"trial {one['number']}"), _event(one, before)]
     if one["metric"] is not None:
         parts.append(f"{line(goal['metric'])} {number(one['metric'])} {_beside(leader, one)}")
     parts += [parameters(one["values"])] if one["values"] else []

@@ -8,23 +8,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tao_skill import files
 from tao_skill.action import Model
 from tao_skill.automl.search import Task
 from tao_skill.automl.settings import read_settings
-from tao_skill.automl.setup import make_setup
+from tao_skill.automl.setup import EPOCHS, VALIDATION_INTERVAL, make_setup
 from tao_skill.errors import BadRequest
 from tao_skill.jobs.private import SECRETS_VARIABLE
 from tao_skill.jobs.store import Store
+from tao_skill.jobs.trials import SPEC_FILE, trial_folder
 from tao_skill.jobs.worker import whole_spec
 from tao_skill.models import get_model
 from tao_skill.records import dataclass
 from tao_skill.spec import load
+from tao_skill.spec.tree import lookup
+from tao_skill.yaml_text import dump_yaml
 
-TRIALS: Final = "automl/trials"
-"""Where trials train, in the job's folder."""
-
-SPARING: Final = (("train.checkpoint_interval", 10**6), ("train.checkpoint_interval_unit", "epoch"))
-"""A trial keeps the checkpoint of each rung and the best one; what lies between is trained anew after a crash."""
+CHECKPOINT_INTERVAL: Final = (("train.checkpoint_interval", 10**6), ("train.checkpoint_interval_unit", "epoch"))
+"""A trial saves a checkpoint at each rung and of its best epoch; after a crash the epochs since are trained again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +33,12 @@ class TrainObjective:
     """Trains tasks with a model's own trainer; every trial has a folder, and goes on from the checkpoint in it.
 
     Attributes:
-        spec: of the search, with secrets. folder: the job's.
+        spec: of the search, with secrets. recorded: the same without. folder: the job's.
     """
 
     model: Model
     spec: Mapping[str, Any]
+    recorded: Mapping[str, Any]
     metric: str
     folder: Path
 
@@ -46,7 +48,9 @@ class TrainObjective:
         Raises:
             BadRequest: training does not measure the metric.
         """
-        own = [("results_dir", str(trial_folder(self.folder, task.number))), ("train.results_dir", None), *SPARING]
+        folder = trial_folder(self.folder, task.number)
+        self._write_spec(folder, task)
+        own = [("results_dir", str(folder)), ("train.results_dir", None), VALIDATION_INTERVAL, *CHECKPOINT_INTERVAL]
         spec = load.override(self.model.config, self.spec, [*task.values.items(), *own])
         epochs = self.model.train_until(load.build(self.model.config, spec), task.target, self.metric)
         if epochs and self.metric not in epochs[-1]:
@@ -57,14 +61,24 @@ class TrainObjective:
             )
         return epochs
 
+    def _write_spec(self, folder: Path, task: Task) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        spec = trial_spec(self.model, self.recorded, task.values, int(lookup(self.spec, EPOCHS)))
+        files.write_text(folder / SPEC_FILE, dump_yaml(spec))
+
     def progress(self) -> Mapping[str, Any]:
         """Nothing beside the trainer's own status file."""
         return {}
 
 
-def trial_folder(job_folder: Path, number: int) -> Path:
-    """The folder of one trial."""
-    return job_folder / TRIALS / f"{number:04d}"
+def trial_spec(model: Model, recorded: Mapping[str, Any], values: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """The spec that gives a trial's result again with `--automl off`.
+
+    Args:
+        recorded: the spec of the search without secrets. values: those of the trial. epochs: of a full training.
+    """
+    pairs = [(EPOCHS, epochs), VALIDATION_INTERVAL, *values.items(), ("results_dir", None)]
+    return load.override(model.config, recorded, pairs)
 
 
 def objective_of(job_folder: Path) -> TrainObjective:
@@ -74,4 +88,4 @@ def objective_of(job_folder: Path) -> TrainObjective:
     model = get_model(job.model)
     spec = whole_spec(model, job, secrets)
     setup = make_setup(model, spec, read_settings(job.automl or {}))
-    return TrainObjective(model=model, spec=setup.spec, metric=setup.goal.metric, folder=job_folder)
+    return TrainObjective(model=model, spec=setup.spec, recorded=job.spec, metric=setup.goal.metric, folder=job_folder)

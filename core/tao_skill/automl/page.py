@@ -203,6 +203,7 @@ def _facts(report: Report) -> str:
         ("rungs", f"{', '.join(map(str, budget['rungs']))} epochs; of {budget['eta']} trials one goes on"),
         ("spent", f"{progress['trials']} trials, {progress['epochs']} epochs, {duration(progress['seconds'])} trained"),
         ("elapsed", duration(progress["elapsed_s"])),
+        ("validation", str(report.get("validation", "-"))),  # searches of older versions do not say
         ("sampler", str(report["sampler"])),
         ("seeds", ", ".join(f"{name} {seed}" for name, seed in report["seeds"].items())),
         ("versions", ", ".join(f"{name} {version}" for name, version in report["versions"].items())),

@@ -16,6 +16,7 @@ from tao_skill.automl.verdict import Verdict, finalists, judge
 from tao_skill.automl.words import clean
 from tao_skill.errors import BadData, NotFound
 from tao_skill.jobs.record import Job
+from tao_skill.jobs.trials import has_checkpoint
 from tao_skill.spec.tree import lookup
 from tao_skill.text import REPORT_BYTES, read_json, shown
 
@@ -45,7 +46,7 @@ def build_report(setup: Setup, trials: Sequence[Trial], *, facts: Mapping[str, A
         slices: by parameter, pairs of value and projected metric.
         failures: cause, times, trials; the most frequent first.
         space: search and left_out. budget: trials, max_epochs, epochs_total, rungs, eta, most_epochs, expected_epochs.
-        seeds, sampler, versions, command.
+        validation: what validates, as a sentence. seeds, sampler, versions, command.
     """
     goal = setup.goal
     scores = {n: s for n, s in projections(trials, goal, setup.ladder).items() if math.isfinite(s)}
@@ -68,6 +69,7 @@ def build_report(setup: Setup, trials: Sequence[Trial], *, facts: Mapping[str, A
         "failures": _failures(trials),
         "space": setup.space.as_dict(),
         "budget": _budget(setup),
+        "validation": validation(setup.spec),
         "seeds": {"suggestions": setup.seed, **facts.get("seeds", {})},
         "sampler": setup.sampler,
         "versions": facts.get("versions", {}),
@@ -107,6 +109,15 @@ def read_report(folder: Path, job: Job) -> dict[str, Any]:
     return report
 
 
+def with_parents(report: Mapping[str, Any], folder: Path, job: Job) -> dict[str, Any]:
+    """The report of a search with, for each trial that has a checkpoint, `parent`: what --parent calls it."""
+    trials = [
+        one | {"parent": f"{job.id}/{one['number']}"} if has_checkpoint(folder, one["number"], job.action) else one
+        for one in report["trials"]
+    ]
+    return dict(report) | {"trials": trials}
+
+
 def review(
     setup: Setup, *, seconds_per_epoch: float | None = None, learnt_from: str | None = None, workers: int = 1
 ) -> dict[str, Any]:
@@ -122,6 +133,7 @@ def review(
             "goal": {"metric": setup.goal.metric, "direction": "maximize" if setup.goal.maximize else "minimize"},
             "space": setup.space.as_dict(),
             "trial_0": {one.key: lookup(setup.spec, one.key) for one in setup.space.dimensions},
+            "validation": validation(setup.spec),
             "budget": budget,
             "sampler": setup.sampler,
             "seed": setup.seed,
@@ -135,6 +147,15 @@ def review(
         }
     )
     return reviewed
+
+
+def validation(spec: Mapping[str, Any]) -> str:
+    """The data that trials are compared on."""
+    path, share = lookup(spec, "dataset.val_dataset.data_path"), lookup(spec, "dataset.validation_split")
+    if path or share is None:
+        return f"after every epoch, on {path or 'the validation set'}"
+    seed = lookup(spec, "train.seed")
+    return f"after every epoch, on {share:.0%} of the training sequences, held out by class with train.seed {seed}"
 
 
 def _budget(setup: Setup) -> dict[str, Any]:

@@ -20,6 +20,9 @@ ACTION: Final = "train"
 EPOCHS: Final = "train.num_epochs"
 """TAO's key for the length of a training; a rung is a part of it."""
 
+VALIDATION_INTERVAL: Final = ("train.validation_interval", 1)
+"""A trial is validated after every epoch, whatever the spec says: each rung needs a result."""
+
 
 def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Setup:
     """The setup of a search.

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from tao_skill.automl.devices import find_gpus
 from tao_skill.automl.report import review
 from tao_skill.automl.settings import read_settings
+from tao_skill.automl.setup import VALIDATION_INTERVAL
 from tao_skill.errors import BadState
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.runner import Plan
 from tao_skill.sources import Confine
+from tao_skill.spec.tree import lookup
 
 if TYPE_CHECKING:
     import subprocess
@@ -44,8 +46,13 @@ def review_search(planned: Plan, store: Store | None = None, confine: Confine | 
 
 
 def warnings(planned: Plan) -> list[str]:
-    """What the plan warns of, and settings of a search that is none."""
-    if planned.route.route == "automl" or not planned.search:
+    """The plan's warnings, and settings without an effect on the route taken."""
+    if planned.route.route == "automl":
+        key, interval = VALIDATION_INTERVAL
+        given = lookup(planned.spec, key)
+        note = f"a search validates after every epoch: {key}={given} applies to direct training only"
+        return list(planned.warnings) if given == interval else [note, *planned.warnings]
+    if not planned.search:
         return list(planned.warnings)
     idle = f"{', '.join(planned.search)}: no effect, as this run is direct ({planned.route.reason})"
     return [idle, *planned.warnings]

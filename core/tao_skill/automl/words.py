@@ -94,6 +94,7 @@ def review_lines(reviewed: Mapping[str, Any]) -> list[str]:
     return [
         f"{reviewed['goal']['direction']} {line(reviewed['goal']['metric'])} with {reviewed['sampler']}",
         *space_lines(reviewed["space"], reviewed["trial_0"]),
+        f"validation  {line(reviewed['validation'])}",
         f"budget  {budget['trials']} trials, at most {epochs(budget['max_epochs'])} each{limit}",
         f"rungs   {rungs} epochs; of {budget['eta']} trials one goes on",
         f"cost    about {epochs(budget['expected_epochs'])}, at most {budget['most_epochs']}{time}",

@@ -81,17 +81,18 @@ def space(
 @results_option
 @json_option
 def show(job: str, results_root: Path, as_json: bool) -> None:
-    """Show the search of JOB: every trial, what was spent, who wins."""
+    """Show the search of JOB: every trial, the epochs spent, the winner. JOB/N as --parent takes trial N."""
     from tao_skill.automl.live import rows, table
-    from tao_skill.automl.report import PAGE_FILE, read_report
+    from tao_skill.automl.report import PAGE_FILE, read_report, with_parents
 
     home, found = Store(results_root.absolute()).find(job)
     folder = home.folder(found.id)
-    report = read_report(folder, found)
+    report = with_parents(read_report(folder, found), folder, found)
     if sys.stdout.isatty() and not as_json:
         from rich.console import Console
 
         Console().print(table(report))
+        note(f"--parent {found.id}/N evaluates, exports or runs trial N")
     else:
         document = report | {"next": next_commands(found, results_root)}
         emit(document, "\n".join(rows(report)), as_json=as_json)

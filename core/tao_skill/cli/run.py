@@ -63,7 +63,7 @@ Environment:
     "--parent",
     metavar="JOB",
     shell_complete=complete_job,
-    help="Job to build on: id, start of an id, latest, latest:ACTION.",
+    help="Job to build on: id, start of an id, latest, latest:ACTION; JOB/3 is trial 3 of a search.",
 )
 @click.option("--base-experiment", metavar="NAME", help="Pretrained weights to start a train from, by name.")
 @click.option("--automl", type=click.Choice(POLICIES), help="AutoML policy of this run.")

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from tao_skill.jobs.record import TERMINAL, Job
 from tao_skill.jobs.store import Store
+from tao_skill.jobs.trials import split_reference
 from tao_skill.records import dataclass
 
 REMOVED: Final = ".pruned-"
@@ -75,7 +76,7 @@ def _needed(store: Store, jobs: Sequence[Job], before: datetime) -> Mapping[str,
 def _needs(store: Store, job: Job) -> Iterator[str]:
     """Ids of the jobs that a job names: its parent, and those whose files are in its spec."""
     if job.parent is not None:
-        yield job.parent
+        yield split_reference(job.parent)[0]
     for text in _texts(job.spec):
         path = Path(text)
         if path.is_relative_to(store.root) and path != store.root:

@@ -79,7 +79,7 @@ class Job:
     """A request and everything that became of it. Times are ISO 8601, UTC, with microseconds.
 
     Attributes:
-        parent: id of the job this one builds on.
+        parent: id of the job this one builds on; `JOB/3` is trial 3 of a search.
         key: idempotency key; the same key gives the same job.
         upload: S3 prefix under which the job's folder is uploaded when an attempt ends.
         route: `policy`, `route` and `reason`.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from tao_skill.automl.report import read_report as read_search
+from tao_skill.automl.report import with_parents
 from tao_skill.errors import BadData, NotFound
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
@@ -68,7 +69,8 @@ def _kind(job: Job) -> str:
 def _read(store: Store, job: Job, here: Workplace) -> dict[str, Any]:
     if job.automl is not None:
         here.roots.confine("job", str(store.folder(job.id) / "report.json"))
-        return read_search(store.folder(job.id), job)
+        folder = store.folder(job.id)
+        return with_parents(read_search(folder, job), folder, job)
     if job.action == "train":
         here.roots.confine("job", str(Path(job.results_dir) / "status.json"))
         return {"metrics": job.metrics, "history": _history(job)}
@@ -97,6 +99,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _search(whole: Mapping[str, Any]) -> dict[str, Any]:
     baseline, winner = whole["baseline"] or {}, whole["winner"]
+    parents = {one["number"]: one.get("parent") for one in whole["trials"]}
     return {
         "goal": {name: whole["goal"][name] for name in ("metric", "direction")},
         "winner": {name: winner[name] for name in ("number", "is_default", "sentence", "gain", "values", "best_epoch")},
@@ -104,7 +107,10 @@ def _search(whole: Mapping[str, Any]) -> dict[str, Any]:
         "trials": whole["progress"]["trials"],
         "epochs": whole["progress"]["epochs"],
         "ended": whole["progress"]["ended"],
-        "best": [{name: one[name] for name in ("number", "metric")} for one in whole["finalists"][:3]],
+        "best": [
+            {"number": one["number"], "metric": one["metric"], "parent": parents.get(one["number"])}
+            for one in whole["finalists"][:3]
+        ],
     }
 
 

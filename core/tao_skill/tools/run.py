@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from tao_skill.automl import submit
 from tao_skill.automl.settings import PRUNERS, SAMPLERS
+from tao_skill.jobs.trials import split_reference
 from tao_skill.models import get_model
 from tao_skill.policy import POLICIES
 from tao_skill.records import dataclass
@@ -49,7 +50,7 @@ class PlanArguments:
     action: Annotated[str, Param("")]
     overrides: Annotated[list[str], Param('Spec: "KEY=VALUE", e.g. lr=0.01.')] = field(default_factory=list)
     spec: Annotated[str | None, Param("Spec file.")] = None
-    parent: Annotated[str | None, Param("Job to build on, e.g. latest:train; gives model, classes, data.")] = None
+    parent: Annotated[str | None, Param("Job to build on: latest:train, JOB/3 (trial 3); gives model, data.")] = None
     base_experiment: Annotated[str | None, Param("Pretrained weights, by name.")] = None
     automl: Annotated[str | None, Param("A train is a search unless off.", choices=POLICIES)] = None
     request: Annotated[str | None, Param("User's words; may turn AutoML off.")] = None
@@ -137,7 +138,7 @@ def _planned(asked: PlanArguments, here: Workplace, key: str | None) -> Plan:
     if asked.spec is not None:
         here.roots.confine("spec", asked.spec)
     if asked.parent is not None:
-        here.find(asked.parent)
+        here.find(split_reference(asked.parent)[0])
     given = {there: getattr(asked, name) for name, there in SETTINGS.items()}
     request = Request(
         spec_file=Path(asked.spec) if asked.spec is not None else None,

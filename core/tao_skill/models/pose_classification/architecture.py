@@ -8,6 +8,7 @@ from typing import Final
 
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.hold_out import holds_out
 from tao_skill.models.pose_classification.npy import shape
 from tao_skill.remote import is_remote
 
@@ -83,5 +84,7 @@ def epoch_flop(config: ExperimentConfig) -> float | None:
             used_N = used_frames(Path(part.data_path)).clip(max=window)
             n, window = int(trimmed(used_N).sum()) // STRIDE, STRIDE  # of whole strides, work is proportional to frames
         model = config.model
-        flop += passes * n * persons * forward_flop(window, joints, subsets, model.input_channels, model.model_type)
+        held = config.dataset.validation_split if passes == TRAIN and holds_out(config.dataset) else None
+        each = passes - (passes - 1) * (held or 0.0)  # a held-out sequence is only validated on
+        flop += each * n * persons * forward_flop(window, joints, subsets, model.input_channels, model.model_type)
     return flop or None

@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Final
 
 from tao_skill.errors import Problem, TaoSkillError
-from tao_skill.files import nearest, remembered
+from tao_skill.files import nearest
 from tao_skill.models.pose_classification import npy
-from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.config import ON_MODEL, Calibration, DatasetConfig, ExperimentConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS
+from tao_skill.models.pose_classification.hold_out import class_ids, holds_out, is_validated, split_of, training_size
 from tao_skill.models.pose_classification.small_sets import small_set_warning
 from tao_skill.models.pose_classification.windows import step
 from tao_skill.outcome import Advice
@@ -75,6 +75,23 @@ def _train(config: ExperimentConfig) -> Iterator[Problem]:
         files = getattr(config.dataset, split)
         if files.data_path:
             yield from _data(config, f"dataset.{split}", files.data_path, files.label_path)
+    yield from _hold_out(config)
+
+
+def _hold_out(config: ExperimentConfig) -> Iterator[Problem]:
+    if not holds_out(config.dataset) or is_remote(config.dataset.train_dataset.label_path):
+        return
+    try:
+        parts = split_of(config.dataset, config.train.seed)
+    except TaoSkillError:  # the labels have a problem of their own
+        return
+    if parts is not None and not parts.validation:
+        yield Problem(
+            key="dataset.val_dataset.data_path",
+            message="dataset.val_dataset is not set, and no class has two training sequences, one of which could be "
+            "held out for validation",
+            fix="set dataset.val_dataset.data_path and dataset.val_dataset.label_path",
+        )
 
 
 def _train_settings(config: ExperimentConfig) -> Iterator[Problem]:
@@ -103,7 +120,7 @@ def _train_settings(config: ExperimentConfig) -> Iterator[Problem]:
             message="train.optim.nesterov is true, which needs train.optim.momentum above 0, but it is 0",
             fix="set train.optim.nesterov=false or train.optim.momentum=0.9",
         )
-    if optim.lr_scheduler == "AutoReduce" and optim.lr_monitor == "val_loss" and not dataset.val_dataset.data_path:
+    if optim.lr_scheduler == "AutoReduce" and optim.lr_monitor == "val_loss" and not is_validated(dataset):
         yield Problem(
             key="train.optim.lr_monitor",
             message="train.optim.lr_monitor is 'val_loss', but dataset.val_dataset.data_path is not set",
@@ -285,7 +302,7 @@ def _shape(config: ExperimentConfig, key: str, shape: tuple[int, ...]) -> Iterat
 
 def _labels(config: ExperimentConfig, key: str, label_path: str, sequences: int) -> Iterator[Problem]:
     try:
-        ids = _class_ids(Path(label_path))
+        ids = class_ids(Path(label_path))
     except TaoSkillError as error:
         yield Problem(key=key, message=f"{key}: {error.message}", fix=error.fix)
         return
@@ -304,12 +321,6 @@ def _labels(config: ExperimentConfig, key: str, label_path: str, sequences: int)
         )
 
 
-@remembered(files=2)
-def _class_ids(label_path: Path) -> tuple[int, ...]:
-    """Those of the training set are asked for twice, and long in the reading."""
-    return read_labels(label_path).ids
-
-
 def _warnings(config: ExperimentConfig, action: str) -> Iterator[str]:
     if action in ON_MODEL and config.dataset.label_map is None:
         yield f"dataset.label_map is not set: the classes are called class_0 to class_{config.dataset.num_classes - 1}"
@@ -319,15 +330,35 @@ def _warnings(config: ExperimentConfig, action: str) -> Iterator[str]:
 
 def _train_warnings(config: ExperimentConfig) -> Iterator[str]:
     dataset = config.dataset
-    if not dataset.val_dataset.data_path:
+    if not is_validated(dataset):
         yield "there is no dataset.val_dataset: no validation runs, and the latest checkpoint stands for the best"
+    if holds_out(dataset):
+        yield _held_out_warning(config)
+    elif dataset.validation_split is not None:
+        yield "dataset.validation_split has no effect beside dataset.val_dataset"
     if not any(map(is_remote, (dataset.train_dataset.data_path, dataset.train_dataset.label_path))):
         yield from _train_data_warnings(config)
 
 
+def _held_out_warning(config: ExperimentConfig) -> str:
+    dataset, how = config.dataset, f"drawn by class with train.seed={config.train.seed}"
+    if is_remote(dataset.train_dataset.label_path):
+        part = f"{dataset.validation_split:.0%} of the training sequences"
+    else:
+        parts = split_of(dataset, config.train.seed)
+        assert parts is not None
+        held, rest = len(parts.validation), len(parts.training)
+        part = f"{held} of {held + rest} training sequences"
+    return (
+        f"dataset.val_dataset is not set: {part}, {how}, are held out for validation; "
+        "the same person may be in both parts, which makes accuracy look better than it is"
+    )
+
+
 def _train_data_warnings(config: ExperimentConfig) -> Iterator[str]:
     dataset = config.dataset
-    n, _, frames, _, _ = npy.shape(dataset.train_dataset.data_path)
+    sequences, _, frames, _, _ = npy.shape(dataset.train_dataset.data_path)
+    n = training_size(dataset, sequences, config.train.seed)
     if warning := small_set_warning(n, config.train.optim.lr, dataset.batch_size):
         yield warning
     if dataset.batch_size > n:
@@ -340,7 +371,7 @@ def _train_data_warnings(config: ExperimentConfig) -> Iterator[str]:
     if in_the_plane and (used := [one for one in IN_SPACE if getattr(dataset, one) > 0]):
         joints = f"joints of {config.model.graph_layout} are mostly x, y, confidence"
         yield f"dataset.{used[0]} is for x, y, z; {joints}, for which dataset.random_move is meant"
-    counts = Counter(_class_ids(Path(dataset.train_dataset.label_path)))
+    counts = Counter(class_ids(Path(dataset.train_dataset.label_path)))
     if absent := [identity for identity in range(dataset.num_classes) if not counts[identity]]:
         yield f"no training sequence has the class ids {absent}"
 

@@ -124,9 +124,19 @@ class UnlabelledData:
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
     train_dataset: Annotated[LabelledData, Param("Training set.", only=TRAIN)] = field(default_factory=LabelledData)
-    val_dataset: Annotated[OptionalData, Param("Validation set; without it no validation runs.", only=TRAIN)] = field(
-        default_factory=OptionalData
-    )
+    val_dataset: Annotated[
+        OptionalData, Param("Validation set; without it and validation_split no validation runs.", only=TRAIN)
+    ] = field(default_factory=OptionalData)
+    validation_split: Annotated[
+        float | None,
+        Param(
+            "Share of each class's training sequences held out for validation where there is no val_dataset, "
+            "drawn with train.seed; a search takes 0.2.",
+            above=0.0,
+            maximum=0.5,
+            only=TRAIN,
+        ),
+    ] = None
     num_classes: Annotated[int, Param("Number of classes.", minimum=1, inherit=True, popular=True)] = 6
     label_map: Annotated[dict[str, int] | None, Param("Class id of each class name.", inherit=True, popular=True)] = (
         None

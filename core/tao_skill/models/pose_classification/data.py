@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ class Skeletons(Dataset[tuple[Sequences, Tensor]]):
     Of trimmed or resampled ones no padding is read.
 
     Attributes:
+        only_N: index in the file of each sequence.
         frames_N: frames of each sequence, zero after its end.
         padded_frames: of trimmed ones, the frames that each had with all its padding.
     """
@@ -48,6 +49,7 @@ class Skeletons(Dataset[tuple[Sequences, Tensor]]):
         data_path: Path,
         label_path: Path | None,
         *,
+        only: Sequence[int] | None = None,
         trim: bool = False,
         resample_frames: int | None = None,
         augment: DatasetConfig | None = None,
@@ -55,7 +57,9 @@ class Skeletons(Dataset[tuple[Sequences, Tensor]]):
     ) -> None:
         self.data_path = data_path
         self.data_NCTVM = open_sequences(data_path)
-        self.ids_N = np.array(read_labels(label_path).ids) if label_path else np.full(len(self.data_NCTVM), -1)
+        self.only_N = np.arange(len(self.data_NCTVM)) if only is None else np.array(only, dtype=int)
+        ids_N = np.array(read_labels(label_path).ids) if label_path else np.full(len(self.data_NCTVM), -1)
+        self.ids_N = ids_N[self.only_N]
         self.trim = trim
         self.resample_frames = resample_frames
         self.augment = augment
@@ -69,6 +73,7 @@ class Skeletons(Dataset[tuple[Sequences, Tensor]]):
             self.padded_frames = int(self._window(frames))
         else:
             self.frames_N = np.broadcast_to(self._window(self._read_N), n)
+        self.frames_N = self.frames_N[self.only_N]
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker that is not forked: it maps the file itself, rather than be sent all of it."""
@@ -78,7 +83,7 @@ class Skeletons(Dataset[tuple[Sequences, Tensor]]):
         self.__dict__.update(state, data_NCTVM=open_sequences(state["data_path"]))
 
     def __len__(self) -> int:
-        return len(self.data_NCTVM)
+        return len(self.only_N)
 
     def __getitem__(self, batch: Batch) -> tuple[Sequences, Tensor]:
         """The sequences and their class ids (N,) int64, in the same order."""
@@ -93,7 +98,7 @@ class Skeletons(Dataset[tuple[Sequences, Tensor]]):
     def _group(self, epoch: int, indices: Indices, frames: int) -> Tensor:
         _, channels, _, joints, persons = self.data_NCTVM.shape
         x_NCTVM = np.empty((len(indices), channels, frames, joints, persons), np.float32)
-        for place_CTVM, index in zip(x_NCTVM, indices.tolist(), strict=True):
+        for place_CTVM, index in zip(x_NCTVM, self.only_N[indices].tolist(), strict=True):
             x_CTVM = self._sequence(epoch, index)
             place_CTVM[:, : x_CTVM.shape[1]] = x_CTVM
             place_CTVM[:, x_CTVM.shape[1] :] = 0

@@ -13,6 +13,7 @@ from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data import Order, Skeletons, loader
+from tao_skill.models.pose_classification.hold_out import Split, split_of
 from tao_skill.models.pose_classification.lengths import trained_length
 
 
@@ -29,19 +30,28 @@ class SkeletonData(pl.LightningDataModule):
     @cached_property
     def training_set(self) -> Skeletons:
         """The sequences to train on, augmented."""
-        files = self.config.train_dataset
-        return self._skeletons(files.data_path, files.label_path, augment=self.config, seed=self.seed)
+        files, parts = self.config.train_dataset, self._split
+        only = None if parts is None else parts.training
+        return self._skeletons(files.data_path, files.label_path, only=only, augment=self.config, seed=self.seed)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled."""
         return self._loader(self.training_set, seed=self.seed, epoch=self.epoch, skip=self.batches_done)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Sequences as they are; asked for only if there is a validation set."""
+        """Sequences as they are; asked for only if there is a validation set, or a part is held out."""
+        if (parts := self._split) is not None:
+            whole = self.config.train_dataset
+            return self._loader(self._skeletons(whole.data_path, whole.label_path, only=parts.validation))
         files = self.config.val_dataset
         assert files.data_path
         assert files.label_path
         return self._loader(self._skeletons(files.data_path, files.label_path))
+
+    @cached_property
+    def _split(self) -> Split | None:
+        """What is held out of the training set."""
+        return split_of(self.config, self.seed)
 
     @cached_property
     def frames_and_persons(self) -> tuple[int, int]:

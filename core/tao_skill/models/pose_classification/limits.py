@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.hold_out import training_size
 from tao_skill.models.pose_classification.npy import shape
 from tao_skill.outcome import Limit
 from tao_skill.remote import is_remote
@@ -29,7 +30,10 @@ def limits(config: ExperimentConfig) -> Mapping[str, Limit]:
     path = config.dataset.train_dataset.data_path
     if is_remote(path):
         return limits
-    n, _, frames, _, _ = shape(path)
+    sequences, _, frames, _, _ = shape(path)
+    n = sequences
+    if not is_remote(config.dataset.train_dataset.label_path):
+        n = training_size(config.dataset, sequences, config.train.seed)
     served = replace(limits[WINDOW], low=math.ceil(frames / 4), high=frames)
     return limits | {"dataset.batch_size": Limit(high=n), WINDOW: served}
 

@@ -23,6 +23,7 @@ from tao_skill.models.pose_classification.callbacks import CheckpointFiles, Chec
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.datamodule import SkeletonData
 from tao_skill.models.pose_classification.devices import Devices, check_nodes, check_processes, plan_devices
+from tao_skill.models.pose_classification.hold_out import is_validated
 from tao_skill.models.pose_classification.module import PoseClassifier
 from tao_skill.models.pose_classification.net import STGCN
 from tao_skill.models.pose_classification.parallel import SharedStatistics
@@ -152,7 +153,7 @@ def build_trainer(
         num_nodes=train.num_nodes,
         max_epochs=until or train.num_epochs,
         check_val_every_n_epoch=train.validation_interval,
-        limit_val_batches=1.0 if config.dataset.val_dataset.data_path else 0,
+        limit_val_batches=1.0 if is_validated(config.dataset) else 0,
         gradient_clip_val=train.grad_clip or None,
         benchmark=train.cudnn.benchmark,
         deterministic="warn" if train.cudnn.deterministic else False,
