@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -8,8 +9,8 @@ import pytest
 
 from tao_skill.automl.keep import Kept
 from tao_skill.automl.ladder import Trial, winner
-from tao_skill.automl.objective import trial_folder
 from tao_skill.jobs.record import Job
+from tao_skill.jobs.trials import trial_folder
 from tao_skill.models import get_model
 from tests.automl.searches import make_setup
 
@@ -30,8 +31,25 @@ def make_kept(folder: Path) -> Kept:
     return Kept(folder=folder, model=get_model(None), job=job, setup=make_setup())
 
 
-def checkpoint(folder: Path, number: int) -> Path:
-    return trial_folder(folder, number) / "train" / "model_epoch_008_step_00009.pth"
+BEST, LAST = "model_epoch_002_step_00003.pth", "model_epoch_008_step_00009.pth"
+
+
+def write_checkpoints(folder: Path, number: int) -> None:
+    results_dir = trial_folder(folder, number) / "train"
+    results_dir.mkdir(parents=True)
+    for name in (BEST, LAST):
+        (results_dir / name).touch()
+    rows = [(BEST, 2, 3, 0.9), (LAST, 8, 9, 0.1)]
+    index = [
+        {"file": file, "epoch": epoch, "step": step, "metrics": {"val_acc": accuracy}}
+        for file, epoch, step, accuracy in rows
+    ]
+    (results_dir / "checkpoints.json").write_text(json.dumps(index))
+
+
+def remaining(folder: Path) -> dict[int, set[str]]:
+    trials = (folder / "automl" / "trials").iterdir()
+    return {int(trial.name): {path.name for path in trial.glob("train/*.pth")} for trial in trials}
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: "".join(map(str, order)))
@@ -41,28 +59,27 @@ def test_the_winner_keeps_its_checkpoints_whoever_ends_first(order: tuple[int, .
     goal, epochs = kept.setup.goal, kept.setup.ladder.rungs[-1]
     trials = [Trial(number=number, values={}, target=epochs, state="running") for number in FINAL]
     for number in FINAL:
-        checkpoint(tmp_path, number).parent.mkdir(parents=True)
-        checkpoint(tmp_path, number).touch()
+        write_checkpoints(tmp_path, number)
     for number in order:
         history = tuple({"val_acc": FINAL[number] * (i + 1) / epochs, "val_loss": 1.0} for i in range(epochs))
         trials[number] = replace(trials[number], state="done", history=history)
         kept.prune(trials)
     assert winner(trials, goal, epochs).number == 1
-    assert [number for number in FINAL if checkpoint(tmp_path, number).exists()] == [0, 1]
+    expected = {0: {BEST, LAST}, 1: {BEST, LAST}, 2: {BEST}, 3: {BEST}}
+    assert remaining(tmp_path) == expected
     kept.prune(trials, over=True)
-    assert [number for number in FINAL if checkpoint(tmp_path, number).exists()] == [0, 1]
+    assert remaining(tmp_path) == expected
 
 
-def test_a_default_that_ships_is_all_that_stays(tmp_path: Path) -> None:
+def test_a_rival_of_a_default_that_ships_keeps_its_best_checkpoint_alone(tmp_path: Path) -> None:
     kept = make_kept(tmp_path)
     epochs = kept.setup.ladder.rungs[-1]
     trials = []
     for number, accuracy in enumerate((0.8, 0.6)):
-        checkpoint(tmp_path, number).parent.mkdir(parents=True)
-        checkpoint(tmp_path, number).touch()
+        write_checkpoints(tmp_path, number)
         history = ({"val_acc": accuracy, "val_loss": 1.0},) * epochs
         trials.append(Trial(number=number, values={}, target=epochs, state="done", history=history))
     kept.prune(trials)
-    assert checkpoint(tmp_path, 1).exists()
+    assert remaining(tmp_path)[1] == {BEST, LAST}
     kept.prune(trials, over=True)
-    assert [number for number in (0, 1) if checkpoint(tmp_path, number).exists()] == [0]
+    assert remaining(tmp_path) == {0: {BEST, LAST}, 1: {BEST}}

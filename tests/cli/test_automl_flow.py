@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tao_skill.models.pose_classification.sample import write_sample
 from tests.cli.conftest import report_of, results_of
 from tests.cli.test_flow import TAO_SKILL, call, call_json
+from tests.conftest import dataset
 
 BUDGET = ["--trials", "4", "--max-epochs", "4", "--min-epochs", "1", "--eta", "2"]
 
@@ -77,11 +79,56 @@ def test_the_best_spec_gives_the_same_result_again_without_a_search(searched: tu
     assert again["metrics"]["best_val_acc"] == document["metrics"]["best_val_acc"]
 
 
-def test_only_what_can_still_be_of_use_stays_on_the_disk(searched: tuple[Path, dict[str, Any]]) -> None:
+def test_a_loser_keeps_its_best_checkpoint_alone(searched: tuple[Path, dict[str, Any]]) -> None:
     root, document = searched
     trials = root / document["job"]["id"] / "automl" / "trials"
-    with_weights = {int(path.name) for path in trials.iterdir() if list(path.glob("train/*.pth"))}
-    assert with_weights == {0, int(document["metrics"]["winner"])}
+    kept = {int(path.name): len(list(path.glob("train/model_*.pth"))) for path in trials.iterdir()}
+    assert set(kept) == {0, 1, 2, 3}
+    assert {kept[number] for number in kept if number not in (0, int(document["metrics"]["winner"]))} == {1}
+
+
+def test_every_trial_is_a_parent(searched: tuple[Path, dict[str, Any]]) -> None:
+    root, document = searched
+    job = document["job"]["id"]
+    shown = call_json(["automl", "show", job], root)["trials"]
+    assert [one["parent"] for one in shown] == [f"{job}/{number}" for number in range(4)]
+    loser = max({1, 2, 3} - {int(document["metrics"]["winner"])})
+    evaluated = call_json(["run", "evaluate", "--parent", f"{job}/{loser}"], root)
+    assert evaluated["metrics"]["accuracy"] == pytest.approx(100 * shown[loser]["metric"])
+    assert evaluated["next"][0].endswith(f"--parent {job}/{loser}")
+    record = json.loads((root / evaluated["job"]["id"] / "job.json").read_text())
+    assert record["parent"] == f"{job}/{loser}"
+    planned = call_json(["run", "inference", "--parent", "latest:evaluate", "--dry-run"], root)["plan"]
+    assert f"/automl/trials/{loser:04d}/train/" in planned["inferred"]["inference.checkpoint"]["value"]
+    assert planned["spec"]["model"]["graph_layout"] == "nvidia"
+
+
+def test_a_trial_that_is_not_there_is_said_to_be_none(searched: tuple[Path, dict[str, Any]]) -> None:
+    root, document = searched
+    job = document["job"]["id"]
+    error = call_json(["run", "export", "--parent", f"{job}/9"], root, code=3)["error"]
+    assert (error["code"], error["message"]) == ("not_found", f"search {job} has no trial 9")
+
+
+def test_a_search_without_validation_data_holds_out_a_part_and_says_so(tmp_path: Path) -> None:
+    """With the intervals of the documentation's example: no epoch of this search is a fifth one."""
+    write_sample(tmp_path / "data", train=24, val=6, frames=12, seed=3)
+    facts = [f"{key}={value}" for key, value in dataset(tmp_path / "data").items() if ".val_dataset." not in key]
+    intervals = ["train.validation_interval=5", "train.checkpoint_interval=5"]
+    command = ["run", "train", *facts, *intervals, "batch_size=8", "num_workers=0", "lr=0.02"]
+    command += ["--trials", "2", "--max-epochs", "2", "--min-epochs", "1"]
+    planned = call_json([*command, "--dry-run"], tmp_path)
+    assert planned["plan"]["inferred"]["dataset.validation_split"]["value"] == 0.2
+    assert "20% of the training sequences" in planned["automl"]["validation"]
+    document = call_json(command, tmp_path)
+    report = report_of(tmp_path, document)
+    assert "20% of the training sequences" in report["validation"]
+    assert all(one is not None for one in report["curves"]["trials"]["0"])
+    folder = tmp_path / document["job"]["id"]
+    assert "20% of the training sequences" in (folder / "report.html").read_text()
+    assert json.loads((folder / "job.json").read_text())["spec"]["dataset"]["validation_split"] == 0.2
+    again = call_json(["run", "train", "-e", str(folder / "best_spec.yaml"), "--automl", "off"], tmp_path)
+    assert again["metrics"]["best_val_acc"] == document["metrics"]["best_val_acc"]
 
 
 @pytest.mark.thorough

@@ -485,6 +485,9 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "dataset.train_dataset.label_path": lambda ground, folder, key: refused("/no/such.pkl")(ground, folder, key),
     "dataset.val_dataset.data_path": lambda ground, folder, key: refused("/no/such.npy")(ground, folder, key),
     "dataset.val_dataset.label_path": lambda ground, folder, key: refused(None)(ground, folder, key),
+    "dataset.validation_split": weights_differ(
+        0.3, **{"dataset.val_dataset.data_path": None, "dataset.val_dataset.label_path": None}
+    ),
     "dataset.num_classes": weights_differ(9),
     "dataset.label_map": refused({"walking": 0}),
     "dataset.random_choose": weights_differ(True, **{"dataset.window_size": 8}),
