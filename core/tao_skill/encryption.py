@@ -12,7 +12,7 @@ from tao_skill.text import read_bytes
 PUBLIC_KEY: Final = "tlt_encode"
 """TAO's well-known default."""
 
-PUBLIC_KEYS: Final = (PUBLIC_KEY, "nvidia_tao")
+PUBLIC_KEYS: Final = (PUBLIC_KEY, "nvidia_tlt", "nvidia_tao")
 """Keys printed in TAO's documents and tutorials. They protect nothing, so files stay plain and portable with them."""
 
 MODEL_BYTES: Final = 2**31 - 1

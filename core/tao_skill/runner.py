@@ -6,7 +6,7 @@ A plan is that path stopped before the job record; `submit` takes it up from the
 from __future__ import annotations
 
 import runpy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
@@ -59,6 +59,7 @@ class Request:
         base_experiment: name of pretrained weights to start from, before a parent's.
         key: idempotency key. upload: S3 prefix that results go to. command: how to repeat the call, for the record.
         search: settings of an AutoML search that differ from their defaults.
+        adapt: changes what file and overrides give before anything else looks at it.
     """
 
     spec_file: Path | None = None
@@ -71,6 +72,7 @@ class Request:
     upload: str | None = None
     search: Mapping[str, Any] = field(default_factory=dict)
     command: Sequence[str] = ()
+    adapt: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +165,7 @@ def plan(
     model = get_model(runner.model)
     info = bank.skill_info(model.name)
     values, ignored, policy = _given(runner, model, request, info)
+    values = request.adapt(values)
     sources.confine_paths(model, values, confine)
     describe = sources.look(environment, request.upload)
     _stop(sources.address_problems(model, runner.action, values))

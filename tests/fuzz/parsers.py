@@ -21,11 +21,13 @@ from onnx import TensorProto, helper, numpy_helper
 from tao_skill import bank, encryption, skills, status
 from tao_skill import cache as copies
 from tao_skill.automl import report
+from tao_skill.cli import tao_mounts
 from tao_skill.jobs import launch
 from tao_skill.jobs.document import following, job_document
 from tao_skill.jobs.record import Attempt, Job
 from tao_skill.jobs.store import RECORD_FILE, Store
 from tao_skill.models.pose_classification import (
+    MODEL,
     arrays,
     checkpoint,
     dataset_convert,
@@ -236,6 +238,14 @@ def _spec(path: Path) -> None:
     load.build(ExperimentConfig, spec)
 
 
+def _mounts(path: Path) -> None:
+    config = tao_mounts.read(path)
+    mounted = [f"{mount.destination}/x" for mount in config.mounts] + ["/workspace/y"]
+    config.summary(mounted).encode()
+    for one in mounted:
+        config.local_spec(MODEL, {"results_dir": one})
+
+
 def _override(path: Path) -> None:
     pair = load.parse_override(path.read_bytes().decode("utf-8", "surrogateescape"))
     json.dumps(load.override(ExperimentConfig, {}, [pair])).encode()
@@ -375,6 +385,11 @@ _EVALUATION: Final = {
 }
 _ENTRY: Final = asdict(copies.Entry(uri="s3://b/x.npy", file="x.npy", size=1, version="1", blake2b="00"))
 _RANGES: Final = {"onnx_sha256": "00", "sequences": 12, "ranges": {"x": 1.5}}
+_MOUNTS: Final = {
+    "Mounts": [{"source": "/", "destination": "/workspace"}, {"source": "~", "destination": "/workspace/y"}],
+    "Envs": [{"variable": "CUDA_DEVICE_ORDER", "value": "PCI_BUS_ID"}],
+    "DockerOptions": {"shm_size": "16G", "user": "1000:1000"},
+}
 _OPCODES: Final = (
     *(bytes([one]) for one in b"()]}.02aRbtuse\x81\x85\x86\x87\x88\x89\x8f\x90\x92\x93\x94\x97\x98"),
     b"cos\nsystem\n",
@@ -430,6 +445,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
         seeds=lambda: [b"train.optim.lr=1e-3", b"dataset.label_map={walk:0,sit:1}", b"~train.seed", b"++a.b=[1,2]"],
         tokens=_YAML_TOKENS,
     ),
+    "mounts of the launcher": Parser(read=_mounts, file=tao_mounts.FILE, seeds=_text(_MOUNTS, {"Mounts": []})),
     "job.json": Parser(read=_record, file=f"{JOB}/{RECORD_FILE}", seeds=_text(_job().to_dict())),
     "checkpoints.json": Parser(read=_index, file=results.INDEX, seeds=_text(_CHECKPOINTS)),
     "status.json": Parser(read=_status, file=status.STATUS_FILE, seeds=lambda: [_STATUS]),

@@ -1,20 +1,25 @@
-"""TAO's own grammar: `pose_classification ACTION -e SPEC [KEY=VALUE ...]`, also behind `tao-skill tao model`.
+"""TAO's own grammar: `pose_classification ACTION -e SPEC [KEY=VALUE ...]`, also behind `tao-skill tao model|deploy`.
 
 Its options are those of TAO's entry points, old ones included; each stands for a spec key. Training is direct.
+`tao-skill tao` also reads the mounts file of TAO's launcher. `pose_classification` does not: in TAO it is the command
+inside the container, where paths are already those that are read.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from tao_skill.action import Model
+from tao_skill.cli import tao_mounts
 from tao_skill.cli.options import exit_code
 from tao_skill.cli.output import INTERRUPTED, default_results_root
 from tao_skill.cli.run import execute
@@ -32,25 +37,30 @@ FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Options by the spec key they stand for; an action has those whose key it reads."""
 
+DEPLOY: Final = ("gen_trt_engine", "evaluate", "inference")
+"""Actions of TAO's task group `deploy`; `model` has all."""
+
 HELP: Final = {"help_option_names": ["-h", "--help"]}
 _SPEC: Final = ("-e", "--experiment_spec", "--experiment_spec_file")
 _DOT: Final = "__"
 
 
 class Task(click.Group):
-    """The actions of a model as TAO's subtasks, made when asked for."""
+    """Actions of a model as TAO's subtasks, made when asked for; those of the launcher take a mounts file."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, actions: Collection[str], *, launcher: bool) -> None:
         super().__init__(model.name, help=f"TAO's command line for {model.name}.", context_settings=HELP)
         self.model = model
+        self.actions = actions
+        self.launcher = launcher
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the actions."""
-        return list(self.model.actions)
+        return list(self.actions)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of an action."""
-        return _command(self.model, cmd_name) if cmd_name in self.model.actions else None
+        return _command(self.model, cmd_name, launcher=self.launcher) if cmd_name in self.actions else None
 
 
 @click.group(context_settings=HELP)
@@ -63,15 +73,22 @@ def tasks() -> None:
     """Tasks by model."""
 
 
+@tao.group("deploy")
+def deployment() -> None:
+    """Tasks that build and use TensorRT engines, by model; the same commands as in `tao model`."""
+
+
 for _model in MODELS.values():
-    tasks.add_command(Task(_model))
+    tasks.add_command(Task(_model, _model.actions, launcher=True))
+    deployment.add_command(Task(_model, [name for name in DEPLOY if name in _model.actions], launcher=True))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script `pose_classification`: 0 done, 1 any failure, 130 interrupted."""
-    task = Task(get_model("pose_classification"))
+    model = get_model("pose_classification")
+    task = Task(model, model.actions, launcher=False)
     given = sys.argv[1:] if arguments is None else arguments
-    sys.exit(as_in_tao(exit_code(task, task.model.name, given)))
+    sys.exit(as_in_tao(exit_code(task, model.name, given)))
 
 
 def as_in_tao(code: int) -> int:
@@ -79,16 +96,24 @@ def as_in_tao(code: int) -> int:
     return code if code in (0, INTERRUPTED) else JobFailed.exit_code
 
 
-def _command(model: Model, action: str) -> click.Command:
+def _command(model: Model, action: str, *, launcher: bool) -> click.Command:
     spec = click.Option([*_SPEC, "spec"], type=click.Path(path_type=Path), required=True, help="Spec file.")
     overrides = click.Argument(["overrides"], nargs=-1, metavar="[KEY=VALUE ...]")
     return click.Command(
         action,
         callback=partial(_run, model, action),
-        params=[overrides, spec, *_options(model, action)],
+        params=[overrides, spec, *([_mounts_option()] if launcher else []), *_options(model, action)],
         help=model.actions[action].summary,
         epilog=f"KEY=VALUE sets a key of the spec, as in Hydra; `tao-skill template {action}` explains every key.",
         context_settings=HELP,
+    )
+
+
+def _mounts_option() -> click.Option:
+    return click.Option(
+        ["--mounts", "--mounts_file", "mounts_file"],
+        type=click.Path(path_type=Path),
+        help=f"Mounts file of TAO's launcher; ~/{tao_mounts.FILE} if there is one.",
     )
 
 
@@ -100,18 +125,25 @@ def _options(model: Model, action: str) -> Iterator[click.Option]:
             yield click.Option([*flags[leaf.key], name], metavar="VALUE", help=f"{leaf.param.description} [{leaf.key}]")
 
 
-def _run(model: Model, action: str, overrides: Sequence[str], spec: Path, **options: str | None) -> int:
+def _run(model: Model, action: str, overrides: Sequence[str], spec: Path, **options: Any) -> int:
     from tao_skill.runner import Request
 
+    mounts = tao_mounts.find(options.pop("mounts_file")) if "mounts_file" in options else None
+    if mounts is not None:
+        os.environ.update(mounts.environment)  # as in TAO's container: they replace what was set
     leaves = {leaf.key.replace(".", _DOT): leaf for leaf in iter_params(model.config, action)}
     given = [_override(leaves[name], value) for name, value in options.items() if value is not None]
-    program = click.get_current_context().command_path.split()
+    words = [*click.get_current_context().command_path.split(), "-e", str(spec)]
     request = Request(
-        spec_file=spec,
-        overrides=(*given, *overrides),
-        automl="off",
-        command=(*program, "-e", str(spec), *given, *overrides),
+        spec_file=spec, overrides=(*given, *overrides), automl="off", command=(*words, *given, *overrides)
     )
+    if mounts is not None:
+        request = replace(
+            request,
+            spec_file=Path(mounts.local_path(str(spec))),
+            adapt=tao_mounts.adapter(mounts, model, spec),
+            command=(*words, "--mounts", str(mounts.file), *given, *overrides),
+        )
     code = execute(model, action, request, default_results_root(), show_log=True)
     click.echo(f"Execution status: {'FAIL' if code else 'PASS'}")
     return code

@@ -22,7 +22,7 @@ def test_a_secret_key_encrypts_and_only_that_key_opens(tmp_path: Path) -> None:
         assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", [None, "", "tlt_encode", "nvidia_tao"])
+@pytest.mark.parametrize("key", [None, "", "tlt_encode", "nvidia_tlt", "nvidia_tao"])
 def test_without_a_secret_key_the_file_is_plain(tmp_path: Path, key: str | None) -> None:
     checkpoint.save({"a": 1}, tmp_path / "c.pth", key)
     assert torch.load(tmp_path / "c.pth", weights_only=True) == {"a": 1}
