@@ -193,7 +193,7 @@ def call(folder: Path, words: list[str]) -> str:
 def test_the_examples_run_as_written_and_trainings_as_plans(skill: Path, project: Path) -> None:
     """What starts from a job needs a training: those commands run in tests/test_docs.py and tests/cli."""
     ran = 0
-    for line in example_commands(pages(skill)[0]):
+    for line in [line for page in pages(skill) for line in example_commands(page)]:
         words = shlex.split(line, comments=True)
         if "latest:train" in words:
             continue
