@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import re
@@ -20,8 +21,10 @@ import skills_ref
 import yaml
 from click.testing import CliRunner
 
+from tao_skill.cli.options import exit_code
 from tao_skill.cli.program import tao_skill
 from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.graph import LAYOUTS
 from tao_skill.spec.tree import iter_params
 from tests.cli.test_import import clip
 from tests.conftest import REPOSITORY
@@ -190,7 +193,7 @@ def call(folder: Path, words: list[str]) -> str:
 def test_the_examples_run_as_written_and_trainings_as_plans(skill: Path, project: Path) -> None:
     """What starts from a job needs a training: those commands run in tests/test_docs.py and tests/cli."""
     ran = 0
-    for line in example_commands(pages(skill)[0]):
+    for line in [line for page in pages(skill) for line in example_commands(page)]:
         words = shlex.split(line, comments=True)
         if "latest:train" in words:
             continue
@@ -209,6 +212,22 @@ def test_every_model_has_a_skill_with_the_schemas_of_its_actions() -> None:
         assert {f"{action}.schema.json" for action in model.actions} <= {path.name for path in schemas.iterdir()}
 
 
+def test_the_manifest_of_a_skill_names_files_of_its_own_folder(tmp_path: Path) -> None:
+    """In a lone copy, as it is installed."""
+    from tao_skill.models import MODELS
+
+    for model in MODELS.values():
+        copy = shutil.copytree(REPOSITORY / "skills" / model.skill, tmp_path / model.skill)
+        manifest = json.loads((copy / "schemas" / "manifest.json").read_text("utf-8"))
+        assert list(manifest["actions"]) == list(model.actions)
+        for entry in manifest["actions"].values():
+            named = {kind: one for kind, one in entry.items() if isinstance(one, dict)}
+            assert set(named) == {"schema", "template"}
+            for one in named.values():
+                assert hashlib.sha256((copy / one["path"]).read_bytes()).hexdigest() == one["sha256"]
+                assert (copy / one["path"]).resolve().is_relative_to(copy.resolve())
+
+
 def test_the_skills_facts_name_the_actions_of_the_model() -> None:
     from tao_skill.models import get_model
 
@@ -224,6 +243,43 @@ def test_the_formats_of_the_reference_are_those_that_can_be_imported() -> None:
 
     page = (REPOSITORY / "skills" / "tao-prepare-pose-data" / "references" / "formats.md").read_text("utf-8")
     assert set(re.findall(r"^\| ([a-z]+) \|", page, re.MULTILINE)) == set(FORMATS)
+
+
+def test_the_parameters_of_the_training_page_have_their_defaults_and_all_keys_of_gpus_are_there() -> None:
+    page = (REPOSITORY / "skills" / "tao-train-pose-classification" / "references" / "training.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| (.+?) \|", page, re.MULTILINE))
+    defaults = {leaf.key: leaf.default for leaf in iter_params(ExperimentConfig, "train")}
+    assert {key: yaml.safe_load(value) for key, value in rows.items()} == {key: defaults[key] for key in rows}
+    assert {"train.num_gpus", "train.gpu_ids", "train.num_nodes"} <= set(rows)
+    for name, layout in LAYOUTS.items():
+        assert f"{name} {layout.joints}" in page
+
+
+ERROR_PATTERNS = {
+    "train model.graph_layout=coco": "model.graph_layout is",
+    "train num_classes=4 label_map=null": "dataset.num_classes is",
+    "train num_classes=4": "dataset.label_map has the ids",
+    "train train_labels=data/val_label.pkl": "... has",
+    "train train_data=data/absent.npy": "there is no such file",
+    "inference evaluate.test_dataset.data_path=data/test_data.npy": "evaluate.test_dataset.data_path is not read",
+    "evaluate": "evaluate.checkpoint is required",
+}
+"""Requests, on generated data, and the start of the pattern that references/errors.md has for each."""
+
+
+@pytest.mark.parametrize(("request_text", "start"), ERROR_PATTERNS.items())
+def test_an_error_pattern_is_what_a_plan_prints(
+    request_text: str, start: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (REPOSITORY / "skills" / "tao-train-pose-classification" / "references" / "errors.md").read_text("utf-8")
+    ((pattern, code),) = re.findall(rf'^\| "({re.escape(start)}[^"]*)" \| (\d) \|', page, re.MULTILINE)
+    monkeypatch.chdir(project)
+    action, *overrides = request_text.split()
+    spec = ["-e", "data/spec.yaml"] if action == "train" else []
+    words = ["run", action, *spec, *overrides, "--dry-run", "--json"]
+    assert exit_code(tao_skill, "tao-skill", words) == int(code)
+    message = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert re.search(re.escape(pattern).replace(r"\.\.\.", ".*"), message), message
 
 
 def test_the_defaults_of_the_reference_are_those_of_the_config() -> None:

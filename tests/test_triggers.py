@@ -14,6 +14,14 @@ NAMES = sorted(path.parent.name for path in (REPOSITORY / "skills").glob("*/SKIL
 FLOORS = {"requests": (0.75, 0.80, 0.80), "held_out": (0.70, 0.55, 0.70)}
 """Least precision, recall and top-1 of each skill, just below what was measured."""
 
+TRAIN_PHRASES = (
+    "train pose classification",
+    "skeleton action recognition",
+    "ST-GCN",
+    "keypoint sequence classifier",
+)
+"""Phrases that are to select the train skill, as they are."""
+
 
 @pytest.mark.parametrize(("folder", "least"), [("requests", 20), ("held_out", 10)])
 def test_every_skill_has_enough_different_requests_both_ways(folder: str, least: int) -> None:
@@ -45,6 +53,13 @@ def test_the_figures_of_the_readme_are_the_measured_ones(folder: str) -> None:
     (table,) = [part for part in section if part.startswith(f"TF-IDF, {folder}")]
     for line in triggers.table(triggers.measure(triggers.tfidf, folder)):
         assert line in table
+
+
+def test_the_trigger_phrases_select_the_train_skill_among_all_others() -> None:
+    texts = triggers.skill_texts()
+    chosen = triggers.tfidf(TRAIN_PHRASES, list(texts.values())).argmax(axis=1)
+    selected = {phrase: list(texts)[index] for phrase, index in zip(TRAIN_PHRASES, chosen, strict=True)}
+    assert selected == dict.fromkeys(TRAIN_PHRASES, "tao-train-pose-classification")
 
 
 def test_a_description_of_something_else_is_not_selected() -> None:

@@ -31,6 +31,20 @@ from tao_skill.spec.template import build_template
 from tao_skill.spec.tree import iter_params
 
 INFO: Final = "skill_info.yaml"
+MANIFEST: Final = "manifest.json"
+BANK_PLACES: Final = {
+    "schema": "schemas/{model}/{action}.schema.json",
+    "template": "references/{model}/spec_template_{action}.yaml",
+    "runner": "runners/{model}/{action}.py",
+}
+"""Files of an action in the bank."""
+
+SKILL_PLACES: Final = {
+    "schema": "schemas/{action}.schema.json",
+    "template": "references/spec_template_{action}.yaml",
+}
+"""Files of an action in a skill's folder, which may be installed without the bank."""
+
 HELP: Final = f"core/tao_skill/cli/{HELP_FILE}"
 GENERATED: Final = (
     "schemas/**/*",
@@ -117,16 +131,18 @@ def _files_of(root: Path, model: Model, functions: Collection[str]) -> dict[str,
         schemas[f"{action}.schema.json"] = _json(build_schema(model.config, model.name, action))
         templates[f"spec_template_{action}.yaml"] = _template(model, action)
         runners[f"{action}.py"] = _runner(model, action, tables[action])
-    packaged = {
+    bank = {
         **{f"schemas/{model.name}/{name}": text for name, text in schemas.items()},
         **{f"references/{model.name}/{name}": text for name, text in templates.items()},
         **{f"runners/{model.name}/{name}": text for name, text in runners.items()},
     }
-    manifest = _json(_manifest(model, info, packaged))
-    schemas["manifest.json"] = packaged[f"schemas/{model.name}/manifest.json"] = manifest
-    copies = {f"{skill}/schemas/{name}": text for name, text in schemas.items()}
-    copies |= {f"{skill}/references/{name}": text for name, text in (templates | {INFO: info_text}).items()}
-    return packaged | copies
+    copies = {
+        **{f"schemas/{name}": text for name, text in schemas.items()},
+        **{f"references/{name}": text for name, text in (templates | {INFO: info_text}).items()},
+    }
+    bank[f"schemas/{model.name}/{MANIFEST}"] = _json(_manifest(model, info, BANK_PLACES, bank))
+    copies[f"schemas/{MANIFEST}"] = _json(_manifest(model, info, SKILL_PLACES, copies))
+    return bank | {f"{skill}/{name}": text for name, text in copies.items()}
 
 
 def _checked_info(model: Model, info: Any) -> Mapping[str, Any]:
@@ -142,19 +158,16 @@ def _checked_info(model: Model, info: Any) -> Mapping[str, Any]:
     return checked
 
 
-def _manifest(model: Model, info: Mapping[str, Any], packaged: Mapping[str, str]) -> dict[str, Any]:
-    """What the bank has of a model; paths are relative to the bank, a skill's copies have the same file names."""
-    train = json.loads(packaged[f"schemas/{model.name}/train.schema.json"])
-    places = {
-        "schema": "schemas/{model}/{action}.schema.json",
-        "template": "references/{model}/spec_template_{action}.yaml",
-        "runner": "runners/{model}/{action}.py",
-    }
+def _manifest(
+    model: Model, info: Mapping[str, Any], places: Mapping[str, str], files: Mapping[str, str]
+) -> dict[str, Any]:
+    """Facts about a model and its actions, with path and checksum of each action's files in `files`."""
     actions = {}
     for action in model.actions.values():
         paths = {kind: place.format(model=model.name, action=action.name) for kind, place in places.items()}
-        files = {kind: {"path": path, "sha256": _sha256(packaged[path])} for kind, path in paths.items()}
-        actions[action.name] = {"summary": action.summary, "available": action.entry is not None, **files}
+        entries = {kind: {"path": path, "sha256": _sha256(files[path])} for kind, path in paths.items()}
+        actions[action.name] = {"summary": action.summary, "available": action.entry is not None, **entries}
+    train = json.loads(files[places["schema"].format(model=model.name, action="train")])
     return {
         "model": model.name,
         "skill": model.skill,
