@@ -23,6 +23,7 @@ from tao_skill.jobs.record import Job
 from tao_skill.outcome import Artifact, Outcome
 from tao_skill.records import dataclass
 from tao_skill.spec import load
+from tao_skill.spec.references import escaped
 from tao_skill.spec.tree import lookup
 from tao_skill.yaml_text import dump_yaml
 
@@ -106,7 +107,7 @@ class Kept:
             self.job.spec,
             [(EPOCHS, self.setup.ladder.rungs[-1]), *values.items(), ("results_dir", None)],
         )
-        files.write_text(self.folder / BEST_SPEC, dump_yaml(spec))
+        files.write_text(self.folder / BEST_SPEC, dump_yaml(escaped(spec)))
         self.prune(trials, over=True)
         return Outcome(metrics=self._metrics(trials, verdict.trial), artifacts=self._artifacts(target), chosen=values)
 
