@@ -6,7 +6,7 @@ A plan is that path stopped before the job record; `submit` takes it up from the
 from __future__ import annotations
 
 import runpy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from tao_skill import bank, files, remote, sources
 from tao_skill.action import Model, task_results_dir
 from tao_skill.errors import BadRequest, NotFound, Problem, SpecError, TaoSkillError
 from tao_skill.infer import FUNCTIONS, KEY_VARIABLE, Inferred, Inputs, Parent
+from tao_skill.jobs.private import is_private
 from tao_skill.jobs.record import Job, new_id, timestamp
 from tao_skill.jobs.store import Store
 from tao_skill.jobs.trials import find_parent
@@ -24,6 +25,9 @@ from tao_skill.policy import Policy, Route, decide, parse_policy
 from tao_skill.records import dataclass
 from tao_skill.sources import Confine, DataRequirement
 from tao_skill.spec import load
+from tao_skill.spec.keys import full_keys, override_pairs
+from tao_skill.spec.references import Scope, escaped, resolve
+from tao_skill.spec.schema import default_values
 from tao_skill.spec.tree import iter_params, lookup
 
 POLICY_ARGUMENT: Final = "automl_policy"
@@ -54,7 +58,8 @@ class Request:
     """What a user or agent asks for.
 
     Attributes:
-        overrides: `KEY=VALUE` texts. parent: a job reference, `JOB/3` for trial 3 of a search.
+        overrides: `KEY=VALUE` texts, or an object of nested, dotted or short keys.
+        parent: a job reference, `JOB/3` for trial 3 of a search.
         automl: policy flag. words: the request in plain words.
         base_experiment: name of pretrained weights to start from, before a parent's.
         key: idempotency key. upload: S3 prefix that results go to. command: how to repeat the call, for the record.
@@ -63,7 +68,7 @@ class Request:
     """
 
     spec_file: Path | None = None
-    overrides: Sequence[str] = ()
+    overrides: Sequence[str] | Mapping[str, Any] = ()
     parent: str | None = None
     base_experiment: str | None = None
     automl: str | None = None
@@ -150,11 +155,13 @@ def plan(
     now: datetime,
     token: str,
     confine: Confine = lambda key, path: None,
+    reads_environment: bool = True,
 ) -> Plan:
     """Do all of a run that comes before its job record. Nothing is fetched from S3; what shall be is looked for.
 
     Args:
         confine: looks at every path of the spec before anything is read from it.
+        reads_environment: whether the spec may refer to variables, `${oc.env:NAME}`; a server's may hold secrets.
 
     Raises:
         OutsideRoots: `confine` refuses a path.
@@ -164,17 +171,7 @@ def plan(
     """
     model = get_model(runner.model)
     info = bank.skill_info(model.name)
-    values, ignored, policy = _given(runner, model, request, info)
-    values = request.adapt(values)
-    sources.confine_paths(model, values, confine)
-    describe = sources.look(environment, request.upload)
-    _stop(sources.address_problems(model, runner.action, values))
-    completed, problems = sources.complete_folders(
-        runner.data, values, lambda text: describe(text) is not None if remote.is_remote(text) else Path(text).is_file()
-    )
-    _stop(problems)
-    given = load.given_keys(values) | completed.keys()
-    base_warnings = list(_base_experiment(runner, request.base_experiment, given))
+    values, written, ignored, policy = _given(runner, model, request, info)
     parent_job = find_parent(store, request.parent) if request.parent else None
     parent = _as_parent(parent_job, model, store) if parent_job else None
     if parent is not None:
@@ -189,9 +186,21 @@ def plan(
         metric=info["monitoring"]["metric"],
         environment=environment,
         base_experiment=request.base_experiment,
-        given=given,
+        given=load.given_keys(values),
         is_search=route.route == "automl",
     )
+    values = _resolved(runner, inputs, values, written, environment if reads_environment else None)
+    values = request.adapt(values)
+    sources.confine_paths(model, values, confine)
+    describe = sources.look(environment, request.upload)
+    _stop(sources.address_problems(model, runner.action, values))
+    completed, problems = sources.complete_folders(
+        runner.data, values, lambda text: describe(text) is not None if remote.is_remote(text) else Path(text).is_file()
+    )
+    _stop(problems)
+    given = load.given_keys(values) | completed.keys()
+    inputs = replace(inputs, given=given)
+    base_warnings = list(_base_experiment(runner, request.base_experiment, given))
     inferred = {
         **{key: {"value": one.value, "by": sources.FOLDER, "reason": one.reason} for key, one in completed.items()},
         **dict(_infer(runner, inputs, given, values)),
@@ -256,7 +265,7 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
     if not written.exists():  # also where an earlier call was killed just here
         from tao_skill.yaml_text import dump_yaml
 
-        files.write_text(written, dump_yaml(opened.spec))
+        files.write_text(written, dump_yaml(escaped(opened.spec)))
     return opened, is_new
 
 
@@ -265,22 +274,69 @@ def _stop(problems: Iterable[Problem]) -> None:
         raise SpecError(found)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """All that a request gives, of every action.
+
+    Attributes:
+        overridden: keys that the file does not give.
+    """
+
+    values: Mapping[str, Any]
+    file: Path | None
+    overridden: Collection[str]
+    shorthand: Mapping[str, str]
+
+
 def _given(
     runner: Runner, model: Model, request: Request, info: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[str], Policy | None]:
-    """Template <- file <- shorthand <- overrides, what was ignored, and the explicit policy."""
+) -> tuple[dict[str, Any], _Written, list[str], Policy | None]:
+    """Template <- file <- shorthand <- overrides, all that was written, what was ignored, and the explicit policy."""
+    shorthand: Mapping[str, str] = info["spec_shorthand"]
     written = load.read_spec_file(request.spec_file) if request.spec_file else {}
     policies = [written.pop(POLICY_ARGUMENT)] if POLICY_ARGUMENT in written else []
-    kept, ignored = load.project(model.config, runner.action, written)
-    pairs = [load.parse_override(text) for text in request.overrides]
+    file = load.override(model.config, {}, full_keys(model.config, written, shorthand, str(request.spec_file)))
+    kept, ignored = load.project(model.config, runner.action, file)
+    pairs = override_pairs(model.config, request.overrides, shorthand)
     policies += [value for key, value in pairs if key == POLICY_ARGUMENT]
     policies += [request.automl] if request.automl else []
     pairs = [pair for pair in pairs if pair[0] != POLICY_ARGUMENT]
-    shorthand: Mapping[str, str] = info["spec_shorthand"]
-    short = [(load.expand_shorthand(key, shorthand), value) for key, value in pairs if key in shorthand]
-    full = [(key, value) for key, value in pairs if key not in shorthand]
-    values = load.override(model.config, kept, [*short, *full])
-    return values, ignored, parse_policy(policies[-1]) if policies else None
+    everything = _Written(
+        values=load.override(model.config, file, pairs),
+        file=request.spec_file,
+        overridden={key for key, _ in pairs},
+        shorthand=shorthand,
+    )
+    values = load.override(model.config, kept, pairs)
+    return values, everything, ignored, parse_policy(policies[-1]) if policies else None
+
+
+def _resolved(
+    runner: Runner,
+    inputs: Inputs,
+    values: Mapping[str, Any],
+    written: _Written,
+    variables: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """Values without references, which may be to whatever is given, inferred or a default, of any action."""
+    config = inputs.model.config
+
+    def referable() -> dict[str, Any]:
+        folders = [(f"{action}.results_dir", f"${{results_dir}}/{action}") for action in inputs.model.actions]
+        inferred = [(key, escaped(one["value"])) for key, one in _infer(runner, inputs, set(inputs.given), values)]
+        defaults = load.override(config, default_values(config), [*folders, *inferred])
+        return load.merge(config, defaults, load.normalised(config, None, written.values))
+
+    scope = Scope(
+        config_type=config,
+        values=referable,
+        shorthand=written.shorthand,
+        environment=variables,
+        is_private=is_private,
+        file=str(written.file) if written.file else None,
+        overridden=written.overridden,
+    )
+    return resolve(values, scope)
 
 
 def _as_parent(job: Job, model: Model, store: Store) -> Parent:

@@ -43,12 +43,15 @@ from tao_skill.models.pose_classification.imports import kinetics, labels, ntu, 
 from tao_skill.models.pose_classification.net import STGCN
 from tao_skill.outcome import ImportRequest
 from tao_skill.spec import load
+from tao_skill.spec.keys import full_keys
+from tao_skill.spec.references import Scope, resolve
 from tao_skill.tools import reports
 from tests.conftest import experiment
 
 KEY: Final = "a secret"
 JOB: Final = "train-20260101-000000-abcd"
 JOINTS: Final = 18
+SHORT: Final = bank.skill_info("pose_classification")["spec_shorthand"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +234,9 @@ def _engine_source(path: Path) -> None:
 
 
 def _spec(path: Path) -> None:
-    values = load.merge(ExperimentConfig, load.read_spec_file(path))
+    pairs = full_keys(ExperimentConfig, load.read_spec_file(path), SHORT, path.name)
+    written = load.override(ExperimentConfig, {}, pairs)
+    values = resolve(written, Scope(config_type=ExperimentConfig, values=lambda: written, environment={"HOME": "/h"}))
     load.given_keys(values)
     spec = load.check(ExperimentConfig, "train", load.project(ExperimentConfig, "train", values)[0])
     json.dumps(spec, allow_nan=False).encode()
@@ -255,6 +260,8 @@ _SPECS: Final = (
     b"train:\n  optim: {lr: 1e-3, lr_steps: [10, 20]}\n  num_epochs: 5\ndataset:\n  label_map: {walk: 0}\n",
     b"a: &x [1, 0x1f, .inf]\nb: *x\nmodel: {graph_layout: 'openpose'}\ntrain:\n  seed: !!float 1.5\n",
     b"dataset:\n  train_dataset:\n    data_path: x.npy\n    label_path: y.pkl\n",
+    b"train.seed: ${dataset.num_classes}\nlr: 0.1\ntrain:\n  optim.momentum: 0.5\n  results_dir: ${.seed}/\\${x}\n"
+    b"num_classes: 6\nmodel_name: ${oc.env:HOME}/${oc.env:GONE,${train.results_dir}}\n",
 )
 _YAML_TOKENS: Final = (
     b"&a ",
@@ -269,6 +276,10 @@ _YAML_TOKENS: Final = (
     b"|\n",
     b'"\\U',
     b"0x",
+    b"${",
+    b"}",
+    b"${oc.env:",
+    b"train.optim.lr",
 )
 
 

@@ -59,8 +59,9 @@ def test_every_argument_is_an_option_of_the_command_with_the_same_choices_and_bo
         if name in ONLY_TOOLS or (tool.name == "plan" and name == "key"):
             continue
         option = options[SAME.get(name, name)]
+        form = schema["anyOf"][0] if "anyOf" in schema else schema
         assert option.required == (name in tool.input_schema.get("required", [])), name
-        assert (option.multiple or option.nargs == -1) == (schema["type"] == "array"), name
+        assert (option.multiple or option.nargs == -1) == (form["type"] == "array"), name
         if isinstance(option.type, click.Choice):
             assert list(option.type.choices) == schema["enum"]
         if isinstance(option.type, click.IntRange):

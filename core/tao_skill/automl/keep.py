@@ -23,6 +23,7 @@ from tao_skill.jobs.record import Job
 from tao_skill.jobs.trials import trial_results
 from tao_skill.outcome import Artifact, Outcome
 from tao_skill.records import dataclass
+from tao_skill.spec.references import escaped
 from tao_skill.spec.tree import lookup
 from tao_skill.yaml_text import dump_yaml
 
@@ -111,7 +112,7 @@ class Kept:
                 _same(path, target / path.name)
         values = dict(verdict.trial.values)
         spec = trial_spec(self.model, self.job.spec, values, self.setup.ladder.rungs[-1])
-        files.write_text(self.folder / BEST_SPEC, dump_yaml(spec))
+        files.write_text(self.folder / BEST_SPEC, dump_yaml(escaped(spec)))
         self.prune(trials, over=True)
         return Outcome(metrics=self._metrics(trials, verdict.trial), artifacts=self._artifacts(target), chosen=values)
 

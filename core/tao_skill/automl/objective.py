@@ -21,6 +21,7 @@ from tao_skill.jobs.worker import whole_spec
 from tao_skill.models import get_model
 from tao_skill.records import dataclass
 from tao_skill.spec import load
+from tao_skill.spec.references import escaped
 from tao_skill.spec.tree import lookup
 from tao_skill.yaml_text import dump_yaml
 
@@ -64,7 +65,7 @@ class TrainObjective:
     def _write_spec(self, folder: Path, task: Task) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         spec = trial_spec(self.model, self.recorded, task.values, int(lookup(self.spec, EPOCHS)))
-        files.write_text(folder / SPEC_FILE, dump_yaml(spec))
+        files.write_text(folder / SPEC_FILE, dump_yaml(escaped(spec)))
 
     def progress(self) -> Mapping[str, Any]:
         """Nothing beside the trainer's own status file."""

@@ -45,7 +45,7 @@ def spawn(
     Raises:
         OSError: it cannot be started.
     """
-    hidden = {name: value for name, value in environment.items() if _PRIVATE.search(name)}
+    hidden = {name: value for name, value in environment.items() if is_private(name)}
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
         command,
         stdin=subprocess.PIPE,
@@ -61,6 +61,11 @@ def spawn(
     return process
 
 
+def is_private(name: str) -> bool:
+    """Whether a variable's name says that its value is secret."""
+    return _PRIVATE.search(name) is not None
+
+
 def receive() -> None:
     """Take the variables that `spawn` sends."""
     os.environ.update(json.loads(sys.stdin.buffer.read() or b"{}"))
@@ -68,7 +73,7 @@ def receive() -> None:
 
 def values(environment: Mapping[str, str]) -> list[str]:
     """What must be in no log: private values and passwords in addresses; shorter ones stand for nothing secret."""
-    names = [name for name in environment if _PRIVATE.search(name) and name != SECRETS_VARIABLE]
+    names = [name for name in environment if is_private(name) and name != SECRETS_VARIABLE]
     found = [environment[name] for name in names if "://" not in environment[name]]
     found += [_password(value) for value in environment.values() if "://" in value]
     return [value for value in found if len(value) >= _SHORTEST] + credentials(environment)

@@ -67,6 +67,11 @@ def bad_value(leaf: Leaf, value: Any) -> Problem:
     )
 
 
+def shown_value(config_type: type, key: str, value: Any) -> str:
+    """A value in a message, shortened; hidden where its key is, or could be meant as, that of a secret."""
+    return HIDDEN if may_be_secret(config_type, key) else _shown(value)
+
+
 def _closest_choice(value: str, choices: Sequence[str]) -> str | None:
     inside = [choice for choice in choices if value and value.lower() in choice.lower()]
     close = inside or difflib.get_close_matches(value, choices, n=1, cutoff=0.4)
@@ -98,8 +103,9 @@ def _typo(config_type: type, action: str, key: str, value: Any) -> Problem:
     own, every = (
         [node.key for node in walk(config_type, name) if not key.startswith(f"{node.key}.")] for name in (action, None)
     )
-    close = _closest(key, own) or _closest(key, every)
-    shown = HIDDEN if _may_be_secret(config_type, key) else "a section" if isinstance(value, Mapping) else _shown(value)
+    close = closest(key, own) or closest(key, every)
+    shown = "a section" if isinstance(value, Mapping) else _shown(value)
+    shown = HIDDEN if may_be_secret(config_type, key) else shown
     if close is None:
         hint, fix = "", f"leave {key} out, or take a key from `tao-skill template {action}`"
     elif close == key:
@@ -110,7 +116,7 @@ def _typo(config_type: type, action: str, key: str, value: Any) -> Problem:
     return Problem(key=key, message=f"{key} (value {shown}) is not a parameter of {action}{hint}", fix=fix)
 
 
-def _closest(key: str, known: list[str]) -> str | None:
+def closest(key: str, known: list[str]) -> str | None:
     """The known key meant by a wrong one: the same name in another section, a similar key, a similar name."""
     tail = key.rpartition(".")[2]
     same_name = [candidate for candidate in known if candidate.rpartition(".")[2] == tail]
@@ -123,7 +129,7 @@ def _closest(key: str, known: list[str]) -> str | None:
     return close[0] if close else None
 
 
-def _may_be_secret(config_type: type, key: str) -> bool:
+def may_be_secret(config_type: type, key: str) -> bool:
     """Whether a wrong key could be a misspelt secret: a similar name, or a word in common with one."""
     tail = key.rpartition(".")[2]
     names = [leaf.key.rpartition(".")[2] for leaf in iter_params(config_type) if leaf.param.secret]

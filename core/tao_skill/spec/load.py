@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tao_skill.errors import BadRequest, NotFound
 from tao_skill.spec.check import check, is_blank, normalised, project
-from tao_skill.spec.tree import children, iter_params, lookup
+from tao_skill.spec.tree import children, leaf_above, lookup
 from tao_skill.text import MAX_DEPTH, bounded, is_utf8, parse_json, read_text
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "given_keys",
     "is_blank",
     "merge",
+    "normalised",
     "override",
     "parse_override",
     "project",
@@ -120,14 +121,18 @@ def merge(config_type: type | None, *layers: Mapping[str, Any]) -> dict[str, Any
 def override(config_type: type, values: Mapping[str, Any], pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Set dotted keys in order; `dataset.label_map.walk=0` changes one entry of a mapping, `=null` drops it."""
     result = merge(config_type, values)
-    leaves = [leaf.key for leaf in iter_params(config_type)]
     for key, value in pairs:
-        leaf = next((leaf for leaf in leaves if key.startswith(f"{leaf}.")), None)
-        if leaf is not None:
-            entries = lookup(result, leaf)
-            entries = {**(entries if isinstance(entries, Mapping) else {}), key[len(leaf) + 1 :]: value}
-            value = {name: entry for name, entry in entries.items() if entry is not None}
-        result = merge(config_type, result, _nested(leaf or key, value))
+        leaf = leaf_above(config_type, key)
+        if leaf is None:
+            _set(config_type, result, key, value)
+            continue
+        if not isinstance(lookup(result, leaf), dict):
+            _set(config_type, result, leaf, {})
+        entries, name = lookup(result, leaf), key[len(leaf) + 1 :]
+        if value is None:
+            entries.pop(name, None)
+        else:
+            entries[name] = copy.deepcopy(value)
     return result
 
 
@@ -169,6 +174,12 @@ def _spaced(flow: str) -> str:
     return text
 
 
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    head, _, rest = key.partition(".")
-    return {head: _nested(rest, value) if rest else value}
+def _set(config_type: type | None, section: dict[str, Any], key: str, value: Any) -> None:
+    name, _, rest = key.partition(".")
+    if not rest:
+        section |= merge(config_type, {name: section[name]} if name in section else {}, {name: value})
+        return
+    if not isinstance(section.get(name), dict):
+        section[name] = {}
+    nodes = {node.name: node.type for node in children(config_type)} if config_type else {}
+    _set(nodes.get(name), section[name], rest, value)

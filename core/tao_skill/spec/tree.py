@@ -6,6 +6,7 @@ import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
+from itertools import accumulate
 from typing import Any, Final, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from tao_skill.records import dataclass
@@ -88,6 +89,18 @@ def _leaves(config_type: type, action: str | None) -> tuple[Leaf, ...]:
     return tuple(Leaf(node.key, node.param, node.type, node.default) for node in found)
 
 
+@cache
+def _keys(config_type: type) -> frozenset[str]:
+    return frozenset(leaf.key for leaf in iter_params(config_type))
+
+
+def leaf_above(config_type: type, key: str) -> str | None:
+    """The parameter that a key lies inside of: `dataset.label_map` for `dataset.label_map.walk`."""
+    known = _keys(config_type)
+    sections = accumulate(key.split(".")[:-1], lambda section, name: f"{section}.{name}")
+    return next((one for one in sections if one in known), None)
+
+
 def readers(config_type: type, key: str) -> tuple[str, ...]:
     """Actions that read a known key; empty means every action."""
     names: tuple[str, ...] = ()
@@ -106,6 +119,13 @@ def lookup(values: Mapping[str, Any], key: str) -> Any:
 
 
 @cache
+def alternatives(declared: Any) -> tuple[Any, ...]:
+    """The types that a declared one accepts, null aside: `list[str]` and `dict[str, Any]` of their union."""
+    is_union = get_origin(declared) in (Union, types.UnionType)
+    return tuple(one for one in get_args(declared) if one is not types.NoneType) if is_union else (declared,)
+
+
+@cache
 def shape(declared: Any) -> Shape:
     """Take a parameter's type apart."""
     optional = get_origin(declared) in (Union, types.UnionType)
@@ -114,11 +134,12 @@ def shape(declared: Any) -> Shape:
     return Shape(item=get_args(inner)[-1] if container else inner, container=container, optional=optional)
 
 
-_NOUNS: Final[dict[type, tuple[str, str]]] = {
+_NOUNS: Final[dict[Any, tuple[str, str]]] = {
     str: ("text", "texts"),
     bool: ("true or false", "true or false values"),
     int: ("an integer", "integers"),
     float: ("a number", "numbers"),
+    Any: ("any value", "values"),
 }
 
 

@@ -50,8 +50,9 @@ def as_openai(tool: Tool) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _strict(schema: Mapping[str, Any], needed: bool) -> dict[str, Any]:
-    shown = {name: value for name, value in schema.items() if name in STRICT_KEYWORDS}
+def _strict(schema: dict[str, Any], needed: bool) -> dict[str, Any]:
+    listed = schema | schema["anyOf"][0] if "anyOf" in schema else schema  # an object would have to name every key
+    shown = {name: value for name, value in listed.items() if name in STRICT_KEYWORDS}
     if needed:
         return shown
     shown["type"] = [shown["type"], "null"]

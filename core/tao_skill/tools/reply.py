@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tao_skill.errors import BadRequest, CannotWrite, NotFound, TaoSkillError
 from tao_skill.files import is_text
 from tao_skill.records import dataclass
-from tao_skill.spec.tree import accepted
+from tao_skill.spec.tree import accepted, alternatives
 from tao_skill.tools.table import TOOLS
 from tao_skill.tools.tool import Tool
 from tao_skill.tools.workplace import Workplace
@@ -126,7 +126,7 @@ def _problems(tool: Tool, error: ValidationError) -> Iterator[tuple[str, str]]:
 
 def _accepted(tool: Tool, name: str) -> str:
     node = tool.parameters[name]
-    return accepted(node.param, node.type).removesuffix(" or null")
+    return " or ".join(accepted(node.param, one) for one in alternatives(node.type))
 
 
 def _worded(error: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+from tao_skill import bank
 from tao_skill.automl import submit
 from tao_skill.automl.settings import PRUNERS, SAMPLERS
 from tao_skill.jobs.trials import split_reference
@@ -17,6 +18,7 @@ from tao_skill.policy import POLICIES
 from tao_skill.records import dataclass
 from tao_skill.runner import Plan, Request, load_runner, open_job
 from tao_skill.runner import plan as make_plan
+from tao_skill.spec.keys import override_texts
 from tao_skill.spec.param import Param
 from tao_skill.tools.jobs import JobAnswer, shown
 from tao_skill.tools.tool import CONCISE, Answer, Detail, ModelName, Object, call
@@ -48,7 +50,9 @@ class PlanArguments:
     """What to run."""
 
     action: Annotated[str, Param("")]
-    overrides: Annotated[list[str], Param('Spec: "KEY=VALUE", e.g. lr=0.01.')] = field(default_factory=list)
+    overrides: Annotated[list[str] | Object, Param('Spec: "KEY=VALUE", e.g. lr=0.01, or values by key.')] = field(
+        default_factory=list
+    )
     spec: Annotated[str | None, Param("Spec file.")] = None
     parent: Annotated[str | None, Param("Job to build on: latest:train, JOB/3 (trial 3); gives model, data.")] = None
     base_experiment: Annotated[str | None, Param("Pretrained weights, by name.")] = None
@@ -102,7 +106,7 @@ def plan(asked: PlanArguments, here: Workplace) -> PlanAnswer:
     else:
         warnings = None if warnings == list(planned.warnings) else warnings
     again = {name: value for name, value in asdict(asked).items() if name != "detail"}
-    again["overrides"] = [planned.hide(one) for one in asked.overrides]
+    again["overrides"] = [planned.hide(one) for one in _override_words(asked)]
     return PlanAnswer(**document, warnings=warnings, next=[call("run_action", **again)])
 
 
@@ -125,12 +129,20 @@ def run_action(asked: RunArguments, here: Workplace) -> JobAnswer:
 
 def command(asked: PlanArguments) -> list[str]:
     """The call as a command line, for the record."""
-    words = ["tao-skill", "run", asked.action, *asked.overrides]
+    words = ["tao-skill", "run", asked.action, *_override_words(asked)]
     for name, value in asdict(asked).items():
         if name not in ("action", "overrides", "detail", "wait_s") and value is not None:
             for one in value if isinstance(value, list) else [value]:
                 words += [f"--{name.replace('_', '-')}", str(one)]
     return words
+
+
+def _override_words(asked: PlanArguments) -> list[str]:
+    """The overrides as KEY=VALUE, in which form they are shown and kept."""
+    if isinstance(asked.overrides, list):
+        return asked.overrides
+    model = get_model(asked.model)
+    return override_texts(model.config, asked.overrides, bank.skill_info(model.name)["spec_shorthand"])
 
 
 def _planned(asked: PlanArguments, here: Workplace, key: str | None) -> Plan:
@@ -159,6 +171,7 @@ def _planned(asked: PlanArguments, here: Workplace, key: str | None) -> Plan:
         now=datetime.now(UTC),
         token=secrets.token_hex(2),
         confine=here.roots.confine,
+        reads_environment=False,
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, field
+from dataclasses import MISSING, asdict, field, replace
 from functools import cached_property
 from typing import Annotated, Any, Final
 
 from tao_skill.records import dataclass
 from tao_skill.spec.param import Param
 from tao_skill.spec.schema import value_schema
-from tao_skill.spec.tree import Node, children
+from tao_skill.spec.tree import Node, alternatives, children
 from tao_skill.tools.workplace import Workplace
 
 Object = dict[str, Any]
@@ -90,13 +90,16 @@ def _object(nodes: Sequence[Node]) -> dict[str, Any]:
 
 
 def _property(node: Node) -> dict[str, Any]:
-    """The schema of one value; None stands for leaving it out, and is not shown."""
-    shown = value_schema(node)
-    if isinstance(shown.get("type"), list):
-        shown["type"] = shown["type"][0]
-    if "enum" in shown:
-        shown["enum"] = [option for option in shown["enum"] if option is not None]
-    if shown.get("additionalProperties") == {}:
-        del shown["additionalProperties"]
+    """The schema of one argument; None stands for leaving it out, and is not shown."""
+    forms = [_form(replace(node, type=one)) for one in alternatives(node.type)]
+    shown = forms[0] if len(forms) == 1 else {"anyOf": forms}
     default = {} if node.default in (MISSING, None, []) else {"default": node.default}
     return shown | default | ({"description": node.param.description} if node.param.description else {})
+
+
+def _form(node: Node) -> dict[str, Any]:
+    """The schema of values of one type."""
+    shown = value_schema(node)
+    if shown.get("additionalProperties") == {}:
+        del shown["additionalProperties"]
+    return shown
