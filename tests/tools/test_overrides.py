@@ -79,6 +79,8 @@ def test_the_record_of_an_object_is_a_command_line_without_secrets(
         ({"train.optim.lrr": 0.1}, "did you mean train.optim.lr?"),
         ({"model_name": "\ud800"}, "overrides cannot be read"),
         ({"automl_policy": "maybe"}, "maybe"),
+        ({"model_name": json.loads("[" * 900 + "]" * 900)}, "overrides cannot be read: it is nested more than"),
+        ([json.loads("[" * 900 + "]" * 900)], "overrides cannot be read: it is nested more than"),
         ([3], "accepted: a list of texts or a mapping of names to values"),
         (3, "accepted: a list of texts or a mapping of names to values"),
     ],

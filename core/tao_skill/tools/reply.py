@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tao_skill.errors import BadRequest, CannotWrite, NotFound, TaoSkillError
 from tao_skill.files import is_text
 from tao_skill.records import dataclass
+from tao_skill.spec.keys import MAX_VALUES
 from tao_skill.spec.tree import accepted, alternatives
+from tao_skill.text import bounded
 from tao_skill.tools.table import TOOLS
 from tao_skill.tools.tool import Tool
 from tao_skill.tools.workplace import Workplace
@@ -80,17 +82,24 @@ def _checked(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
         BadRequest: some are unknown, missing or not accepted; all of them are named.
     """
     given = {name: _plain(value) for name, value in arguments.items() if value is not None}
-    problems = [problem for error in _validator(tool.name).iter_errors(given) for problem in _problems(tool, error)]
-    problems = problems or list(_not_text(given))
+    problems = list(_unreadable(given))
+    if not problems:
+        problems = [problem for error in _validator(tool.name).iter_errors(given) for problem in _problems(tool, error)]
     if problems:
         raise BadRequest("\n".join(text for text, _ in problems), fix="; ".join(fix for _, fix in problems))
     return given
 
 
-def _not_text(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _unreadable(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Text with half a character, and lists and objects that are too large or too deep to be looked at."""
     for name, value in given.items():
-        if not all(is_text(one) for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)):
+        if isinstance(value, str) and not is_text(value):
             yield f"{name} holds half a character", f"set {name} to whole Unicode text"
+        elif isinstance(value, list | dict):
+            try:
+                bounded(value, MAX_VALUES)
+            except ValueError as error:
+                yield f"{name} cannot be read: {error}", f"set {name} to fewer values of plain text"
 
 
 def _plain(value: Any) -> Any:
