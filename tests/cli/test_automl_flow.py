@@ -246,3 +246,10 @@ def test_a_password_of_the_storage_is_in_nothing_that_is_left(train: list[str], 
         assert path.is_dir() or b"hunter2" not in path.read_bytes(), path
     record = json.loads((tmp_path / document["job"]["id"] / "job.json").read_text())
     assert record["automl"]["storage"] == "postgresql://poses:***@127.0.0.1:9/none"
+
+
+def test_settings_that_a_search_does_not_use_are_named(train: list[str], tmp_path: Path) -> None:
+    ignored = ["train.validation_interval=5", "train.gpu_ids=[0,1]"]
+    planned = call([*train, *ignored, "--dry-run"], tmp_path)
+    assert "not used: train.validation_interval=5, train.gpu_ids=[0, 1]" in planned.stderr
+    assert "not used" not in call([*train, "--dry-run"], tmp_path).stderr

@@ -12,7 +12,7 @@ from tao_skill import files
 from tao_skill.action import Model
 from tao_skill.automl.search import Task
 from tao_skill.automl.settings import read_settings
-from tao_skill.automl.setup import EPOCHS, VALIDATION_INTERVAL, make_setup
+from tao_skill.automl.setup import EPOCHS, TRIAL_SETTINGS, make_setup
 from tao_skill.errors import BadRequest
 from tao_skill.jobs.private import SECRETS_VARIABLE
 from tao_skill.jobs.store import Store
@@ -51,8 +51,8 @@ class TrainObjective:
         """
         folder = trial_folder(self.folder, task.number)
         self._write_spec(folder, task)
-        own = [("results_dir", str(folder)), ("train.results_dir", None), VALIDATION_INTERVAL, *CHECKPOINT_INTERVAL]
-        spec = load.override(self.model.config, self.spec, [*task.values.items(), *own])
+        own = [("results_dir", str(folder)), ("train.results_dir", None), *TRIAL_SETTINGS.items()]
+        spec = load.override(self.model.config, self.spec, [*task.values.items(), *own, *CHECKPOINT_INTERVAL])
         epochs = self.model.train_until(load.build(self.model.config, spec), task.target, self.metric)
         if epochs and self.metric not in epochs[-1]:
             raise BadRequest(
@@ -78,7 +78,7 @@ def trial_spec(model: Model, recorded: Mapping[str, Any], values: Mapping[str, A
     Args:
         recorded: the spec of the search without secrets. values: those of the trial. epochs: of a full training.
     """
-    pairs = [(EPOCHS, epochs), VALIDATION_INTERVAL, *values.items(), ("results_dir", None)]
+    pairs = [(EPOCHS, epochs), *TRIAL_SETTINGS.items(), *values.items(), ("results_dir", None)]
     return load.override(model.config, recorded, pairs)
 
 

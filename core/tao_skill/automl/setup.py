@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from tao_skill import bank
@@ -20,8 +21,10 @@ ACTION: Final = "train"
 EPOCHS: Final = "train.num_epochs"
 """TAO's key for the length of a training; a rung is a part of it."""
 
-VALIDATION_INTERVAL: Final = ("train.validation_interval", 1)
-"""A trial is validated after every epoch, whatever the spec says: each rung needs a result."""
+TRIAL_SETTINGS: Final[Mapping[str, Any]] = MappingProxyType(
+    {"train.validation_interval": 1, "train.num_gpus": 1, "train.gpu_ids": [0], "train.num_nodes": 1}
+)
+"""Settings of every trial, whatever the spec says: each rung needs a result, and a worker trains on one device."""
 
 
 def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Setup:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tao_skill.automl.devices import find_gpus
 from tao_skill.automl.report import review
 from tao_skill.automl.settings import read_settings
-from tao_skill.automl.setup import VALIDATION_INTERVAL
+from tao_skill.automl.setup import TRIAL_SETTINGS
 from tao_skill.errors import BadState
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
@@ -48,10 +48,10 @@ def review_search(planned: Plan, store: Store | None = None, confine: Confine | 
 def warnings(planned: Plan) -> list[str]:
     """The plan's warnings, and settings without an effect on the route taken."""
     if planned.route.route == "automl":
-        key, interval = VALIDATION_INTERVAL
-        given = lookup(planned.spec, key)
-        note = f"a search validates after every epoch: {key}={given} applies to direct training only"
-        return list(planned.warnings) if given == interval else [note, *planned.warnings]
+        given = {key: lookup(planned.spec, key) for key in TRIAL_SETTINGS}
+        unused = ", ".join(f"{key}={value}" for key, value in given.items() if value != TRIAL_SETTINGS[key])
+        note = f"a search validates after every epoch and trains a trial on one device; not used: {unused}"
+        return [note, *planned.warnings] if unused else list(planned.warnings)
     if not planned.search:
         return list(planned.warnings)
     idle = f"{', '.join(planned.search)}: no effect, as this run is direct ({planned.route.reason})"
