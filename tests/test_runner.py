@@ -135,6 +135,8 @@ def test_an_own_checkpoint_is_resumed_from_and_the_key_still_fits(tmp_path: Path
     own = Path(first.results_dir) / results.checkpoint_name(0, 3)
     own.parent.mkdir(parents=True)
     own.touch()
+    assert "train.resume_training_checkpoint_path" not in planned(tmp_path, overrides=data, automl="off").inferred
+    (own.parent / results.LATEST).symlink_to(own.name)
     again = planned(tmp_path, overrides=data, automl="off", key="k")
     assert again.inferred["train.resume_training_checkpoint_path"]["value"] == str(own)
     same, is_new = open_job(again, store, now=NOW)

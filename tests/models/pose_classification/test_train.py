@@ -19,7 +19,7 @@ from tao_skill.models.pose_classification.config import Optim, TrainConfig
 from tao_skill.models.pose_classification.data import Order
 from tao_skill.models.pose_classification.module import SCHEDULERS
 from tao_skill.models.pose_classification.net import build_net
-from tao_skill.status import read_status
+from tao_skill.status import of_present_training, read_status
 from tests.conftest import experiment
 from tests.models.pose_classification.test_net import reference_scores
 
@@ -164,6 +164,32 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert said.count(f"{paths[0].name} is ") == 1
     assert ("training begins anew" if damaged == 3 else "Resuming from model_epoch_001") in said
     assert all(torch.equal(value, whole[name]) for name, value in checkpoint.load(paths[0], key)["state_dict"].items())
+
+
+def test_without_the_latest_link_training_begins_anew_and_nothing_of_the_old_one_is_taken_for_it(
+    tiny: Path, three_epochs: tuple[Path, str | None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    trained, key = three_epochs
+    folder = shutil.copytree(trained, tmp_path / "again" / "train", symlinks=True)
+    (folder / results.LATEST).unlink()
+    short = {"encryption_key": key, "train__num_epochs": 2, "train__validation_interval": 5, "train__optim__lr": 0.01}
+    train.run(experiment(tiny, tmp_path / "new", **short))
+    fresh = train.run(experiment(tiny, tmp_path / "again", **short))
+    assert "begins anew, beside the checkpoints there" in capfd.readouterr().err
+    left, right = (checkpoint.load(at / results.LATEST, key)["state_dict"] for at in (folder, tmp_path / "new/train"))
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    assert (folder / "model_epoch_002_step_00009.pth").exists()
+    assert [one.epoch for one in results.read_index(folder)] == [0, 1]
+    assert results.select("train", folder, "val_acc", {}).path.name == "model_epoch_001_step_00006.pth"
+    assert "best_checkpoint" not in {artifact.kind for artifact in fresh.artifacts}
+    assert [set(epoch) for epoch in train.history(folder, 3)] == [{"train_loss", "train_acc"}] * 2
+
+
+def test_an_epoch_trained_again_replaces_what_was_told_of_it_and_of_those_after_it() -> None:
+    told = [{"status": "STARTED"}, *({"epoch": n, "kpi": {"val_acc": 0.1}} for n in range(3)), {"status": "SUCCESS"}]
+    again = [{"status": "STARTED"}, {"epoch": 1, "kpi": {"train_acc": 0.2}}, {"epoch": 1, "kpi": {"val_acc": 0.3}}]
+    assert of_present_training([*told, *again]) == [told[1], *again[1:]]
+    assert of_present_training([*told, again[0]]) == [*told[1:], again[0]]
 
 
 def test_a_damaged_index_is_named(tiny: Path, tmp_path: Path) -> None:

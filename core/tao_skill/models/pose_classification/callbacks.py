@@ -55,9 +55,16 @@ class Checkpoints(Checkpoint):
         self._due = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget what lies beyond the point that training goes on from; all processes know what the first one knows."""
+        """Forget what lies beyond the point that training goes on from; all processes know what the first one knows.
+
+        A training that goes on from no checkpoint of the folder has none of them behind it.
+        """
+        start = trainer.ckpt_path
+        goes_on = start is not None and Path(start).resolve().parent == self.results_dir.resolve()
         known: list[results.Checkpoint] = trainer.strategy.broadcast(self.index)
-        self.index = [one for one in known if one.step <= trainer.global_step]
+        self.index = [one for one in known if goes_on and one.step <= trainer.global_step]
+        if trainer.is_global_zero:
+            results.drop_stale_best(self.results_dir, self.index)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

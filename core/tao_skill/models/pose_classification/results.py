@@ -51,17 +51,19 @@ def checkpoint_name(epoch: int, step: int) -> str:
 
 
 def read_index(results_dir: Path) -> list[Checkpoint]:
-    """Checkpoints in order of training; names alone where a folder came without an index.
+    """Checkpoints in order of training; names alone where a folder has no index, or one of files that are gone.
+
+    Files that an index does not name are those of an earlier training, or were not saved to the end.
 
     Raises:
         BadData: the index is damaged.
     """
-    found = {}
+    named = {}
     for path in results_dir.glob("model_epoch_*.pth"):
         if match := _NAME.fullmatch(path.name):
-            found[path.name] = Checkpoint(file=path.name, epoch=int(match[1]), step=int(match[2] or 0), metrics={})
-    found |= {entry.file: entry for entry in _indexed(results_dir) if entry.file in found}
-    return sorted(found.values(), key=lambda checkpoint: (checkpoint.epoch, checkpoint.step))
+            named[path.name] = Checkpoint(file=path.name, epoch=int(match[1]), step=int(match[2] or 0), metrics={})
+    indexed = [entry for entry in _indexed(results_dir) if entry.file in named]
+    return sorted(indexed or named.values(), key=lambda checkpoint: (checkpoint.epoch, checkpoint.step))
 
 
 def write_index(results_dir: Path, checkpoints: list[Checkpoint]) -> None:
@@ -70,7 +72,16 @@ def write_index(results_dir: Path, checkpoints: list[Checkpoint]) -> None:
 
 
 def latest(results_dir: Path) -> Path | None:
-    """The checkpoint training continues from: the latest link if it holds, else the newest file."""
+    """The checkpoint training continues from; None without the latest link, whose removal starts a training anew.
+
+    A link that leads nowhere stands for the newest file.
+    """
+    link = results_dir / LATEST
+    return newest(results_dir) if link.exists() or link.is_symlink() else None
+
+
+def newest(results_dir: Path) -> Path | None:
+    """The checkpoint that the latest link leads to, or the newest file where there is no such link."""
     link = results_dir / LATEST
     if link.exists():
         return link.resolve()
@@ -78,8 +89,15 @@ def latest(results_dir: Path) -> Path | None:
     return results_dir / index[-1].file if index else None
 
 
+def drop_stale_best(results_dir: Path, checkpoints: list[Checkpoint]) -> None:
+    """Remove a best link that leads to none of these checkpoints, as it is an earlier training's."""
+    link = results_dir / BEST
+    if link.is_symlink() and link.readlink().name not in {one.file for one in checkpoints}:
+        link.unlink()
+
+
 def newest_first(results_dir: Path) -> list[Path]:
-    """Checkpoints in the order in which training tries to continue from them."""
+    """Checkpoints in the order in which training tries to continue from them; none without the latest link."""
     first = latest(results_dir)
     others = (results_dir / one.file for one in reversed(read_index(results_dir)))
     return [] if first is None else [first, *(path for path in others if path.name != first.name)]
@@ -152,11 +170,11 @@ def _of_train(results_dir: Path, metric: str, artifacts: Mapping[str, Path]) -> 
         return Selection(path=results_dir / winner.file, reason=reason, facts=_facts(winner))
     if (results_dir / BEST).exists():
         return Selection(path=(results_dir / BEST).resolve(), reason=f"{BEST}, as the folder has no index")
-    newest = latest(results_dir)
-    if newest is None:
+    last = newest(results_dir)
+    if last is None:
         raise NotFound(f"no checkpoint in {results_dir}", fix="let the train job reach its first checkpoint")
-    known = next((_facts(one) for one in index if one.file == newest.name), {})
-    return Selection(path=newest, reason=f"latest checkpoint, as no validation measured {metric}", facts=known)
+    known = next((_facts(one) for one in index if one.file == last.name), {})
+    return Selection(path=last, reason=f"latest checkpoint, as no validation measured {metric}", facts=known)
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, int]:
