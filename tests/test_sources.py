@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tao_skill.remote import S3, is_remote
 from tao_skill.runner import load_runner
 from tao_skill.sources import Completed, complete_folders
 from tao_skill.spec.load import override
+from tao_skill.spec.tree import iter_params, lookup
 from tests.s3_server import S3Server
 from tests.test_runner import planned
 
@@ -160,6 +162,41 @@ def test_a_plan_records_the_choice_with_absolute_paths(
     recorded = found.inferred[f"{TRAIN}.data_path"]
     assert (recorded["by"], recorded["value"]) == ("folder", str(tiny / "train_data.npy"))
     assert "train_data.npy" in recorded["reason"]
+
+
+CHECKPOINTS = {
+    leaf.key: action
+    for action in ("train", "evaluate", "inference", "export")
+    for leaf in iter_params(ExperimentConfig, action)
+    if leaf.param.checkpoint
+}
+
+
+def test_every_key_that_takes_a_checkpoint_is_known() -> None:
+    assert set(CHECKPOINTS) == {
+        "model.pretrained_model_path",
+        "train.resume_training_checkpoint_path",
+        "evaluate.checkpoint",
+        "inference.checkpoint",
+        "export.checkpoint",
+    }
+
+
+@pytest.mark.parametrize("key", CHECKPOINTS)
+def test_a_checkpoint_named_without_its_step_is_found_and_said(
+    key: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for step in (7, 14):
+        (tmp_path / f"model_epoch_001_step_{step:05d}.pth").touch()
+    action = CHECKPOINTS[key]
+    data = {"train": [f"train_data={tiny}"], "export": []}.get(action, [f"{action}.test_dataset.data_path={tiny}"])
+    found = planned(tmp_path, action, overrides=[f"{key}=model_epoch_001.pth", *data], automl="off")
+    assert lookup(found.spec, key) == str(tmp_path / "model_epoch_001_step_00014.pth")
+    stated = "model_epoch_001.pth stands for model_epoch_001_step_00014.pth, the newest of that epoch"
+    assert found.inferred[key] == {"value": lookup(found.spec, key), "by": "folder", "reason": stated}
+    with pytest.raises(SpecError, match=re.escape(key)):
+        planned(tmp_path, action, overrides=[f"{key}=model_epoch_002.pth", *data], automl="off")
 
 
 def test_a_folder_that_lacks_the_names_stops_a_plan(tmp_path: Path) -> None:

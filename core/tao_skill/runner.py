@@ -168,6 +168,7 @@ def plan(
         runner.data, values, lambda text: describe(text) is not None if remote.is_remote(text) else Path(text).is_file()
     )
     _stop(problems)
+    completed |= sources.actual_checkpoints(model, runner.action, values)
     given = load.given_keys(values) | completed.keys()
     base_warnings = list(_base_experiment(runner, request.base_experiment, given))
     parent_job = store.get(request.parent) if request.parent else None

@@ -9,6 +9,7 @@ from tao_skill.models.pose_classification.results import (
     BEST,
     LATEST,
     Checkpoint,
+    actual,
     best,
     checkpoint_name,
     drop_stale_best,
@@ -61,6 +62,20 @@ def test_training_goes_on_only_where_the_latest_link_is(tmp_path: Path) -> None:
     (tmp_path / LATEST).symlink_to("model_epoch_002_step_00014.pth")  # leads nowhere
     assert latest(tmp_path) == tmp_path / "model_epoch_001_step_00007.pth"
     assert [path.name[:15] for path in newest_first(tmp_path)] == ["model_epoch_001", "model_epoch_000"]
+
+
+def test_a_name_without_the_step_means_the_newest_of_its_epoch(tmp_path: Path) -> None:
+    for epoch, step in ((1, 7), (1, 99_999), (1, 100_000), (2, 8)):
+        (tmp_path / checkpoint_name(epoch, step)).touch()
+    assert actual(tmp_path / "model_epoch_001.pth").name == "model_epoch_001_step_100000.pth"
+    assert actual(tmp_path / "model_epoch_002.pth").name == "model_epoch_002_step_00008.pth"
+    write_index(tmp_path, [entry(1, tmp_path)])  # the others are an earlier training's
+    assert actual(tmp_path / "model_epoch_001.pth").name == "model_epoch_001_step_00007.pth"
+    assert actual(tmp_path / "model_epoch_002.pth").name == "model_epoch_002_step_00008.pth"
+    for unchanged in ("model_epoch_003.pth", "model_epoch_001_step_00001.pth", "mine.pth", "model_epoch_001.onnx"):
+        assert actual(tmp_path / unchanged) == tmp_path / unchanged
+    (tmp_path / "model_epoch_001.pth").touch()
+    assert actual(tmp_path / "model_epoch_001.pth").name == "model_epoch_001.pth"
 
 
 def test_files_of_an_earlier_training_are_unknown_to_the_index(tmp_path: Path) -> None:

@@ -121,6 +121,9 @@ def test_training_resumes_inside_an_epoch_without_a_trace(tiny: Path, tmp_path: 
     steps |= {"train__optim__lr_scheduler": "Cosine"}
     whole = train.run(experiment(tiny, tmp_path / "whole", **steps))
     inside = tmp_path / "whole" / "train" / results.checkpoint_name(1, 5)
+    copied = shutil.copytree(inside.parent, tmp_path / "other", symlinks=True)
+    (copied / results.checkpoint_name(1, 6)).unlink()
+    inside = copied / "model_epoch_001.pth"
     again = train.run(experiment(tiny, tmp_path / "again", train__resume_training_checkpoint_path=str(inside), **steps))
     assert again.metrics["train_loss"] == whole.metrics["train_loss"]
     assert again.metrics["val_loss"] == whole.metrics["val_loss"]

@@ -60,6 +60,7 @@ MODEL: Final = Model(
     check=f"{_HERE}.check:check",
     select=f"{_HERE}.results:select",
     latest=f"{_HERE}.results:latest",
+    actual=f"{_HERE}.results:actual",
     sample=f"{_HERE}.sample:write_sample",
     advance=f"{_HERE}.train:advance",
     effort=f"{_HERE}.architecture:epoch_flop",

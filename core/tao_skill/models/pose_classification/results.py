@@ -58,12 +58,40 @@ def read_index(results_dir: Path) -> list[Checkpoint]:
     Raises:
         BadData: the index is damaged.
     """
-    named = {}
-    for path in results_dir.glob("model_epoch_*.pth"):
-        if match := _NAME.fullmatch(path.name):
-            named[path.name] = Checkpoint(file=path.name, epoch=int(match[1]), step=int(match[2] or 0), metrics={})
-    indexed = [entry for entry in _indexed(results_dir) if entry.file in named]
-    return sorted(indexed or named.values(), key=lambda checkpoint: (checkpoint.epoch, checkpoint.step))
+    named = _named(results_dir)
+    files_there = {one.file for one in named}
+    indexed = [entry for entry in _indexed(results_dir) if entry.file in files_there]
+    return sorted(indexed or named, key=_order)
+
+
+def _named(results_dir: Path) -> list[Checkpoint]:
+    """Every file that is called as a checkpoint."""
+    matches = (_NAME.fullmatch(path.name) for path in results_dir.glob("model_epoch_*.pth"))
+    return [
+        Checkpoint(file=match[0], epoch=int(match[1]), step=int(match[2] or 0), metrics={})
+        for match in matches
+        if match
+    ]
+
+
+def _order(checkpoint: Checkpoint) -> tuple[int, int]:
+    return checkpoint.epoch, checkpoint.step
+
+
+def actual(path: Path) -> Path:
+    """The file that a checkpoint's path means: where `model_epoch_001.pth` is missing, the newest of that epoch.
+
+    Releases of TAO differ in whether the step is part of the name. Any other path is given back.
+
+    Raises:
+        BadData: the index of the folder is damaged.
+    """
+    match = _NAME.fullmatch(path.name)
+    if match is None or match[2] or path.exists():
+        return path
+    known = [one for one in read_index(path.parent) if one.epoch == int(match[1])]
+    known = known or [one for one in _named(path.parent) if one.epoch == int(match[1])]
+    return path.with_name(max(known, key=_order).file) if known else path
 
 
 def write_index(results_dir: Path, checkpoints: list[Checkpoint]) -> None:

@@ -197,7 +197,7 @@ def _find_resumable(net: STGCN, config: ExperimentConfig, results_dir: Path, sta
     passed_over: list[BadData] = []
     if not given and results.latest(results_dir) is None and results.newest(results_dir):
         _say(status, f"{results.LATEST} is not in {results_dir}: training begins anew, beside the checkpoints there.")
-    for path in [Path(given)] if given else results.newest_first(results_dir):
+    for path in [results.actual(Path(given))] if given else results.newest_first(results_dir):
         try:
             checkpoint.check_resumable(net, path, key)
         except (checkpoint.Damaged, encryption.CannotOpen) as error:
