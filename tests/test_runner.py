@@ -105,6 +105,41 @@ def test_inference_writes_into_its_own_job(tmp_path: Path, parent: str) -> None:
     assert lookup(found.spec, "inference.output_file") == str(tmp_path / found.job_id / "results.txt")
 
 
+@pytest.mark.parametrize(
+    ("action", "key", "name"),
+    [("inference", "inference.output_file", "results.txt"), ("export", "export.onnx_file", "model.onnx")],
+)
+def test_results_go_where_the_request_says(
+    tmp_path: Path, parent: str, action: str, key: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out, own = tmp_path / "out", f"{action}.results_dir"
+    places = {
+        (f"{own}=out",): (out, f"in {own}"),
+        ("results_dir=out",): (out / action, f"in results_dir/{action}"),
+        ("results_dir=other", f"{own}={out}"): (out, f"in {own}"),
+    }
+    for overrides, (folder, reason) in places.items():
+        found = planned(tmp_path, action, parent=parent, overrides=overrides)
+        assert lookup(found.spec, key) == str(folder / name)
+        assert found.inferred[key]["reason"] == reason
+        assert found.results_dir == folder
+    mine = planned(tmp_path, action, parent=parent, overrides=[f"{own}=out", f"{key}=mine/{name}"])
+    assert lookup(mine.spec, key) == str(tmp_path / "mine" / name)
+
+
+def test_only_a_file_in_the_jobs_own_folder_is_overwritten_unasked(tmp_path: Path, parent: str) -> None:
+    out = tmp_path / "out"
+    assert lookup(planned(tmp_path, "export", parent=parent).spec, "export.overwrite") is True
+    found = planned(tmp_path, "export", parent=parent, overrides=[f"export.results_dir={out}"])
+    assert lookup(found.spec, "export.overwrite") is False
+    out.mkdir()
+    (out / "model.onnx").touch()
+    with pytest.raises(SpecError, match="which exists already"):
+        planned(tmp_path, "export", parent=parent, overrides=[f"export.results_dir={out}"])
+    planned(tmp_path, "export", parent=parent, overrides=[f"export.results_dir={out}", "export.overwrite=true"])
+
+
 def test_without_a_parent_the_fix_names_one(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         planned(tmp_path, "evaluate")

@@ -6,6 +6,7 @@ Names and meanings are those of NVIDIA TAO's skill configurations; which key use
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -15,6 +16,7 @@ from tao_skill.action import Model
 from tao_skill.encryption import PUBLIC_KEY
 from tao_skill.outcome import Selection
 from tao_skill.records import dataclass
+from tao_skill.spec.tree import lookup
 
 KEY_VARIABLE: Final = "TAO_SKILL_ENCRYPTION_KEY"
 
@@ -44,6 +46,7 @@ class Inputs:
     Attributes:
         job_dir: folder of the job that is to be. metric: what the best checkpoint is chosen by.
         base_experiment: name of pretrained weights in the registry. given: keys that the request sets itself.
+        spec: what it sets them to, with the files that stand for folders.
     """
 
     model: Model
@@ -54,6 +57,7 @@ class Inputs:
     environment: Mapping[str, str]
     base_experiment: str | None = None
     given: Collection[str] = ()
+    spec: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,18 +107,29 @@ def _of_parents_data(fact: str) -> Function:
     return look
 
 
-def _create_onnx_file(inputs: Inputs) -> Inferred:
-    return Inferred(value=str(inputs.job_dir / "model.onnx"), reason="in the job's own folder")
+def _results_folder_given(inputs: Inputs) -> tuple[Path, str] | None:
+    """Where the request has the action write, as `action.task_results_dir` reads it, and how it says so."""
+    for key, below in ((f"{inputs.action}.results_dir", ""), ("results_dir", inputs.action)):
+        if key in inputs.given:
+            return Path(str(lookup(inputs.spec, key)), below).absolute(), f"in {'/'.join(filter(None, (key, below)))}"
+    return None
+
+
+def _output_file(name: str) -> Function:
+    """A file in the folder that the request names for results, or in the job's own."""
+
+    def place(inputs: Inputs) -> Inferred:
+        folder, reason = _results_folder_given(inputs) or (inputs.job_dir, "in the job's own folder")
+        return Inferred(value=str(folder / name), reason=reason)
+
+    return place
 
 
 def _overwrite_own_onnx_file(inputs: Inputs) -> Inferred | None:
-    if f"{inputs.action}.onnx_file" in inputs.given:
+    """Only in the job's own folder is the file certainly nobody else's."""
+    if f"{inputs.action}.onnx_file" in inputs.given or _results_folder_given(inputs):
         return None
     return Inferred(value=True, reason="the file is the job's own, left by an earlier attempt if it is there")
-
-
-def _create_inference_result_file_pose(inputs: Inputs) -> Inferred:
-    return Inferred(value=str(inputs.job_dir / "results.txt"), reason="in the job's own folder")
 
 
 def _ptm_if_no_resume_model(inputs: Inputs) -> Inferred | None:
@@ -145,9 +160,9 @@ FUNCTIONS: Final[Mapping[str, Function]] = MappingProxyType(
         "parent_model": _parent_model,
         "parent_sequence_length": _of_parents_data("sequence_length"),
         "parent_num_persons": _of_parents_data("num_persons"),
-        "create_onnx_file": _create_onnx_file,
+        "create_onnx_file": _output_file("model.onnx"),
         "overwrite_own_onnx_file": _overwrite_own_onnx_file,
-        "create_inference_result_file_pose": _create_inference_result_file_pose,
+        "create_inference_result_file_pose": _output_file("results.txt"),
         "ptm_if_no_resume_model": _ptm_if_no_resume_model,
         "resume_model": _resume_model,
     }
