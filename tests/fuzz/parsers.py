@@ -87,6 +87,7 @@ def _npy_seeds() -> list[bytes]:
 
 def _label_seeds() -> list[bytes]:
     values: list[Any] = [[["a", "bücken"], [0, 300]], (("x",), (np.int64(3),))]
+    values += [[np.array(["a", "b"]), np.array([0, 300])], [[np.str_("x")], np.array([1], object)]]
     return [pickle.dumps(value, protocol) for value in values for protocol in range(6)]
 
 
