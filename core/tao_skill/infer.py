@@ -18,6 +18,8 @@ from tao_skill.outcome import Selection
 from tao_skill.records import dataclass
 from tao_skill.spec.tree import lookup
 
+LABEL_MAP: Final = "dataset.label_map"
+NUM_CLASSES: Final = "dataset.num_classes"
 KEY_VARIABLE: Final = "TAO_SKILL_ENCRYPTION_KEY"
 
 
@@ -47,6 +49,7 @@ class Inputs:
         job_dir: folder of the job that is to be. metric: what the best checkpoint is chosen by.
         base_experiment: name of pretrained weights in the registry. given: keys that the request sets itself.
         spec: what it sets them to, with the files that stand for folders.
+        confine: looks at the key and the path of a file before it is read.
     """
 
     model: Model
@@ -58,6 +61,7 @@ class Inputs:
     base_experiment: str | None = None
     given: Collection[str] = ()
     spec: Mapping[str, Any] = field(default_factory=dict)
+    confine: Callable[[str, str], None] = lambda key, path: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +157,21 @@ def _resume_model(inputs: Inputs) -> Inferred | None:
     return Inferred(value=str(latest), reason="the job's own latest checkpoint") if latest else None
 
 
+def _class_names(inputs: Inputs) -> Inferred | None:
+    """Unless another number of classes is given, or was the parent's."""
+    found = inputs.model.classes_beside_data(inputs.spec, inputs.confine)
+    spec = inputs.spec if NUM_CLASSES in inputs.given else inputs.parent.spec if inputs.parent else {}
+    if found is None or lookup(spec, NUM_CLASSES) not in (None, len(found[1])):
+        return None
+    return Inferred(value=dict(found[1]), reason=f"{found[0].name} lies beside the training data")
+
+
+def _class_count(inputs: Inputs) -> Inferred | None:
+    if LABEL_MAP in inputs.given or (found := inputs.model.classes_beside_data(inputs.spec, inputs.confine)) is None:
+        return None
+    return Inferred(value=len(found[1]), reason=f"as many as {found[0].name} beside the training data names")
+
+
 FUNCTIONS: Final[Mapping[str, Function]] = MappingProxyType(
     {
         "key": _key,
@@ -165,5 +184,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = MappingProxyType(
         "create_inference_result_file_pose": _output_file("results.txt"),
         "ptm_if_no_resume_model": _ptm_if_no_resume_model,
         "resume_model": _resume_model,
+        "class_names": _class_names,
+        "class_count": _class_count,
     }
 )

@@ -186,6 +186,7 @@ def plan(
         base_experiment=request.base_experiment,
         given=given,
         spec=load.override(model.config, values, [(key, one.value) for key, one in completed.items()]),
+        confine=confine,
     )
     inferred = {
         **{key: {"value": one.value, "by": sources.FOLDER, "reason": one.reason} for key, one in completed.items()},

@@ -13,6 +13,8 @@ RUNNER = Runner(
         "encryption_key": "key",
         "train.resume_training_checkpoint_path": "resume_model",
         "model.pretrained_model_path": "ptm_if_no_resume_model",
+        "dataset.num_classes": "class_count",
+        "dataset.label_map": "class_names",
     },
     data=(
         DataRequirement(

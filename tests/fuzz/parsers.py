@@ -31,6 +31,7 @@ from tao_skill.models.pose_classification import (
     dataset_convert,
     deepstream,
     gen_trt_engine,
+    label_map,
     quantize,
     results,
     scorers,
@@ -406,6 +407,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
         seeds=_text({"c": 1, "d": 2}, {"c": {"label_index": 1, "label": "x"}}),
     ),
     "label map": Parser(read=_classes, file="label_map.json", seeds=_text({"walk": 0, "sit": 1})),
+    "class names": Parser(read=label_map.read, file="label_map.json", seeds=_text({"walk": 0, "sit": 1})),
     "deepstream": Parser(read=_converted, file="r.json", seeds=_text(_recording())),
     "checkpoint": Parser(read=_checkpoint(None), file="c.pth", seeds=_checkpoint_seeds, tokens=_OPCODES, weight=0.5),
     "checkpoint's pickle": Parser(

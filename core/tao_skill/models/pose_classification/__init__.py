@@ -61,6 +61,7 @@ MODEL: Final = Model(
     select=f"{_HERE}.results:select",
     latest=f"{_HERE}.results:latest",
     actual=f"{_HERE}.results:actual",
+    classes=f"{_HERE}.label_map:of_training_data",
     sample=f"{_HERE}.sample:write_sample",
     advance=f"{_HERE}.train:advance",
     effort=f"{_HERE}.architecture:epoch_flop",

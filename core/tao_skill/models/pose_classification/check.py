@@ -13,7 +13,7 @@ from typing import Final
 
 from tao_skill.errors import Problem, TaoSkillError
 from tao_skill.files import nearest, remembered
-from tao_skill.models.pose_classification import npy
+from tao_skill.models.pose_classification import label_map, npy
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.config import ON_MODEL, Calibration, DatasetConfig, ExperimentConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS
@@ -312,9 +312,24 @@ def _class_ids(label_path: Path) -> tuple[int, ...]:
 
 def _warnings(config: ExperimentConfig, action: str) -> Iterator[str]:
     if action in ON_MODEL and config.dataset.label_map is None:
-        yield f"dataset.label_map is not set: the classes are called class_0 to class_{config.dataset.num_classes - 1}"
+        yield from _unnamed(config.dataset, action)
     if action in _WARNINGS:
         yield from _WARNINGS[action](config)
+
+
+def _unnamed(dataset: DatasetConfig, action: str) -> Iterator[str]:
+    numbers = f"class_0 to class_{dataset.num_classes - 1}"
+    if action != "train":
+        yield f"dataset.label_map is not set: the classes are called as the model file says, or else {numbers}"
+        return
+    if path := label_map.beside(dataset.train_dataset.data_path):
+        try:
+            named = len(label_map.read(path))
+        except TaoSkillError as error:
+            yield f"{error.message}; it is not used"
+        else:
+            yield f"{path} is not used: it names {named} classes, dataset.num_classes is {dataset.num_classes}"
+    yield f"dataset.label_map is not set: the classes are called {numbers}"
 
 
 def _train_warnings(config: ExperimentConfig) -> Iterator[str]:

@@ -87,11 +87,17 @@ class Column(StandIn):
             raise ValueError("it holds an array that is not of one dimension")
         if not 0 <= sizes[0] <= COLUMN_LIMIT:
             raise ValueError(f"it holds an array of more than {COLUMN_LIMIT} items")
-        wanted = list if isinstance(kind, ItemType) and not kind.size else bytes | bytearray
-        if not isinstance(kind, ItemType) or not isinstance(data, wanted) or len(data) != sizes[0] * (kind.size or 1):
-            raise ValueError("an array has a content that does not fit its type and shape")
+        if not isinstance(kind, ItemType):
+            raise ValueError("it holds an array without a type")
+        if isinstance(data, bytes | bytearray) and kind.size:
+            self.data = data
+        elif isinstance(data, list) and not kind.size:
+            self.objects = data
+        else:
+            raise ValueError("it holds an array of something other than integers, texts or objects")
+        if len(data) != sizes[0] * (kind.size or 1):
+            raise ValueError(f"an array of {sizes[0]} items has a content of another length")
         self.kind = kind
-        self.data, self.objects = (data, []) if kind.size else (b"", data)
 
     def items(self) -> tuple[Any, ...]:
         """The items as integers and texts, objects as they are.
