@@ -11,7 +11,10 @@ from tao_skill.errors import NotFound, SpecError
 from tao_skill.jobs.record import Ending
 from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification import results
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.devices import plan_devices
 from tao_skill.runner import Plan, Request, load_runner, open_job, plan
+from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
 from tests.conftest import dataset, leave_checkpoints
 
@@ -286,3 +289,45 @@ def test_small_sets_and_unused_windows_are_warned_of(tmp_path: Path, data: list[
     assert any("window_size=8 has no effect" in warning for warning in warnings)
     calm = planned(tmp_path, overrides=[*data, "lr=0.01", "batch_size=4", *NAMED]).warnings
     assert not calm
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "gpu_ids", "used", "warned"),
+    [
+        (1, "[0]", [0], False),
+        (1, "[0,1]", [0, 1], False),
+        (2, "[0]", [0, 1], False),
+        (2, "[3,5]", [3, 5], False),
+        (4, "[3,5]", [0, 1, 2, 3], True),
+    ],
+)
+def test_a_plan_shows_the_gpus_that_are_used(
+    tmp_path: Path, data: list[str], num_gpus: int, gpu_ids: str, used: list[int], warned: bool
+) -> None:
+    overrides = [f"train.num_gpus={num_gpus}", f"train.gpu_ids={gpu_ids}", *data]
+    found = planned(tmp_path, overrides=overrides)
+    assert found.as_dict()["plan"]["devices"] == {"num_gpus": len(used), "gpu_ids": used}
+    assert any(f"the larger is used, GPUs {used}" in warning for warning in found.warnings) == warned
+    config = load.build(ExperimentConfig, found.spec)
+    assert plan_devices(config.train.num_gpus, config.train.gpu_ids, 8).devices == used
+
+
+@pytest.mark.parametrize("action", ["evaluate", "inference"])
+def test_several_gpus_for_an_action_that_uses_one_are_warned_of(tmp_path: Path, parent: str, action: str) -> None:
+    for asked, used in (("num_gpus=2", 0), ("gpu_ids=[1,2]", 1)):
+        found = planned(tmp_path, action, parent=parent, overrides=[f"{action}.{asked}"])
+        assert found.gpus == [used]
+        assert any(f"{action} uses one GPU, number {used}, of the 2" in warning for warning in found.warnings)
+    one = planned(tmp_path, action, parent=parent, overrides=[f"{action}.gpu_id=3"])
+    assert one.gpus == [3]
+    assert not any("GPU" in warning for warning in one.warnings)
+
+
+def test_a_direct_training_that_never_validates_is_warned_of(tmp_path: Path, data: list[str]) -> None:
+    never = ["train.num_epochs=3", "train.validation_interval=5", *data]
+    (warning,) = (one for one in planned(tmp_path, overrides=never, automl="off").warnings if "no validation" in one)
+    assert warning.startswith("train.num_epochs is 3, below train.validation_interval, which is 5")
+    assert warning.endswith("set train.validation_interval=3 or lower")
+    once = [*never, "train.validation_interval=3"]
+    for overrides, automl in ((never, "on"), (once, "off")):
+        assert not any("no validation" in one for one in planned(tmp_path, overrides=overrides, automl=automl).warnings)

@@ -78,6 +78,7 @@ class Plan:
     Attributes:
         spec: checked and complete, without secrets. inferred: spec key -> value (secrets hidden), function and reason.
         ignored: keys of the spec file that only other actions read. secrets: top-level or dotted key -> value.
+        gpus: indices of the GPUs that the run uses, if there are any.
     """
 
     job_id: str
@@ -90,6 +91,7 @@ class Plan:
     inferred: Mapping[str, Mapping[str, Any]]
     ignored: Sequence[str]
     warnings: Sequence[str]
+    gpus: Sequence[int]
     parent: str | None
     key: str | None
     upload: str | None
@@ -110,6 +112,7 @@ class Plan:
                 "inferred": self.inferred,
                 "ignored": list(self.ignored),
                 "warnings": list(self.warnings),
+                "devices": {"num_gpus": len(self.gpus), "gpu_ids": list(self.gpus)},
             },
             "route": dict(vars(self.route)),
         }
@@ -205,17 +208,20 @@ def plan(
     secrets = {key: str(lookup(spec, key)) for key in _secret_keys(model, runner.action) if lookup(spec, key)}
     _stop(_still_hidden(secrets))
     shown = {key: one | ({"value": HIDDEN} if key in secrets else {}) for key, one in inferred.items()}
+    route = _route(model, runner.action, policy, request.words, info)
+    direct = advice.direct if route.route == "direct" else ()
     return Plan(
         job_id=job_id,
         results_dir=task_results_dir(config, runner.action).absolute(),
         model=model,
         action=runner.action,
-        route=_route(model, runner.action, policy, request.words, info),
+        route=route,
         spec=load.override(model.config, spec, [(key, None) for key in secrets]),
         secrets=secrets,
         inferred=shown,
         ignored=ignored,
-        warnings=[*base_warnings, *_parent_warnings(parent_job), *distant.warnings, *advice.warnings],
+        warnings=[*base_warnings, *_parent_warnings(parent_job), *distant.warnings, *advice.warnings, *direct],
+        gpus=advice.gpus,
         parent=parent_job.id if parent_job else None,
         key=request.key,
         upload=request.upload,

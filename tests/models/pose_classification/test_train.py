@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import math
 import shutil
@@ -222,12 +223,24 @@ def test_a_finished_run_leaves_taos_files(tiny: Path, tmp_path: Path) -> None:
     lines = read_status(folder)
     assert [lines[0]["status"], lines[-1]["status"]] == ["STARTED", "SUCCESS"]
     kpis = [set(line["kpi"]) for line in lines[:-1] if "kpi" in line]
-    assert kpis == [{"val_loss", "val_acc", "avg_accuracy"}, {"train_loss", "train_acc"}] * 2
+    assert kpis == [{"val_loss", "val_acc", "avg_accuracy"}, {"train_loss", "train_acc", "lr"}] * 2
     assert all({"date", "time", "status", "verbosity", "message"} <= line.keys() for line in lines)
     assert {artifact.kind for artifact in outcome.artifacts} >= {"latest_checkpoint", "best_checkpoint", "tensorboard"}
     assert list((folder / "tensorboard").rglob("events*"))
     assert list((folder / "csv").rglob("metrics.csv"))
     assert not list(folder.glob(".*"))
+
+
+def test_the_learning_rate_that_each_epoch_trained_with_is_in_its_lines_and_table(tiny: Path, tmp_path: Path) -> None:
+    """Whole and in two parts, as the schedule goes on from a checkpoint."""
+    for epochs in (2, 4):
+        settings = {"train__num_epochs": epochs, "train__optim__lr": 0.1, "train__optim__lr_decay": 0.5}
+        train.run(experiment(tiny, tmp_path, train__optim__lr_steps=[1, 3], **settings))
+    told = [line["kpi"]["lr"] for line in read_status(tmp_path / "train") if "lr" in line.get("kpi", {})]
+    assert told == [0.1, 0.05, 0.05, 0.025]
+    tables = [csv.DictReader(path.open()) for path in sorted((tmp_path / "train" / "csv").rglob("metrics.csv"))]
+    assert [float(row["lr"]) for table in tables for row in table if row.get("lr")] == told
+    assert all("lr" not in epoch for epoch in train.history(tmp_path / "train", 4))
 
 
 def test_the_best_checkpoint_is_kept_also_beyond_the_interval(tiny: Path, tmp_path: Path) -> None:

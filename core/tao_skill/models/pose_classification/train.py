@@ -23,7 +23,7 @@ from tao_skill.models.pose_classification.callbacks import CheckpointFiles, Chec
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.datamodule import SkeletonData
 from tao_skill.models.pose_classification.devices import Devices, check_nodes, check_processes, plan_devices
-from tao_skill.models.pose_classification.module import PoseClassifier
+from tao_skill.models.pose_classification.module import LEARNING_RATE, PoseClassifier
 from tao_skill.models.pose_classification.net import STGCN
 from tao_skill.models.pose_classification.parallel import SharedStatistics
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
@@ -79,11 +79,12 @@ def advance(config: ExperimentConfig, until: int, metric: str) -> list[dict[str,
 
 
 def history(results_dir: Path, until: int) -> list[dict[str, float]]:
-    """Metrics of each epoch before `until` that the status lines tell of, NaN where there is no number."""
+    """What was measured of each epoch before `until`, by the status lines; NaN where there is no number."""
     found: dict[int, dict[str, float]] = {}
     for line in of_present_training(read_status(results_dir)):
         if "epoch" in line and "kpi" in line and line["epoch"] < until:
-            known = {name: math.nan if value is None else float(value) for name, value in line["kpi"].items()}
+            measured = ((name, value) for name, value in line["kpi"].items() if name != LEARNING_RATE)
+            known = {name: math.nan if value is None else float(value) for name, value in measured}
             found[line["epoch"]] = found.get(line["epoch"], {}) | known
     return [found[epoch] for epoch in range(len(found)) if epoch in found]
 
