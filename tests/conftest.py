@@ -89,6 +89,13 @@ def dataset(folder: Path) -> dict[str, Any]:
     }
 
 
+def without_label_map(folder: Path, target: Path) -> Path:
+    """Links to the arrays and labels of a set, in a folder that names no classes."""
+    for path in (*folder.glob("*.npy"), *folder.glob("*.pkl")):
+        (target / path.name).symlink_to(path)
+    return target
+
+
 def experiment(folder: Path, results_dir: Path, /, **overrides: Any) -> ExperimentConfig:
     """A config that trains on the generated set in a second; keys with `__` for dots change it."""
     pairs = {
@@ -126,3 +133,4 @@ def leave_checkpoints(folder: Path, *metrics: Mapping[str, float]) -> None:
     for entry in entries:
         (folder / entry.file).touch()
     results.write_index(folder, entries)
+    (folder / results.LATEST).symlink_to(entries[-1].file)

@@ -11,7 +11,10 @@ from tao_skill.errors import NotFound, SpecError
 from tao_skill.jobs.record import Ending
 from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification import results
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.devices import plan_devices
 from tao_skill.runner import Plan, Request, load_runner, open_job, plan
+from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
 from tests.conftest import dataset, leave_checkpoints
 
@@ -105,6 +108,41 @@ def test_inference_writes_into_its_own_job(tmp_path: Path, parent: str) -> None:
     assert lookup(found.spec, "inference.output_file") == str(tmp_path / found.job_id / "results.txt")
 
 
+@pytest.mark.parametrize(
+    ("action", "key", "name"),
+    [("inference", "inference.output_file", "results.txt"), ("export", "export.onnx_file", "model.onnx")],
+)
+def test_results_go_where_the_request_says(
+    tmp_path: Path, parent: str, action: str, key: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out, own = tmp_path / "out", f"{action}.results_dir"
+    places = {
+        (f"{own}=out",): (out, f"in {own}"),
+        ("results_dir=out",): (out / action, f"in results_dir/{action}"),
+        ("results_dir=other", f"{own}={out}"): (out, f"in {own}"),
+    }
+    for overrides, (folder, reason) in places.items():
+        found = planned(tmp_path, action, parent=parent, overrides=overrides)
+        assert lookup(found.spec, key) == str(folder / name)
+        assert found.inferred[key]["reason"] == reason
+        assert found.results_dir == folder
+    mine = planned(tmp_path, action, parent=parent, overrides=[f"{own}=out", f"{key}=mine/{name}"])
+    assert lookup(mine.spec, key) == str(tmp_path / "mine" / name)
+
+
+def test_only_a_file_in_the_jobs_own_folder_is_overwritten_unasked(tmp_path: Path, parent: str) -> None:
+    out = tmp_path / "out"
+    assert lookup(planned(tmp_path, "export", parent=parent).spec, "export.overwrite") is True
+    found = planned(tmp_path, "export", parent=parent, overrides=[f"export.results_dir={out}"])
+    assert lookup(found.spec, "export.overwrite") is False
+    out.mkdir()
+    (out / "model.onnx").touch()
+    with pytest.raises(SpecError, match="which exists already"):
+        planned(tmp_path, "export", parent=parent, overrides=[f"export.results_dir={out}"])
+    planned(tmp_path, "export", parent=parent, overrides=[f"export.results_dir={out}", "export.overwrite=true"])
+
+
 def test_without_a_parent_the_fix_names_one(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         planned(tmp_path, "evaluate")
@@ -135,6 +173,8 @@ def test_an_own_checkpoint_is_resumed_from_and_the_key_still_fits(tmp_path: Path
     own = Path(first.results_dir) / results.checkpoint_name(0, 3)
     own.parent.mkdir(parents=True)
     own.touch()
+    assert "train.resume_training_checkpoint_path" not in planned(tmp_path, overrides=data, automl="off").inferred
+    (own.parent / results.LATEST).symlink_to(own.name)
     again = planned(tmp_path, overrides=data, automl="off", key="k")
     assert again.inferred["train.resume_training_checkpoint_path"]["value"] == str(own)
     same, is_new = open_job(again, store, now=NOW)
@@ -249,3 +289,45 @@ def test_small_sets_and_unused_windows_are_warned_of(tmp_path: Path, data: list[
     assert any("window_size=8 has no effect" in warning for warning in warnings)
     calm = planned(tmp_path, overrides=[*data, "lr=0.01", "batch_size=4", *NAMED]).warnings
     assert not calm
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "gpu_ids", "used", "warned"),
+    [
+        (1, "[0]", [0], False),
+        (1, "[0,1]", [0, 1], False),
+        (2, "[0]", [0, 1], False),
+        (2, "[3,5]", [3, 5], False),
+        (4, "[3,5]", [0, 1, 2, 3], True),
+    ],
+)
+def test_a_plan_shows_the_gpus_that_are_used(
+    tmp_path: Path, data: list[str], num_gpus: int, gpu_ids: str, used: list[int], warned: bool
+) -> None:
+    overrides = [f"train.num_gpus={num_gpus}", f"train.gpu_ids={gpu_ids}", *data]
+    found = planned(tmp_path, overrides=overrides)
+    assert found.as_dict()["plan"]["devices"] == {"num_gpus": len(used), "gpu_ids": used}
+    assert any(f"the larger is used, GPUs {used}" in warning for warning in found.warnings) == warned
+    config = load.build(ExperimentConfig, found.spec)
+    assert plan_devices(config.train.num_gpus, config.train.gpu_ids, 8).devices == used
+
+
+@pytest.mark.parametrize("action", ["evaluate", "inference"])
+def test_several_gpus_for_an_action_that_uses_one_are_warned_of(tmp_path: Path, parent: str, action: str) -> None:
+    for asked, used in (("num_gpus=2", 0), ("gpu_ids=[1,2]", 1)):
+        found = planned(tmp_path, action, parent=parent, overrides=[f"{action}.{asked}"])
+        assert found.gpus == [used]
+        assert any(f"{action} uses one GPU, number {used}, of the 2" in warning for warning in found.warnings)
+    one = planned(tmp_path, action, parent=parent, overrides=[f"{action}.gpu_id=3"])
+    assert one.gpus == [3]
+    assert not any("GPU" in warning for warning in one.warnings)
+
+
+def test_a_direct_training_that_never_validates_is_warned_of(tmp_path: Path, data: list[str]) -> None:
+    never = ["train.num_epochs=3", "train.validation_interval=5", *data]
+    (warning,) = (one for one in planned(tmp_path, overrides=never, automl="off").warnings if "no validation" in one)
+    assert warning.startswith("train.num_epochs is 3, below train.validation_interval, which is 5")
+    assert warning.endswith("set train.validation_interval=3 or lower")
+    once = [*never, "train.validation_interval=3"]
+    for overrides, automl in ((never, "on"), (once, "off")):
+        assert not any("no validation" in one for one in planned(tmp_path, overrides=overrides, automl=automl).warnings)

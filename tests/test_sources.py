@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tao_skill.errors import SpecError
+from tao_skill.errors import OutsideRoots, SpecError
+from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.remote import S3, is_remote
-from tao_skill.runner import load_runner
+from tao_skill.runner import Request, load_runner, open_job, plan
 from tao_skill.sources import Completed, complete_folders
 from tao_skill.spec.load import override
+from tao_skill.spec.tree import iter_params, lookup
+from tao_skill.tools.roots import Roots
+from tests.conftest import dataset, leave_checkpoints, without_label_map
 from tests.s3_server import S3Server
-from tests.test_runner import planned
+from tests.test_runner import NOW, planned
 
 TRAIN, VAL = "dataset.train_dataset", "dataset.val_dataset"
 TEST = "evaluate.test_dataset"
+LABEL_MAP, NUM_CLASSES = "dataset.label_map", "dataset.num_classes"
 ALL = ("train_data.npy", "train_label.pkl", "val_data.npy", "val_label.pkl", "test_data.npy", "test_label.pkl")
 MakeFolder = Callable[..., str]
 LookAt = Callable[[str], bool]
@@ -160,6 +168,113 @@ def test_a_plan_records_the_choice_with_absolute_paths(
     recorded = found.inferred[f"{TRAIN}.data_path"]
     assert (recorded["by"], recorded["value"]) == ("folder", str(tiny / "train_data.npy"))
     assert "train_data.npy" in recorded["reason"]
+
+
+CHECKPOINTS = {
+    leaf.key: action
+    for action in ("train", "evaluate", "inference", "export")
+    for leaf in iter_params(ExperimentConfig, action)
+    if leaf.param.checkpoint
+}
+
+
+def test_every_key_that_takes_a_checkpoint_is_known() -> None:
+    assert set(CHECKPOINTS) == {
+        "model.pretrained_model_path",
+        "train.resume_training_checkpoint_path",
+        "evaluate.checkpoint",
+        "inference.checkpoint",
+        "export.checkpoint",
+    }
+
+
+@pytest.mark.parametrize("key", CHECKPOINTS)
+def test_a_checkpoint_named_without_its_step_is_found_and_said(
+    key: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for step in (7, 14):
+        (tmp_path / f"model_epoch_001_step_{step:05d}.pth").touch()
+    action = CHECKPOINTS[key]
+    data = {"train": [f"train_data={tiny}"], "export": []}.get(action, [f"{action}.test_dataset.data_path={tiny}"])
+    found = planned(tmp_path, action, overrides=[f"{key}=model_epoch_001.pth", *data], automl="off")
+    assert lookup(found.spec, key) == str(tmp_path / "model_epoch_001_step_00014.pth")
+    stated = "model_epoch_001.pth stands for model_epoch_001_step_00014.pth, the newest of that epoch"
+    assert found.inferred[key] == {"value": lookup(found.spec, key), "by": "folder", "reason": stated}
+    with pytest.raises(SpecError, match=re.escape(key)):
+        planned(tmp_path, action, overrides=[f"{key}=model_epoch_002.pth", *data], automl="off")
+
+
+@pytest.mark.parametrize("given", ["the folder", "the files"])
+def test_the_class_names_beside_the_training_data_are_taken(given: str, tiny: Path, tmp_path: Path) -> None:
+    data = {"the folder": [f"train_data={tiny}"], "the files": [f"{key}={path}" for key, path in dataset(tiny).items()]}
+    found = planned(tmp_path, overrides=data[given])
+    names = json.loads((tiny / "label_map.json").read_text())
+    assert (lookup(found.spec, LABEL_MAP), lookup(found.spec, NUM_CLASSES)) == (names, len(names))
+    reason = "label_map.json lies beside the training data"
+    assert found.inferred[LABEL_MAP] == {"value": names, "by": "class_names", "reason": reason}
+    assert found.inferred[NUM_CLASSES]["by"] == "class_count"
+    assert not any("label_map" in warning for warning in found.warnings)
+
+
+def test_what_is_given_goes_before_the_class_names_beside_the_data(tiny: Path, tmp_path: Path) -> None:
+    own = planned(tmp_path, overrides=[f"train_data={tiny}", f"{LABEL_MAP}={{a: 0, b: 1, c: 2, d: 3, e: 4, f: 5}}"])
+    assert (list(lookup(own.spec, LABEL_MAP)), lookup(own.spec, NUM_CLASSES)) == (list("abcdef"), 6)
+    assert not {LABEL_MAP, NUM_CLASSES} & set(own.inferred)
+    more = planned(tmp_path, overrides=[f"train_data={tiny}", f"{NUM_CLASSES}=7"])
+    assert lookup(more.spec, LABEL_MAP) is None
+    assert f"{tiny / 'label_map.json'} is not used: it names 6 classes, dataset.num_classes is 7" in more.warnings
+
+
+def test_a_parents_classes_go_before_those_beside_the_data(tiny: Path, tmp_path: Path) -> None:
+    bare = without_label_map(tiny, tmp_path)
+    for names in (None, dict(zip("fedcba", range(6), strict=True))):
+        overrides = [f"train_data={bare}", *([f"{LABEL_MAP}={json.dumps(names)}"] if names else [])]
+        parent, _ = open_job(
+            planned(tmp_path / "jobs", overrides=overrides, key=str(names)), Store(tmp_path / "jobs"), now=NOW
+        )
+        leave_checkpoints(Path(parent.results_dir), {"val_acc": 0.9})
+        found = planned(tmp_path / "jobs", overrides=[f"train_data={tiny}"], parent=parent.id)
+        assert found.inferred[LABEL_MAP]["by"] == ("parent" if names else "class_names")
+        if names:
+            assert lookup(found.spec, LABEL_MAP) == names
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "not JSON",
+        "[]",
+        "{}",
+        '{"a": 0, "b": 0}',
+        '{"a": 0, "b": 2}',
+        '{"a": 0, "b": true}',
+        '{"a": 0, "two\\nlines": 1}',
+        '{"a": 0, "a": 1}',
+        '{"a": NaN}',
+        '{"' + "a" * 2**20 + '": 0}',
+    ],
+    ids=range(10),
+)
+def test_a_file_that_is_no_label_map_is_warned_of(content: str, tiny: Path, tmp_path: Path) -> None:
+    (without_label_map(tiny, tmp_path) / "label_map.json").write_text(content)
+    found = planned(tmp_path / "jobs", overrides=[f"train_data={tmp_path}"])
+    assert (lookup(found.spec, LABEL_MAP), lookup(found.spec, NUM_CLASSES)) == (None, 6)
+    (warning,) = (one for one in found.warnings if "label_map.json" in one)
+    assert warning.startswith(f"{tmp_path / 'label_map.json'} is not a label map")
+    assert warning.endswith("; it is not used")
+
+
+def test_class_names_outside_the_roots_are_not_read(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    for path in (*tiny.glob("*.npy"), *tiny.glob("*.pkl")):
+        shutil.copy(path, tmp_path / "root")
+    (tmp_path / "root" / "label_map.json").symlink_to(tiny / "label_map.json")
+    roots = Roots(folders=((tmp_path / "root").resolve(),))
+    request = Request(overrides=[f"train_data={tmp_path / 'root'}"])
+    runner, store = load_runner("pose_classification", "train"), Store(tmp_path / "jobs")
+    with pytest.raises(OutsideRoots, match=r"dataset\.label_map is .*label_map\.json"):
+        plan(runner, request, store, environment={}, now=NOW, token="beef", confine=roots.confine)
 
 
 def test_a_folder_that_lacks_the_names_stops_a_plan(tmp_path: Path) -> None:

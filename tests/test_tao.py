@@ -117,7 +117,7 @@ def test_training_leaves_what_tao_leaves(ground: Path) -> None:
         assert all(line.keys() >= TAO_FIELDS for line in lines)
         assert [line["status"] for line in (lines[0], lines[-1])] == ["STARTED", "SUCCESS"]
         kpis = [set(line["kpi"]) for line in lines if line["status"] == "RUNNING" and "kpi" in line]
-        assert kpis == [{"val_loss", "val_acc", "avg_accuracy"}, {"train_loss", "train_acc"}]
+        assert kpis == [{"val_loss", "val_acc", "avg_accuracy"}, {"train_loss", "train_acc", "lr"}]
     assert record(ground, "train")["route"]["route"] == "direct"
 
 

@@ -60,6 +60,9 @@ class Model:
             `function(action, results_dir, metric, artifacts) -> Selection`.
         latest: `module:function` finding what an interrupted run continues from,
             `function(results_dir) -> Path | None`.
+        actual: `module:function` giving the file that the path of a checkpoint means, `function(path) -> Path`.
+        classes: `module:function` finding a file of class names beside the training data,
+            `function(spec, confine) -> (Path, {name: id}) | None`; `confine(key, path)` may refuse to have it read.
         sample: `module:function` writing generated data, `function(folder) -> dict`.
         advance: `module:function` training the first epochs of a whole training,
             `function(config, until, metric) -> [{metric: value}, ...]`, one entry for each epoch so far.
@@ -77,6 +80,8 @@ class Model:
     check: str
     select: str
     latest: str
+    actual: str
+    classes: str
     sample: str
     advance: str
     effort: str
@@ -119,6 +124,18 @@ class Model:
     def latest_result(self, results_dir: Path) -> Path | None:
         """What an interrupted run in `results_dir` continues from."""
         found: Path | None = _attribute(self.latest)(results_dir)
+        return found
+
+    def actual_checkpoint(self, path: Path) -> Path:
+        """The file that the path of a checkpoint means: another one where its name lacks the step."""
+        found: Path = _attribute(self.actual)(path)
+        return found
+
+    def classes_beside_data(
+        self, spec: Mapping[str, Any], confine: Callable[[str, str], None]
+    ) -> tuple[Path, Mapping[str, int]] | None:
+        """The class names in a file beside the training data of a spec that need not be checked."""
+        found: tuple[Path, Mapping[str, int]] | None = _attribute(self.classes)(spec, confine)
         return found
 
     def train_until(self, config: Any, until: int, metric: str) -> list[dict[str, float]]:

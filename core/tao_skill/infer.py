@@ -6,6 +6,7 @@ Names and meanings are those of NVIDIA TAO's skill configurations; which key use
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -15,7 +16,10 @@ from tao_skill.action import Model
 from tao_skill.encryption import PUBLIC_KEY
 from tao_skill.outcome import Selection
 from tao_skill.records import dataclass
+from tao_skill.spec.tree import lookup
 
+LABEL_MAP: Final = "dataset.label_map"
+NUM_CLASSES: Final = "dataset.num_classes"
 KEY_VARIABLE: Final = "TAO_SKILL_ENCRYPTION_KEY"
 VALIDATION_DATA: Final = "dataset.val_dataset.data_path"
 HELD_OUT: Final = 0.2
@@ -48,6 +52,8 @@ class Inputs:
         job_dir: folder of the job that is to be. metric: what the best checkpoint is chosen by.
         base_experiment: name of pretrained weights in the registry. given: keys that the request sets itself.
         is_search: whether the run is an AutoML search.
+        spec: what it sets them to, with the files that stand for folders.
+        confine: looks at the key and the path of a file before it is read.
     """
 
     model: Model
@@ -59,6 +65,8 @@ class Inputs:
     base_experiment: str | None = None
     given: Collection[str] = ()
     is_search: bool = False
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    confine: Callable[[str, str], None] = lambda key, path: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,18 +116,29 @@ def _of_parents_data(fact: str) -> Function:
     return look
 
 
-def _create_onnx_file(inputs: Inputs) -> Inferred:
-    return Inferred(value=str(inputs.job_dir / "model.onnx"), reason="in the job's own folder")
+def _results_folder_given(inputs: Inputs) -> tuple[Path, str] | None:
+    """Where the request has the action write, as `action.task_results_dir` reads it, and how it says so."""
+    for key, below in ((f"{inputs.action}.results_dir", ""), ("results_dir", inputs.action)):
+        if key in inputs.given:
+            return Path(str(lookup(inputs.spec, key)), below).absolute(), f"in {'/'.join(filter(None, (key, below)))}"
+    return None
+
+
+def _output_file(name: str) -> Function:
+    """A file in the folder that the request names for results, or in the job's own."""
+
+    def place(inputs: Inputs) -> Inferred:
+        folder, reason = _results_folder_given(inputs) or (inputs.job_dir, "in the job's own folder")
+        return Inferred(value=str(folder / name), reason=reason)
+
+    return place
 
 
 def _overwrite_own_onnx_file(inputs: Inputs) -> Inferred | None:
-    if f"{inputs.action}.onnx_file" in inputs.given:
+    """Only in the job's own folder is the file certainly nobody else's."""
+    if f"{inputs.action}.onnx_file" in inputs.given or _results_folder_given(inputs):
         return None
     return Inferred(value=True, reason="the file is the job's own, left by an earlier attempt if it is there")
-
-
-def _create_inference_result_file_pose(inputs: Inputs) -> Inferred:
-    return Inferred(value=str(inputs.job_dir / "results.txt"), reason="in the job's own folder")
 
 
 def _ptm_if_no_resume_model(inputs: Inputs) -> Inferred | None:
@@ -150,6 +169,21 @@ def _resume_model(inputs: Inputs) -> Inferred | None:
     return Inferred(value=str(latest), reason="the job's own latest checkpoint") if latest else None
 
 
+def _class_names(inputs: Inputs) -> Inferred | None:
+    """Unless another number of classes is given, or was the parent's."""
+    found = inputs.model.classes_beside_data(inputs.spec, inputs.confine)
+    spec = inputs.spec if NUM_CLASSES in inputs.given else inputs.parent.spec if inputs.parent else {}
+    if found is None or lookup(spec, NUM_CLASSES) not in (None, len(found[1])):
+        return None
+    return Inferred(value=dict(found[1]), reason=f"{found[0].name} lies beside the training data")
+
+
+def _class_count(inputs: Inputs) -> Inferred | None:
+    if LABEL_MAP in inputs.given or (found := inputs.model.classes_beside_data(inputs.spec, inputs.confine)) is None:
+        return None
+    return Inferred(value=len(found[1]), reason=f"as many as {found[0].name} beside the training data names")
+
+
 FUNCTIONS: Final[Mapping[str, Function]] = MappingProxyType(
     {
         "key": _key,
@@ -157,11 +191,13 @@ FUNCTIONS: Final[Mapping[str, Function]] = MappingProxyType(
         "parent_model": _parent_model,
         "parent_sequence_length": _of_parents_data("sequence_length"),
         "parent_num_persons": _of_parents_data("num_persons"),
-        "create_onnx_file": _create_onnx_file,
+        "create_onnx_file": _output_file("model.onnx"),
         "overwrite_own_onnx_file": _overwrite_own_onnx_file,
-        "create_inference_result_file_pose": _create_inference_result_file_pose,
+        "create_inference_result_file_pose": _output_file("results.txt"),
         "ptm_if_no_resume_model": _ptm_if_no_resume_model,
         "resume_model": _resume_model,
         "hold_out_for_search": _hold_out_for_search,
+        "class_names": _class_names,
+        "class_count": _class_count,
     }
 )

@@ -40,10 +40,16 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """What a check of spec and data found: problems stop the run, warnings do not."""
+    """What a check of spec and data found: problems stop the run, warnings do not.
+
+    Attributes:
+        direct: warnings that do not apply to a search. gpus: indices of the GPUs that the run uses, if there are any.
+    """
 
     problems: Sequence[Problem] = ()
     warnings: Sequence[str] = ()
+    direct: Sequence[str] = ()
+    gpus: Sequence[int] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,6 +87,7 @@ class Plan:
     Attributes:
         spec: checked and complete, without secrets. inferred: spec key -> value (secrets hidden), function and reason.
         ignored: keys of the spec file that only other actions read. secrets: top-level or dotted key -> value.
+        gpus: indices of the GPUs that the run uses, if there are any.
     """
 
     job_id: str
@@ -99,6 +100,7 @@ class Plan:
     inferred: Mapping[str, Mapping[str, Any]]
     ignored: Sequence[str]
     warnings: Sequence[str]
+    gpus: Sequence[int]
     parent: str | None
     key: str | None
     upload: str | None
@@ -119,6 +121,7 @@ class Plan:
                 "inferred": self.inferred,
                 "ignored": list(self.ignored),
                 "warnings": list(self.warnings),
+                "devices": {"num_gpus": len(self.gpus), "gpu_ids": list(self.gpus)},
             },
             "route": dict(vars(self.route)),
         }
@@ -198,8 +201,10 @@ def plan(
         runner.data, values, lambda text: describe(text) is not None if remote.is_remote(text) else Path(text).is_file()
     )
     _stop(problems)
+    completed |= sources.actual_checkpoints(model, runner.action, values)
     given = load.given_keys(values) | completed.keys()
-    inputs = replace(inputs, given=given)
+    chosen = load.override(model.config, values, [(key, one.value) for key, one in completed.items()])
+    inputs = replace(inputs, given=given, spec=chosen, confine=confine)
     base_warnings = list(_base_experiment(runner, request.base_experiment, given))
     inferred = {
         **{key: {"value": one.value, "by": sources.FOLDER, "reason": one.reason} for key, one in completed.items()},
@@ -218,6 +223,7 @@ def plan(
     secrets = {key: str(lookup(spec, key)) for key in _secret_keys(model, runner.action) if lookup(spec, key)}
     _stop(_still_hidden(secrets))
     shown = {key: one | ({"value": HIDDEN} if key in secrets else {}) for key, one in inferred.items()}
+    direct = advice.direct if route.route == "direct" else ()
     return Plan(
         job_id=job_id,
         results_dir=task_results_dir(config, runner.action).absolute(),
@@ -228,7 +234,8 @@ def plan(
         secrets=secrets,
         inferred=shown,
         ignored=ignored,
-        warnings=[*base_warnings, *_parent_warnings(parent_job), *distant.warnings, *advice.warnings],
+        warnings=[*base_warnings, *_parent_warnings(parent_job), *distant.warnings, *advice.warnings, *direct],
+        gpus=advice.gpus,
         parent=parent_job.id if parent_job else None,
         key=request.key,
         upload=request.upload,

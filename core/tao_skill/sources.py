@@ -129,6 +129,19 @@ def complete_folders(
     return completed, problems
 
 
+def actual_checkpoints(model: Model, action: str, values: Mapping[str, Any]) -> dict[str, Completed]:
+    """The local checkpoints that are named without their step, each with the file that it means."""
+    completed: dict[str, Completed] = {}
+    for leaf in iter_params(model.config, action):
+        value = lookup(values, leaf.key)
+        if leaf.param.checkpoint and isinstance(value, str) and not is_blank(value) and not remote.is_remote(value):
+            given = Path(value).absolute()
+            if (found := model.actual_checkpoint(given)) != given:
+                reason = f"{given.name} stands for {found.name}, the newest of that epoch"
+                completed[leaf.key] = Completed(value=str(found), reason=reason)
+    return completed
+
+
 def look(environment: Mapping[str, str], upload: str | None) -> Callable[[str], remote.RemoteObject | None]:
     """What describes remote objects, each once; a bucket that shall be written to has to be there now."""
     s3 = remote.S3(environment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -101,6 +101,22 @@ def read_status(results_dir: Path) -> list[dict[str, Any]]:
         with suppress(ValueError):  # the last line of a process that was killed
             lines.append(parse_json(text.decode("utf-8")))
     return [line for line in lines if _is_status(line)]
+
+
+def of_present_training(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of a training as it stands, where a later attempt may have gone back, or begun anew.
+
+    All that stands before the first epoch of an attempt is dropped, but the epochs before that one.
+    """
+    kept: list[dict[str, Any]] = []
+    began = False
+    for line in lines:
+        began = began or line.get("status") == "STARTED"
+        if began and "epoch" in line:
+            kept = [one for one in kept if one.get("epoch", line["epoch"]) < line["epoch"]]
+            began = False
+        kept.append(line)
+    return kept
 
 
 def _is_status(line: Any) -> bool:

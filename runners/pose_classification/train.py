@@ -14,6 +14,8 @@ RUNNER = Runner(
         "train.resume_training_checkpoint_path": "resume_model",
         "model.pretrained_model_path": "ptm_if_no_resume_model",
         "dataset.validation_split": "hold_out_for_search",
+        "dataset.num_classes": "class_count",
+        "dataset.label_map": "class_names",
     },
     data=(
         DataRequirement(

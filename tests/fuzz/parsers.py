@@ -33,6 +33,7 @@ from tao_skill.models.pose_classification import (
     dataset_convert,
     deepstream,
     gen_trt_engine,
+    label_map,
     quantize,
     results,
     scorers,
@@ -92,6 +93,7 @@ def _npy_seeds() -> list[bytes]:
 
 def _label_seeds() -> list[bytes]:
     values: list[Any] = [[["a", "bücken"], [0, 300]], (("x",), (np.int64(3),))]
+    values += [[np.array(["a", "b"]), np.array([0, 300])], [[np.str_("x")], np.array([1], object)]]
     return [pickle.dumps(value, protocol) for value in values for protocol in range(6)]
 
 
@@ -431,6 +433,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
         seeds=_text({"c": 1, "d": 2}, {"c": {"label_index": 1, "label": "x"}}),
     ),
     "label map": Parser(read=_classes, file="label_map.json", seeds=_text({"walk": 0, "sit": 1})),
+    "class names": Parser(read=label_map.read, file="label_map.json", seeds=_text({"walk": 0, "sit": 1})),
     "deepstream": Parser(read=_converted, file="r.json", seeds=_text(_recording())),
     "checkpoint": Parser(read=_checkpoint(None), file="c.pth", seeds=_checkpoint_seeds, tokens=_OPCODES, weight=0.5),
     "checkpoint's pickle": Parser(

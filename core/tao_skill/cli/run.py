@@ -237,6 +237,8 @@ def _plan_text(document: dict[str, Any]) -> str:
     planned, route = document["plan"], document["route"]
     lines = [f"{planned['job_id']}  {planned['model']} {planned['action']}, not started (dry run)"]
     lines += [f"  route    {route['route']}: {route['reason']}", f"  results  {planned['results_dir']}"]
+    if gpus := planned["devices"]["gpu_ids"]:
+        lines += [f"  devices  GPU {', '.join(map(str, gpus))}; the CPU where there is no GPU"]
     lines += [f"  upload   {planned['upload']}"] if planned["upload"] else []
     lines += [
         f"  inferred {key} = {one['value']}  ({one['by']}: {one['reason']})" for key, one in planned["inferred"].items()

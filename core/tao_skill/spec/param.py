@@ -23,6 +23,7 @@ class Param:
         only: actions that read the parameter; empty means every action that reads its section.
         inherit: a fact of the trained model that a downstream action takes from its parent job.
         reads_file: the value names an existing file. writes: it names a file or folder to write to.
+        checkpoint: it names a checkpoint, perhaps without the step that is part of the file's name.
         secret: the value is in no record, log or error.
         popular: shown first to people and agents.
         low, high, log: AutoML search range. searchable: AutoML may vary it (implied by a range).
@@ -44,6 +45,7 @@ class Param:
     only: tuple[str, ...] = ()
     inherit: bool = False
     reads_file: bool = False
+    checkpoint: bool = False
     writes: bool = False
     secret: bool = False
     popular: bool = False

@@ -14,7 +14,7 @@ from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.records import dataclass
 from tao_skill.spec.param import Param
-from tao_skill.status import read_status
+from tao_skill.status import of_present_training, read_status
 from tao_skill.text import REPORT_BYTES, read_json
 from tao_skill.tools.jobs import JobRef, next_calls
 from tao_skill.tools.tool import CONCISE, Answer, Detail, Object, call
@@ -84,8 +84,8 @@ def _read(store: Store, job: Job, here: Workplace) -> dict[str, Any]:
 
 
 def _history(job: Job) -> list[dict[str, Any]]:
-    """The metrics of each status line that has some."""
-    lines = read_status(Path(job.results_dir))
+    """The metrics of each status line of the training as it stands that has some."""
+    lines = of_present_training(read_status(Path(job.results_dir)))
     facts = ("epoch", "max_epoch", "kpi")
     return [{name: line[name] for name in facts if name in line} for line in lines if line.get("kpi")]
 

@@ -6,7 +6,10 @@ import builtins
 import mmap
 import os
 import pickle
+import shlex
 import struct
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -147,6 +150,75 @@ def test_labels_of_any_protocol_are_read(tmp_path: Path, protocol: int, names: A
     assert labels.names == tuple(NAMES)
     assert labels.ids == tuple(int(i) for i in ids)
     assert {type(i) for i in labels.ids} == {int}
+
+
+@pytest.mark.parametrize("numpy", ["numpy 1", "numpy 2"])
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        ([np.str_("walk"), np.str_("größe")], [np.int64(0), np.int64(300)]),
+        (["walk", "größe"], np.array([0, 300])),
+        (("walk", "größe"), np.array([0, 300], ">i2")),
+        (np.array(["walk", "größe"]), np.array([0, 300], np.uint16)),
+        (np.array(["walk", "größe"], ">U9"), [0, 300]),
+        (np.array(["walk", "größe"], object), np.array([0, 300], object)),
+        (np.array(["walk", "größe", "x"])[:2], np.array([0, 1, 300, 1])[::2]),
+    ],
+    ids=["scalars", "ids", "big-endian ids", "both", "big-endian names", "objects", "parts"],
+)
+@pytest.mark.parametrize("whole", [list, tuple])
+def test_labels_of_numpy_are_read(
+    tmp_path: Path, names: Any, ids: Any, protocol: int, numpy: str, whole: Callable[[Any], Any]
+) -> None:
+    content = pickle.dumps(whole([names, ids]), protocol)
+    (tmp_path / "y.pkl").write_bytes(as_numpy_1(content) if numpy == "numpy 1" else content)
+    labels = read_labels(tmp_path / "y.pkl")
+    assert labels == Labels(names=("walk", "größe"), ids=(0, 300))
+    assert {type(one) for one in (*labels.names, *labels.ids)} == {str, int}
+
+
+def as_numpy_1(content: bytes) -> bytes:
+    """The same pickle with the names that modules of numpy 1 have, and the length that its frame then has."""
+    for module in (b"multiarray", b"numeric"):
+        for opcode in (b"\x8c", b"c"):  # with the length of the name before it, and without
+            newer, older = b"numpy._core." + module, b"numpy.core." + module
+            length = (bytes([len(newer)]), bytes([len(older)])) if opcode == b"\x8c" else (b"", b"")
+            content = content.replace(opcode + length[0] + newer, opcode + length[1] + older)
+    if content[2:3] == b"\x95":
+        content = content[:3] + struct.pack("<Q", len(content) - 11) + content[11:]
+    return content
+
+
+@pytest.mark.parametrize(
+    ("names", "ids", "said"),
+    [
+        (["a", "b"], np.array([0.5, 1.0]), "type 'f8', not integers or text"),
+        (["a", "b"], np.array([[0], [1]]), "not of one dimension"),
+        (["a", "b"], np.array([True, False]), "type 'b1'"),
+        (["a", "b"], np.array([0, 1, 2]), "2 names and 3 class ids"),
+        (np.array([0, 1]), np.array([0, 1]), "name 0 is a int"),
+        (np.array(["a", None], object), [0, 1], "name 1 is a NoneType"),
+    ],
+)
+def test_arrays_that_are_no_labels_are_refused(tmp_path: Path, names: Any, ids: Any, said: str) -> None:
+    path = pkl(tmp_path / "y.pkl", [names, ids])
+    with pytest.raises(BadData, match=said) as caught:
+        read_labels(path)
+    assert one_line(caught.value, path)
+
+
+def test_the_fix_rewrites_labels_of_another_form(tmp_path: Path) -> None:
+    pkl(tmp_path / "y of three.pkl", (["a", "b"], np.array([3, 1]), [20, 30]))
+    np.save(tmp_path / "y.npy", np.array([3, 1]))
+    for name, names in (("y of three.pkl", ("a", "b")), ("y.npy", ("0", "1"))):
+        with pytest.raises(BadData) as caught:
+            read_labels(tmp_path / name)
+        assert caught.value.fix
+        words = shlex.split(caught.value.fix.partition("run python ")[2])
+        subprocess.run([sys.executable, *words], check=True)
+        rewritten = tmp_path / f"{Path(name).stem}_plain.pkl"
+        assert read_labels(rewritten) == Labels(names=names, ids=(3, 1))
 
 
 def test_labels_written_by_python_2_are_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_m
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import evaluate, export, inference, results, train
 from tao_skill.models.pose_classification.arrays import read_labels
-from tao_skill.models.pose_classification.checkpoint import load_network
+from tao_skill.models.pose_classification.checkpoint import load, load_network, save
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.lengths import ANY, trimmed, used_frames
 from tao_skill.models.pose_classification.net import NETWORKS, STGCN
@@ -43,6 +44,49 @@ def test_scores_are_those_of_scikit_learn() -> None:
     balanced = evaluate.score(true[known], predicted[known], list("abcd"))["avg_accuracy"]
     assert balanced == pytest.approx(100 * balanced_accuracy_score(true[known], predicted[known]))
     assert report["classes"][4]["accuracy"] is None
+
+
+def named(path: Path, folder: Path, label_map: Any) -> Path:
+    """A copy of a checkpoint with this label map."""
+    saved = load(path)
+    saved["tao_skill"]["label_map"] = label_map
+    save(saved, folder / "named.pth")
+    return folder / "named.pth"
+
+
+def test_a_model_knows_its_class_names_also_as_onnx(tiny: Path, trained: Path, tmp_path: Path) -> None:
+    own = {name: number for number, name in enumerate(["sit", "stand", "walk", "größe", "e", "f"])}
+    path = named(trained, tmp_path, own)
+    (exported,) = export.run(experiment(tiny, tmp_path, export__checkpoint=str(path))).artifacts
+    for model in (path, exported.path):
+        inference.run(task(tiny, model, tmp_path, "inference"))
+        assert json.loads((tmp_path / "inference" / "results.json").read_text())["classes"] == list(own)
+        given = dict(zip("fedcba", range(6), strict=True))
+        inference.run(task(tiny, model, tmp_path, "inference", dataset__label_map=given))
+        assert json.loads((tmp_path / "inference" / "results.json").read_text())["classes"] == list("fedcba")
+    labels = str(tiny / "val_label.pkl")
+    evaluate.run(task(tiny, path, tmp_path, "evaluate", evaluate__test_dataset__label_path=labels))
+    report = json.loads((tmp_path / "evaluate" / "evaluation.json").read_text())
+    assert [one["name"] for one in report["classes"]] == list(own)
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"a": 0, "b": 1}, "names 2 classes, dataset.num_classes is 6"),
+        ({"a": 0, "b": 7}, "ids are not each of 0..1 once"),
+        ({f"{n}\n": n for n in range(6)}, "not a name of one line"),
+        (["a"], "accepted: 1 to 10000 names"),
+    ],
+)
+def test_a_models_names_that_do_not_fit_are_not_used(
+    tiny: Path, trained: Path, tmp_path: Path, own: Any, said: str
+) -> None:
+    inference.run(task(tiny, named(trained, tmp_path, own), tmp_path, "inference"))
+    classes = json.loads((tmp_path / "inference" / "results.json").read_text())["classes"]
+    assert classes == [f"class_{number}" for number in range(6)]
+    (warning,) = [line["message"] for line in read_status(tmp_path / "inference") if line["verbosity"] == "WARNING"]
+    assert said in warning
 
 
 def test_evaluation_is_right_about_what_inference_predicts(tiny: Path, trained: Path, tmp_path: Path) -> None:

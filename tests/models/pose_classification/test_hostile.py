@@ -24,7 +24,7 @@ from tao_skill import encryption
 from tao_skill.errors import BadData, TaoSkillError
 from tao_skill.models.pose_classification import array_pickle, checkpoint, onnx_file, quantize
 from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
-from tao_skill.models.pose_classification.plain_pickle import plain_value
+from tao_skill.models.pose_classification.label_pickle import label_value
 
 SECONDS = 5.0
 MEMORY = 64 * 2**20
@@ -99,6 +99,12 @@ PICKLES: dict[str, bytes] = {
     "an integer of many digits": b"L" + b"9" * 100_000 + b"L\n.",
     "text encoded again and again": b"\x80\x02X\x00\x10\x00\x00" + b"a" * 4096 + b"q\x000"
     b"c_codecs\nencode\nq\x01" + b"h\x01h\x00X\x06\x00\x00\x00latin1\x86R0" * 2000 + b"].",
+    "an array of very many items": b"\x80\x02(]c" + b"numpy._core.numeric\n_frombuffer\n(" + b"]cnumpy\ndtype\n"
+    b"U\x02O8\x85R" + b"\x8a\x05\xff\xff\xff\xff\x00" + b"U\x01CtRt.",
+    "a text decoded again and again": b"\x80\x03" + b"B\x00\x10\x00\x00" + b"a\0\0\0" * 1024 + b"q\x000"
+    b"cnumpy\ndtype\nX\x05\x00\x00\x00U1024\x85Rq\x010cnumpy._core.multiarray\nscalar\nq\x020]"
+    + b"h\x02h\x01h\x00\x86Ra" * 2000
+    + b".",
     "half a pair in a name": pickle.dumps([["\ud800"], [0]]),
 }
 
@@ -134,9 +140,9 @@ def test_a_hostile_pickle_of_arrays_is_refused(name: str, tmp_path: Path, monkey
 
 
 def test_a_pickle_of_too_many_instructions_is_refused() -> None:
-    assert plain_value(b"]0" * 40 + b"K\x01.", steps=100) == 1
+    assert label_value(b"]0" * 40 + b"K\x01.", steps=100) == 1
     with pytest.raises(ValueError, match="more than 100 instructions"):
-        plain_value(b"]0" * 80 + b"K\x01.", steps=100)
+        label_value(b"]0" * 80 + b"K\x01.", steps=100)
 
 
 # Checkpoints

@@ -6,11 +6,16 @@ import pytest
 
 from tao_skill.errors import BadRequest, NotFound
 from tao_skill.models.pose_classification.results import (
+    BEST,
     LATEST,
     Checkpoint,
+    actual,
     best,
     checkpoint_name,
+    drop_stale_best,
     latest,
+    newest,
+    newest_first,
     read_index,
     select,
     write_index,
@@ -46,9 +51,42 @@ def test_both_spellings_of_tao_are_found_without_an_index(tmp_path: Path) -> Non
     for name in ("model_epoch_003.pth", "model_epoch_010_step_00099.pth", "model_epoch_x.pth"):
         (tmp_path / name).touch()
     assert [one.epoch for one in read_index(tmp_path)] == [3, 10]
-    assert latest(tmp_path) == tmp_path / "model_epoch_010_step_00099.pth"
+    assert select("train", tmp_path, "val_acc", {}).path == tmp_path / "model_epoch_010_step_00099.pth"
     (tmp_path / LATEST).symlink_to("model_epoch_003.pth")
-    assert latest(tmp_path) == (tmp_path / "model_epoch_003.pth").resolve()
+    assert latest(tmp_path) == newest(tmp_path) == (tmp_path / "model_epoch_003.pth").resolve()
+
+
+def test_training_goes_on_only_where_the_latest_link_is(tmp_path: Path) -> None:
+    write_index(tmp_path, [entry(0, tmp_path), entry(1, tmp_path)])
+    assert (latest(tmp_path), newest_first(tmp_path)) == (None, [])
+    (tmp_path / LATEST).symlink_to("model_epoch_002_step_00014.pth")  # leads nowhere
+    assert latest(tmp_path) == tmp_path / "model_epoch_001_step_00007.pth"
+    assert [path.name[:15] for path in newest_first(tmp_path)] == ["model_epoch_001", "model_epoch_000"]
+
+
+def test_a_name_without_the_step_means_the_newest_of_its_epoch(tmp_path: Path) -> None:
+    for epoch, step in ((1, 7), (1, 99_999), (1, 100_000), (2, 8)):
+        (tmp_path / checkpoint_name(epoch, step)).touch()
+    assert actual(tmp_path / "model_epoch_001.pth").name == "model_epoch_001_step_100000.pth"
+    assert actual(tmp_path / "model_epoch_002.pth").name == "model_epoch_002_step_00008.pth"
+    write_index(tmp_path, [entry(1, tmp_path)])  # the others are an earlier training's
+    assert actual(tmp_path / "model_epoch_001.pth").name == "model_epoch_001_step_00007.pth"
+    assert actual(tmp_path / "model_epoch_002.pth").name == "model_epoch_002_step_00008.pth"
+    for unchanged in ("model_epoch_003.pth", "model_epoch_001_step_00001.pth", "mine.pth", "model_epoch_001.onnx"):
+        assert actual(tmp_path / unchanged) == tmp_path / unchanged
+    (tmp_path / "model_epoch_001.pth").touch()
+    assert actual(tmp_path / "model_epoch_001.pth").name == "model_epoch_001.pth"
+
+
+def test_files_of_an_earlier_training_are_unknown_to_the_index(tmp_path: Path) -> None:
+    entry(7, tmp_path, val_acc=1.0)
+    write_index(tmp_path, [entry(0, tmp_path, val_acc=0.5)])
+    assert [one.epoch for one in read_index(tmp_path)] == [0]
+    for left in (0, 7):
+        (tmp_path / BEST).symlink_to(checkpoint_name(left, left * 7))
+        drop_stale_best(tmp_path, read_index(tmp_path))
+        assert (tmp_path / BEST).is_symlink() == (left == 0)
+        (tmp_path / BEST).unlink(missing_ok=True)
 
 
 def test_files_that_are_gone_are_not_offered(tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ def test_a_training_of_tao_goes_on_to_the_weights_it_would_have_had(
     folder = tmp_path / "train"
     folder.mkdir()
     shutil.copy(tao / HALF, folder / name)
+    (folder / results.LATEST).symlink_to(name)
     same: dict[str, Any] = {"model__dropout": 0.0, "dataset__batch_size": BATCH}
     same |= {"train__optim__lr_steps": [3], "train__optim__lr_decay": 0.5}
     train.run(experiment(tiny, tmp_path, train__num_epochs=EPOCHS, **same))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import math
 import shutil
@@ -19,7 +20,7 @@ from tao_skill.models.pose_classification.config import Optim, TrainConfig
 from tao_skill.models.pose_classification.data import Order
 from tao_skill.models.pose_classification.module import SCHEDULERS
 from tao_skill.models.pose_classification.net import build_net
-from tao_skill.status import read_status
+from tao_skill.status import of_present_training, read_status
 from tests.conftest import experiment
 from tests.models.pose_classification.test_net import reference_scores
 
@@ -121,6 +122,9 @@ def test_training_resumes_inside_an_epoch_without_a_trace(tiny: Path, tmp_path: 
     steps |= {"train__optim__lr_scheduler": "Cosine"}
     whole = train.run(experiment(tiny, tmp_path / "whole", **steps))
     inside = tmp_path / "whole" / "train" / results.checkpoint_name(1, 5)
+    copied = shutil.copytree(inside.parent, tmp_path / "other", symlinks=True)
+    (copied / results.checkpoint_name(1, 6)).unlink()
+    inside = copied / "model_epoch_001.pth"
     again = train.run(experiment(tiny, tmp_path / "again", train__resume_training_checkpoint_path=str(inside), **steps))
     assert again.metrics["train_loss"] == whole.metrics["train_loss"]
     assert again.metrics["val_loss"] == whole.metrics["val_loss"]
@@ -166,6 +170,32 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert all(torch.equal(value, whole[name]) for name, value in checkpoint.load(paths[0], key)["state_dict"].items())
 
 
+def test_without_the_latest_link_training_begins_anew_and_nothing_of_the_old_one_is_taken_for_it(
+    tiny: Path, three_epochs: tuple[Path, str | None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    trained, key = three_epochs
+    folder = shutil.copytree(trained, tmp_path / "again" / "train", symlinks=True)
+    (folder / results.LATEST).unlink()
+    short = {"encryption_key": key, "train__num_epochs": 2, "train__validation_interval": 5, "train__optim__lr": 0.01}
+    train.run(experiment(tiny, tmp_path / "new", **short))
+    fresh = train.run(experiment(tiny, tmp_path / "again", **short))
+    assert "begins anew, beside the checkpoints there" in capfd.readouterr().err
+    left, right = (checkpoint.load(at / results.LATEST, key)["state_dict"] for at in (folder, tmp_path / "new/train"))
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    assert (folder / "model_epoch_002_step_00009.pth").exists()
+    assert [one.epoch for one in results.read_index(folder)] == [0, 1]
+    assert results.select("train", folder, "val_acc", {}).path.name == "model_epoch_001_step_00006.pth"
+    assert "best_checkpoint" not in {artifact.kind for artifact in fresh.artifacts}
+    assert [set(epoch) for epoch in train.history(folder, 3)] == [{"train_loss", "train_acc"}] * 2
+
+
+def test_an_epoch_trained_again_replaces_what_was_told_of_it_and_of_those_after_it() -> None:
+    told = [{"status": "STARTED"}, *({"epoch": n, "kpi": {"val_acc": 0.1}} for n in range(3)), {"status": "SUCCESS"}]
+    again = [{"status": "STARTED"}, {"epoch": 1, "kpi": {"train_acc": 0.2}}, {"epoch": 1, "kpi": {"val_acc": 0.3}}]
+    assert of_present_training([*told, *again]) == [told[1], *again[1:]]
+    assert of_present_training([*told, again[0]]) == [*told[1:], again[0]]
+
+
 def test_a_damaged_index_is_named(tiny: Path, tmp_path: Path) -> None:
     train.run(experiment(tiny, tmp_path))
     index = tmp_path / "train" / results.INDEX
@@ -193,12 +223,24 @@ def test_a_finished_run_leaves_taos_files(tiny: Path, tmp_path: Path) -> None:
     lines = read_status(folder)
     assert [lines[0]["status"], lines[-1]["status"]] == ["STARTED", "SUCCESS"]
     kpis = [set(line["kpi"]) for line in lines[:-1] if "kpi" in line]
-    assert kpis == [{"val_loss", "val_acc", "avg_accuracy"}, {"train_loss", "train_acc"}] * 2
+    assert kpis == [{"val_loss", "val_acc", "avg_accuracy"}, {"train_loss", "train_acc", "lr"}] * 2
     assert all({"date", "time", "status", "verbosity", "message"} <= line.keys() for line in lines)
     assert {artifact.kind for artifact in outcome.artifacts} >= {"latest_checkpoint", "best_checkpoint", "tensorboard"}
     assert list((folder / "tensorboard").rglob("events*"))
     assert list((folder / "csv").rglob("metrics.csv"))
     assert not list(folder.glob(".*"))
+
+
+def test_the_learning_rate_that_each_epoch_trained_with_is_in_its_lines_and_table(tiny: Path, tmp_path: Path) -> None:
+    """Whole and in two parts, as the schedule goes on from a checkpoint."""
+    for epochs in (2, 4):
+        settings = {"train__num_epochs": epochs, "train__optim__lr": 0.1, "train__optim__lr_decay": 0.5}
+        train.run(experiment(tiny, tmp_path, train__optim__lr_steps=[1, 3], **settings))
+    told = [line["kpi"]["lr"] for line in read_status(tmp_path / "train") if "lr" in line.get("kpi", {})]
+    assert told == [0.1, 0.05, 0.05, 0.025]
+    tables = [csv.DictReader(path.open()) for path in sorted((tmp_path / "train" / "csv").rglob("metrics.csv"))]
+    assert [float(row["lr"]) for table in tables for row in table if row.get("lr")] == told
+    assert all("lr" not in epoch for epoch in train.history(tmp_path / "train", 4))
 
 
 def test_the_best_checkpoint_is_kept_also_beyond_the_interval(tiny: Path, tmp_path: Path) -> None:

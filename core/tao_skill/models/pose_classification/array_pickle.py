@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tao_skill.models.pose_classification.plain_pickle import (
-    CONSTRUCTORS,
     INSTRUCTIONS,
     Constructors,
     StandIn,
@@ -167,7 +166,6 @@ def _no_bytes(*values: Any) -> bytes:
 
 def _constructors(size: int) -> Constructors:
     return {
-        **CONSTRUCTORS,
         ("numpy", "dtype"): _number_type,
         ("numpy", "ndarray"): _not_called,
         **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},

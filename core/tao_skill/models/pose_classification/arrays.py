@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import shlex
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tao_skill.errors import BadData, NotFound
 from tao_skill.files import nearest
-from tao_skill.models.pose_classification.plain_pickle import plain_value
+from tao_skill.models.pose_classification.label_pickle import Column, label_value
 from tao_skill.records import dataclass
 from tao_skill.text import is_utf8, read_bytes
 
@@ -39,6 +40,9 @@ _MESSAGE_LIMIT: Final = 300
 _PATH_FIX: Final = "check the path; relative paths start at the working directory"
 _NPY_FIX: Final = "save it with numpy.save as a float array of shape (N, C, T, V, M)"
 _LABEL_FIX: Final = "write it with pickle.dump([[name, ...], [class id, ...]], file), plain str and int only"
+_REWRITE: Final = "pickle.dump([[str(x) for x in n], [int(x) for x in i]], open(sys.argv[2], 'wb'))"
+_FROM_NPY: Final = f"import numpy, pickle, sys; i = numpy.load(sys.argv[1]); n = range(len(i)); {_REWRITE}"
+_FROM_PICKLE: Final = f"import pickle, sys; n, i = pickle.load(open(sys.argv[1], 'rb'))[:2]; {_REWRITE}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +89,12 @@ def _mapped(file: Path) -> NDArray[Any]:
 
 
 def read_labels(path: str | Path) -> Labels:
-    """Read a pickle of [[names], [class ids]], lists or tuples, without running anything in it.
+    """Read a pickle of [[names], [class ids]], lists, tuples or NumPy arrays, without running anything in it.
 
     Raises:
         NotFound: there is no such file.
-        BadData: the file is too large, damaged, of another form, or holds anything but str and int; NumPy integers
-            pass.
+        BadData: the file is too large, damaged, of another form, or holds anything but str and int; NumPy's texts and
+            integers pass.
     """
     file = _existing(path)
     size = file.stat().st_size
@@ -99,9 +103,10 @@ def read_labels(path: str | Path) -> Labels:
             f"{file} has {size} bytes; a label file has 1 to {LABEL_BYTES_LIMIT}", fix=_LABEL_FIX, path=str(file)
         )
     try:
-        return _labels(plain_value(read_bytes(file, LABEL_BYTES_LIMIT), steps=LABEL_STEPS_LIMIT))
+        return _labels(label_value(read_bytes(file, LABEL_BYTES_LIMIT), steps=LABEL_STEPS_LIMIT))
     except (ValueError, OSError) as error:
-        raise BadData(f"{file} is not a label file: {_one_line(error)}", fix=_LABEL_FIX, path=str(file)) from error
+        message = f"{file} is not a label file: {_one_line(error)}"
+        raise BadData(message, fix=_label_fix(file), path=str(file)) from error
 
 
 def frames_used(data_NCTVM: Sequences, chunk: int = 64) -> NDArray[np.int64]:
@@ -172,9 +177,17 @@ def _npy_fix(error: Exception, file: Path) -> str:
     return _NPY_FIX
 
 
+def _label_fix(file: Path) -> str:
+    """What makes a label file of another form one of TAO's; a pickle is run by that, so its reader must trust it."""
+    code, trust = (_FROM_NPY, "") if file.suffix == ".npy" else (_FROM_PICKLE, "if you trust it, ")
+    written = file.with_name(f"{file.stem}_plain.pkl")
+    return f'{_LABEL_FIX}; {trust}run python -c "{code}" {shlex.quote(str(file))} {shlex.quote(str(written))}'
+
+
 def _labels(value: Any) -> Labels:
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ValueError(f"it holds a {type(value).__name__}, not the two lists [[names], [class ids]]")
+        parts = f" of {len(value)}" if isinstance(value, list | tuple) else ""
+        raise ValueError(f"it holds a {type(value).__name__}{parts}, not the two lists [[names], [class ids]]")
     names, ids = (_flat(part) for part in value)
     _check_items(names, str, "name")
     _check_items(ids, int, "class id")
@@ -186,6 +199,8 @@ def _labels(value: Any) -> Labels:
 
 
 def _flat(part: Any) -> tuple[Any, ...]:
+    if isinstance(part, Column):
+        return part.items()
     if not isinstance(part, list | tuple):
         raise ValueError(f"it holds a {type(part).__name__} where a list of names or class ids is needed")
     return tuple(part)

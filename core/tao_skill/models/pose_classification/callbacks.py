@@ -18,7 +18,7 @@ from tao_skill.models.pose_classification import checkpoint as files_of_checkpoi
 from tao_skill.models.pose_classification import results
 from tao_skill.models.pose_classification.config import TrainConfig
 from tao_skill.models.pose_classification.datamodule import SkeletonData
-from tao_skill.models.pose_classification.module import STAGE_METRICS, PoseClassifier
+from tao_skill.models.pose_classification.module import LEARNING_RATE, STAGE_METRICS, PoseClassifier
 from tao_skill.status import StatusLog
 
 
@@ -55,9 +55,16 @@ class Checkpoints(Checkpoint):
         self._due = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget what lies beyond the point that training goes on from; all processes know what the first one knows."""
+        """Forget what lies beyond the point that training goes on from; all processes know what the first one knows.
+
+        A training that goes on from no checkpoint of the folder has none of them behind it.
+        """
+        start = trainer.ckpt_path
+        goes_on = start is not None and Path(start).resolve().parent == self.results_dir.resolve()
         known: list[results.Checkpoint] = trainer.strategy.broadcast(self.index)
-        self.index = [one for one in known if one.step <= trainer.global_step]
+        self.index = [one for one in known if goes_on and one.step <= trainer.global_step]
+        if trainer.is_global_zero:
+            results.drop_stale_best(self.results_dir, self.index)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -147,7 +154,7 @@ class Report(Callback):
             self._progress(trainer, pl_module, epochs_done=trainer.current_epoch, **facts)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Two lines, as TAO writes them: validation, then training."""
+        """Two lines, as TAO writes them: validation, then training, with the learning rate added."""
         assert isinstance(pl_module, PoseClassifier)
         pl_module.close_epoch()
         if not trainer.is_global_zero:
@@ -162,6 +169,7 @@ class Report(Callback):
         self.epoch_began = now
         for stage, word in (("val", "Eval"), ("train", "Train")):
             kpi = {name: pl_module.metrics[name] for name in STAGE_METRICS[stage] if name in pl_module.metrics}
+            kpi |= {LEARNING_RATE: pl_module.learning_rate} if stage == "train" else {}
             if kpi and (stage == "train" or trainer.fit_loop.epoch_loop._should_check_val_epoch()):
                 self.status.write("RUNNING", f"{word} metrics generated.", kpi=kpi, **facts)
         if not math.isfinite(pl_module.metrics["train_loss"]):

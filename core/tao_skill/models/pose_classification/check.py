@@ -13,8 +13,15 @@ from typing import Final
 
 from tao_skill.errors import Problem, TaoSkillError
 from tao_skill.files import nearest
-from tao_skill.models.pose_classification import npy
-from tao_skill.models.pose_classification.config import ON_MODEL, Calibration, DatasetConfig, ExperimentConfig
+from tao_skill.models.pose_classification import label_map, npy
+from tao_skill.models.pose_classification.config import (
+    ON_MODEL,
+    Calibration,
+    DatasetConfig,
+    ExperimentConfig,
+    Gpus,
+)
+from tao_skill.models.pose_classification.devices import requested_gpus, used_gpus
 from tao_skill.models.pose_classification.graph import LAYOUTS
 from tao_skill.models.pose_classification.hold_out import class_ids, holds_out, is_validated, split_of, training_size
 from tao_skill.models.pose_classification.small_sets import small_set_warning
@@ -40,8 +47,14 @@ def check(config: ExperimentConfig, action: str) -> Advice:
         return Advice(problems=problems)
     found = [*_label_map(config.dataset), *_CHECKS[action](config)]
     problems = list({(problem.key, problem.fix): problem for problem in reversed(found)}.values())[::-1]
-    warnings = [] if problems else list(_warnings(config, action))
-    return Advice(problems=problems, warnings=warnings)
+    if problems:
+        return Advice(problems=problems)
+    return Advice(
+        problems=problems,
+        warnings=[*_gpu_warnings(config, action), *_warnings(config, action)],
+        direct=list(_direct_warnings(config, action)),
+        gpus=used_gpus(config, action),
+    )
 
 
 def _missing_files(config: ExperimentConfig, action: str) -> Iterator[Problem]:
@@ -323,9 +336,48 @@ def _labels(config: ExperimentConfig, key: str, label_path: str, sequences: int)
 
 def _warnings(config: ExperimentConfig, action: str) -> Iterator[str]:
     if action in ON_MODEL and config.dataset.label_map is None:
-        yield f"dataset.label_map is not set: the classes are called class_0 to class_{config.dataset.num_classes - 1}"
+        yield from _unnamed(config.dataset, action)
     if action in _WARNINGS:
         yield from _WARNINGS[action](config)
+
+
+def _unnamed(dataset: DatasetConfig, action: str) -> Iterator[str]:
+    numbers = f"class_0 to class_{dataset.num_classes - 1}"
+    if action != "train":
+        yield f"dataset.label_map is not set: the classes are called as the model file says, or else {numbers}"
+        return
+    if path := label_map.beside(dataset.train_dataset.data_path):
+        try:
+            named = len(label_map.read(path))
+        except TaoSkillError as error:
+            yield f"{error.message}; it is not used"
+        else:
+            yield f"{path} is not used: it names {named} classes, dataset.num_classes is {dataset.num_classes}"
+    yield f"dataset.label_map is not set: the classes are called {numbers}"
+
+
+def _gpu_warnings(config: ExperimentConfig, action: str) -> Iterator[str]:
+    task, default = getattr(config, action), Gpus()
+    if not isinstance(task, Gpus):
+        return
+    requested, used = requested_gpus(task.num_gpus, task.gpu_ids), used_gpus(config, action)
+    keys = f"{action}.num_gpus={task.num_gpus} and {action}.gpu_ids={task.gpu_ids}"
+    if action != "train" and len(requested) > 1:
+        yield f"{action} uses one GPU, number {used[0]}, of the {len(requested)} that {keys} ask for"
+    both_set = task.num_gpus != default.num_gpus and task.gpu_ids != default.gpu_ids
+    if action == "train" and both_set and task.num_gpus != len(set(task.gpu_ids)):
+        yield f"{keys} do not agree: the larger is used, GPUs {used}"
+
+
+def _direct_warnings(config: ExperimentConfig, action: str) -> Iterator[str]:
+    train = config.train
+    if action != "train" or not is_validated(config.dataset) or train.num_epochs >= train.validation_interval:
+        return
+    yield (
+        f"train.num_epochs is {train.num_epochs}, below train.validation_interval, which is "
+        f"{train.validation_interval}: no validation runs, and the latest checkpoint stands for the best; "
+        f"set train.validation_interval={train.num_epochs} or lower"
+    )
 
 
 def _train_warnings(config: ExperimentConfig) -> Iterator[str]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tao_skill import encryption, files
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification import checkpoint_archive
+from tao_skill.models.pose_classification import checkpoint_archive, results
 from tao_skill.models.pose_classification.architecture import BRANCHED
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES, adjacency
 from tao_skill.models.pose_classification.net import STGCN
@@ -62,13 +62,14 @@ def save(checkpoint: Mapping[str, Any], path: Path, key: str | None = None) -> N
 
 
 def load(path: Path, key: str | None = None) -> dict[str, Any]:
-    """Read a checkpoint as plain data (torch.load with weights_only).
+    """Read a checkpoint as plain data (torch.load with weights_only); `results.actual` says which file that is.
 
     Raises:
         Damaged: truncated, or changed since it was written.
         CannotOpen: encrypted with another key.
         BadData: missing, not a checkpoint, encrypted by TAO.
     """
+    path = results.actual(path)
     if not path.is_file():
         raise BadData(f"checkpoint {path} does not exist", fix="give the path of a .pth file", path=str(path))
     data = encryption.read(path, key)

@@ -41,7 +41,7 @@ class ModelConfig:
         ),
     ] = "ST-GCN"
     pretrained_model_path: Annotated[
-        str | None, Param("Weights to start training from.", only=TRAIN, reads_file=True)
+        str | None, Param("Weights to start training from.", only=TRAIN, reads_file=True, checkpoint=True)
     ] = None
     input_channels: Annotated[
         int, Param("Channels of the data: 3 for x, y, z or x, y, confidence.", above=0, inherit=True)
@@ -325,7 +325,9 @@ class Gpus:
 
 @dataclass(frozen=True, kw_only=True)
 class OnTestSet(Gpus):
-    checkpoint: Annotated[str, Param("Trained model to use.", reads_file=True, popular=True)] = REQUIRED
+    checkpoint: Annotated[str, Param("Trained model to use.", reads_file=True, checkpoint=True, popular=True)] = (
+        REQUIRED
+    )
     batch_size: Annotated[
         int, Param("Sequences in a batch; -1 takes dataset.batch_size.", minimum=-1, reject=(0,))
     ] = -1
@@ -342,7 +344,8 @@ class TrainConfig(Gpus):
     checkpoint_interval_unit: Annotated[str, Param("Unit of checkpoint_interval.", choices=("epoch", "step"))] = "epoch"
     validation_interval: Annotated[int, Param("Validate every so many epochs.", minimum=1)] = 1
     resume_training_checkpoint_path: Annotated[
-        str | None, Param("Checkpoint to continue from, instead of the latest in results_dir.", reads_file=True)
+        str | None,
+        Param("Checkpoint to continue from, instead of the latest in results_dir.", reads_file=True, checkpoint=True),
     ] = None
     results_dir: Annotated[
         str | None, Param("Where training writes; results_dir/train when not given.", writes=True)
@@ -401,7 +404,9 @@ class ExportCalibration:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    checkpoint: Annotated[str, Param("Trained model to export.", reads_file=True, popular=True)] = REQUIRED
+    checkpoint: Annotated[str, Param("Trained model to export.", reads_file=True, checkpoint=True, popular=True)] = (
+        REQUIRED
+    )
     onnx_file: Annotated[
         str | None, Param("ONNX file to write; model.onnx in the results when not given.", writes=True)
     ] = None

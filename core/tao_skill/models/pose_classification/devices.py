@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tao_skill.errors import BadRequest, MissingDependency
-from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.config import ExperimentConfig, Gpus
 from tao_skill.ranks import LOCAL_WORLD_SIZE
 from tao_skill.records import dataclass
 from tao_skill.status import StatusLog
@@ -30,18 +30,33 @@ class Devices:
         return self.devices if isinstance(self.devices, int) else len(self.devices)
 
 
+def requested_gpus(num_gpus: int, gpu_ids: Sequence[int]) -> list[int]:
+    """Indices of the GPUs asked for: of num_gpus and gpu_ids the larger is used, as in TAO; one named twice is one."""
+    named = list(dict.fromkeys(gpu_ids))
+    return named if len(named) >= num_gpus else list(range(num_gpus))
+
+
+def used_gpus(config: ExperimentConfig, action: str) -> list[int]:
+    """Indices of the GPUs that an action uses where there are GPUs; only train uses more than one."""
+    task = getattr(config, action)
+    if (gpu_id := getattr(task, "gpu_id", None)) is not None:
+        return [gpu_id]
+    if not isinstance(task, Gpus):
+        return []
+    return requested_gpus(task.num_gpus, task.gpu_ids)[: None if action == "train" else 1]
+
+
 def plan_devices(
     num_gpus: int, gpu_ids: Sequence[int], available: int, environment: Mapping[str, str] = os.environ
 ) -> Devices:
-    """Reconcile num_gpus with gpu_ids as TAO does: the one that implies more GPUs wins; a GPU named twice is one.
+    """The `requested_gpus` that there are; the CPU where there is no GPU at all.
 
-    Without any GPU, as many processes share the CPU as LOCAL_WORLD_SIZE says, which torchrun sets.
+    There as many processes share the CPU as LOCAL_WORLD_SIZE says, which torchrun sets.
 
     Raises:
         MissingDependency: GPUs are present, but not those asked for.
     """
-    named = list(dict.fromkeys(gpu_ids))
-    wanted = named if len(named) >= num_gpus else list(range(num_gpus))
+    wanted = requested_gpus(num_gpus, gpu_ids)
     if available == 0:
         processes = int(environment.get(LOCAL_WORLD_SIZE, 1))
         where = "on the CPU" if processes == 1 else f"on the CPU in {processes} processes"

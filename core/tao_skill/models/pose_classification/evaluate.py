@@ -12,7 +12,7 @@ from tao_skill import files
 from tao_skill.action import task_results_dir
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.predict import class_names, probabilities
+from tao_skill.models.pose_classification.predict import probabilities
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.outcome import Artifact, Outcome
 from tao_skill.status import reporting
@@ -29,9 +29,9 @@ def run(config: ExperimentConfig) -> Outcome:
     results_dir = task_results_dir(config, "evaluate").absolute()
     with reporting(results_dir, "Evaluation") as status:
         tracked = start_run(config, "evaluate")
-        scores_NK = probabilities(config, config.evaluate, "evaluate", status)
+        scores_NK, names = probabilities(config, config.evaluate, "evaluate", status)
         true_N = np.array(read_labels(Path(config.evaluate.test_dataset.label_path)).ids)
-        report = score(true_N, scores_NK.argmax(axis=1), class_names(config))
+        report = score(true_N, scores_NK.argmax(axis=1), names)
         report["loss"] = float(-np.log(np.maximum(scores_NK[np.arange(len(true_N)), true_N], 1e-30)).mean())
         files.write_json(results_dir / REPORT, report)
         metrics = {"accuracy": report["accuracy"], "avg_accuracy": report["avg_accuracy"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from tao_skill.models.pose_classification.devices import one_device, plan_device
 from tao_skill.models.pose_classification.graph import LAYOUTS
 from tao_skill.models.pose_classification.lengths import ANY, is_trimmed, trained_length, trimmed
 from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.models.pose_classification.predict import own_label_map
 from tao_skill.models.pose_classification.scorers import fitted, trained_network
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.outcome import Artifact, Outcome
@@ -60,7 +62,10 @@ def run(config: ExperimentConfig) -> Outcome:
         if path.exists() and not config.export.overwrite:
             raise BadRequest(f"{path} exists already", fix="set export.overwrite=true, or another export.onnx_file")
         device = one_device(plan_devices(1, [config.export.gpu_id], torch.cuda.device_count()), status)
-        net = trained_network(Path(config.export.checkpoint), config)
+        net, own = trained_network(Path(config.export.checkpoint), config)
+        if config.dataset.label_map is None:
+            names = own_label_map(config.dataset, own, status)
+            config = replace(config, dataset=replace(config.dataset, label_map=names))
         model = to_onnx(net, config)
         metrics = compare(net.eval().to(device), model, samples(config), device)
         if config.export.precision == "int8":

@@ -12,7 +12,7 @@ from tao_skill import files
 from tao_skill.action import task_results_dir
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.predict import class_names, probabilities
+from tao_skill.models.pose_classification.predict import probabilities
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.outcome import Artifact, Outcome
 from tao_skill.status import reporting
@@ -29,8 +29,7 @@ def run(config: ExperimentConfig) -> Outcome:
     results_dir = task_results_dir(config, "inference").absolute()
     with reporting(results_dir, "Inference") as status:
         tracked = start_run(config, "inference")
-        scores_NK = probabilities(config, config.inference, "inference", status)
-        names = class_names(config)
+        scores_NK, names = probabilities(config, config.inference, "inference", status)
         report = describe(scores_NK, names)
         metrics = _scored(report, config.inference.test_dataset.label_path, scores_NK)
         output = Path(config.inference.output_file or results_dir / OUTPUT).absolute()

@@ -30,6 +30,9 @@ STAGE_METRICS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 """What is measured of each epoch. Losses are means, accuracies shares; avg_accuracy is the mean over the classes that
 occur, in percent, as TAO has it."""
 
+LEARNING_RATE: Final = "lr"
+"""Beside these, the rate that an epoch was trained with."""
+
 OPTIMIZERS: Final[Mapping[str, Callable[[Iterable[Tensor], Optim], Optimizer]]] = MappingProxyType(
     {
         "torch.optim.SGD": lambda parameters, optim: SGD(
@@ -111,6 +114,7 @@ class PoseClassifier(pl.LightningModule):
         self.model = build_net(config.model, config.dataset.num_classes)
         self.scheduler: LRScheduler | None = None
         self.metrics: dict[str, float] = {}
+        self.learning_rate = config.train.optim.lr
         self._scheduler_state: dict[str, Any] | None = None
         self._train_sums = _Sums()
         self._val_sums = _Sums()
@@ -154,6 +158,9 @@ class PoseClassifier(pl.LightningModule):
     def close_epoch(self) -> None:
         """Close train_loss and train_acc, then step the schedule; before the epoch is reported and saved."""
         self._close("train", self._train_sums)
+        self.learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+        rate = torch.tensor(self.learning_rate, dtype=torch.float64, device=self.device)  # a float would become float32
+        self.log(LEARNING_RATE, rate, sync_dist=True)
         optim = self.config.train.optim
         if isinstance(self.scheduler, ReduceLROnPlateau):
             if optim.lr_monitor in self.metrics:

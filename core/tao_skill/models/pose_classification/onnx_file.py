@@ -17,6 +17,7 @@ from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS
 from tao_skill.models.pose_classification.lengths import is_trimmed
+from tao_skill.text import parse_json
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -198,6 +199,15 @@ def check_fits(session: Any, config: ExperimentConfig, path: Path) -> None:
             "dataset.trim_padding of its training",
             path=str(path),
         )
+
+
+def label_map(session: Any) -> Any:
+    """Class id by name as the file says it, not checked; None if it says nothing."""
+    text: str = session.get_modelmeta().custom_metadata_map.get("label_map", "null")
+    try:
+        return parse_json(text)
+    except ValueError:
+        return text
 
 
 def _differences(session: Any, config: ExperimentConfig) -> list[str]:

@@ -1,8 +1,8 @@
 """Read a pickle of plain values without being able to run what it names.
 
 The pickle machine of the standard library calls whatever a file tells it to. This one has a table of the few
-instructions that build lists, tuples, strings and integers, and a table of the names that a NumPy integer needs; those
-names are read as data and what they stand for is never called. Other tables make other readers (array_pickle.py).
+instructions that build lists, tuples, strings and integers. A reader (label_pickle.py, array_pickle.py) adds a table of
+the names that may be in its files; they are read as data, and what they stand for is never called.
 Opcodes: CPython `pickletools`, protocols 0 to 5.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import pickletools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
-from typing import IO, Any, Final, Literal, TypeAlias
+from typing import IO, Any, Final, TypeAlias
 
 from tao_skill.records import dataclass
 
@@ -68,29 +68,6 @@ class _Name:
 
     module: str
     name: str
-
-
-@dataclass(kw_only=True)
-class _IntegerType(StandIn):
-    size: int
-    signed: bool
-    order: Literal["little", "big"] = "little"
-
-    def set_state(self, state: Any) -> None:
-        """The state of numpy.dtype: (version, byte order, ...)."""
-        if not isinstance(state, tuple) or not isinstance(state[1], str) or state[1] not in _ORDERS:
-            raise ValueError("it sets the state of something other than an integer type")
-        self.order = _ORDERS[state[1]]
-
-
-def plain_value(data: bytes, *, steps: int) -> Any:
-    """The value of a pickle that holds only lists, tuples, str, bytes, int, bool, None and NumPy integers (as int).
-
-    Raises:
-        ValueError: the data are damaged, take more `steps`, or hold or name anything else; nothing of it has been run.
-    """
-    constructors = {**CONSTRUCTORS, ("_codecs", "encode"): encoder(len(data))}
-    return execute(data, INSTRUCTIONS, constructors, "lists, tuples, text and integers", steps=steps)
 
 
 def execute(
@@ -227,23 +204,6 @@ def _build(machine: Machine, argument: Any) -> None:
     target.set_state(state)
 
 
-def _integer_type(code: Any, *_: Any) -> _IntegerType:
-    """The type that numpy.dtype("i8") names."""
-    if not isinstance(code, str):
-        raise ValueError(f"it names a NumPy type by a {type(code).__name__}")
-    if code[:1] not in ("i", "u") or code[1:] not in ("1", "2", "4", "8"):
-        raise ValueError(f"it holds NumPy values of type {code[:20]!r}, not integers")
-    return _IntegerType(size=int(code[1:]), signed=code[0] == "i")
-
-
-def _scalar(kind: Any, raw: Any) -> int:
-    """The number that numpy's `scalar(dtype, bytes)` makes."""
-    data = raw.encode("latin-1") if isinstance(raw, str) else raw
-    if not isinstance(kind, _IntegerType) or not isinstance(data, bytes) or len(data) != kind.size:
-        raise ValueError("it holds a NumPy value that is not an integer")
-    return int.from_bytes(data, kind.order, signed=kind.signed)
-
-
 def encoder(budget: int) -> Callable[..., bytes]:
     """`_codecs.encode`, by which protocols 0 to 2 write bytes as text; all calls together make at most `budget`."""
     left = budget
@@ -280,14 +240,6 @@ def mapping_instructions(*kinds: type) -> Mapping[str, Instruction]:
         "SETITEMS": lambda machine, _: put(machine, machine.since_mark()),
     }
 
-
-_ORDERS: Final[dict[Any, Literal["little", "big"]]] = {"<": "little", ">": "big", "|": "little"}
-
-CONSTRUCTORS: Final[Constructors] = {
-    ("numpy", "dtype"): _integer_type,
-    ("numpy.core.multiarray", "scalar"): _scalar,
-    ("numpy._core.multiarray", "scalar"): _scalar,
-}
 
 INSTRUCTIONS: Final[Mapping[str, Instruction]] = {
     **dict.fromkeys(("PROTO", "FRAME", "STOP"), _nothing),

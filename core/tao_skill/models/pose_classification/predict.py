@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +14,36 @@ from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import DatasetConfig, EvaluateConfig, ExperimentConfig, InferenceConfig
 from tao_skill.models.pose_classification.data import Order, Skeletons, loader
 from tao_skill.models.pose_classification.devices import Devices, check_nodes, one_device, plan_devices
+from tao_skill.models.pose_classification.label_map import checked
 from tao_skill.models.pose_classification.lengths import trained_length
 from tao_skill.models.pose_classification.scorers import open_scorer
 from tao_skill.status import StatusLog
 
 
-def class_names(config: ExperimentConfig) -> list[str]:
-    """Name of each class id; `class_<id>` where the label map has none."""
-    names = {identity: name for name, identity in (config.dataset.label_map or {}).items()}
-    return [names.get(identity, f"class_{identity}") for identity in range(config.dataset.num_classes)]
+def class_names(dataset: DatasetConfig, own: Any, status: StatusLog) -> list[str]:
+    """Name of each class id by the label map of the spec, else by the model's own; `class_<id>` without any.
+
+    Args:
+        own: the model's label map as its file says it, not checked.
+    """
+    label_map = dataset.label_map or own_label_map(dataset, own, status) or {}
+    names = {identity: name for name, identity in label_map.items()}
+    return [names.get(identity, f"class_{identity}") for identity in range(dataset.num_classes)]
+
+
+def own_label_map(dataset: DatasetConfig, own: Any, status: StatusLog) -> dict[str, int] | None:
+    """The model's label map if it has one that fits; one that does not is said not to be used."""
+    if own is None:
+        return None
+    try:
+        found = checked(own)
+        if len(found) != dataset.num_classes:
+            raise ValueError(f"it names {len(found)} classes, dataset.num_classes is {dataset.num_classes}")
+    except ValueError as error:
+        status.write("RUNNING", f"The model's own label map is not used: {error}.", verbosity="WARNING")
+        return None
+    status.write("RUNNING", "The classes are called as in training.")
+    return found
 
 
 def gpus(task: EvaluateConfig | InferenceConfig, available: int) -> Devices:
@@ -49,11 +71,11 @@ def _padded(dataset: DatasetConfig, checkpoint: str, frames: int | None) -> str 
 
 def probabilities(
     config: ExperimentConfig, task: EvaluateConfig | InferenceConfig, action: str, status: StatusLog
-) -> npt.NDArray[np.float32]:
-    """Softmax scores of every sequence of the task's test set, in its order.
+) -> tuple[npt.NDArray[np.float32], list[str]]:
+    """Softmax scores of every sequence of the task's test set, in its order, and the names of the classes.
 
     Returns:
-        (N, num_classes) float32.
+        (N, num_classes) float32, and a name for each column.
 
     Raises:
         BadData: the model does not fit the spec or the data, or a score is not finite.
@@ -89,4 +111,4 @@ def probabilities(
             fix="look for NaN with tao-skill data inspect; if there is none, train again with a lower train.optim.lr",
             path=task.checkpoint,
         )
-    return scores_NK
+    return scores_NK, class_names(dataset, score.label_map, status)

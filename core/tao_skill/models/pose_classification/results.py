@@ -51,17 +51,47 @@ def checkpoint_name(epoch: int, step: int) -> str:
 
 
 def read_index(results_dir: Path) -> list[Checkpoint]:
-    """Checkpoints in order of training; names alone where a folder came without an index.
+    """Checkpoints in order of training; names alone where a folder has no index, or one of files that are gone.
+
+    Files that an index does not name are those of an earlier training, or were not saved to the end.
 
     Raises:
         BadData: the index is damaged.
     """
-    found = {}
-    for path in results_dir.glob("model_epoch_*.pth"):
-        if match := _NAME.fullmatch(path.name):
-            found[path.name] = Checkpoint(file=path.name, epoch=int(match[1]), step=int(match[2] or 0), metrics={})
-    found |= {entry.file: entry for entry in _indexed(results_dir) if entry.file in found}
-    return sorted(found.values(), key=lambda checkpoint: (checkpoint.epoch, checkpoint.step))
+    named = _named(results_dir)
+    files_there = {one.file for one in named}
+    indexed = [entry for entry in _indexed(results_dir) if entry.file in files_there]
+    return sorted(indexed or named, key=_order)
+
+
+def _named(results_dir: Path) -> list[Checkpoint]:
+    """Every file that is called as a checkpoint."""
+    matches = (_NAME.fullmatch(path.name) for path in results_dir.glob("model_epoch_*.pth"))
+    return [
+        Checkpoint(file=match[0], epoch=int(match[1]), step=int(match[2] or 0), metrics={})
+        for match in matches
+        if match
+    ]
+
+
+def _order(checkpoint: Checkpoint) -> tuple[int, int]:
+    return checkpoint.epoch, checkpoint.step
+
+
+def actual(path: Path) -> Path:
+    """The file that a checkpoint's path means: where `model_epoch_001.pth` is missing, the newest of that epoch.
+
+    Releases of TAO differ in whether the step is part of the name. Any other path is given back.
+
+    Raises:
+        BadData: the index of the folder is damaged.
+    """
+    match = _NAME.fullmatch(path.name)
+    if match is None or match[2] or path.exists():
+        return path
+    known = [one for one in read_index(path.parent) if one.epoch == int(match[1])]
+    known = known or [one for one in _named(path.parent) if one.epoch == int(match[1])]
+    return path.with_name(max(known, key=_order).file) if known else path
 
 
 def write_index(results_dir: Path, checkpoints: list[Checkpoint]) -> None:
@@ -70,7 +100,16 @@ def write_index(results_dir: Path, checkpoints: list[Checkpoint]) -> None:
 
 
 def latest(results_dir: Path) -> Path | None:
-    """The checkpoint training continues from: the latest link if it holds, else the newest file."""
+    """The checkpoint training continues from; None without the latest link, whose removal starts a training anew.
+
+    A link that leads nowhere stands for the newest file.
+    """
+    link = results_dir / LATEST
+    return newest(results_dir) if link.exists() or link.is_symlink() else None
+
+
+def newest(results_dir: Path) -> Path | None:
+    """The checkpoint that the latest link leads to, or the newest file where there is no such link."""
     link = results_dir / LATEST
     if link.exists():
         return link.resolve()
@@ -78,8 +117,15 @@ def latest(results_dir: Path) -> Path | None:
     return results_dir / index[-1].file if index else None
 
 
+def drop_stale_best(results_dir: Path, checkpoints: list[Checkpoint]) -> None:
+    """Remove a best link that leads to none of these checkpoints, as it is an earlier training's."""
+    link = results_dir / BEST
+    if link.is_symlink() and link.readlink().name not in {one.file for one in checkpoints}:
+        link.unlink()
+
+
 def newest_first(results_dir: Path) -> list[Path]:
-    """Checkpoints in the order in which training tries to continue from them."""
+    """Checkpoints in the order in which training tries to continue from them; none without the latest link."""
     first = latest(results_dir)
     others = (results_dir / one.file for one in reversed(read_index(results_dir)))
     return [] if first is None else [first, *(path for path in others if path.name != first.name)]
@@ -152,11 +198,11 @@ def _of_train(results_dir: Path, metric: str, artifacts: Mapping[str, Path]) -> 
         return Selection(path=results_dir / winner.file, reason=reason, facts=_facts(winner))
     if (results_dir / BEST).exists():
         return Selection(path=(results_dir / BEST).resolve(), reason=f"{BEST}, as the folder has no index")
-    newest = latest(results_dir)
-    if newest is None:
+    last = newest(results_dir)
+    if last is None:
         raise NotFound(f"no checkpoint in {results_dir}", fix="let the train job reach its first checkpoint")
-    known = next((_facts(one) for one in index if one.file == newest.name), {})
-    return Selection(path=newest, reason=f"latest checkpoint, as no validation measured {metric}", facts=known)
+    known = next((_facts(one) for one in index if one.file == last.name), {})
+    return Selection(path=last, reason=f"latest checkpoint, as no validation measured {metric}", facts=known)
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +29,13 @@ class Scorer:
     Attributes:
         score: (n, C, T, V, M) float32 -> (n, num_classes) float32, before the softmax.
         frames, persons: T and M it is bound to, so that it is given whole sequences; None where any will do.
+        label_map: class id by name, as the file of the model says; not checked, None if it says nothing.
     """
 
     score: Callable[[Array], Array]
     frames: int | None = None
     persons: int | None = None
+    label_map: Any = None
 
     def __call__(self, x_NCTVM: Array) -> Array:
         """Scores of a batch; missing frames and persons are zero.
@@ -72,8 +75,8 @@ def fitted(x_NCTVM: Array, frames: int | None, persons: int | None) -> Array:
     return x_NCTVM
 
 
-def trained_network(path: Path, config: ExperimentConfig) -> STGCN:
-    """The network of a checkpoint.
+def trained_network(path: Path, config: ExperimentConfig) -> tuple[STGCN, Any]:
+    """The network of a checkpoint, and its label map as the file says it.
 
     Raises:
         BadData: the file cannot be read, is of another network, or was trained on sequences of another length or
@@ -94,13 +97,13 @@ def trained_network(path: Path, config: ExperimentConfig) -> STGCN:
             fix="set dataset.trim_padding=true",
             path="dataset.trim_padding",
         )
-    return net
+    return net, facts.get("label_map")
 
 
 def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
-    net = trained_network(path, config)
+    net, label_map = trained_network(path, config)
     if device.type == "cpu":
-        return _folded(net, path)
+        return replace(_folded(net, path), label_map=label_map)
     net.to(device).eval()
 
     def score(x_NCTVM: Array) -> Array:
@@ -108,7 +111,7 @@ def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scor
             scores_NK: Array = net(torch.from_numpy(x_NCTVM).to(device)).cpu().numpy()
         return scores_NK
 
-    return Scorer(score=score)
+    return Scorer(score=score, label_map=label_map)
 
 
 def _folded(net: STGCN, path: Path) -> Scorer:
@@ -137,7 +140,8 @@ def _onnx(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
     def score(x_NCTVM: Array) -> Array:
         return onnx_file.scores(session, x_NCTVM, config.dataset.num_classes, path, threads=threads)
 
-    return Scorer(score=score, frames=_bound(frames), persons=_bound(persons))
+    label_map = onnx_file.label_map(session)
+    return Scorer(score=score, frames=_bound(frames), persons=_bound(persons), label_map=label_map)
 
 
 def _engine(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:

@@ -24,13 +24,13 @@ from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.datamodule import SkeletonData
 from tao_skill.models.pose_classification.devices import Devices, check_nodes, check_processes, plan_devices
 from tao_skill.models.pose_classification.hold_out import is_validated
-from tao_skill.models.pose_classification.module import PoseClassifier
+from tao_skill.models.pose_classification.module import LEARNING_RATE, PoseClassifier
 from tao_skill.models.pose_classification.net import STGCN
 from tao_skill.models.pose_classification.parallel import SharedStatistics
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.outcome import Artifact, Outcome
 from tao_skill.ranks import is_first
-from tao_skill.status import StatusLog, read_status, reporting
+from tao_skill.status import StatusLog, of_present_training, read_status, reporting
 
 METRIC = "val_acc"
 
@@ -41,7 +41,7 @@ PRECISIONS: Final[Mapping[str, Literal["32-true", "bf16-mixed"]]] = MappingProxy
 
 
 def run(config: ExperimentConfig) -> Outcome:
-    """Train as `config` says; continues from the latest checkpoint of the results folder, if there is one.
+    """Train as `config` says; continues from pc_model_latest.pth of the results folder, if it is there.
 
     In several processes, the first one alone writes; all give back the same metrics.
 
@@ -80,11 +80,12 @@ def advance(config: ExperimentConfig, until: int, metric: str) -> list[dict[str,
 
 
 def history(results_dir: Path, until: int) -> list[dict[str, float]]:
-    """Metrics of each epoch before `until` that the status lines tell of, NaN where there is no number."""
+    """What was measured of each epoch before `until`, by the status lines; NaN where there is no number."""
     found: dict[int, dict[str, float]] = {}
-    for line in read_status(results_dir):
+    for line in of_present_training(read_status(results_dir)):
         if "epoch" in line and "kpi" in line and line["epoch"] < until:
-            known = {name: math.nan if value is None else float(value) for name, value in line["kpi"].items()}
+            measured = ((name, value) for name, value in line["kpi"].items() if name != LEARNING_RATE)
+            known = {name: math.nan if value is None else float(value) for name, value in measured}
             found[line["epoch"]] = found.get(line["epoch"], {}) | known
     return [found[epoch] for epoch in range(len(found)) if epoch in found]
 
@@ -196,7 +197,9 @@ def _find_resumable(net: STGCN, config: ExperimentConfig, results_dir: Path, sta
     """
     key, given = config.encryption_key, config.train.resume_training_checkpoint_path
     passed_over: list[BadData] = []
-    for path in [Path(given)] if given else results.newest_first(results_dir):
+    if not given and results.latest(results_dir) is None and results.newest(results_dir):
+        _say(status, f"{results.LATEST} is not in {results_dir}: training begins anew, beside the checkpoints there.")
+    for path in [results.actual(Path(given))] if given else results.newest_first(results_dir):
         try:
             checkpoint.check_resumable(net, path, key)
         except (checkpoint.Damaged, encryption.CannotOpen) as error:
