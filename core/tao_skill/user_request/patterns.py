@@ -1,0 +1,264 @@
+"""What several words of a clause are together: a plain training, fixed settings, a search of another kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from tao_skill.user_request.clauses import MENTIONS
+from tao_skill.user_request.tokens import Token
+from tao_skill.user_request.vocabulary import Kind
+
+K = Kind
+WINDOW: Final = 8
+"""Tokens between the parts of a pattern, at most."""
+
+STRONG_PLAIN: Final = frozenset({K.PLAIN})
+WEAK_PLAIN: Final = frozenset({K.PLAIN, K.JUST})
+"""A plain training that may also be a way of speaking: "just train it", "a normal training"."""
+
+_STRONG_WORDS: Final = frozenset(
+    "plain simple direct vanilla bare untuned unsearched straight straightforward pure schlichtes direktes reines "
+    "directo sencillo 普通 直接 单纯 単純 シンプル".split()
+)
+_SHAPES: Final = frozenset(
+    "model network st gcn stgcn pose classification classifier skeleton supervised old good baseline の".split()
+)
+_ROMANCE: Final = ("entren", "entrain", "apprentissage")
+_UNTUNED: Final = frozenset({"untuned", "unsearched", "unoptimized", "unoptimised"})
+_NOUNS: Final = frozenset(
+    "training trainings run runs train job session fit pass training run lernlauf trainingslauf".split()
+) | {"training run", "训练", "学習", "トレーニング", "訓練"}
+_MANUAL: Final = frozenset({"manual", "manually", "hand", "von", "myself", "ourselves", "handisch", "manuell"} - {"von"})
+_TIMES: Final = (K.PAST, K.PAST_VERB, K.LATER)
+_FIXING: Final = frozenset({"these", "my", "the following", "given", "default", "own", "following", "below", "those"})
+_ENDS: Final = (
+    *(K.FILL, K.OF, K.WITH, K.USE, K.RUN, K.JUST, K.ONCE, K.NO, K.NOT, K.OFF, K.OR, K.AND, K.THAT, K.NOW, K.IT, K.PAST),
+    *(K.LATER, K.HEDGE, K.YES, K.ENOUGH, K.CORRECT, K.POLITE, K.DIRECTLY, K.EXACT, K.BAD, K.AFTER_NO, K.WHO, K.ON, K.ADJ),
+    *(K.PAST_VERB, K.SETTING, K.ALREADY),
+)
+"""Kinds that leave "training" an activity; before another noun it only describes: training data."""
+
+
+def recognize(tokens: Sequence[Token]) -> list[Token]:
+    """The tokens, those of a pattern put together or given another kind."""
+    found = list(tokens)
+    for pattern in _PATTERNS:
+        found = pattern(found)
+    return found
+
+
+def _join(tokens: Sequence[Token], kinds: Iterable[Kind]) -> Token:
+    word = " ".join(token.word for token in tokens)
+    return Token(word, frozenset(kinds), tokens[0].start, tokens[-1].end)
+
+
+def _ahead(tokens: Sequence[Token], at: int, skip: tuple[Kind, ...], most: int = WINDOW) -> int:
+    """Place of the first token from `at` on that is of none of these kinds; the length where there is none."""
+    end = min(at + most, len(tokens))
+    while at < end and tokens[at].has(*skip):
+        at += 1
+    return at if at < end else len(tokens)
+
+
+def _fine_tuning(tokens: list[Token]) -> list[Token]:
+    """Fine-tuning of hyperparameters is tuning; of weights it is training."""
+    found = []
+    for at, token in enumerate(tokens):
+        if token.has(K.FINE):
+            after = _ahead(tokens, at + 1, (K.OF, K.FILL))
+            is_search = after < len(tokens) and tokens[after].has(K.HYPER, K.PARAM, K.ALL)
+            token = token._replace(kinds=frozenset({K.TUNE if is_search else K.THING}))
+        found.append(token)
+    return found
+
+
+def _hyperparameter_search(tokens: list[Token]) -> list[Token]:
+    """Hyperparameters directly before a search name what it searches."""
+    found: list[Token] = []
+    for token in tokens:
+        if found and token.has(K.TUNE) and found[-1].has(K.HYPER):
+            found[-1] = _join([found[-1], token], {K.SUBJECT})
+        elif found and token.has(K.TUNE, K.SUBJECT, K.SAMPLER) and found[-1].has(K.SUBJECT, K.SAMPLER):
+            found[-1] = _join([found[-1], token], found[-1].kinds)
+        else:
+            found.append(token)
+    return found
+
+
+def _other_search(tokens: list[Token]) -> list[Token]:
+    """A search of the web or of files, an optimization of memory, a tuned checkpoint: not of hyperparameters."""
+    found = list(tokens)
+    for at, token in enumerate(tokens):
+        if token.has(K.TUNE) and not token.has(K.PARAM):
+            after = _ahead(tokens, at + 1, (K.OF, K.FILL, K.IT, K.THAT))
+            if after < len(tokens) and tokens[after].has(K.OTHER):
+                found[at] = token._replace(kinds=frozenset({K.THING}))
+    return found
+
+
+def _by_hand(tokens: list[Token]) -> list[Token]:
+    """Tuning by hand is no search: who does so trains plainly, who does not says nothing."""
+    if not any(token.word in _MANUAL for token in tokens):
+        return tokens
+    refused = any(token.has(K.NO, K.NOT, K.OFF) for token in tokens)
+    kinds = frozenset({K.THING}) if refused else WEAK_PLAIN
+    return [
+        token._replace(kinds=kinds | (token.kinds & {K.PAST_VERB})) if token.has(K.TUNE) else token for token in tokens
+    ]
+
+
+def _finding(tokens: list[Token]) -> list[Token]:
+    """To find the best settings, to try several learning rates: a search."""
+    found = list(tokens)
+    seeks = False
+    for at, token in enumerate(tokens):
+        nouns = tokens[at + 1 : at + 4]
+        if token.has(K.BEST) and nouns and any(one.has(K.PARAM, K.HYPER, K.SETTING) for one in nouns):
+            has_no = at > 0 and tokens[at - 1].has(K.NO, K.NOT, K.FILL) and tokens[max(0, at - 2)].has(K.NO, K.NOT)
+            if seeks or has_no:
+                found[at] = token._replace(kinds=frozenset({K.TUNE}))
+        seeks = seeks or token.has(K.FIND)
+    return found
+
+
+def _single_parameter(tokens: list[Token]) -> list[Token]:
+    """A search of one parameter that is named before it: "lr search"."""
+    found: list[Token] = []
+    for token in tokens:
+        particle = bool(found) and found[-1].has(K.FILL) and not found[-1].word.isascii()
+        before = found[-2:-1] if particle else found[-1:]
+        if token.has(K.TUNE) and before and before[0].has(K.PARAM) and not before[0].has(K.TUNE):
+            count = 2 if particle else 1
+            found[-count:] = [_join([*found[-count:], token], {K.TUNE, K.PARAM})]
+        else:
+            found.append(token)
+    return found
+
+
+def _plain_training(tokens: list[Token]) -> list[Token]:
+    """A plain training, one training run; not plain training data."""
+    found: list[Token] = []
+    at = 0
+    while at < len(tokens):
+        end = _end_of_plain(tokens, at) or (at + 1 if tokens[at].word in _UNTUNED else 0)
+        if end:
+            words = [token.word for token in tokens[at:end]]
+            is_strong = any(word in _STRONG_WORDS for word in words) or "just" in words
+            found.append(_join(tokens[at:end], STRONG_PLAIN if is_strong else WEAK_PLAIN))
+        else:
+            found.append(tokens[at])
+        at = end or at + 1
+    return found
+
+
+def _end_of_plain(tokens: Sequence[Token], at: int) -> int:
+    """Where a plain training that begins here ends; 0 if none does."""
+    first = tokens[at]
+    if first.word.startswith(_ROMANCE) and at + 1 < len(tokens) and tokens[at + 1].has(K.ADJ):
+        return at + 2
+    if not first.has(K.ADJ) or first.has(K.FILL) and at and tokens[at - 1].has(K.NO):
+        return 0
+    noun = at + 1
+    while noun < min(at + 5, len(tokens)) and (tokens[noun].has(K.ADJ, K.AND) or tokens[noun].word in _SHAPES):
+        noun += 1
+    if noun >= len(tokens) or not (tokens[noun].word in _NOUNS or tokens[noun].word.startswith(_ROMANCE)):
+        return 0
+    end = noun + 1
+    while end < len(tokens) and tokens[end].word in _NOUNS:
+        end += 1
+    if end == len(tokens) or tokens[end].has(*_ENDS, *MENTIONS):
+        return end
+    is_strong = any(token.word in _STRONG_WORDS for token in tokens[at:noun])
+    return end if is_strong and tokens[end].kinds == {K.WORD} else 0
+
+
+def _just_train(tokens: list[Token]) -> list[Token]:
+    """Just train, train once, train directly."""
+    found = list(tokens)
+    trained, just = -WINDOW * 2, -WINDOW
+    for at, token in enumerate(tokens):
+        after = tokens[at + 1] if at + 1 < len(tokens) else None
+        is_activity = after is None or not after.has(K.THING, K.OTHER)
+        if token.has(K.TRAIN) and is_activity:
+            trained = at
+            if just >= at - 4 and not token.word.endswith("ed"):
+                found[at] = token._replace(kinds=WEAK_PLAIN)
+        elif token.has(K.PLAIN):
+            trained = at
+        if token.has(K.JUST):
+            just = at
+        elif not token.has(K.FILL, K.USE, K.IT, K.WHO, K.ONCE, K.DIRECTLY, K.OF, K.ADJ):
+            just = -WINDOW
+        if token.has(K.ONCE, K.DIRECTLY) and _modifies(tokens, at):
+            follows = after is not None and after.has(K.TRAIN)
+            if follows or at - trained <= 2 * WINDOW or (token.has(K.ONCE) and _alone(tokens)):
+                found[at] = token._replace(kinds=STRONG_PLAIN)
+    return found
+
+
+def _alone(tokens: Sequence[Token]) -> bool:
+    return all(token.has(K.ONCE, K.FILL, K.JUST, K.POLITE, K.IT, K.RUN) for token in tokens)
+
+
+def _modifies(tokens: Sequence[Token], at: int) -> bool:
+    """Whether "once" says how often, and does not begin a clause ("once the data is there")."""
+    if tokens[at].word != "once" or at + 1 == len(tokens):
+        return True
+    after = tokens[at + 1]
+    if after.word in ("more", "again", "per", "a", "the", "this", "these", "it", "that", "all", "you", "we", "i", "my"):
+        return False
+    return after.has(K.WITH, K.OF, K.AND, K.JUST, K.POLITE, K.NO, K.USE, K.TRAIN, K.FILL, K.OR, K.NOT, K.NOW, K.EXACT)
+
+
+def _fixed_settings(tokens: list[Token]) -> list[Token]:
+    """Exactly my settings, fixed hyperparameters, what a search found: nothing is left to search."""
+    found = list(tokens)
+    for at, token in enumerate(tokens):
+        if not token.has(K.SETTING, K.HYPER):
+            continue
+        near = tokens[max(0, at - 5) : at + 6]
+        before, after = tokens[max(0, at - 4) : at], tokens[at + 1 : at + 2 * WINDOW]
+        is_fixed = any(one.has(K.EXACT) for one in near)
+        is_given = token.has(K.HYPER) and any(one.word in _FIXING or one.has(K.PAST_VERB) for one in before)
+        is_found = any(one.has(K.RESULT, K.OF) or one.word == "from" for one in after[:3]) and _past_search(after)
+        is_kept = any(one.has(K.NO, K.NOT) for one in tokens[max(0, at - 7) : at]) and any(
+            one.has(K.CHANGE) and not one.has(K.FIND) for one in before
+        )
+        if is_kept:
+            found = [_silent(one) if _is_near_no(i, at, one) else one for i, one in enumerate(found)]
+        if is_fixed or is_kept or is_found or (is_given and not _searched(tokens)):
+            kinds = STRONG_PLAIN if is_fixed or is_kept or is_found else WEAK_PLAIN
+            found[at] = token._replace(kinds=kinds)
+        if is_found:
+            found[at + 1 :] = [_silent(one) if one.has(*MENTIONS, *_TIMES) else one for one in found[at + 1 :]]
+    return found
+
+
+def _silent(token: Token) -> Token:
+    return token._replace(kinds=frozenset({K.FILL}))
+
+
+def _past_search(after: Sequence[Token]) -> bool:
+    return any(one.has(*MENTIONS) or (one.has(K.PAST) and one.word.endswith(("search", "sweep", "hpo", "automl", "tuning"))) for one in after)
+
+
+def _is_near_no(place: int, at: int, token: Token) -> bool:
+    return at - 7 <= place < at and token.has(K.NO, K.NOT)
+
+
+def _searched(tokens: Sequence[Token]) -> bool:
+    return any(one.has(*MENTIONS, K.FIND, K.CHANGE) for one in tokens)
+
+
+_PATTERNS: Final[tuple[Callable[[list[Token]], list[Token]], ...]] = (
+    _fine_tuning,
+    _hyperparameter_search,
+    _other_search,
+    _by_hand,
+    _finding,
+    _single_parameter,
+    _plain_training,
+    _just_train,
+    _fixed_settings,
+)
