@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from tao_skill.user_request.tokens import Token
-from tao_skill.user_request.vocabulary import Kind
+from tao_skill.user_request.vocabulary import Kind, words
 
 K = Kind
 STOPS: Final = frozenset(".!?;\n\u3002")
@@ -19,10 +19,10 @@ _LIST: Final = (K.PARAM, K.ALL, K.OR, K.AND, K.EXCEPT, K.FILL, K.HYPER, K.BEST)
 _LISTED: Final = (K.PARAM, K.ALL)
 _PASSED: Final = (K.FILL, K.NOW, K.LATER, K.JUST, K.CORRECT)
 _BEGINS: Final = (K.NO, K.NOT, K.OFF, K.ON, K.USE, K.RUN, K.TRAIN, K.FIND, K.IT, K.PAST, K.WHO, K.YES)
-_VERBS: Final = frozenset({"tune", "search", "optimize", "optimise", "sweep"})
+_VERBS: Final = words("tune, search, optimize, optimise, sweep")
 _OBJECTS: Final = (K.PARAM, K.ALL, K.HYPER, K.FILL, K.IT)
-_BEFORE_WHETHER: Final = frozenset({"know", "ask", "asking", "see", "check", "wonder", "tell me", "say"})
-_AFTER_IT: Final = frozenset({"is", "s", "takes", "costs", "was", "took", "would", "will", "has", "eats"})
+_BEFORE_WHETHER: Final = words("know, ask, asking, see, check, wonder, tell me, say")
+_AFTER_IT: Final = words("is, s, takes, costs, was, took, would, will, has, eats")
 
 
 class Clause(NamedTuple):

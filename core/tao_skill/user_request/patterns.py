@@ -7,7 +7,7 @@ from typing import Final
 
 from tao_skill.user_request.clauses import MENTIONS
 from tao_skill.user_request.tokens import Token
-from tao_skill.user_request.vocabulary import Kind
+from tao_skill.user_request.vocabulary import Kind, words
 
 K = Kind
 WINDOW: Final = 8
@@ -17,24 +17,40 @@ STRONG_PLAIN: Final = frozenset({K.PLAIN})
 WEAK_PLAIN: Final = frozenset({K.PLAIN, K.JUST})
 """A plain training that may also be a way of speaking: "just train it", "a normal training"."""
 
-_STRONG_WORDS: Final = frozenset(
-    "plain simple direct vanilla bare untuned unsearched straight straightforward pure schlichtes direktes reines "
-    "directo sencillo 普通 直接 单纯 単純 シンプル".split()
+_STRONG_WORDS: Final = words(
+    """plain, simple, direct, vanilla, bare, untuned, unsearched, straight, straightforward, pure, schlichtes,
+    direktes, reines, directo, sencillo, 普通, 直接, 单纯, 単純, シンプル"""
 )
-_SHAPES: Final = frozenset(
-    "model network st gcn stgcn pose classification classifier skeleton supervised old good baseline の".split()
+_SHAPES: Final = words(
+    """model, network, st, gcn, stgcn, pose, classification, classifier, skeleton, supervised, old, good,
+    baseline, の"""
 )
 _ROMANCE: Final = ("entren", "entrain", "apprentissage")
-_UNTUNED: Final = frozenset({"untuned", "unsearched", "unoptimized", "unoptimised"})
-_NOUNS: Final = frozenset(
-    "training trainings run runs train job session fit pass training run lernlauf trainingslauf".split()
-) | {"training run", "训练", "学習", "トレーニング", "訓練"}
-_MANUAL: Final = frozenset({"manual", "manually", "hand", "von", "myself", "ourselves", "handisch", "manuell"} - {"von"})
+_UNTUNED: Final = words("untuned, unsearched, unoptimized, unoptimised")
+_NOUNS: Final = words(
+    """training run, 训练, 学習, トレーニング, 訓練, training, trainings, run, runs, train, job, session, fit,
+    pass, lernlauf, trainingslauf"""
+)
+_MANUAL: Final = words("manual, manually, hand, myself, ourselves, handisch, manuell")
 _TIMES: Final = (K.PAST, K.PAST_VERB, K.LATER)
-_FIXING: Final = frozenset({"these", "my", "the following", "given", "default", "own", "following", "below", "those"})
+_FIXING: Final = words("these, my, the following, given, default, own, following, below, those")
 _ENDS: Final = (
     *(K.FILL, K.OF, K.WITH, K.USE, K.RUN, K.JUST, K.ONCE, K.NO, K.NOT, K.OFF, K.OR, K.AND, K.THAT, K.NOW, K.IT, K.PAST),
-    *(K.LATER, K.HEDGE, K.YES, K.ENOUGH, K.CORRECT, K.POLITE, K.DIRECTLY, K.EXACT, K.BAD, K.AFTER_NO, K.WHO, K.ON, K.ADJ),
+    *(
+        K.LATER,
+        K.HEDGE,
+        K.YES,
+        K.ENOUGH,
+        K.CORRECT,
+        K.POLITE,
+        K.DIRECTLY,
+        K.EXACT,
+        K.BAD,
+        K.AFTER_NO,
+        K.WHO,
+        K.ON,
+        K.ADJ,
+    ),
     *(K.PAST_VERB, K.SETTING, K.ALREADY),
 )
 """Kinds that leave "training" an activity; before another noun it only describes: training data."""
@@ -157,7 +173,7 @@ def _end_of_plain(tokens: Sequence[Token], at: int) -> int:
     first = tokens[at]
     if first.word.startswith(_ROMANCE) and at + 1 < len(tokens) and tokens[at + 1].has(K.ADJ):
         return at + 2
-    if not first.has(K.ADJ) or first.has(K.FILL) and at and tokens[at - 1].has(K.NO):
+    if not first.has(K.ADJ) or (first.has(K.FILL) and at and tokens[at - 1].has(K.NO)):
         return 0
     noun = at + 1
     while noun < min(at + 5, len(tokens)) and (tokens[noun].has(K.ADJ, K.AND) or tokens[noun].word in _SHAPES):
@@ -240,7 +256,10 @@ def _silent(token: Token) -> Token:
 
 
 def _past_search(after: Sequence[Token]) -> bool:
-    return any(one.has(*MENTIONS) or (one.has(K.PAST) and one.word.endswith(("search", "sweep", "hpo", "automl", "tuning"))) for one in after)
+    return any(
+        one.has(*MENTIONS) or (one.has(K.PAST) and one.word.endswith(("search", "sweep", "hpo", "automl", "tuning")))
+        for one in after
+    )
 
 
 def _is_near_no(place: int, at: int, token: Token) -> bool:

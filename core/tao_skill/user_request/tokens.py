@@ -83,7 +83,9 @@ PHRASES: Final = _phrases((ENGLISH, *SPACED))
 UNSPACED_PHRASES: Final = _phrases(UNSPACED)
 _MOST_WORDS: Final = max(phrase.count(" ") + 1 for phrase in PHRASES)
 _MOST_SIGNS: Final = max(map(len, UNSPACED_PHRASES))
-_BEGINS: Final = {" ".join(phrase.split(" ")[:count]) for phrase in PHRASES for count in range(1, phrase.count(" ") + 1)}
+_BEGINS: Final = {
+    " ".join(phrase.split(" ")[:count]) for phrase in PHRASES for count in range(1, phrase.count(" ") + 1)
+}
 """What longer phrases begin with."""
 
 

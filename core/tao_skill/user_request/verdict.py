@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal, NamedTuple
 
 from tao_skill.user_request.clauses import MENTIONS, Clause, split
+from tao_skill.user_request.mentions import Force
 from tao_skill.user_request.patterns import recognize
-from tao_skill.user_request.reading import Force, Says, Statement, read
+from tao_skill.user_request.reading import Says, Statement, read
 from tao_skill.user_request.tokens import normalize, tokens
-from tao_skill.user_request.vocabulary import Kind
+from tao_skill.user_request.vocabulary import Kind, words
 
 K = Kind
-MOST_CHARACTERS: Final = 100_000
+MOST_CHARACTERS: Final = 50_000
 """Of a request that are read; what goes on after them may hold anything, and is unclear."""
 
 Outcome = Literal["off", "auto", "unclear"]
@@ -71,7 +72,7 @@ def _statements(clauses: Sequence[Clause]) -> list[Statement]:
 
 _ASIDE: Final = (K.CORRECT, K.FILL, K.POLITE, K.NO, K.JUST)
 _CONDITIONS: Final = (K.IF, K.ONLY_IF)
-_INTERJECTIONS: Final = frozenset({"no", "nope", "nah", "nay", "nein", "non", "never"})
+_INTERJECTIONS: Final = words("no, nope, nah, nay, nein, non, never")
 
 
 def _is_lone_no(clause: Clause) -> bool:
