@@ -40,6 +40,7 @@ from tao_skill.models.pose_classification.config import DatasetConvertConfig, Ex
 from tao_skill.models.pose_classification.imports import kinetics, labels, ntu, openpose, pyskl
 from tao_skill.models.pose_classification.net import STGCN
 from tao_skill.outcome import ImportRequest
+from tao_skill.policy import decide
 from tao_skill.spec import load
 from tao_skill.tools import reports
 from tests.conftest import experiment
@@ -262,6 +263,11 @@ _YAML_TOKENS: Final = (
 )
 
 
+def _request(path: Path) -> None:
+    words = path.read_bytes().decode("utf-8", "surrogateescape")
+    decide(action="train", explicit=None, request=words, automl_enabled=True, missing=None)
+
+
 def _job() -> Job:
     attempt = Attempt(number=1, state="RUNNING", pid=1, pid_created=1.5, host="h", started="2026-01-01T00:00:00+00:00")
     return Job(
@@ -429,6 +435,12 @@ PARSERS: Final[Mapping[str, Parser]] = {
         file="o",
         seeds=lambda: [b"train.optim.lr=1e-3", b"dataset.label_map={walk:0,sit:1}", b"~train.seed", b"++a.b=[1,2]"],
         tokens=_YAML_TOKENS,
+    ),
+    "request": Parser(
+        read=_request,
+        file="r",
+        seeds=lambda: [b"no HPO, please", b"don't tune momentum; AutoML: on?", "不要使用AutoML".encode()],
+        tokens=(b"not ", b"AutoML ", b"skip ", b"if ", b"n't", b", ", b"? ", "なし".encode()),
     ),
     "job.json": Parser(read=_record, file=f"{JOB}/{RECORD_FILE}", seeds=_text(_job().to_dict())),
     "checkpoints.json": Parser(read=_index, file=results.INDEX, seeds=_text(_CHECKPOINTS)),

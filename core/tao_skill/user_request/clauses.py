@@ -79,14 +79,23 @@ def split(found: Sequence[Token]) -> list[Clause]:
         elif token.has(K.IF, K.ONLY_IF, K.BECAUSE):
             close()
             begins = next(kind for kind in (K.ONLY_IF, K.IF, K.BECAUSE) if token.has(kind))
+        elif token.word == "but" and _is_exception(current, found, at):
+            current.append(token._replace(kinds=frozenset({K.EXCEPT})))
         elif token.has(K.BREAK) or (token.has(K.AND) and _is_new(found, at + 1)):
             close()
-        elif token.word == "=" or token.word[0].isalnum():
+        elif token.word == "=" or token.word[:1].isalnum():
             if len(current) >= MOST_TOKENS or _is_joined_on(current, found, at):
                 close()
             current.append(token)
     close()
     return clauses
+
+
+def _is_exception(current: Sequence[Token], found: Sequence[Token], at: int) -> bool:
+    """Whether "but" takes AutoML from all else: "all features but AutoML"."""
+    after = found[at + 1 : at + 2]
+    is_all = any(one.has(K.ALL) for one in current) and not any(one.has(*MENTIONS) for one in current)
+    return is_all and bool(after) and after[0].has(*MENTIONS)
 
 
 def _refuses(current: Sequence[Token]) -> bool:

@@ -59,7 +59,7 @@ def any_of(tokens: Sequence[Token], *kinds: Kind) -> bool:
 
 def is_number(token: Token) -> bool:
     """Whether it begins with a digit."""
-    return token.word[0].isdigit()
+    return token.word[:1].isdigit()
 
 
 def find(tokens: Sequence[Token]) -> list[Mention]:
@@ -160,10 +160,10 @@ def _ends(tokens: Sequence[Token], mention: int, operator: int, at: int) -> bool
         one.has(K.FILL, K.NO, K.NOT, K.PAST, K.USE) or one.word == "=" for one in tokens[mention + 1 : operator]
     ):
         return False
-    words = tokens[operator + 1 : at]
+    after = tokens[operator + 1 : at]
     return tokens[operator].word in STATES or (
         not token.has(K.LIMIT)
-        and any(one.word.endswith("ed") or one.word in _ADJECTIVES for one in words if one.has(K.USE))
+        and any(one.word.endswith("ed") or one.word in _ADJECTIVES for one in after if one.has(K.USE))
     )
 
 
@@ -179,11 +179,13 @@ def _mention(
     negative = is_negative(tokens, operators)
     if not operators and before and not is_plain and before[-1].negated and not before[-1].plain:
         between = tokens[before[-1].at + 1 : at]
-        if all(one.has(K.FILL, K.OR, K.AND, K.OF, K.TRIALS, K.WITH, K.BEST) or is_number(one) for one in between):
+        if all(
+            one.has(K.FILL, K.OR, K.AND, K.OF, K.TRIALS, K.WITH, K.BEST, K.ALL) or is_number(one) for one in between
+        ):
             negative = not before[-1].is_on
     if is_plain and not operators and before and before[-1].plain:
         negative = before[-1].is_on
-    is_part = not is_plain and negative and _is_part(tokens, at)
+    is_part = not is_plain and negative and (_is_part(tokens, at) or _stops_later(tokens, operators, at))
     force = Force.PLAIN if strong or operators or negative or _is_imperative(tokens, at) else Force.MENTION
     if is_plain:
         force = Force.MENTION if token.has(K.JUST) and not operators else Force.PLAIN
@@ -230,6 +232,12 @@ def _is_part(tokens: Sequence[Token], at: int) -> bool:
     return False
 
 
+def _stops_later(tokens: Sequence[Token], operators: Sequence[int], at: int) -> bool:
+    """Whether a search is only to stop some time: "stop the search after 10 trials"."""
+    stops = any(tokens[one].word in _STOPPING for one in operators)
+    return stops and any(token.word in _EARLY for token in tokens[at + 1 : at + 3])
+
+
 def _is_passive(tokens: Sequence[Token], at: int) -> bool:
     """Whether a single parameter is what should not be tuned: "momentum should not be tuned"."""
     if not tokens[at].has(K.TUNE) or not tokens[at].word.endswith("ed"):
@@ -269,9 +277,6 @@ def _closed(tokens: Sequence[Token], mention: Mention, operators: Sequence[int],
         return mention._replace(is_on=True) if flips else mention
     if mention.plain and not first.has(K.OFF) and not last.has(K.OFF):
         return mention if not negative else mention._replace(is_on=True, force=Force.PLAIN)
-    rest = tokens[operators[-1] + 1 :]
-    if first.word in _STOPPING and any(token.word in _EARLY for token in rest):
-        return mention
     return mention._replace(is_on=mention.plain == negative, force=Force.PLAIN, negated=negative)
 
 

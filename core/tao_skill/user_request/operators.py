@@ -43,6 +43,7 @@ _PARTICLES: Final = {
     "to": ("prefer", "preferred"),
     "from": ("switch", "change", "move", "go", "switching", "moving", "keep", "keeping"),
     "than": ("rather", "better", "sooner"),
+    "away": ("go", "make", "take", "put", "keep"),
     "aside": ("leave", "set", "put"),
 }
 """Words that turn off or refuse where their verb came before."""
@@ -65,9 +66,19 @@ def operates(tokens: Sequence[Token], at: int, verbs: Collection[str], has_menti
         return at == len(tokens) - 1 and has_mention
     if token.word in ("0", "n") and at and tokens[at - 1].word == "=":
         return True
-    if token.word == "free":
-        return token.joined and has_mention
-    return token.has(*OPERATORS) or (token.word == "0" and at + 1 < len(tokens) and tokens[at + 1].has(K.TRIALS))
+    after = tokens[at + 1] if at + 1 < len(tokens) else None
+    if token.word in ("free", "less"):
+        is_run = token.word == "free" and after is not None and after.has(K.TRAIN, K.RUN)
+        return has_mention and (token.joined or is_run) and tokens[at - 1].has(*MENTIONS)
+    if token.has(K.ENOUGH, K.EXCEPT) and not has_mention and not (at and tokens[at - 1].has(K.NOT)):
+        return after is not None and _is_named(tokens, at + 1)
+    return token.has(*OPERATORS) or (token.word == "0" and after is not None and after.has(K.TRIALS))
+
+
+def _is_named(tokens: Sequence[Token], at: int) -> bool:
+    """Whether AutoML is the next thing named: "enough AutoML", "anything but the sweep"."""
+    named = next((token for token in tokens[at : at + 3] if not token.has(K.FILL, K.OF, K.WITH)), None)
+    return named is not None and named.has(*MENTIONS)
 
 
 def part_between(tokens: Sequence[Token], at: int) -> bool:

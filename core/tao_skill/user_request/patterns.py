@@ -26,12 +26,13 @@ _SHAPES: Final = words(
     baseline, の"""
 )
 _ROMANCE: Final = ("entren", "entrain", "apprentissage")
-_UNTUNED: Final = words("untuned, unsearched, unoptimized, unoptimised")
+_UNTUNED: Final = words("un tuned, un searched, untuned, unsearched, unoptimized, unoptimised")
 _NOUNS: Final = words(
     """training run, 训练, 学習, トレーニング, 訓練, training, trainings, run, runs, train, job, session, fit,
     pass, lernlauf, trainingslauf"""
 )
 _MANUAL: Final = words("manual, manually, hand, myself, ourselves, handisch, manuell")
+_OTHERS: Final = words("others, alternatives, other ones, better, better ones, more, another")
 _TIMES: Final = (K.PAST, K.PAST_VERB, K.LATER)
 _FIXING: Final = words("these, my, the following, given, default, own, following, below, those")
 _ENDS: Final = (
@@ -119,8 +120,10 @@ def _by_hand(tokens: list[Token]) -> list[Token]:
         return tokens
     refused = any(token.has(K.NO, K.NOT, K.OFF) for token in tokens)
     kinds = frozenset({K.THING}) if refused else WEAK_PLAIN
+    tunes = any(token.has(K.TUNE) for token in tokens)
+    done = (K.TUNE,) if tunes or refused else (K.HYPER, K.SETTING)
     return [
-        token._replace(kinds=kinds | (token.kinds & {K.PAST_VERB})) if token.has(K.TUNE) else token for token in tokens
+        token._replace(kinds=kinds | (token.kinds & {K.PAST_VERB})) if token.has(*done) else token for token in tokens
     ]
 
 
@@ -134,6 +137,8 @@ def _finding(tokens: list[Token]) -> list[Token]:
             has_no = at > 0 and tokens[at - 1].has(K.NO, K.NOT, K.FILL) and tokens[max(0, at - 2)].has(K.NO, K.NOT)
             if seeks or has_no:
                 found[at] = token._replace(kinds=frozenset({K.TUNE}))
+        elif token.has(K.FIND) and nouns and nouns[0].word in _OTHERS and any(one.has(K.NOT) for one in tokens[:at]):
+            found[at] = token._replace(kinds=frozenset({K.TUNE}))
         seeks = seeks or token.has(K.FIND)
     return found
 
@@ -159,8 +164,7 @@ def _plain_training(tokens: list[Token]) -> list[Token]:
     while at < len(tokens):
         end = _end_of_plain(tokens, at) or (at + 1 if tokens[at].word in _UNTUNED else 0)
         if end:
-            words = [token.word for token in tokens[at:end]]
-            is_strong = any(word in _STRONG_WORDS for word in words) or "just" in words
+            is_strong = not _STRONG_WORDS.isdisjoint(token.word for token in tokens[at:end])
             found.append(_join(tokens[at:end], STRONG_PLAIN if is_strong else WEAK_PLAIN))
         else:
             found.append(tokens[at])
@@ -173,7 +177,7 @@ def _end_of_plain(tokens: Sequence[Token], at: int) -> int:
     first = tokens[at]
     if first.word.startswith(_ROMANCE) and at + 1 < len(tokens) and tokens[at + 1].has(K.ADJ):
         return at + 2
-    if not first.has(K.ADJ) or (first.has(K.FILL) and at and tokens[at - 1].has(K.NO)):
+    if not first.has(K.ADJ):
         return 0
     noun = at + 1
     while noun < min(at + 5, len(tokens)) and (tokens[noun].has(K.ADJ, K.AND) or tokens[noun].word in _SHAPES):
@@ -196,12 +200,16 @@ def _just_train(tokens: list[Token]) -> list[Token]:
     for at, token in enumerate(tokens):
         after = tokens[at + 1] if at + 1 < len(tokens) else None
         is_activity = after is None or not after.has(K.THING, K.OTHER)
+        if token.has(K.RUN) and token.word in ("fit", "run") and not any(one.has(*MENTIONS) for one in tokens):
+            trained = at
         if token.has(K.TRAIN) and is_activity:
             trained = at
             if just >= at - 4 and not token.word.endswith("ed"):
                 found[at] = token._replace(kinds=WEAK_PLAIN)
         elif token.has(K.PLAIN):
             trained = at
+        if token.has(K.TRAIN, K.RUN) and after is None and any(one.has(K.EXACT) for one in tokens[max(0, at - 3) : at]):
+            found[at] = token._replace(kinds=WEAK_PLAIN)
         if token.has(K.JUST):
             just = at
         elif not token.has(K.FILL, K.USE, K.IT, K.WHO, K.ONCE, K.DIRECTLY, K.OF, K.ADJ):
@@ -235,8 +243,12 @@ def _fixed_settings(tokens: list[Token]) -> list[Token]:
             continue
         near = tokens[max(0, at - 5) : at + 6]
         before, after = tokens[max(0, at - 4) : at], tokens[at + 1 : at + 2 * WINDOW]
-        is_fixed = any(one.has(K.EXACT) for one in near)
-        is_given = token.has(K.HYPER) and any(one.word in _FIXING or one.has(K.PAST_VERB) for one in before)
+        is_only = tokens[-1].has(K.JUST) or any(one.has(K.JUST) for one in tokens[max(0, at - 2) : at])
+        is_fixed = any(one.has(K.EXACT) for one in near) or (is_only and not _searched(tokens))
+        has_source = bool(after) and (after[0].word in ("from", "in") or after[0].has(K.OF)) and _is_used(before)
+        is_given = token.has(K.HYPER) and (
+            has_source or any(one.word in _FIXING or one.has(K.PAST_VERB) for one in before)
+        )
         is_found = any(one.has(K.RESULT, K.OF) or one.word == "from" for one in after[:3]) and _past_search(after)
         is_kept = any(one.has(K.NO, K.NOT) for one in tokens[max(0, at - 7) : at]) and any(
             one.has(K.CHANGE) and not one.has(K.FIND) for one in before
@@ -249,6 +261,10 @@ def _fixed_settings(tokens: list[Token]) -> list[Token]:
         if is_found:
             found[at + 1 :] = [_silent(one) if one.has(*MENTIONS, *_TIMES) else one for one in found[at + 1 :]]
     return found
+
+
+def _is_used(before: Sequence[Token]) -> bool:
+    return any(token.has(K.USE, K.WITH) for token in before)
 
 
 def _silent(token: Token) -> Token:

@@ -65,8 +65,11 @@ def _statement(tokens: Sequence[Token], mentions: list[Mention], clause: Clause)
     off = [one for one in mentions if not one.is_on]
     force = max(one.force for one in (off or on))
     says = Says.DOUBT if on and off else Says.OFF if off else Says.ON
-    hedges = any_of(tokens, K.HEDGE) or (
-        any_of(tokens, K.OR) and any(one.plain for one in mentions) and len(mentions) > 1
+    last = tokens[-1]
+    hedges = (
+        any_of(tokens, K.HEDGE)
+        or (any_of(tokens, K.OR) and last.has(K.ADJ) and not last.has(K.FILL))
+        or (any_of(tokens, K.OR) and any(one.plain for one in mentions) and len(mentions) > 1)
     )
     is_judged = any_of(tokens, K.BAD) and says is Says.ON and force < Force.PLAIN
     if (
@@ -84,7 +87,7 @@ def _statement(tokens: Sequence[Token], mentions: list[Mention], clause: Clause)
         says,
         force,
         clause,
-        is_present=_is_present(tokens) and clause.begins is None,
+        is_present=_is_present(tokens) and (clause.begins is None or says is Says.OFF),
         is_correction=any_of(tokens, K.CORRECT, K.NOW),
         sampler=all(one.sampler for one in off or on),
     )
@@ -97,6 +100,10 @@ def _is_unread_verdict(tokens: Sequence[Token], at: int) -> bool:
         start -= 1
     is_object = start == 1 or (start == 2 and tokens[0].has(K.WHO, K.FILL))
     if is_object and tokens[start - 1].kinds == {K.WORD} and not is_number(tokens[start - 1]):
+        return True
+    described = 1 if at > 1 and tokens[at - 2].has(K.FILL) else 0
+    unread = [one for one in tokens[: at - described] if one.kinds == {K.WORD} and not is_number(one)]
+    if unread and tokens[at].has(K.SUBJECT):
         return True
     after = tokens[at + 1 : at + 5]
     copula = next((i for i, one in enumerate(after) if one.word in _COPULAS or one.word in _SEEMS), None)
@@ -120,7 +127,7 @@ def _judged(tokens: Sequence[Token], mention: Mention) -> Mention:
 
 def _is_present(tokens: Sequence[Token]) -> bool:
     """Whether no earlier or later time is named, or this one is as well."""
-    first = tokens[0]
+    first, last = tokens[0], tokens[-1]
     is_imperative = (
         first.has(K.USE, K.RUN, K.TRAIN, K.POLITE) and not first.has(K.PAST_VERB) and first.word[-3:] != "ing"
     )
@@ -129,7 +136,8 @@ def _is_present(tokens: Sequence[Token]) -> bool:
     if _describes(tokens):
         return False
     told = any(token.has(K.PAST_VERB) and _acts(tokens, at) for at, token in enumerate(tokens))
-    return not (told or any_of(tokens, K.PAST, K.LATER) or tokens[-1].word == "before")
+    is_before = last.word == "before" or (first.word == "before" and len(tokens) > 1 and tokens[1].has(K.NO, K.WITH))
+    return not (told or is_before or any_of(tokens, K.PAST, K.LATER))
 
 
 def _describes(tokens: Sequence[Token]) -> bool:
@@ -162,19 +170,19 @@ def _asks(tokens: Sequence[Token], clause: Clause) -> bool:
 
 def _refers(tokens: Sequence[Token], clause: Clause) -> list[Statement]:
     """What a clause says of AutoML that names it only as "it", or not at all: "turn it off", "this time don't"."""
-    words = [token.word for token in tokens]
-    operators = [at for at in range(len(tokens)) if operates(tokens, at, words[:at], False)]
+    written = [token.word for token in tokens]
+    operators = [at for at in range(len(tokens)) if operates(tokens, at, written[:at], False)]
     known = (*TRANSPARENT, *OPERATORS)
     unread = [at for at, token in enumerate(tokens) if not token.has(*known)]
     place = next((at for at, token in enumerate(tokens) if token.has(K.IT)), None)
     corrects = any_of(tokens, K.CORRECT, K.NOW)
-    if any_of(tokens, K.LIMIT):
+    if any_of(tokens, K.LIMIT, K.TRAIN) or all(token.word in _LENGTHS for token in tokens):
         return []
     if not unread and not operators and any_of(tokens, K.HEDGE):
         return [Statement(Says.DOUBT, Force.MENTION, clause)]
     if operators:
         until = len(tokens) if place is None else max(place, operators[-1])
-        if any(at <= until for at in unread) or any_of(tokens[operators[0] :], K.TRAIN):
+        if any(at <= until for at in unread):
             return []
         says = Says.OFF if is_negative(tokens, operators) else Says.ON
         if _asks(tokens, clause) or any_of(tokens, K.HEDGE) or (unread and tokens[operators[-1]].has(K.NOT, K.NO)):
@@ -185,8 +193,12 @@ def _refers(tokens: Sequence[Token], clause: Clause) -> list[Statement]:
     turns_on = any_of(tokens, K.ON) or (
         any(one.word == "on" for one in tokens) and tokens[0].word in ("turn", "switch")
     )
-    if any_of(tokens, K.YES) or (turns_on and place is not None):
+    has_with = tokens[-1].has(K.WITH) and any_of(tokens, K.NOW)
+    if any_of(tokens, K.YES) or has_with or (turns_on and place is not None):
         return [Statement(Says.ON, Force.PLAIN, clause, True, corrects)]
     if place is not None and any_of(tokens, K.USE, K.RUN):
         return [Statement(Says.ON, Force.REFERENCE, clause, True, corrects)]
     return []
+
+
+_LENGTHS: Final = words("no longer, not longer, no more, not more")

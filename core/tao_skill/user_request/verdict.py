@@ -45,6 +45,7 @@ def _statements(clauses: Sequence[Clause]) -> list[Statement]:
     """What the clauses say one after another; each may refer to those before it, or make one conditional."""
     found: list[Statement] = []
     has_topic = is_corrected = False
+    is_elsewhen = -1
     for at, clause in enumerate(clauses):
         before = clauses[at - 1] if at else None
         if clause.only(*_ASIDE) and clause.has(K.CORRECT):
@@ -64,20 +65,33 @@ def _statements(clauses: Sequence[Clause]) -> list[Statement]:
             is_first = at < 2 or clauses[at - 2].sentence != clause.sentence
             if is_first and not _is_polite(before):
                 said = [_conditioned(one, before) for one in said]
+        if clause.only(K.PAST, K.FILL, K.LATER) and clause.has(K.PAST, K.LATER):
+            is_elsewhen = clause.sentence
+        elif is_elsewhen == clause.sentence:
+            said = [one._replace(is_present=False) for one in said]
         found += said
+        if not said and before is not None and _is_all(clause, before):
+            found.append(Statement(Says.OFF, Force.MENTION, clause))
         has_topic = has_topic or clause.has(*MENTIONS)
         is_corrected = False
     return found
 
 
+_NOTHING_ELSE: Final = words("nothing else, nothing more, nothing, more, that is all, thats all")
 _ASIDE: Final = (K.CORRECT, K.FILL, K.POLITE, K.NO, K.JUST)
 _CONDITIONS: Final = (K.IF, K.ONLY_IF)
 _INTERJECTIONS: Final = words("no, nope, nah, nay, nein, non, never")
 
 
+def _is_all(clause: Clause, before: Clause) -> bool:
+    """Whether nothing but the training before it is asked for: "training, nothing else"."""
+    is_end = all(token.word in _NOTHING_ELSE for token in clause.tokens)
+    return is_end and before.has(K.TRAIN) and before.only(K.TRAIN, K.FILL, K.IT, K.USE, K.JUST, K.RUN)
+
+
 def _is_lone_no(clause: Clause) -> bool:
-    words = [token.word for token in clause.tokens if not token.has(K.FILL, K.CORRECT)]
-    return bool(words) and all(word in _INTERJECTIONS for word in words)
+    left = [token.word for token in clause.tokens if not token.has(K.FILL, K.CORRECT)]
+    return bool(left) and all(word in _INTERJECTIONS for word in left)
 
 
 def _answers(before: Clause | None, found: Sequence[Statement]) -> bool:
@@ -91,7 +105,7 @@ def _is_polite(clause: Clause) -> bool:
     """Whether a condition is a way of speaking: "if you like", "if you want to run a search"."""
     if clause.begins is not K.IF or clause.has(K.BAD):
         return False
-    return clause.only(K.FILL, K.WHO, K.IT, K.USE, K.POLITE, K.NOT, K.RUN, K.PAST, *MENTIONS)
+    return clause.only(K.FILL, K.WHO, K.IT, K.USE, K.POLITE, K.NOT, K.RUN, K.PAST, K.ON, *MENTIONS)
 
 
 def _conditional(statement: Statement, stated: Clause, condition: Clause) -> Statement:

@@ -102,13 +102,14 @@ ENGLISH: Final[Mapping[Kind, str]] = {
         params, values, spec, specs, specification, options""",
     Kind.ALL: """anything, anything else, everything, everything else, all, any of them, all of them, every
         parameter, the rest, others, whole lot""",
-    Kind.NO: """no, without, w o, wo, minus, sans, non, zero, neither, nor, none, none of, no kind of, lacking,
+    Kind.NO: """no, without, w o, wo, minus, sans, non, zero, neither, nor, none, none of, no kind of, free of, free from, no point in, no point, no use in, no sense in, no sense, lacking,
         devoid of, instead of, rather than, in place of, in lieu of, as opposed to, no more, no further, no one,
         nobody, nothing, nope, nah, nay, no longer, w out, without any, with no, unlike""",
     Kind.NOT: """not, never, ever never, cannot, dont, doesnt, isnt, wont, shouldnt, mustnt, wouldnt, cant,
         couldnt, didnt, arent, aint, neednt, hardly, against, by no means, under no circumstances, in no way, on no
         account, in no case, not at all, not in any way, far from, n t, do nt, not ever, havent, hasnt, wanna not""",
-    Kind.OFF: """off, disable, disables, disabled, disabling, deactivate, deactivates, deactivated, deactivating,
+    Kind.OFF: """off, done with, finished with, through with, opting out of, opting out, opted out of, leave it, leave it out,
+        let it be, leave it be, had enough of, disable, disables, disabled, disabling, deactivate, deactivates, deactivated, deactivating,
         turn off, turns off, turned off, turning off, switch off, switched off, switching off, shut off, shut down,
         shutting off, skip, skips, skipped, skipping, omit, omits, omitted, omitting, bypass, bypassed, bypassing,
         bypasses, avoid, avoids, avoided, avoiding, leave out, leaving out, left out, drop, dropped, dropping,
@@ -124,9 +125,9 @@ ENGLISH: Final[Mapping[Kind, str]] = {
         scratch, nix, lose, hold, bin, axe, halt, pause, postpone, defer, delay, end, silence, mute, strip, strike,
         cross out, cut off, put off, switch out, keep out, abandon, abolish, detest, loathe, despise, oppose,
         object to, resist, decline to, deny, deselect, uncheck, untick, deprecate, terminate""",
-    Kind.ON: """enable, enables, enabled, enabling, activate, activated, activating, turn on, turned on, turning
+    Kind.ON: """leave it on, keep it on, enable, enables, enabled, enabling, activate, activated, activating, turn on, turned on, turning
         on, switch on, switched on, switching on, true, active, auto, automatic""",
-    Kind.USE: """use, uses, using, usage of, used, do, doing, done, does, perform, performing, performed, conduct,
+    Kind.USE: """d like, would like, d love, would love, id like, i d like, id love, use, uses, using, usage of, used, do, doing, done, does, perform, performing, performed, conduct,
         execute, executing, start, starts, starting, started, launch, launching, launched, kick off, begin, want,
         wants, wanted, need, needs, needed, needing, try, trying, make, go, go for, make use of, apply, applying,
         invoke, call, trigger, include, including, involve, involving, required, require, requires, add, allow,
@@ -139,7 +140,7 @@ ENGLISH: Final[Mapping[Kind, str]] = {
         budget, budget for, need for, need of, reason, reason to, reason for, point in, use for, appetite for,
         intention of, plans for, resources for, capacity for, patience for, necessity, necessity for, desire,
         interest in, room for, call for, demand for, wish, justification for, benefit from, to be used, worry
-        about, afford, rerun, repeat, ask for, asking for, asked for, request, requested, place for, money for,
+        about, afford, rerun, repeat, ask, ask for, asking for, asked for, request, requested, place for, money for,
         waste time on, waste any time on, waste time with, waste compute on, waste gpu time on, waste hours on,
         waste resources on, bother with, spend time on, spend any time on, spend hours on, spend compute on, spend
         time with, triggered, executed, invoked, employed, conducted, included, considered, initiated, activated
@@ -147,7 +148,7 @@ ENGLISH: Final[Mapping[Kind, str]] = {
         memory for, nerve for, nerves for""",
     Kind.WITH: "with, via, through, by means of, including",
     Kind.RUN: "run, runs, running, session, job, fit, fitting, pass",
-    Kind.FILL: """a, an, the, this, these, those, my, your, our, its, any, some, one, please, pls, plz, kindly,
+    Kind.FILL: """another, second, next, if so, if yes, more than one, more than 1, more than a single, a, an, the, this, these, those, my, your, our, its, any, some, one, please, pls, plz, kindly,
         thanks, thank you, thank, thx, cheers, to, be, been, being, is, are, am, s, m, re, ve, ll, d, t, will,
         would, shall, should, must, may, can, could, ought, ought to, going, gonna, wanna, have, has, having, got,
         get, gets, getting, let, lets, us, me, him, so, too bad, also, too, as well, at all, whatsoever, ever,
@@ -177,14 +178,14 @@ ENGLISH: Final[Mapping[Kind, str]] = {
     Kind.OF: "of, for, over, on, concerning, regarding, on top of, during, across",
     Kind.TRAIN: """train, trains, training, trainings, retrain, retraining, re train, traning, trainning, training
         run""",
-    Kind.ADJ: """plain, simple, direct, vanilla, single, sole, normal, regular, ordinary, standard, usual, basic,
+    Kind.ADJ: """1, un tuned, un searched, plain, simple, direct, vanilla, single, sole, normal, regular, ordinary, standard, usual, basic,
         bare, straight, straightforward, conventional, classic, classical, unsearched, untuned, one, pure,
         individual, one off, one time, one shot""",
     Kind.JUST: "just, only, simply, merely, solely, nothing but, all i want is, purely",
     Kind.ONCE: """once, one time, one single time, a single time, just once, only once, exactly once, 1 time, once
         only, 1x""",
     Kind.DIRECTLY: "directly, plainly, straight away, straightforwardly, normally, ordinarily, straight",
-    Kind.EXACT: """exactly, exact, precisely, as they are, as it is, as is, as it stands, as they stand, unchanged,
+    Kind.EXACT: """final, decided, set in stone, exactly, exact, precisely, as they are, as it is, as is, as it stands, as they stand, unchanged,
         fixed, fix, unmodified, unaltered, verbatim, as given, as written, as specified, as provided, as stated, as
         set, alone, untouched, constant, stick to, stick with, sticking to, keep to, frozen, freeze, as i set them,
         as i wrote them, as i gave them, as in the spec, only these, only those, only my, nothing else, and no
@@ -204,7 +205,7 @@ ENGLISH: Final[Mapping[Kind, str]] = {
         tunning""",
     Kind.EXCEPT: """except, except for, apart from, besides, other than, aside from, save for, anything but,
         excepting, anything except, with the exception of, everything but, all but, all except, everything except""",
-    Kind.LIMIT: """more than, longer than, larger than, too long, too many, too much, exceed, exceeding, exceeds,
+    Kind.LIMIT: """stop after, stop at, stop when, stop once, stop early, stopping after, more than, longer than, larger than, too long, too many, too much, exceed, exceeding, exceeds,
         beyond, above, for long, for hours, for days, forever, no more than, not more than, no longer than, not
         longer than, never more than, not over, not exceed, for more than, for longer than, too far, too broadly,
         too widely, too big, too large, too deep, too deeply, no fewer than, not fewer than, no less than, not less
@@ -232,13 +233,13 @@ ENGLISH: Final[Mapping[Kind, str]] = {
         archive, archives""",
     Kind.IT: "it, that, them, this one, that one, that thing, those things, itself",
     Kind.YES: "yes, yeah, yep, yup, sure, of course, affirmative, absolutely, go ahead, definitely",
-    Kind.HEDGE: """maybe, perhaps, possibly, not sure, unsure, whether, whether or not, might, i guess, do not
+    Kind.HEDGE: """hm, eh, maybe, perhaps, possibly, not sure, unsure, whether, whether or not, might, i guess, do not
         know, dont know, unclear, undecided, wonder, wondering, wonder if, no idea, not certain, uncertain, or not,
         with or without, on or off, off or on, what do you think, your opinion, your call, up to you, you decide,
         depends, depending on, might be, it depends, hmm, not decided, not convinced, no preference, not yet
         decided, do not care, dont care, probably, single trial, just one trial, only one trial, one trial only,
         question, not quite sure, presumably, tempted, thinking about, considering, torn between, could be that,
-        could be, may be that, on and off, mixed feelings, in two minds, of two minds""",
+        may be that, on and off, mixed feelings, in two minds, of two minds""",
     Kind.ASK: """should i, should we, shall we, shall i, do i, do we, do you, does it, does, is, are, is it, is
         there, will it, would it, did, was, has, have you, am i, what is, what does, what are, why, why is, why
         does, why was, what about, when, where, who, must i, must we, what, how, would that, does this, need i,
@@ -248,7 +249,7 @@ ENGLISH: Final[Mapping[Kind, str]] = {
         possible to, would it be possible to, please, pls, plz, how many, which, i would like, could it be, can
         this be, can it be, mind""",
     Kind.IF: "if, unless, in case, provided, provided that, assuming, as long as, suppose that, so long as",
-    Kind.ONLY_IF: "only if, only when, only in case, just in case, only once",
+    Kind.ONLY_IF: "only if, only when, only in case, just in case",
     Kind.BECAUSE: "because, since, cause, cuz, bc, due to, as i, as we, as it, given that, seeing that",
     Kind.PAST: """last time, yesterday, previously, earlier, last week, last night, last month, last year, last
         run, the last run, in the past, ago, formerly, first run, the first run, previous run, the previous run,
@@ -265,7 +266,7 @@ ENGLISH: Final[Mapping[Kind, str]] = {
     Kind.LATER: """later, tomorrow, next week, next month, next time, afterwards, after that, some other time,
         another time, another day, in the future, next run, eventually, some day, someday, after this run, soon,
         tonight, until later""",
-    Kind.NOW: """now, today, this time, for now, right now, at the moment, for the moment, at this point,
+    Kind.NOW: """this week, this month, now, today, this time, for now, right now, at the moment, for the moment, at this point,
         currently, this run, for this run, for this one, in this run, for the time being, here and now, on this
         run, this round, for once, just this time, for today, presently""",
     Kind.CORRECT: """actually, sorry, wait, scratch that, on second thought, on second thoughts, changed my mind,
