@@ -22,6 +22,11 @@ _BEGINS: Final = (K.NO, K.NOT, K.OFF, K.ON, K.USE, K.RUN, K.TRAIN, K.FIND, K.IT,
 _VERBS: Final = words("tune, search, optimize, optimise, sweep")
 _OBJECTS: Final = (K.PARAM, K.ALL, K.HYPER, K.FILL, K.IT)
 _BEFORE_WHETHER: Final = words("know, ask, asking, see, check, wonder, tell me, say")
+_CONCESSIONS: Final = words("although, though, while, whereas")
+_WISHES: Final = words(
+    """prefer, appreciate, appreciated, nice, great, happy, happier, glad, better, good, best, like, love, grateful, cool,
+    fine, perfect, helpful, preferred, preferable, easier, wonderful"""
+)
 _AFTER_IT: Final = words("is, s, takes, costs, was, took, would, will, has, eats")
 
 
@@ -29,7 +34,8 @@ class Clause(NamedTuple):
     """A clause and what surrounds it.
 
     Attributes:
-        tokens: without signs but "=". begins: the conjunction it begins with, of IF, ONLY_IF and BECAUSE.
+        tokens: without signs but "=". begins: the conjunction it begins with, of IF, ONLY_IF and BECAUSE; POLITE for the
+            "if" of a wish, BREAK for "although".
         is_question: a question mark ends it. sentence: number of its sentence.
     """
 
@@ -76,11 +82,17 @@ def split(found: Sequence[Token]) -> list[Clause]:
                 close()
         elif token.has(K.IF) and current and (current[-1].has(K.HEDGE) or current[-1].word in _BEFORE_WHETHER):
             current.append(token._replace(kinds=frozenset({K.HEDGE})))
+        elif token.has(K.IF) and current and any(one.word in _WISHES for one in current[-2:]):
+            close()
+            begins = K.POLITE
         elif token.has(K.IF, K.ONLY_IF, K.BECAUSE):
             close()
             begins = next(kind for kind in (K.ONLY_IF, K.IF, K.BECAUSE) if token.has(kind))
         elif token.word == "but" and _is_exception(current, found, at):
             current.append(token._replace(kinds=frozenset({K.EXCEPT})))
+        elif token.has(K.BREAK) and token.word in _CONCESSIONS:
+            close()
+            begins = K.BREAK
         elif token.has(K.BREAK) or (token.has(K.AND) and _is_new(found, at + 1)):
             close()
         elif token.word == "=" or token.word[:1].isalnum():

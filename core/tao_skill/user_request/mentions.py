@@ -8,12 +8,12 @@ from typing import Final, Literal, NamedTuple
 
 from tao_skill.user_request.clauses import MENTIONS
 from tao_skill.user_request.operators import (
-    STATES,
     TRANSPARENT,
     absorbed,
     adjacent,
     doubles,
     is_negative,
+    is_state,
     operates,
     part_between,
     trains_with,
@@ -132,11 +132,17 @@ class _Scan:
             self.close()
         elif token.has(K.LIMIT, K.PARAM):
             self._forget()
+        elif token.has(K.THING) and self._is_resource(at + 1):
+            return
         elif token.has(K.THING):
             self.block = self.block or "thing"
         elif not token.has(*TRANSPARENT) and not is_number(token):
             self.block = self.block or "unread"
             self.unread += 1
+
+    def _is_resource(self, at: int) -> bool:
+        """Whether a means to search is named there: "no GPU budget for tuning"."""
+        return at < len(self.tokens) and self.tokens[at].word.partition(" ")[0] in _RESOURCES
 
     def close(self, *, keep: bool = False) -> None:
         """The last mention takes the operators that follow it; without one they are kept if wanted."""
@@ -161,7 +167,7 @@ def _ends(tokens: Sequence[Token], mention: int, operator: int, at: int) -> bool
     ):
         return False
     after = tokens[operator + 1 : at]
-    return tokens[operator].word in STATES or (
+    return is_state(tokens[operator]) or (
         not token.has(K.LIMIT)
         and any(one.word.endswith("ed") or one.word in _ADJECTIVES for one in after if one.has(K.USE))
     )
@@ -205,7 +211,7 @@ def _is_imperative(tokens: Sequence[Token], at: int) -> bool:
         return False
     after = tokens[at + 1] if at + 1 < len(tokens) else None
     has_object = after is not None and after.has(K.PARAM, K.HYPER, K.ALL, K.IT)
-    return token.has(K.PARAM) or has_object or token.word in ("tune", "optimize", "optimise") or at == 0
+    return token.has(K.PARAM) or has_object or token.word in _COMMANDS or (at == 0 and token.word[-3:] != "ing")
 
 
 def _is_part(tokens: Sequence[Token], at: int) -> bool:
@@ -273,7 +279,7 @@ def _closed(tokens: Sequence[Token], mention: Mention, operators: Sequence[int],
     if mention.negated:
         between = tokens[: mention.at]
         holds = any(one.word in _HOLDING for one in between) and any(one.has(K.NOT) for one in between)
-        flips = last.word in STATES and len(operators) == 1 and holds and not mention.plain
+        flips = is_state(last) and len(operators) == 1 and holds and not mention.plain
         return mention._replace(is_on=True) if flips else mention
     if mention.plain and not first.has(K.OFF) and not last.has(K.OFF):
         return mention if not negative else mention._replace(is_on=True, force=Force.PLAIN)
@@ -288,7 +294,8 @@ def _despite(tokens: Sequence[Token], mention: Mention, operators: Sequence[int]
         return mention._replace(is_on=True) if is_enough else mention
     if block == "thing" or mention.negated or not tokens[operators[-1]].has(K.NOT):
         return mention
-    if any(token.has(K.THAT) for token in tokens[mention.at : operators[-1]]):
+    is_aside = tokens[0].word in _FRONTED and mention.at <= 3
+    if is_aside or any(token.has(K.THAT) for token in tokens[mention.at : operators[-1]]):
         return mention
     raise Unsure
 
@@ -299,3 +306,6 @@ _HOLDING: Final = words(
 )
 _STOPPING: Final = words("stop, stopped, stopping")
 _EARLY: Final = words("early, after, once, at, when")
+_RESOURCES: Final = words("budget, time, compute, resources, capacity, hardware, power, hours, need, reason")
+_COMMANDS: Final = words("tune, optimize, optimise")
+_FRONTED: Final = words("during, for, in, while, with")

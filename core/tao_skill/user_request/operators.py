@@ -49,6 +49,7 @@ _PARTICLES: Final = {
 """Words that turn off or refuse where their verb came before."""
 
 _AFTER_MENTION: Final = words("to, than, over")
+_OFF_VERBS: Final = words("lassen, machen, bleiben, stellen")
 _AS_LAST: Final = words("aus, ab, down")
 
 
@@ -63,7 +64,8 @@ def operates(tokens: Sequence[Token], at: int, verbs: Collection[str], has_menti
     if any(verb in verbs for verb in _PARTICLES.get(token.word, ())):
         return has_mention or token.word not in _AFTER_MENTION
     if token.word in _AS_LAST:
-        return at == len(tokens) - 1 and has_mention
+        is_last = all(one.has(K.FILL, K.POLITE) or one.word in _OFF_VERBS for one in tokens[at + 1 :])
+        return is_last and has_mention
     if token.word in ("0", "n") and at and tokens[at - 1].word == "=":
         return True
     after = tokens[at + 1] if at + 1 < len(tokens) else None
@@ -139,6 +141,11 @@ def absorbed(tokens: Sequence[Token], operators: Sequence[int], at: int) -> bool
     if not any(tokens[one].has(K.NOT) for one in operators):
         return not any(one.has(K.USE, K.RUN, K.WHO) for one in between[:thing])
     return any(one.word in ("for", "during", "fur", "para", "pour") for one in between[thing:])
+
+
+def is_state(token: Token) -> bool:
+    """Whether a token says that something is off."""
+    return token.word in STATES or token.word.partition(" ")[0] in STATES
 
 
 def trains_with(tokens: Sequence[Token], operator: int, at: int) -> bool:

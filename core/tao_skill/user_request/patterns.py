@@ -33,6 +33,9 @@ _NOUNS: Final = words(
 )
 _MANUAL: Final = words("manual, manually, hand, myself, ourselves, handisch, manuell")
 _OTHERS: Final = words("others, alternatives, other ones, better, better ones, more, another")
+_SOURCES: Final = words("from, of, per, than")
+_SEVERAL: Final = words("multiple, several, many, various, different, a few")
+_RUNS: Final = words("runs, trainings, experiments, jobs, variants, models")
 _TIMES: Final = (K.PAST, K.PAST_VERB, K.LATER)
 _FIXING: Final = words("these, my, the following, given, default, own, following, below, those")
 _ENDS: Final = (
@@ -114,6 +117,15 @@ def _other_search(tokens: list[Token]) -> list[Token]:
     return found
 
 
+def _several_runs(tokens: list[Token]) -> list[Token]:
+    """Several runs are trials."""
+    found = list(tokens)
+    for at, token in enumerate(tokens[:-1]):
+        if token.word in _SEVERAL and tokens[at + 1].word in _RUNS:
+            found[at] = token._replace(kinds=frozenset({K.TRIALS}))
+    return found
+
+
 def _by_hand(tokens: list[Token]) -> list[Token]:
     """Tuning by hand is no search: who does so trains plainly, who does not says nothing."""
     if not any(token.word in _MANUAL for token in tokens):
@@ -177,7 +189,7 @@ def _end_of_plain(tokens: Sequence[Token], at: int) -> int:
     first = tokens[at]
     if first.word.startswith(_ROMANCE) and at + 1 < len(tokens) and tokens[at + 1].has(K.ADJ):
         return at + 2
-    if not first.has(K.ADJ):
+    if not first.has(K.ADJ) or (first.has(K.FILL) and at and tokens[at - 1].word in _SOURCES):
         return 0
     noun = at + 1
     while noun < min(at + 5, len(tokens)) and (tokens[noun].has(K.ADJ, K.AND) or tokens[noun].word in _SHAPES):
@@ -210,6 +222,8 @@ def _just_train(tokens: list[Token]) -> list[Token]:
             trained = at
         if token.has(K.TRAIN, K.RUN) and after is None and any(one.has(K.EXACT) for one in tokens[max(0, at - 3) : at]):
             found[at] = token._replace(kinds=WEAK_PLAIN)
+        if token.has(K.JUST) and after is None and trained >= 0 and _is_near(tokens, trained, at):
+            found[trained] = tokens[trained]._replace(kinds=WEAK_PLAIN)
         if token.has(K.JUST):
             just = at
         elif not token.has(K.FILL, K.USE, K.IT, K.WHO, K.ONCE, K.DIRECTLY, K.OF, K.ADJ):
@@ -219,6 +233,10 @@ def _just_train(tokens: list[Token]) -> list[Token]:
             if follows or at - trained <= 2 * WINDOW or (token.has(K.ONCE) and _alone(tokens)):
                 found[at] = token._replace(kinds=STRONG_PLAIN)
     return found
+
+
+def _is_near(tokens: Sequence[Token], trained: int, at: int) -> bool:
+    return all(token.has(K.FILL, K.IT, K.JUST) for token in tokens[trained + 1 : at])
 
 
 def _alone(tokens: Sequence[Token]) -> bool:
@@ -239,6 +257,8 @@ def _fixed_settings(tokens: list[Token]) -> list[Token]:
     """Exactly my settings, fixed hyperparameters, what a search found: nothing is left to search."""
     found = list(tokens)
     for at, token in enumerate(tokens):
+        if token.has(K.ALL) and any(one.has(K.EXACT) for one in tokens[at : at + 5]) and not _searched(tokens):
+            found[at] = token._replace(kinds=WEAK_PLAIN)
         if not token.has(K.SETTING, K.HYPER):
             continue
         near = tokens[max(0, at - 5) : at + 6]
@@ -251,12 +271,13 @@ def _fixed_settings(tokens: list[Token]) -> list[Token]:
         )
         is_found = any(one.has(K.RESULT, K.OF) or one.word == "from" for one in after[:3]) and _past_search(after)
         is_kept = any(one.has(K.NO, K.NOT) for one in tokens[max(0, at - 7) : at]) and any(
-            one.has(K.CHANGE) and not one.has(K.FIND) for one in before
+            one.has(K.CHANGE) for one in before
         )
         if is_kept:
             found = [_silent(one) if _is_near_no(i, at, one) else one for i, one in enumerate(found)]
         if is_fixed or is_kept or is_found or (is_given and not _searched(tokens)):
-            kinds = STRONG_PLAIN if is_fixed or is_kept or is_found else WEAK_PLAIN
+            is_strong = is_found or ((is_fixed or is_kept) and not any(one.has(*MENTIONS) for one in tokens))
+            kinds = STRONG_PLAIN if is_strong else WEAK_PLAIN
             found[at] = token._replace(kinds=kinds)
         if is_found:
             found[at + 1 :] = [_silent(one) if one.has(*MENTIONS, *_TIMES) else one for one in found[at + 1 :]]
@@ -290,6 +311,7 @@ _PATTERNS: Final[tuple[Callable[[list[Token]], list[Token]], ...]] = (
     _fine_tuning,
     _hyperparameter_search,
     _other_search,
+    _several_runs,
     _by_hand,
     _finding,
     _single_parameter,

@@ -28,7 +28,7 @@ class Statement(NamedTuple):
 
     Attributes:
         is_present: of this run, and not of an earlier or a later one. is_correction: takes back what was said.
-        sampler: whether only a way to search is refused. clause: where it stands.
+        sampler: whether only a way to search is refused. clause: where it stands. leaning: what yes to a question means.
     """
 
     says: Says
@@ -37,6 +37,7 @@ class Statement(NamedTuple):
     is_present: bool = True
     is_correction: bool = False
     sampler: bool = False
+    leaning: Says | None = None
 
 
 def read(clause: Clause, has_topic: bool) -> list[Statement]:
@@ -65,7 +66,9 @@ def _statement(tokens: Sequence[Token], mentions: list[Mention], clause: Clause)
     off = [one for one in mentions if not one.is_on]
     force = max(one.force for one in (off or on))
     says = Says.DOUBT if on and off else Says.OFF if off else Says.ON
-    last = tokens[-1]
+    leaning, last = says, tokens[-1]
+    if clause.begins is K.BREAK:
+        force = Force.MENTION
     hedges = (
         any_of(tokens, K.HEDGE)
         or (any_of(tokens, K.OR) and last.has(K.ADJ) and not last.has(K.FILL))
@@ -87,8 +90,10 @@ def _statement(tokens: Sequence[Token], mentions: list[Mention], clause: Clause)
         says,
         force,
         clause,
-        is_present=_is_present(tokens) and (clause.begins is None or says is Says.OFF),
+        is_present=clause.begins is K.POLITE
+        or (_is_present(tokens) and (clause.begins in (None, K.BREAK) or says is Says.OFF)),
         is_correction=any_of(tokens, K.CORRECT, K.NOW),
+        leaning=leaning,
         sampler=all(one.sampler for one in off or on),
     )
 
@@ -106,6 +111,11 @@ def _is_unread_verdict(tokens: Sequence[Token], at: int) -> bool:
     if unread and tokens[at].has(K.SUBJECT):
         return True
     after = tokens[at + 1 : at + 5]
+    if after and after[0].word != "=" and tokens[at].has(K.SUBJECT, K.TUNE) and at <= 1 and tokens[0].word != "let":
+        rest = [one for one in after if not one.has(K.FILL)]
+        acts = after[0].kinds == {K.WORD} or (after[0].word in _MODALS and bool(rest) and _is_unknown(rest[0]))
+        if acts and not is_number(after[0]):
+            return True
     copula = next((i for i, one in enumerate(after) if one.word in _COPULAS or one.word in _SEEMS), None)
     if copula is None:
         return False
@@ -113,6 +123,11 @@ def _is_unread_verdict(tokens: Sequence[Token], at: int) -> bool:
     return bool(rest) and rest[0].kinds == {K.WORD}
 
 
+def _is_unknown(token: Token) -> bool:
+    return token.kinds == {K.WORD} or token.word == "wait" or token.has(K.BAD)
+
+
+_MODALS: Final = words("stay, stays, remain, remains, would, must, has, have, can, could, should, will, may, shall")
 _SEEMS: Final = words("seems, looks, feels, sounds, ist, es, est, sont")
 
 
@@ -173,10 +188,15 @@ def _refers(tokens: Sequence[Token], clause: Clause) -> list[Statement]:
     written = [token.word for token in tokens]
     operators = [at for at in range(len(tokens)) if operates(tokens, at, written[:at], False)]
     known = (*TRANSPARENT, *OPERATORS)
-    unread = [at for at, token in enumerate(tokens) if not token.has(*known)]
+    unread = [at for at, token in enumerate(tokens) if not token.has(*known) or token.word == "wait"]
     place = next((at for at, token in enumerate(tokens) if token.has(K.IT)), None)
     corrects = any_of(tokens, K.CORRECT, K.NOW)
-    if any_of(tokens, K.LIMIT, K.TRAIN) or all(token.word in _LENGTHS for token in tokens):
+    is_without = len(tokens) > 1 and tokens[-2].has(K.NO) and tokens[-1].has(K.IT)
+    if (
+        any_of(tokens, K.LIMIT)
+        or (any_of(tokens, K.TRAIN) and not is_without)
+        or all(token.word in _LENGTHS for token in tokens)
+    ):
         return []
     if not unread and not operators and any_of(tokens, K.HEDGE):
         return [Statement(Says.DOUBT, Force.MENTION, clause)]
@@ -194,7 +214,8 @@ def _refers(tokens: Sequence[Token], clause: Clause) -> list[Statement]:
         any(one.word == "on" for one in tokens) and tokens[0].word in ("turn", "switch")
     )
     has_with = tokens[-1].has(K.WITH) and any_of(tokens, K.NOW)
-    if any_of(tokens, K.YES) or has_with or (turns_on and place is not None):
+    is_answer = any_of(tokens, K.YES) or (any_of(tokens, K.POLITE) and tokens[-1].word == "do")
+    if is_answer or has_with or (turns_on and place is not None):
         return [Statement(Says.ON, Force.PLAIN, clause, True, corrects)]
     if place is not None and any_of(tokens, K.USE, K.RUN):
         return [Statement(Says.ON, Force.REFERENCE, clause, True, corrects)]

@@ -49,7 +49,8 @@ _SIGNS: Final = str.maketrans(
 )
 _CJK: Final = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _PIECE: Final = re.compile(rf"[{_CJK}]+|\d+(?:\.\d+)?%?|[^\W\d_{_CJK}]+|\S|\n")
-_CHUNK: Final = re.compile(r"\S+|\n\s*\n|\n(?=\s*[-*])")
+_CHUNK: Final = re.compile(r"\S+|\n(?=[^\S\n]{0,40}(?:\n|[-*#]|\d{1,3}[.)]|[\w.]{1,40} ?[:=]))")
+"""A word; or a line's end where another paragraph, item or key follows, as others only wrap the text."""
 _DOTTED: Final = re.compile(r"[a-z][a-z_0-9]*(?:\.[a-z][a-z_0-9]*)+")
 _QUOTES: Final = "\"'()[]{}<>,;:!?."
 _NEGATED: Final = {"n": "not"}

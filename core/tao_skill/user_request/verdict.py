@@ -53,14 +53,20 @@ def _statements(clauses: Sequence[Clause]) -> list[Statement]:
             continue
         if _is_lone_no(clause):
             if has_topic and _answers(before, found):
-                found.append(Statement(Says.OFF, Force.PLAIN, clause))
+                was_off = before is not None and before.is_question and found[-1].leaning is Says.OFF
+                found.append(Statement(Says.ON if was_off else Says.OFF, Force.PLAIN, clause))
             is_corrected = True
             continue
-        said = [one._replace(is_correction=one.is_correction or is_corrected) for one in read(clause, has_topic)]
+        said = read(clause, has_topic)
+        if not has_topic and before is not None and before.sentence == clause.sentence and _is_refusal(before):
+            said = [one._replace(says=Says.DOUBT) if one.force is Force.MENTION else one for one in said]
+        if found and before is not None and before.is_question and _is_yes(clause):
+            said = [one._replace(says=found[-1].leaning or one.says) for one in said]
+        said = [one._replace(is_correction=one.is_correction or is_corrected) for one in said]
         if clause.begins in _CONDITIONS:
             if before is not None and before.sentence == clause.sentence and not _is_polite(clause):
                 found[-1:] = [_conditional(one, before, clause) for one in found[-1:]]
-            said = []
+            said = [one._replace(is_present=False) for one in said if one.says is not Says.ON]
         elif before is not None and before.begins in _CONDITIONS and before.sentence == clause.sentence:
             is_first = at < 2 or clauses[at - 2].sentence != clause.sentence
             if is_first and not _is_polite(before):
@@ -81,6 +87,15 @@ _NOTHING_ELSE: Final = words("nothing else, nothing more, nothing, more, that is
 _ASIDE: Final = (K.CORRECT, K.FILL, K.POLITE, K.NO, K.JUST)
 _CONDITIONS: Final = (K.IF, K.ONLY_IF)
 _INTERJECTIONS: Final = words("no, nope, nah, nay, nein, non, never")
+
+
+def _is_yes(clause: Clause) -> bool:
+    return clause.has(K.YES) and not clause.has(K.NO, K.NOT, K.OFF, *MENTIONS)
+
+
+def _is_refusal(clause: Clause) -> bool:
+    """Whether something is refused without a name: "not now"."""
+    return len(clause.tokens) > 1 and clause.has(K.NOT) and clause.only(K.NOT, K.NOW, K.FILL, K.USE, K.WHO)
 
 
 def _is_all(clause: Clause, before: Clause) -> bool:
