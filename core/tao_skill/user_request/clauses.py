@@ -24,8 +24,8 @@ _OBJECTS: Final = (K.PARAM, K.ALL, K.HYPER, K.FILL, K.IT)
 _BEFORE_WHETHER: Final = words("know, ask, asking, see, check, wonder, tell me, say")
 _CONCESSIONS: Final = words("although, though, while, whereas")
 _WISHES: Final = words(
-    """prefer, appreciate, appreciated, nice, great, happy, happier, glad, better, good, best, like, love, grateful, cool,
-    fine, perfect, helpful, preferred, preferable, easier, wonderful"""
+    """prefer, appreciate, appreciated, nice, great, happy, happier, glad, better, good, best, like, love, grateful,
+    cool, fine, perfect, helpful, preferred, preferable, easier, wonderful"""
 )
 _AFTER_IT: Final = words("is, s, takes, costs, was, took, would, will, has, eats")
 
@@ -34,8 +34,9 @@ class Clause(NamedTuple):
     """A clause and what surrounds it.
 
     Attributes:
-        tokens: without signs but "=". begins: the conjunction it begins with, of IF, ONLY_IF and BECAUSE; POLITE for the
-            "if" of a wish, BREAK for "although".
+        tokens: without signs but "=".
+        begins: the conjunction it begins with, of IF, ONLY_IF and BECAUSE; POLITE for the "if" of a wish, BREAK for
+            "although", OR for "otherwise".
         is_question: a question mark ends it. sentence: number of its sentence.
     """
 
@@ -90,6 +91,9 @@ def split(found: Sequence[Token]) -> list[Clause]:
             begins = next(kind for kind in (K.ONLY_IF, K.IF, K.BECAUSE) if token.has(kind))
         elif token.word == "but" and _is_exception(current, found, at):
             current.append(token._replace(kinds=frozenset({K.EXCEPT})))
+        elif token.word == "otherwise":
+            close()
+            begins = K.OR
         elif token.has(K.BREAK) and token.word in _CONCESSIONS:
             close()
             begins = K.BREAK

@@ -77,8 +77,14 @@ def find(tokens: Sequence[Token]) -> list[Mention]:
         else:
             scan.go_on(at)
         scan.verbs.add(token.word)
-        scan.is_strong = scan.is_strong or token.has(K.USE, K.WITH, K.RUN, K.ON, K.POLITE)
+        scan.is_strong = (
+            scan.is_strong
+            or (token.word == "on" and not _TURNING.isdisjoint(scan.verbs))
+            or token.has(K.USE, K.WITH, K.RUN, K.ON, K.POLITE)
+        )
     scan.close()
+    if scan.mentions and tokens[-1].word == "on" and not _TURNING.isdisjoint(scan.verbs):
+        scan.mentions[-1] = scan.mentions[-1]._replace(force=Force.PLAIN)
     return scan.mentions
 
 
@@ -132,6 +138,7 @@ class _Scan:
             self.close()
         elif token.has(K.LIMIT, K.PARAM):
             self._forget()
+            self.is_strong = self.is_strong and not token.word.startswith("wait")
         elif token.has(K.THING) and self._is_resource(at + 1):
             return
         elif token.has(K.THING):
@@ -167,9 +174,14 @@ def _ends(tokens: Sequence[Token], mention: int, operator: int, at: int) -> bool
     ):
         return False
     after = tokens[operator + 1 : at]
-    return is_state(tokens[operator]) or (
-        not token.has(K.LIMIT)
-        and any(one.word.endswith("ed") or one.word in _ADJECTIVES for one in after if one.has(K.USE))
+    is_value = operator > 0 and tokens[operator - 1].word == "="
+    return (
+        is_value
+        or is_state(tokens[operator])
+        or (
+            not token.has(K.LIMIT)
+            and any(one.word.endswith("ed") or one.word in _ADJECTIVES for one in after if one.has(K.USE))
+        )
     )
 
 
@@ -308,4 +320,5 @@ _STOPPING: Final = words("stop, stopped, stopping")
 _EARLY: Final = words("early, after, once, at, when")
 _RESOURCES: Final = words("budget, time, compute, resources, capacity, hardware, power, hours, need, reason")
 _COMMANDS: Final = words("tune, optimize, optimise")
+_TURNING: Final = words("turn, switch, keep, leave, put, set")
 _FRONTED: Final = words("during, for, in, while, with")

@@ -22,7 +22,7 @@ _STRONG_WORDS: Final = words(
     direktes, reines, directo, sencillo, 普通, 直接, 单纯, 単純, シンプル"""
 )
 _SHAPES: Final = words(
-    """model, network, st, gcn, stgcn, pose, classification, classifier, skeleton, supervised, old, good,
+    """model, network, st, gcn, stgcn, pose, classification, classifier, skeleton, に, 的, supervised, old, good,
     baseline, の"""
 )
 _ROMANCE: Final = ("entren", "entrain", "apprentissage")
@@ -202,7 +202,7 @@ def _end_of_plain(tokens: Sequence[Token], at: int) -> int:
     if end == len(tokens) or tokens[end].has(*_ENDS, *MENTIONS):
         return end
     is_strong = any(token.word in _STRONG_WORDS for token in tokens[at:noun])
-    return end if is_strong and tokens[end].kinds == {K.WORD} else 0
+    return end if is_strong and tokens[end].kinds == {K.WORD} and end + 1 == len(tokens) else 0
 
 
 def _just_train(tokens: list[Token]) -> list[Token]:
@@ -237,6 +237,16 @@ def _just_train(tokens: list[Token]) -> list[Token]:
 
 def _is_near(tokens: Sequence[Token], trained: int, at: int) -> bool:
     return all(token.has(K.FILL, K.IT, K.JUST) for token in tokens[trained + 1 : at])
+
+
+def _all_but_training(tokens: list[Token]) -> list[Token]:
+    """To skip everything but the training: that is a plain one."""
+    for at, token in enumerate(tokens):
+        after = _ahead(tokens, at + 1, (K.FILL,))
+        is_alone = token.has(K.EXCEPT) and after == len(tokens) - 1 and tokens[after].has(K.TRAIN)
+        if is_alone and any(one.has(K.OFF, K.NO, K.NOT) for one in tokens[:at]):
+            return [*(_silent(one) for one in tokens[:at]), token, tokens[after]._replace(kinds=WEAK_PLAIN)]
+    return tokens
 
 
 def _alone(tokens: Sequence[Token]) -> bool:
@@ -317,5 +327,6 @@ _PATTERNS: Final[tuple[Callable[[list[Token]], list[Token]], ...]] = (
     _single_parameter,
     _plain_training,
     _just_train,
+    _all_but_training,
     _fixed_settings,
 )

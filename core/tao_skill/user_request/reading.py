@@ -28,7 +28,8 @@ class Statement(NamedTuple):
 
     Attributes:
         is_present: of this run, and not of an earlier or a later one. is_correction: takes back what was said.
-        sampler: whether only a way to search is refused. clause: where it stands. leaning: what yes to a question means.
+        sampler: whether only a way to search is refused. clause: where it stands.
+        leaning: what "yes" to it means, where it is a question.
     """
 
     says: Says
@@ -78,7 +79,7 @@ def _statement(tokens: Sequence[Token], mentions: list[Mention], clause: Clause)
     if (
         hedges
         or is_judged
-        or _asks(tokens, clause)
+        or _asks(tokens, clause, says)
         or (clause.begins is K.BECAUSE and says is not Says.OFF and is_judged)
     ):
         says, force = Says.DOUBT, Force.MENTION
@@ -111,6 +112,8 @@ def _is_unread_verdict(tokens: Sequence[Token], at: int) -> bool:
     if unread and tokens[at].has(K.SUBJECT):
         return True
     after = tokens[at + 1 : at + 5]
+    if len(after) > 1 and after[0].word == "=" and after[1].kinds == {K.WORD} and not is_number(after[1]):
+        return True
     if after and after[0].word != "=" and tokens[at].has(K.SUBJECT, K.TUNE) and at <= 1 and tokens[0].word != "let":
         rest = [one for one in after if not one.has(K.FILL)]
         acts = after[0].kinds == {K.WORD} or (after[0].word in _MODALS and bool(rest) and _is_unknown(rest[0]))
@@ -127,6 +130,8 @@ def _is_unknown(token: Token) -> bool:
     return token.kinds == {K.WORD} or token.word == "wait" or token.has(K.BAD)
 
 
+_MAY: Final = words("can, could, may, might")
+_NEVER_MIND: Final = words("never mind, nevermind")
 _MODALS: Final = words("stay, stays, remain, remains, would, must, has, have, can, could, should, will, may, shall")
 _SEEMS: Final = words("seems, looks, feels, sounds, ist, es, est, sont")
 
@@ -177,8 +182,11 @@ def _acts(tokens: Sequence[Token], at: int) -> bool:
     return False
 
 
-def _asks(tokens: Sequence[Token], clause: Clause) -> bool:
-    if any_of(tokens, K.POLITE):
+def _asks(tokens: Sequence[Token], clause: Clause, says: Says = Says.ON) -> bool:
+    """Whether a clause is a question, and no request in the form of one: "can AutoML be off?"."""
+    if any_of(tokens, K.POLITE) or (says is Says.OFF and tokens[0].word in _MAY):
+        return False
+    if tokens[0].word == "what" and len(tokens) > 1 and tokens[1].has(K.WHO) and not clause.is_question:
         return False
     return clause.is_question or (tokens[0].has(K.ASK) and not tokens[0].has(K.FILL, K.USE, K.PAST))
 
@@ -192,6 +200,8 @@ def _refers(tokens: Sequence[Token], clause: Clause) -> list[Statement]:
     place = next((at for at, token in enumerate(tokens) if token.has(K.IT)), None)
     corrects = any_of(tokens, K.CORRECT, K.NOW)
     is_without = len(tokens) > 1 and tokens[-2].has(K.NO) and tokens[-1].has(K.IT)
+    if tokens[0].word in _NEVER_MIND and len(tokens) > 1:
+        return []
     if (
         any_of(tokens, K.LIMIT)
         or (any_of(tokens, K.TRAIN) and not is_without)

@@ -44,6 +44,8 @@ _SIGNS: Final = str.maketrans(
         **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d\u00bf\u00a1", '"'),
         **dict.fromkeys("\u2010\u2011\u2212\ufe63", "-"),
         **dict.fromkeys("\u2012\u2013\u2014\u2015", ";"),
+        **dict.fromkeys("\u2717\u2718\u274c\U0001f6ab\u26d4\U0001f44e\u274e", " off "),
+        **dict.fromkeys("\u2713\u2714\u2705\U0001f44d", " on "),
         **dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", None),
     }
 )
@@ -52,6 +54,7 @@ _PIECE: Final = re.compile(rf"[{_CJK}]+|\d+(?:\.\d+)?%?|[^\W\d_{_CJK}]+|\S|\n")
 _CHUNK: Final = re.compile(r"\S+|\n(?=[^\S\n]{0,40}(?:\n|[-*#]|\d{1,3}[.)]|[\w.]{1,40} ?[:=]))")
 """A word; or a line's end where another paragraph, item or key follows, as others only wrap the text."""
 _DOTTED: Final = re.compile(r"[a-z][a-z_0-9]*(?:\.[a-z][a-z_0-9]*)+")
+_SPACED_HYPHEN: Final = re.compile(r"\b(auto|hyper|fine|grid) - (?=\w)", re.IGNORECASE)
 _QUOTES: Final = "\"'()[]{}<>,;:!?."
 _NEGATED: Final = {"n": "not"}
 _VERBS_OF_NOT: Final = {"ca": "can", "wo": "will", "sha": "shall", "ai": "is"}
@@ -92,7 +95,8 @@ _BEGINS: Final = {
 
 def normalize(text: str) -> str:
     """Compatible forms, quotes and dashes as one; signs without width are dropped."""
-    return unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
+    plain = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
+    return _SPACED_HYPHEN.sub(r"\1-", plain)
 
 
 def tokens(text: str) -> list[Token]:

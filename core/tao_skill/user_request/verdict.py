@@ -63,7 +63,9 @@ def _statements(clauses: Sequence[Clause]) -> list[Statement]:
         if found and before is not None and before.is_question and _is_yes(clause):
             said = [one._replace(says=found[-1].leaning or one.says) for one in said]
         said = [one._replace(is_correction=one.is_correction or is_corrected) for one in said]
-        if clause.begins in _CONDITIONS:
+        if clause.begins is K.OR:
+            said = [one._replace(says=Says.DOUBT, is_present=True) for one in said]
+        elif clause.begins in _CONDITIONS:
             if before is not None and before.sentence == clause.sentence and not _is_polite(clause):
                 found[-1:] = [_conditional(one, before, clause) for one in found[-1:]]
             said = [one._replace(is_present=False) for one in said if one.says is not Says.ON]
@@ -90,7 +92,8 @@ _INTERJECTIONS: Final = words("no, nope, nah, nay, nein, non, never")
 
 
 def _is_yes(clause: Clause) -> bool:
-    return clause.has(K.YES) and not clause.has(K.NO, K.NOT, K.OFF, *MENTIONS)
+    agrees = clause.has(K.YES) or (clause.has(K.POLITE) and clause.tokens[-1].word == "do")
+    return agrees and not clause.has(K.NO, K.NOT, K.OFF, *MENTIONS)
 
 
 def _is_refusal(clause: Clause) -> bool:
@@ -120,7 +123,7 @@ def _is_polite(clause: Clause) -> bool:
     """Whether a condition is a way of speaking: "if you like", "if you want to run a search"."""
     if clause.begins is not K.IF or clause.has(K.BAD):
         return False
-    return clause.only(K.FILL, K.WHO, K.IT, K.USE, K.POLITE, K.NOT, K.RUN, K.PAST, K.ON, *MENTIONS)
+    return clause.only(K.FILL, K.WHO, K.IT, K.USE, K.POLITE, K.NOT, K.RUN, K.PAST, K.ON, K.WITH, K.GOOD, *MENTIONS)
 
 
 def _conditional(statement: Statement, stated: Clause, condition: Clause) -> Statement:

@@ -109,24 +109,25 @@ ENGLISH: Final[Mapping[Kind, str]] = {
     Kind.NOT: """not, never, ever never, cannot, dont, doesnt, isnt, wont, shouldnt, mustnt, wouldnt, cant,
         couldnt, didnt, arent, aint, neednt, hardly, against, by no means, under no circumstances, in no way, on no
         account, in no case, not at all, not in any way, far from, n t, do nt, not ever, havent, hasnt, wanna not""",
-    Kind.OFF: """declined, refused, rejected, vetoed, opposed, ruled out, rule out, off, done with, finished with,
-        through with, opting out of, opting out, opted out of, leave it, leave it out, let it be, leave it be, had
-        enough of, disable, disables, disabled, disabling, deactivate, deactivates, deactivated, deactivating, turn
-        off, turns off, turned off, turning off, switch off, switched off, switching off, shut off, shut down,
-        shutting off, skip, skips, skipped, skipping, omit, omits, omitted, omitting, bypass, bypassed, bypassing,
-        bypasses, avoid, avoids, avoided, avoiding, leave out, leaving out, left out, drop, dropped, dropping,
-        stop, stops, stopped, stopping, refrain from, abstain from, forget, forget about, forgo, forego, ditch,
-        kill, cancel, cancelled, canceled, abort, exclude, excluded, excluding, remove, removed, removing,
-        suppress, suppressed, opt out, opt out of, get rid of, getting rid of, do away with, hold off, hold off on,
-        stay away from, steer clear of, keep away from, unnecessary, unneeded, unwanted, undesired, needless,
-        superfluous, redundant, pointless, false, inactive, spare me, spare us, quit, cease, prevent, forbid,
-        forbidden, prohibit, prohibited, ignore, ignoring, reject, decline, refuse, never mind, nevermind,
-        eliminate, leave aside, set aside, pass on, go easy on, cut out, cut, banned, ban, discard, unset, replace,
-        hesitate, hesitate to, fed up with, sick of, tired of, hate, dislike, excluded from, dispense with, veto,
-        out of the question, off the table, off limits, taboo, a no go, no go, block, blocked, blocking, scrap,
-        scratch, nix, lose, hold, bin, axe, halt, pause, postpone, defer, delay, end, silence, mute, strip, strike,
-        cross out, cut off, put off, switch out, keep out, abandon, abolish, detest, loathe, despise, oppose,
-        object to, resist, decline to, deny, deselect, uncheck, untick, deprecate, terminate""",
+    Kind.OFF: """verboten, the last thing, last thing, declined, refused, rejected, vetoed, opposed, ruled out,
+        rule out, off, done with, finished with, through with, opting out of, opting out, opted out of, leave it,
+        leave it out, let it be, leave it be, had enough of, disable, disables, disabled, disabling, deactivate,
+        deactivates, deactivated, deactivating, turn off, turns off, turned off, turning off, switch off, switched
+        off, switching off, shut off, shut down, shutting off, skip, skips, skipped, skipping, omit, omits,
+        omitted, omitting, bypass, bypassed, bypassing, bypasses, avoid, avoids, avoided, avoiding, leave out,
+        leaving out, left out, drop, dropped, dropping, stop, stops, stopped, stopping, refrain from, abstain from,
+        forget, forget about, forgo, forego, ditch, kill, cancel, cancelled, canceled, abort, exclude, excluded,
+        excluding, remove, removed, removing, suppress, suppressed, opt out, opt out of, get rid of, getting rid
+        of, do away with, hold off, hold off on, stay away from, steer clear of, keep away from, unnecessary,
+        unneeded, unwanted, undesired, needless, superfluous, redundant, pointless, false, inactive, spare me,
+        spare us, quit, cease, prevent, forbid, forbidden, prohibit, prohibited, ignore, ignoring, reject, decline,
+        refuse, never mind, nevermind, eliminate, leave aside, set aside, pass on, go easy on, cut out, cut,
+        banned, ban, discard, unset, replace, hesitate, hesitate to, fed up with, sick of, tired of, hate, dislike,
+        excluded from, dispense with, veto, out of the question, off the table, off limits, taboo, a no go, no go,
+        block, blocked, blocking, scrap, scratch, nix, lose, hold, bin, axe, halt, pause, postpone, defer, delay,
+        end, silence, mute, strip, strike, cross out, cut off, put off, switch out, keep out, abandon, abolish,
+        detest, loathe, despise, oppose, object to, resist, decline to, deny, deselect, uncheck, untick, deprecate,
+        terminate""",
     Kind.ON: """leave it on, keep it on, enable, enables, enabled, enabling, activate, activated, activating, turn
         on, turned on, turning on, switch on, switched on, switching on, true, active, auto, automatic""",
     Kind.USE: """worth, worth it, worth the effort, worth the time, worth the trouble, worth the cost, quota, quota
@@ -152,35 +153,38 @@ ENGLISH: Final[Mapping[Kind, str]] = {
         for, nerve for, nerves for""",
     Kind.WITH: "with, via, through, by means of, including",
     Kind.RUN: "run, runs, running, session, job, fit, fitting, pass",
-    Kind.FILL: """status, state, stay, stays, remain, remains, staying, remaining, can not wait, cannot wait, cant
-        wait, another, second, next, if so, if yes, more than one, more than 1, more than a single, a, an, the,
-        this, these, those, my, your, our, its, any, some, one, please, pls, plz, kindly, thanks, thank you, thank,
-        thx, cheers, to, be, been, being, is, are, am, s, m, re, ve, ll, d, t, will, would, shall, should, must,
-        may, can, could, ought, ought to, going, gonna, wanna, have, has, having, got, get, gets, getting, let,
-        lets, us, me, him, so, too bad, also, too, as well, at all, whatsoever, ever, really, actually not, just
-        now, here, there, kind, kind of, sort of, type of, form of, sorts, bit of, bit, at, by, in, into, from, up,
-        out, about, as, than, then again, like, such, very, quite, completely, entirely, totally, fully,
-        definitely, certainly, absolutely, strictly, explicitly, simply put, policy, mode, flag, feature, step,
-        phase, part, stage, process, procedure, argument, option, value, set, turn, turns, turning, switch,
-        switching, leave, leaving, keep, keeping, put, take, takes, taking, want to, would like, like to, id, im,
-        ill, ive, own, little, full, fully automatic, automated, automatically, think, believe, feel, guess not,
-        suppose, see, say, says, said so, know that, mean, mean to, intend, intend to, plan, plan to, planning to,
-        hello, hi, hey, dear, ok, okay, well, alright, right, case, in any case, on your own, yourself, by
-        yourself, again, based, only, even, yet, still, either, both, each, every, whole, entire, side, off we go,
-        was told to, were told to, was told, was asked to, was instructed to, told me to, told me, told us, asked
-        me to, asks me to, says to, first, was wondering, was hoping, was thinking, were hoping, if possible, if
-        you can, if you could, if you please, if you do not mind, if you dont mind, if it is possible, if thats
-        possible, if that is possible, if that is ok, if available, if it is available, if i may, same as last
-        time, as last time, like last time, same as before, as before, like before, as yesterday, like yesterday,
-        than last time, unlike last time, unlike before, same as yesterday, as always, as usual, thats, thats fine,
-        makes sense, make sense, helps, it helps, useful, model, network, experiment, task, particular, specific,
-        extra, additional, further, expensive, costly, lengthy, fancy, stupid, damn, bloody, separate, big, large,
-        huge, small, short, quick, long, whichever, thing, things, stuff, kinds, business, nonsense, approach,
-        method, algorithm, engine, tool, tools, pipeline, sure, of course, obviously, clearly, note that, remember,
-        remember to, make sure, make sure to, make sure that, ensure, ensure that, be sure to, for that, for this,
-        for now only, happen, happens, happening, occur, place, involved, circumstances, account, something,
-        nothing against, nothing speaks against, nothing wrong with, no objection to, no objections to, no
-        objection against, us to, you to, lot, lots, attached, by default""",
+    Kind.FILL: """unless i say otherwise, unless told otherwise, unless we say otherwise, as last week, like last
+        week, anymore, any more, any longer, way, if it s all the same to you, if it is all the same to you, if it
+        s possible, if that s possible, if that s ok, if it s ok, status, state, stay, stays, remain, remains,
+        staying, remaining, can not wait, cannot wait, cant wait, another, second, next, if so, if yes, more than
+        one, more than 1, more than a single, a, an, the, this, these, those, my, your, our, its, any, some, one,
+        please, pls, plz, kindly, thanks, thank you, thank, thx, cheers, to, be, been, being, is, are, am, s, m,
+        re, ve, ll, d, t, will, would, shall, should, must, may, can, could, ought, ought to, going, gonna, wanna,
+        have, has, having, got, get, gets, getting, let, lets, us, me, him, so, too bad, also, too, as well, at
+        all, whatsoever, ever, really, actually not, just now, here, there, kind, kind of, sort of, type of, form
+        of, sorts, bit of, bit, at, by, in, into, from, up, out, about, as, than, then again, like, such, very,
+        quite, completely, entirely, totally, fully, definitely, certainly, absolutely, strictly, explicitly,
+        simply put, policy, mode, flag, feature, step, phase, part, stage, process, procedure, argument, option,
+        value, set, turn, turns, turning, switch, switching, leave, leaving, keep, keeping, put, take, takes,
+        taking, want to, would like, like to, id, im, ill, ive, own, little, full, fully automatic, automated,
+        automatically, think, believe, feel, guess not, suppose, see, say, says, said so, know that, mean, mean to,
+        intend, intend to, plan, plan to, planning to, hello, hi, hey, dear, ok, okay, well, alright, right, case,
+        in any case, on your own, yourself, by yourself, again, based, only, even, yet, still, either, both, each,
+        every, whole, entire, side, off we go, was told to, were told to, was told, was asked to, was instructed
+        to, told me to, told me, told us, asked me to, asks me to, says to, first, was wondering, was hoping, was
+        thinking, were hoping, if possible, if you can, if you could, if you please, if you do not mind, if you
+        dont mind, if it is possible, if thats possible, if that is possible, if that is ok, if available, if it is
+        available, if i may, same as last time, as last time, like last time, same as before, as before, like
+        before, as yesterday, like yesterday, than last time, unlike last time, unlike before, same as yesterday,
+        as always, as usual, thats, thats fine, makes sense, make sense, helps, it helps, useful, model, network,
+        experiment, task, particular, specific, extra, additional, further, expensive, costly, lengthy, fancy,
+        stupid, damn, bloody, separate, big, large, huge, small, short, quick, long, whichever, thing, things,
+        stuff, kinds, business, nonsense, approach, method, algorithm, engine, tool, tools, pipeline, sure, of
+        course, obviously, clearly, note that, remember, remember to, make sure, make sure to, make sure that,
+        ensure, ensure that, be sure to, for that, for this, for now only, happen, happens, happening, occur,
+        place, involved, circumstances, account, something, nothing against, nothing speaks against, nothing wrong
+        with, no objection to, no objections to, no objection against, us to, you to, lot, lots, attached, by
+        default""",
     Kind.OF: "of, for, over, on, concerning, regarding, on top of, during, across",
     Kind.TRAIN: """train, trains, training, trainings, retrain, retraining, re train, traning, trainning, training
         run""",
@@ -198,10 +202,10 @@ ENGLISH: Final[Mapping[Kind, str]] = {
         frozen, freeze, as i set them, as i wrote them, as i gave them, as in the spec, only these, only those,
         only my, nothing else, and no others, to the letter, same, strictly these, as defined, as listed, i gave
         you, i gave, i specified, i provided""",
-    Kind.CHANGE: """experimenting with, experimenting, experiment, playing around with, varied, change, changes,
-        changed, changing, alter, altering, modify, modifying, touch, touching, vary, varying, adjust, adjusting,
-        tweak, tweaking, play with, playing with, mess with, messing with, fiddle with, override, overriding, edit,
-        experiment with, play around with, adapt""",
+    Kind.CHANGE: """deviate from, depart from, stray from, experimenting with, experimenting, experiment, playing
+        around with, varied, change, changes, changed, changing, alter, altering, modify, modifying, touch,
+        touching, vary, varying, adjust, adjusting, tweak, tweaking, play with, playing with, mess with, messing
+        with, fiddle with, override, overriding, edit, experiment with, play around with, adapt""",
     Kind.FIND: """find, finding, look for, looking for, look out for, discover, explore, exploring, try, trying,
         try out, trying out, determine, figure out, choose, pick, pick out, select, hunt for, hunting for, test,
         testing, evaluate, compare, comparing, identify, get, give me, work out, experiment with, run through,
@@ -213,24 +217,25 @@ ENGLISH: Final[Mapping[Kind, str]] = {
         tunning""",
     Kind.EXCEPT: """except, except for, apart from, besides, other than, aside from, save for, anything but,
         excepting, anything except, with the exception of, everything but, all but, all except, everything except""",
-    Kind.LIMIT: """wait for, waiting for, wait until, stop after, stop at, stop when, stop once, stop early,
-        stopping after, more than, longer than, larger than, too long, too many, too much, exceed, exceeding,
-        exceeds, beyond, above, for long, for hours, for days, forever, no more than, not more than, no longer
-        than, not longer than, never more than, not over, not exceed, for more than, for longer than, too far, too
-        broadly, too widely, too big, too large, too deep, too deeply, no fewer than, not fewer than, no less than,
-        not less than, fewer than, less than, too few, too aggressively, too hard, limit, restrict, constrain,
-        narrow, cap, shorten, interrupt, disturb, confine, curtail, not more, not longer, not much more, not by
-        much""",
-    Kind.THING: """label, labels, gpu, gpus, cuda, cpu, cpus, data, dataset, datasets, data set, test set, test
-        data, test split, validation set, validation data, validation split, val set, holdout, training set,
-        training data, train set, train data, training split, limit, limits, time limit, budget limit, time budget,
-        epoch budget, deadline, pruner, pruners, pruning, sampler, database, storage, tensorboard, logging, logs,
-        log, wandb, weights, checkpoint, checkpoints, pretrained weights, pretrained model, noise, frames, joints,
-        persons, people, classes, class, sequences, sequence, samples, recordings, videos, images, clips, resume,
-        resuming, early stopping, early stop, mixed precision, amp, errors, error, warnings, problem, problems,
-        problem with, issue, issues, doubt, hurry, rush, results, result, report, plots, parallelism, parallel
-        workers, workers, loss, curve, curves, history, folder, directory, file, files, batch, batches, steps,
-        accuracy, metric, metrics, export, evaluation, split, splits, subset, fold, folds, validation, noise
+    Kind.LIMIT: """delete, show, print, save, store, plot, display, upload, overwrite, record, watch, monitor, wait
+        for, waiting for, wait until, stop after, stop at, stop when, stop once, stop early, stopping after, more
+        than, longer than, larger than, too long, too many, too much, exceed, exceeding, exceeds, beyond, above,
+        for long, for hours, for days, forever, no more than, not more than, no longer than, not longer than, never
+        more than, not over, not exceed, for more than, for longer than, too far, too broadly, too widely, too big,
+        too large, too deep, too deeply, no fewer than, not fewer than, no less than, not less than, fewer than,
+        less than, too few, too aggressively, too hard, limit, restrict, constrain, narrow, cap, shorten,
+        interrupt, disturb, confine, curtail, not more, not longer, not much more, not by much""",
+    Kind.THING: """training schedule, training example, training examples, training script, training loop, training
+        code, training pipeline, label, labels, gpu, gpus, cuda, cpu, cpus, data, dataset, datasets, data set, test
+        set, test data, test split, validation set, validation data, validation split, val set, holdout, training
+        set, training data, train set, train data, training split, limit, limits, time limit, budget limit, time
+        budget, epoch budget, deadline, pruner, pruners, pruning, sampler, database, storage, tensorboard, logging,
+        logs, log, wandb, weights, checkpoint, checkpoints, pretrained weights, pretrained model, noise, frames,
+        joints, persons, people, classes, class, sequences, sequence, samples, recordings, videos, images, clips,
+        resume, resuming, early stopping, early stop, mixed precision, amp, errors, error, warnings, problem,
+        problems, problem with, issue, issues, doubt, hurry, rush, results, result, report, plots, parallelism,
+        parallel workers, workers, loss, curve, curves, history, folder, directory, file, files, batch, batches,
+        steps, accuracy, metric, metrics, export, evaluation, split, splits, subset, fold, folds, validation, noise
         reduction, normalization, shuffling, restriction, restrictions, constraint, constraints, interruption,
         delay, supervision, matter what, matter how, objection, objections, worries, set of""",
     Kind.OTHER: """party, parties, dog, dogs, warrant, area, team, internet, web, google, folder, folders,
@@ -261,14 +266,15 @@ ENGLISH: Final[Mapping[Kind, str]] = {
     Kind.IF: "if, unless, in case, provided, provided that, assuming, as long as, suppose that, so long as",
     Kind.ONLY_IF: "only if, only when, only in case, just in case",
     Kind.BECAUSE: "because, since, cause, cuz, bc, due to, as i, as we, as it, given that, seeing that",
-    Kind.PAST: """last time, yesterday, previously, earlier, last week, last night, last month, last year, last
-        run, the last run, in the past, ago, formerly, first run, the first run, previous run, the previous run,
-        was, were, had, did, took, gave, ran, went, came, got us, reached, reached only, achieved, yielded, made,
-        failed, crashed, last one, before that, back then, used to, initially, originally, first i wanted, i
-        wanted, we wanted, seemed, kept, turned out, this morning, last search, last sweep, previous search,
-        earlier search, last hpo, previous hpo, last automl, last tuning, resulted, produced, ended, wasnt, were
-        not, i know that, i know, i understand that, i am aware that, i m aware that, usually, typically, improved,
-        helped, led to, hurt, wasted, beat, performed better, performed worse""",
+    Kind.PAST: """last job, previous job, previous one, prior run, prior job, earlier run, earlier job, one before,
+        last time, yesterday, previously, earlier, last week, last night, last month, last year, last run, the last
+        run, in the past, ago, formerly, first run, the first run, previous run, the previous run, was, were, had,
+        did, took, gave, ran, went, came, got us, reached, reached only, achieved, yielded, made, failed, crashed,
+        last one, before that, back then, used to, initially, originally, first i wanted, i wanted, we wanted,
+        seemed, kept, turned out, this morning, last search, last sweep, previous search, earlier search, last hpo,
+        previous hpo, last automl, last tuning, resulted, produced, ended, wasnt, were not, i know that, i know, i
+        understand that, i am aware that, i m aware that, usually, typically, improved, helped, led to, hurt,
+        wasted, beat, performed better, performed worse""",
     Kind.PAST_VERB: """trained, tuned, searched, used, disabled, enabled, turned, switched, found, tried,
         optimized, optimised, skipped, did, launched, started, got, finished, completed, wanted, asked for, asked,
         needed""",
@@ -282,7 +288,8 @@ ENGLISH: Final[Mapping[Kind, str]] = {
     Kind.CORRECT: """actually, sorry, wait, scratch that, on second thought, on second thoughts, changed my mind,
         no wait, correction, hang on, hold on, oops, instead, i mean, i take that back, strike that, forget that,
         forget it, oh no, oh wait, rather, anyway, after all, finally, in the end, better still, oh""",
-    Kind.ALREADY: "already, beforehand, been done, been run, been tuned, is done, was done, are tuned, is finished",
+    Kind.ALREADY: """is over, are over, are done, already, beforehand, been done, been run, been tuned, is done,
+        was done, are tuned, is finished""",
     Kind.BAD: """slow, bad, worse, worst, useless, overkill, boring, wasteful, risky, fails, failing, broken,
         wrong, buggy, too slow, too expensive, too much, forever, takes, costs, cost, eats, overfits, scares,
         annoying, annoys, worthless, terrible, awful, takes too long, a waste of time, waste of time, no good,
