@@ -27,6 +27,7 @@ K = Kind
 class Force(IntEnum):
     """How plainly something is said."""
 
+    PART = -1
     MENTION = 0
     REFERENCE = 1
     PLAIN = 2
@@ -209,7 +210,7 @@ def _mention(
         force = Force.MENTION if token.has(K.JUST) and not operators else Force.PLAIN
     return Mention(
         is_on=(is_plain == negative) or is_part,
-        force=Force.MENTION if is_part else force,
+        force=Force.PART if is_part else force,
         at=at,
         negated=bool(operators) or negative,
         sampler=token.has(K.SAMPLER),

@@ -34,6 +34,7 @@ _NOUNS: Final = words(
 _MANUAL: Final = words("manual, manually, hand, myself, ourselves, handisch, manuell")
 _OTHERS: Final = words("others, alternatives, other ones, better, better ones, more, another")
 _SOURCES: Final = words("from, of, per, than")
+_STUFF: Final = words("stuff, things, business, magic, nonsense, step, part, thing")
 _SEVERAL: Final = words("multiple, several, many, various, different, a few")
 _RUNS: Final = words("runs, trainings, experiments, jobs, variants, models")
 _TIMES: Final = (K.PAST, K.PAST_VERB, K.LATER)
@@ -97,7 +98,7 @@ def _hyperparameter_search(tokens: list[Token]) -> list[Token]:
     """Hyperparameters directly before a search name what it searches."""
     found: list[Token] = []
     for token in tokens:
-        if found and token.has(K.TUNE) and found[-1].has(K.HYPER):
+        if found and found[-1].has(K.HYPER) and (token.has(K.TUNE) or token.word in _STUFF):
             found[-1] = _join([found[-1], token], {K.SUBJECT})
         elif found and token.has(K.TUNE, K.SUBJECT, K.SAMPLER) and found[-1].has(K.SUBJECT, K.SAMPLER):
             found[-1] = _join([found[-1], token], found[-1].kinds)
@@ -149,10 +150,17 @@ def _finding(tokens: list[Token]) -> list[Token]:
             has_no = at > 0 and tokens[at - 1].has(K.NO, K.NOT, K.FILL) and tokens[max(0, at - 2)].has(K.NO, K.NOT)
             if seeks or has_no:
                 found[at] = token._replace(kinds=frozenset({K.TUNE}))
-        elif token.has(K.FIND) and nouns and nouns[0].word in _OTHERS and any(one.has(K.NOT) for one in tokens[:at]):
+        elif token.has(K.FIND) and _seeks_others(nouns) and any(one.has(K.NOT) for one in tokens[:at]):
             found[at] = token._replace(kinds=frozenset({K.TUNE}))
         seeks = seeks or token.has(K.FIND)
     return found
+
+
+def _seeks_others(after: Sequence[Token]) -> bool:
+    """Whether others, or a better one, is what is sought."""
+    left = [token for token in after if not token.has(K.FILL) or token.has(K.ADJ)]
+    is_one = len(left) > 1 and left[0].has(K.BEST) and left[1].word in ("one", "ones")
+    return bool(left) and (left[0].word in _OTHERS or is_one)
 
 
 def _single_parameter(tokens: list[Token]) -> list[Token]:
@@ -229,7 +237,8 @@ def _just_train(tokens: list[Token]) -> list[Token]:
         elif not token.has(K.FILL, K.USE, K.IT, K.WHO, K.ONCE, K.DIRECTLY, K.OF, K.ADJ):
             just = -WINDOW
         if token.has(K.ONCE, K.DIRECTLY) and _modifies(tokens, at):
-            follows = after is not None and after.has(K.TRAIN)
+            ahead = _ahead(tokens, at + 1, (K.FILL,), 4)
+            follows = ahead < len(tokens) and tokens[ahead].has(K.TRAIN)
             if follows or at - trained <= 2 * WINDOW or (token.has(K.ONCE) and _alone(tokens)):
                 found[at] = token._replace(kinds=STRONG_PLAIN)
     return found

@@ -100,8 +100,9 @@ ENGLISH: Final[Mapping[Kind, str]] = {
         lr decay""",
     Kind.SETTING: """setting, settings, configuration, configurations, config, configs, parameter, parameters,
         params, values, spec, specs, specification, options""",
-    Kind.ALL: """parameter, parameters, params, settings, anything, anything else, everything, everything else,
-        all, any of them, all of them, every parameter, the rest, others, whole lot""",
+    Kind.ALL: """setting, any other, any other one, parameter, parameters, params, settings, anything, anything
+        else, everything, everything else, all, any of them, all of them, every parameter, the rest, others, whole
+        lot""",
     Kind.NO: """no, without, w o, wo, minus, sans, non, zero, neither, nor, none, none of, no kind of, free of,
         free from, no point in, no point, no use in, no sense in, no sense, lacking, devoid of, instead of, rather
         than, in place of, in lieu of, as opposed to, no more, no further, no one, nobody, nothing, nope, nah, nay,
@@ -109,48 +110,49 @@ ENGLISH: Final[Mapping[Kind, str]] = {
     Kind.NOT: """not, never, ever never, cannot, dont, doesnt, isnt, wont, shouldnt, mustnt, wouldnt, cant,
         couldnt, didnt, arent, aint, neednt, hardly, against, by no means, under no circumstances, in no way, on no
         account, in no case, not at all, not in any way, far from, n t, do nt, not ever, havent, hasnt, wanna not""",
-    Kind.OFF: """verboten, the last thing, last thing, declined, refused, rejected, vetoed, opposed, ruled out,
-        rule out, off, done with, finished with, through with, opting out of, opting out, opted out of, leave it,
-        leave it out, let it be, leave it be, had enough of, disable, disables, disabled, disabling, deactivate,
-        deactivates, deactivated, deactivating, turn off, turns off, turned off, turning off, switch off, switched
-        off, switching off, shut off, shut down, shutting off, skip, skips, skipped, skipping, omit, omits,
-        omitted, omitting, bypass, bypassed, bypassing, bypasses, avoid, avoids, avoided, avoiding, leave out,
-        leaving out, left out, drop, dropped, dropping, stop, stops, stopped, stopping, refrain from, abstain from,
-        forget, forget about, forgo, forego, ditch, kill, cancel, cancelled, canceled, abort, exclude, excluded,
-        excluding, remove, removed, removing, suppress, suppressed, opt out, opt out of, get rid of, getting rid
-        of, do away with, hold off, hold off on, stay away from, steer clear of, keep away from, unnecessary,
-        unneeded, unwanted, undesired, needless, superfluous, redundant, pointless, false, inactive, spare me,
-        spare us, quit, cease, prevent, forbid, forbidden, prohibit, prohibited, ignore, ignoring, reject, decline,
-        refuse, never mind, nevermind, eliminate, leave aside, set aside, pass on, go easy on, cut out, cut,
-        banned, ban, discard, unset, replace, hesitate, hesitate to, fed up with, sick of, tired of, hate, dislike,
-        excluded from, dispense with, veto, out of the question, off the table, off limits, taboo, a no go, no go,
-        block, blocked, blocking, scrap, scratch, nix, lose, hold, bin, axe, halt, pause, postpone, defer, delay,
-        end, silence, mute, strip, strike, cross out, cut off, put off, switch out, keep out, abandon, abolish,
-        detest, loathe, despise, oppose, object to, resist, decline to, deny, deselect, uncheck, untick, deprecate,
-        terminate""",
+    Kind.OFF: """of no interest, of no use, of no value, of no concern, no option, give up, give up on, giving up,
+        giving up on, verboten, the last thing, last thing, declined, refused, rejected, vetoed, opposed, ruled
+        out, rule out, off, done with, finished with, through with, opting out of, opting out, opted out of, leave
+        it, leave it out, let it be, leave it be, had enough of, disable, disables, disabled, disabling,
+        deactivate, deactivates, deactivated, deactivating, turn off, turns off, turned off, turning off, switch
+        off, switched off, switching off, shut off, shut down, shutting off, skip, skips, skipped, skipping, omit,
+        omits, omitted, omitting, bypass, bypassed, bypassing, bypasses, avoid, avoids, avoided, avoiding, leave
+        out, leaving out, left out, drop, dropped, dropping, stop, stops, stopped, stopping, refrain from, abstain
+        from, forget, forget about, forgo, forego, ditch, kill, cancel, cancelled, canceled, abort, exclude,
+        excluded, excluding, remove, removed, removing, suppress, suppressed, opt out, opt out of, get rid of,
+        getting rid of, do away with, hold off, hold off on, stay away from, steer clear of, keep away from,
+        unnecessary, unneeded, unwanted, undesired, needless, superfluous, redundant, pointless, false, inactive,
+        spare me, spare us, quit, cease, prevent, forbid, forbidden, prohibit, prohibited, ignore, ignoring,
+        reject, decline, refuse, never mind, nevermind, eliminate, leave aside, set aside, pass on, go easy on, cut
+        out, cut, banned, ban, discard, unset, replace, hesitate, hesitate to, fed up with, sick of, tired of,
+        hate, dislike, excluded from, dispense with, veto, out of the question, off the table, off limits, taboo, a
+        no go, no go, block, blocked, blocking, scrap, scratch, nix, lose, hold, bin, axe, halt, pause, postpone,
+        defer, delay, end, silence, mute, strip, strike, cross out, cut off, put off, switch out, keep out,
+        abandon, abolish, detest, loathe, despise, oppose, object to, resist, decline to, deny, deselect, uncheck,
+        untick, deprecate, terminate""",
     Kind.ON: """leave it on, keep it on, enable, enables, enabled, enabling, activate, activated, activating, turn
         on, turned on, turning on, switch on, switched on, switching on, true, active, auto, automatic""",
-    Kind.USE: """worth, worth it, worth the effort, worth the time, worth the trouble, worth the cost, quota, quota
-        for, credits, credits for, d like, would like, d love, would love, id like, i d like, id love, use, uses,
-        using, usage of, used, do, doing, done, does, perform, performing, performed, conduct, execute, executing,
-        start, starts, starting, started, launch, launching, launched, kick off, begin, want, wants, wanted, need,
-        needs, needed, needing, try, trying, make, go, go for, make use of, apply, applying, invoke, call, trigger,
-        include, including, involve, involving, required, require, requires, add, allow, permit, permitted,
-        allowed, employ, utilize, utilise, rely on, attempt, carry out, give me, insist on, opt for, choose,
-        prefer, preferred, engage, schedule, submit, spawn, set up, proceed with, continue with, come with,
-        recommend, keep on, bother, bother to, get into, resort to, waste, spend, attempted, wanting, interested
-        in, interested, in the mood for, keen on, looking for, in favour of, in favor of, care for, up for,
-        desired, welcome, necessary, mandatory, optional, warranted, helpful, worthwhile, see the need for, see a
-        need for, see any need for, see the point of, see the point in, see any point in, time, time for, budget,
-        budget for, need for, need of, reason, reason to, reason for, point in, use for, appetite for, intention
-        of, plans for, resources for, capacity for, patience for, necessity, necessity for, desire, interest in,
-        room for, call for, demand for, wish, justification for, benefit from, to be used, worry about, afford,
-        rerun, repeat, ask, ask for, asking for, asked for, request, requested, place for, money for, waste time
-        on, waste any time on, waste time with, waste compute on, waste gpu time on, waste hours on, waste
-        resources on, bother with, spend time on, spend any time on, spend hours on, spend compute on, spend time
-        with, triggered, executed, invoked, employed, conducted, included, considered, initiated, activated again,
-        dare, compute, compute for, resources, capacity, hardware, energy, power, power for, hardware for, memory
-        for, nerve for, nerves for""",
+    Kind.USE: """goal, goal is, aim, purpose, worth, worth it, worth the effort, worth the time, worth the trouble,
+        worth the cost, quota, quota for, credits, credits for, d like, would like, d love, would love, id like, i
+        d like, id love, use, uses, using, usage of, used, do, doing, done, does, perform, performing, performed,
+        conduct, execute, executing, start, starts, starting, started, launch, launching, launched, kick off,
+        begin, want, wants, wanted, need, needs, needed, needing, try, trying, make, go, go for, make use of,
+        apply, applying, invoke, call, trigger, include, including, involve, involving, required, require,
+        requires, add, allow, permit, permitted, allowed, employ, utilize, utilise, rely on, attempt, carry out,
+        give me, insist on, opt for, choose, prefer, preferred, engage, schedule, submit, spawn, set up, proceed
+        with, continue with, come with, recommend, keep on, bother, bother to, get into, resort to, waste, spend,
+        attempted, wanting, interested in, interested, in the mood for, keen on, looking for, in favour of, in
+        favor of, care for, up for, desired, welcome, necessary, mandatory, optional, warranted, helpful,
+        worthwhile, see the need for, see a need for, see any need for, see the point of, see the point in, see any
+        point in, time, time for, budget, budget for, need for, need of, reason, reason to, reason for, point in,
+        use for, appetite for, intention of, plans for, resources for, capacity for, patience for, necessity,
+        necessity for, desire, interest in, room for, call for, demand for, wish, justification for, benefit from,
+        to be used, worry about, afford, rerun, repeat, ask, ask for, asking for, asked for, request, requested,
+        place for, money for, waste time on, waste any time on, waste time with, waste compute on, waste gpu time
+        on, waste hours on, waste resources on, bother with, spend time on, spend any time on, spend hours on,
+        spend compute on, spend time with, triggered, executed, invoked, employed, conducted, included, considered,
+        initiated, activated again, dare, compute, compute for, resources, capacity, hardware, energy, power, power
+        for, hardware for, memory for, nerve for, nerves for""",
     Kind.WITH: "with, via, through, by means of, including",
     Kind.RUN: "run, runs, running, session, job, fit, fitting, pass",
     Kind.FILL: """unless i say otherwise, unless told otherwise, unless we say otherwise, as last week, like last
