@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,66 @@ def test_the_phrases_are_many_and_each_is_there_once() -> None:
 def test_case_spaces_and_a_greeting_change_nothing(change: Any) -> None:
     for phrase in GROUPS[0]["off"] + GROUPS[1]["off"]:
         assert judge(change(phrase)).outcome == "off", change(phrase)
+
+
+BEFORE = (
+    "",
+    "Hi, please ",
+    "The data is in data/. ",
+    "I have no labels for the test set, so ",
+    "We used AutoML yesterday. Now ",
+    "train on the new recordings, ",
+    "could you ",
+)
+AFTER = (
+    "",
+    ", thanks",
+    " because it takes too long",
+    " on this data",
+    ", lr=0.1",
+    " it takes too long",
+    " and don't resume",
+    " as the labels are noisy",
+    " without the last class",
+    ". Don't overwrite the checkpoint.",
+    " even if it is the default",
+)
+REFUSALS = (
+    "no {}",
+    "don't use {}",
+    "turn {} off",
+    "{} off",
+    "skip {}",
+    "never run {}",
+    "train without {}",
+    "I don't want {}",
+    "{} is not needed",
+    "{} should be off",
+    "there is no need for {}",
+    "do a plain training",
+    "just train once",
+    "use exactly my settings",
+)
+WISHES = (
+    "use {}",
+    "turn on {}",
+    "train with {}",
+    "I want {}",
+    "don't skip {}",
+    "never turn off {}",
+    "don't train without {}",
+    "limit {} to 10 trials",
+    "tune lr and dropout",
+    "find the best hyperparameters",
+)
+SUBJECTS = ("AutoML", "hyperparameter tuning", "search")
+
+
+@pytest.mark.parametrize(("cores", "outcome"), [(REFUSALS, "off"), (WISHES, "auto")])
+def test_what_stands_around_a_refusal_or_a_wish_changes_nothing(cores: tuple[str, ...], outcome: str) -> None:
+    wholes = product(BEFORE, [core.format(subject) for core in cores for subject in SUBJECTS], AFTER)
+    misread = {whole for whole in map("".join, wholes) if judge(whole).outcome != outcome}
+    assert misread == set()
 
 
 def test_the_table_of_the_documentation_holds() -> None:

@@ -22,7 +22,7 @@ _BEGINS: Final = (K.NO, K.NOT, K.OFF, K.ON, K.USE, K.RUN, K.TRAIN, K.FIND, K.IT,
 _VERBS: Final = words("tune, search, optimize, optimise, sweep")
 _OBJECTS: Final = (K.PARAM, K.ALL, K.HYPER, K.FILL, K.IT)
 _BEFORE_WHETHER: Final = words("know, ask, asking, see, check, wonder, tell me, say")
-_CONCESSIONS: Final = words("although, though, while, whereas")
+_CONCESSIONS: Final = words("even if, even when, even though, although, though, while, whereas")
 _WISHES: Final = words(
     """prefer, appreciate, appreciated, nice, great, happy, happier, glad, better, good, best, like, love, grateful,
     cool, fine, perfect, helpful, preferred, preferable, easier, wonderful"""

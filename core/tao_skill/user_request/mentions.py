@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple
 from tao_skill.user_request.clauses import MENTIONS
 from tao_skill.user_request.operators import (
     TRANSPARENT,
+    WITHOUT,
     absorbed,
     adjacent,
     doubles,
@@ -78,11 +79,9 @@ def find(tokens: Sequence[Token]) -> list[Mention]:
         else:
             scan.go_on(at)
         scan.verbs.add(token.word)
-        scan.is_strong = (
-            scan.is_strong
-            or (token.word == "on" and not _TURNING.isdisjoint(scan.verbs))
-            or token.has(K.USE, K.WITH, K.RUN, K.ON, K.POLITE)
-        )
+        turns_on = token.word == "on" and not _TURNING.isdisjoint(scan.verbs)
+        is_wish = turns_on or token.word in _LIMITING or token.has(K.USE, K.WITH, K.RUN, K.ON, K.POLITE)
+        scan.is_strong = scan.is_strong or is_wish
     scan.close()
     if scan.mentions and tokens[-1].word == "on" and not _TURNING.isdisjoint(scan.verbs):
         scan.mentions[-1] = scan.mentions[-1]._replace(force=Force.PLAIN)
@@ -124,7 +123,7 @@ class _Scan:
             return
         if self.block:
             self._forget()
-        elif self.operators and not doubles(self.tokens, self.operators[-1], at):
+        elif self.operators and (self._is_said(at) or not doubles(self.tokens, self.operators[-1], at)):
             self.close(keep=True)
         self.operators.append(at)
 
@@ -147,6 +146,10 @@ class _Scan:
         elif not token.has(*TRANSPARENT) and not is_number(token):
             self.block = self.block or "unread"
             self.unread += 1
+
+    def _is_said(self, at: int) -> bool:
+        """Whether a mention has its negation, so that another is of something else: "is not needed without ..."."""
+        return bool(self.mentions) and self.tokens[at].word in WITHOUT
 
     def _is_resource(self, at: int) -> bool:
         """Whether a means to search is named there: "no GPU budget for tuning"."""
@@ -294,8 +297,10 @@ def _closed(tokens: Sequence[Token], mention: Mention, operators: Sequence[int],
         holds = any(one.word in _HOLDING for one in between) and any(one.has(K.NOT) for one in between)
         flips = is_state(last) and len(operators) == 1 and holds and not mention.plain
         return mention._replace(is_on=True) if flips else mention
-    if mention.plain and not first.has(K.OFF) and not last.has(K.OFF):
-        return mention if not negative else mention._replace(is_on=True, force=Force.PLAIN)
+    if mention.plain:
+        is_its = all(token.has(K.FILL, K.PAST) for token in tokens[mention.at + 1 : operators[0]])
+        flips = negative and is_its and (first.has(K.NOT) or last.has(K.OFF))
+        return mention._replace(is_on=True, force=Force.PLAIN) if flips else mention
     return mention._replace(is_on=mention.plain == negative, force=Force.PLAIN, negated=negative)
 
 
@@ -322,4 +327,5 @@ _EARLY: Final = words("early, after, once, at, when")
 _RESOURCES: Final = words("budget, time, compute, resources, capacity, hardware, power, hours, need, reason")
 _COMMANDS: Final = words("tune, optimize, optimise")
 _TURNING: Final = words("turn, switch, keep, leave, put, set")
+_LIMITING: Final = words("limit, restrict, constrain, narrow, cap, shorten")
 _FRONTED: Final = words("during, for, in, while, with")

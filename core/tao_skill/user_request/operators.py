@@ -19,7 +19,7 @@ TRANSPARENT: Final = (
 """Kinds of words over which a negation reaches what follows them."""
 
 OPERATORS: Final = (K.NO, K.NOT, K.OFF)
-_WITHOUT: Final = words(
+WITHOUT: Final = words(
     """without, w o, wo, w out, without any, sans, ohne, sin, minus, instead of, rather than, non, in place of,
     in lieu of, statt, anstatt, en lugar de, en vez de, au lieu de, plutot que"""
 )
@@ -119,7 +119,7 @@ def doubles(tokens: Sequence[Token], first: int, second: int) -> bool:
         and not any(word.has(K.USE, K.TRAIN, K.RUN) and word.word not in ("do", "does") for word in between)
     ):
         return False
-    return other.has(K.OFF) or other.word in _WITHOUT
+    return other.has(K.OFF) or other.word in WITHOUT
 
 
 def adjacent(tokens: Sequence[Token], operator: int, at: int) -> bool:

@@ -34,6 +34,11 @@ _NOUNS: Final = words(
 _MANUAL: Final = words("manual, manually, hand, myself, ourselves, handisch, manuell")
 _OTHERS: Final = words("others, alternatives, other ones, better, better ones, more, another")
 _SOURCES: Final = words("from, of, per, than")
+_BEFORE_OBJECT: Final = words(
+    """the, a, an, my, your, our, their, its, this, that, these, all, any, some, of, for, in, on, through, up, to, by,
+    and, de, del, la, el, los, las, le, les, des, du, den, die, der, das, dem, im, it, whole, entire, each, every,
+    right, wrong, same"""
+)
 _STUFF: Final = words("stuff, things, business, magic, nonsense, step, part, thing")
 _SEVERAL: Final = words("multiple, several, many, various, different, a few")
 _RUNS: Final = words("runs, trainings, experiments, jobs, variants, models")
@@ -112,7 +117,7 @@ def _other_search(tokens: list[Token]) -> list[Token]:
     found = list(tokens)
     for at, token in enumerate(tokens):
         if token.has(K.TUNE) and not token.has(K.PARAM):
-            after = _ahead(tokens, at + 1, (K.OF, K.FILL, K.IT, K.THAT))
+            after = next((i for i in range(at + 1, len(tokens)) if tokens[i].word not in _BEFORE_OBJECT), len(tokens))
             if after < len(tokens) and tokens[after].has(K.OTHER):
                 found[at] = token._replace(kinds=frozenset({K.THING}))
     return found
@@ -207,10 +212,17 @@ def _end_of_plain(tokens: Sequence[Token], at: int) -> int:
     end = noun + 1
     while end < len(tokens) and tokens[end].word in _NOUNS:
         end += 1
-    if end == len(tokens) or tokens[end].has(*_ENDS, *MENTIONS):
+    if end == len(tokens) or tokens[end].has(*_ENDS, *MENTIONS) or _is_setting(tokens, end):
         return end
     is_strong = any(token.word in _STRONG_WORDS for token in tokens[at:noun])
     return end if is_strong and tokens[end].kinds == {K.WORD} and end + 1 == len(tokens) else 0
+
+
+def _is_setting(tokens: Sequence[Token], at: int) -> bool:
+    """Whether a number, or a parameter with its value, follows: "plain training lr 0.1"."""
+    after = tokens[at + 1 : at + 2]
+    is_value = bool(after) and (after[0].word == "=" or after[0].word[:1].isdigit())
+    return tokens[at].word[:1].isdigit() or (tokens[at].has(K.PARAM) and is_value)
 
 
 def _just_train(tokens: list[Token]) -> list[Token]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from tao_skill.user_request.clauses import Clause
 from tao_skill.user_request.mentions import Force, Mention, Unsure, any_of, find, is_number
-from tao_skill.user_request.operators import OPERATORS, TRANSPARENT, is_negative, operates
+from tao_skill.user_request.operators import OPERATORS, is_negative, operates
 from tao_skill.user_request.tokens import Token
 from tao_skill.user_request.vocabulary import Kind, words
 
@@ -131,6 +132,12 @@ def _is_unknown(token: Token) -> bool:
 
 
 _MAY: Final = words("can, could, may, might")
+_ELLIPTIC: Final = (
+    *(K.FILL, K.USE, K.WITH, K.OF, K.RUN, K.ON, K.IT, K.WHO, K.ALL, K.NOW, K.YES, K.JUST, K.AND, K.OR, K.POLITE),
+    *(K.PAST, K.PAST_VERB, K.LATER, K.HEDGE, K.THAT, K.ALREADY, K.ASK, K.CORRECT, K.TRAIN),
+)
+"""Kinds of words in a clause that leaves out what it is about; it holds nothing else that it might be about."""
+
 _NEVER_MIND: Final = words("never mind, nevermind")
 _MODALS: Final = words("stay, stays, remain, remains, would, must, has, have, can, could, should, will, may, shall")
 _SEEMS: Final = words("seems, looks, feels, sounds, ist, es, est, sont")
@@ -195,12 +202,13 @@ def _refers(tokens: Sequence[Token], clause: Clause) -> list[Statement]:
     """What a clause says of AutoML that names it only as "it", or not at all: "turn it off", "this time don't"."""
     written = [token.word for token in tokens]
     operators = [at for at in range(len(tokens)) if operates(tokens, at, written[:at], False)]
-    known = (*TRANSPARENT, *OPERATORS)
+    known = (*_ELLIPTIC, *OPERATORS)
     unread = [at for at, token in enumerate(tokens) if not token.has(*known) or token.word == "wait"]
     place = next((at for at, token in enumerate(tokens) if token.has(K.IT)), None)
     corrects = any_of(tokens, K.CORRECT, K.NOW)
     is_without = len(tokens) > 1 and tokens[-2].has(K.NO) and tokens[-1].has(K.IT)
-    if tokens[0].word in _NEVER_MIND and len(tokens) > 1:
+    is_more = any(token.has(K.NOT) and after.has(K.JUST) for token, after in pairwise(tokens))  # not only ...
+    if is_more or (tokens[0].word in _NEVER_MIND and len(tokens) > 1):
         return []
     if (
         any_of(tokens, K.LIMIT)
