@@ -15,7 +15,8 @@ from tao_skill.errors import BadRequest
 from tao_skill.jobs.store import Store
 from tao_skill.policy import decide, parse_policy
 from tao_skill.runner import Request, load_runner, plan
-from tao_skill.user_request.tokens import PHRASES, UNSPACED_PHRASES
+from tao_skill.user_request.clauses import PHRASES
+from tao_skill.user_request.lexicon import LANGUAGES
 from tao_skill.user_request.verdict import MOST_CHARACTERS, judge
 from tao_skill.yaml_text import parse_yaml
 from tests.conftest import REPOSITORY, dataset
@@ -29,6 +30,12 @@ PHRASE_LISTS = [
     for outcome in OUTCOMES
     if outcome in group
 ]
+MISREAD = {
+    phrase: outcome
+    for group in GROUPS
+    for outcome, phrases in group.get("known_misread", {}).items()
+    for phrase in phrases
+}
 
 
 @pytest.mark.parametrize(("outcome", "phrases"), PHRASE_LISTS)
@@ -37,10 +44,24 @@ def test_a_request_means_what_its_writer_means(outcome: str, phrases: list[str])
     assert misread == {}
 
 
+def test_a_known_misreading_is_one_and_starts_no_search() -> None:
+    found = {phrase: judge(phrase).outcome for phrase in MISREAD}
+    assert [phrase for phrase, outcome in found.items() if outcome == MISREAD[phrase]] == []
+    assert [phrase for phrase, outcome in found.items() if outcome == "auto"] == []
+
+
 def test_the_phrases_are_many_and_each_is_there_once() -> None:
-    every = Counter(chain.from_iterable(group.get(outcome, []) for group in GROUPS for outcome in OUTCOMES))
-    assert sum(every.values()) > 1000
+    right = chain.from_iterable(group.get(outcome, []) for group in GROUPS for outcome in OUTCOMES)
+    every = Counter([*right, *MISREAD])
+    assert sum(every.values()) > 2000
     assert [phrase for phrase, count in every.items() if count > 1] == []
+    assert len(MISREAD) < 0.05 * sum(every.values())
+
+
+def test_a_phrase_is_of_one_kind_in_its_language() -> None:
+    for table in LANGUAGES:
+        phrases = Counter(" ".join(phrase.split()) for text in table.values() for phrase in text.split(","))
+        assert [phrase for phrase, count in phrases.items() if count > 1 or not phrase] == []
 
 
 @pytest.mark.parametrize("change", [str.upper, str.lower, str.title, "{}!".format, "  {}  ".format, "Hello. {}".format])
@@ -217,7 +238,7 @@ def test_what_goes_on_longer_than_is_read_never_starts_a_search() -> None:
     assert judge("no HPO. " + "x " * MOST_CHARACTERS).outcome == "off"
 
 
-WORDS = st.sampled_from([*PHRASES, *UNSPACED_PHRASES, ".", ",", "?", ":", "=", "-", "\n", "'", '"', "0", "xyz"])
+WORDS = st.sampled_from([*map(" ".join, PHRASES), ".", ",", "?", ":", "=", "-", "\n", "'", '"', "0", "xyz"])
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
