@@ -52,6 +52,7 @@ def test_links_of_the_documents_lead_somewhere() -> None:
         "SECURITY.md",
         "benchmarks/README.md",
         "evals/README.md",
+        "docs/automl_policy.md",
         "docs/performance.md",
         "docs/reliability.md",
     ):

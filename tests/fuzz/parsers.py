@@ -43,6 +43,7 @@ from tao_skill.models.pose_classification.config import DatasetConvertConfig, Ex
 from tao_skill.models.pose_classification.imports import kinetics, labels, ntu, openpose, pyskl
 from tao_skill.models.pose_classification.net import STGCN
 from tao_skill.outcome import ImportRequest
+from tao_skill.policy import decide
 from tao_skill.spec import load
 from tao_skill.spec.keys import full_keys
 from tao_skill.spec.references import Scope, resolve
@@ -285,6 +286,11 @@ _YAML_TOKENS: Final = (
 )
 
 
+def _request(path: Path) -> None:
+    words = path.read_bytes().decode("utf-8", "surrogateescape")
+    decide(action="train", explicit=None, request=words, automl_enabled=True, missing=None)
+
+
 def _job() -> Job:
     attempt = Attempt(number=1, state="RUNNING", pid=1, pid_created=1.5, host="h", started="2026-01-01T00:00:00+00:00")
     return Job(
@@ -460,6 +466,12 @@ PARSERS: Final[Mapping[str, Parser]] = {
         tokens=_YAML_TOKENS,
     ),
     "mounts of the launcher": Parser(read=_mounts, file=tao_mounts.FILE, seeds=_text(_MOUNTS, {"Mounts": []})),
+    "request": Parser(
+        read=_request,
+        file="r",
+        seeds=lambda: [b"no HPO, please", b"don't tune momentum; AutoML: on?", "不要使用AutoML".encode()],
+        tokens=(b"not ", b"AutoML ", b"skip ", b"if ", b"n't", b", ", b"? ", "なし".encode()),
+    ),
     "job.json": Parser(read=_record, file=f"{JOB}/{RECORD_FILE}", seeds=_text(_job().to_dict())),
     "checkpoints.json": Parser(read=_index, file=results.INDEX, seeds=_text(_CHECKPOINTS)),
     "status.json": Parser(read=_status, file=status.STATUS_FILE, seeds=lambda: [_STATUS]),

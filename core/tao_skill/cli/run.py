@@ -66,8 +66,8 @@ Environment:
     help="Job to build on: id, start of an id, latest, latest:ACTION; JOB/3 is trial 3 of a search.",
 )
 @click.option("--base-experiment", metavar="NAME", help="Pretrained weights to start a train from, by name.")
-@click.option("--automl", type=click.Choice(POLICIES), help="AutoML policy of this run.")
-@click.option("--request", "words", metavar="TEXT", help="The request in plain words; may turn AutoML off.")
+@click.option("--automl", type=click.Choice(POLICIES), help="AutoML policy of this run; auto leaves it to --request.")
+@click.option("--request", "words", metavar="TEXT", help="The user's request in plain words; may turn AutoML off.")
 @click.option("--key", help="Idempotency key: the same key gives the same job, and resumes it.")
 @click.option("--upload", metavar="s3://BUCKET/PREFIX", help="Copy the job's folder there when it ends, failed or not.")
 @search_options

@@ -56,7 +56,9 @@ class PlanArguments:
     spec: Annotated[str | None, Param("Spec file.")] = None
     parent: Annotated[str | None, Param("Job to build on: latest:train, JOB/3 (trial 3); gives model, data.")] = None
     base_experiment: Annotated[str | None, Param("Pretrained weights, by name.")] = None
-    automl: Annotated[str | None, Param("A train is a search unless off.", choices=POLICIES)] = None
+    automl: Annotated[str | None, Param("A train is a search unless off; auto: request decides.", choices=POLICIES)] = (
+        None
+    )
     request: Annotated[str | None, Param("User's words; may turn AutoML off.")] = None
     trials: Annotated[Count, Param("Search: configurations, default 20.", minimum=1)] = None
     max_epochs: Annotated[Count, Param("Search: epochs of one.", minimum=1)] = None

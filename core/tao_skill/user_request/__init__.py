@@ -1,0 +1,1 @@
+"""What a user's request says about AutoML: text -> clauses -> statements -> off, auto or unclear."""
