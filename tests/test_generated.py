@@ -33,7 +33,7 @@ def checkout(tmp_path: Path) -> Path:
     """A copy of everything the generator reads and writes."""
     for folder in BANK:
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", generate.HELP, *MANIFESTS):
+    for name in ("pyproject.toml", *MANIFESTS):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, tmp_path / name)
     return tmp_path

@@ -68,7 +68,7 @@ def test_every_client_starts_the_same_server_which_the_package_installs() -> Non
         (one,) = server.values()
         assert (one["command"], one["args"]) == ("tao-skill", ["mcp"])
     assert read(".cursor-plugin/plugin.json")["mcpServers"] == "./mcp.json"
-    assert 'tao-skill = "tao_skill.__main__:program"' in (REPOSITORY / "pyproject.toml").read_text("utf-8")
+    assert 'tao-skill = "tao_skill.cli:main"' in (REPOSITORY / "pyproject.toml").read_text("utf-8")
 
 
 @every_manifest

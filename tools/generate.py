@@ -1,8 +1,8 @@
 """Write every generated file of the skill bank.
 
 From a model's config type, its SKILL.md tables and its skill_info.yaml come schemas/, references/ (templates), runners/
-and the copies inside skills/; from pyproject.toml the manifests of the plugin; from the commands the help of the
-program. With --check nothing is written; exit status 1 names each stale, missing or extra file.
+and the copies inside skills/; from pyproject.toml the manifests of the plugin. With --check nothing is written; exit
+status 1 names each stale, missing or extra file.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from manifests import manifests
 from skill_tables import ActionTable, DataRow, TableError, read_tables
 
 from tao_skill.action import Model
-from tao_skill.cli.program import tao_skill
-from tao_skill.cli.quick import HELP_COLUMNS, HELP_FILE
 from tao_skill.files import write_text
 from tao_skill.infer import FUNCTIONS
 from tao_skill.models import MODELS
@@ -45,7 +43,6 @@ SKILL_PLACES: Final = {
 }
 """Files of an action in a skill's folder, which may be installed without the bank."""
 
-HELP: Final = f"core/tao_skill/cli/{HELP_FILE}"
 GENERATED: Final = (
     "schemas/**/*",
     "references/**/*",
@@ -88,7 +85,7 @@ def generated_files(root: Path, functions: Collection[str]) -> dict[str, str]:
     files: dict[str, str] = {}
     for model in MODELS.values():
         files |= _files_of(root, model, functions)
-    return files | {name: _json(content) for name, content in manifests(root).items()} | {HELP: _help()}
+    return files | {name: _json(content) for name, content in manifests(root).items()}
 
 
 def write(root: Path, files: Mapping[str, str]) -> None:
@@ -183,12 +180,6 @@ def _manifest(
 
 def _json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _help() -> str:
-    """What click prints where a terminal, or none, leaves it all the columns it takes: two fewer than there are."""
-    context = tao_skill.make_context("tao-skill", [], terminal_width=HELP_COLUMNS - 2)
-    return context.get_help() + "\n"
 
 
 def _sha256(text: str) -> str:

@@ -31,10 +31,12 @@ def environment(token: str | None = None) -> dict[str, str]:
 
 
 @contextmanager
-def serving(root: Path, *, token: str | None = None, options: Sequence[str] = ()) -> Iterator[str]:
+def serving(
+    root: Path, *, token: str | None = None, options: Sequence[str] = (), host: str = "127.0.0.1"
+) -> Iterator[str]:
     """The address of a server over HTTP on a free port, while it runs."""
     process = subprocess.Popen(
-        [*SERVER, "--root", str(root), "--http", "127.0.0.1:0", *options],
+        [*SERVER, "--root", str(root), "--http", f"{host}:0", *options],
         env=environment(token),
         stderr=subprocess.PIPE,
         text=True,
@@ -42,7 +44,7 @@ def serving(root: Path, *, token: str | None = None, options: Sequence[str] = ()
     try:
         assert process.stderr is not None
         said = process.stderr.readline()
-        match = re.fullmatch(r"serving on (http://127\.0\.0\.1:\d+/mcp)\n", said)
+        match = re.fullmatch(rf"serving on (http://{re.escape(host)}:\d+/mcp)\n", said)
         assert match, said + process.stderr.read()
         yield match[1]
     finally:

@@ -73,14 +73,18 @@ def test_the_official_client_lists_and_calls(address: str) -> None:
         ({"Origin": "null"}, 403),
         ({"Host": "evil.example"}, 421),
         ({"Host": "127.0.0.1.evil.example:80"}, 421),
+        ({"Host": "localhost"}, 200),
+        ({"Host": "[::1]:9000"}, 200),
+        ({"Origin": "http://localhost"}, 403),
     ],
 )
 def test_token_origin_and_host_must_be_right(address: str, headers: Headers, status: int) -> None:
     answer = post(address, headers)
     assert answer.status_code == status
-    if status != 200:
+    assert TOKEN not in answer.text
+    if status == 401:
         assert set(answer.json()["error"]) == {"code", "message", "fix"}
-        assert TOKEN not in answer.text
+        assert answer.headers["www-authenticate"] == "Bearer"
 
 
 def test_the_servers_own_origin_passes(address: str) -> None:
@@ -98,6 +102,16 @@ def test_no_token_is_needed_where_only_this_machine_can_connect(root: Path) -> N
     with serving(root) as url:
         assert post(url, {"Authorization": ""}).status_code == 200
         assert post(url, {"Authorization": "", "Host": "evil.example"}).status_code == 421
+
+
+def test_other_machines_call_it_by_any_name_with_the_token_which_web_pages_may_not_send(root: Path) -> None:
+    with serving(root, token=TOKEN, host="0.0.0.0") as url:
+        assert post(url, {"Host": "gpu.example:8000"}).status_code == 200
+        assert post(url, {"Host": "gpu.example:8000", "Authorization": ""}).status_code == 401
+        asked = {"Origin": "http://evil.example", "Access-Control-Request-Headers": "authorization"}
+        preflight = httpx2.options(url, headers={**asked, "Access-Control-Request-Method": "POST"})
+        assert preflight.status_code == 401
+        assert not {name for name in preflight.headers if name.startswith("access-control-")}
 
 
 def test_a_port_that_is_taken_is_said(root: Path) -> None:

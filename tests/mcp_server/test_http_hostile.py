@@ -1,4 +1,4 @@
-"""The server over HTTP under attack: by many kinds of bad request, slow ones, and too many; a real client is served."""
+"""The server over HTTP under attack by many kinds of bad request; a real client is served."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tao_skill.mcp_server.http import BURST
-from tao_skill.mcp_server.patience import REQUEST_S, WAITING, Allowance
+from tao_skill.mcp_server.http import SESSIONS
 from tests.mcp_server.conftest import serving
 from tests.mcp_server.test_http import HELLO, TOKEN, post
 
@@ -52,7 +51,7 @@ def request(body: bytes = b"", *, head: str = "", method: str = "POST", host: st
 
 def answer(where: Where, sent: bytes, *, half_closed: bool = False) -> int:
     """The status that the bytes are answered with; 0 for a connection that is closed without one."""
-    with socket.create_connection(where, timeout=REQUEST_S + 10) as connection, contextlib.suppress(ConnectionError):
+    with socket.create_connection(where, timeout=20) as connection, contextlib.suppress(ConnectionError):
         connection.sendall(sent)
         if half_closed:
             connection.shutdown(socket.SHUT_WR)
@@ -145,60 +144,7 @@ def with_threads(function: Callable[[], None], count: int) -> None:
         thread.join()
 
 
-def test_slow_clients_are_cut_and_keep_nobody_out(address: str, where: Where) -> None:
-    """Twice as many as may wait trickle headers, bodies and nothing at all; clients with whole requests are served."""
-    begun = time.monotonic()
-    starts = (b"", b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ", request(head="Content-Length: 100"))
-    slow = [socket.create_connection(where, timeout=30) for _ in range(2 * WAITING)]
-    for i, one in enumerate(slow):
-        one.sendall(starts[i % len(starts)])
+def test_requests_from_another_site_open_no_sessions(address: str) -> None:
+    for _ in range(SESSIONS + 10):
+        assert post(address, {"Origin": "http://evil.example"}).status_code == 403
     alive(address)
-    kept = 0
-    while time.monotonic() - begun < REQUEST_S - 3:
-        kept = sum(trickles(one) for one in slow)
-        time.sleep(0.5)
-    assert 0 < kept <= WAITING
-    alive(address)
-    time.sleep(max(0.0, begun + REQUEST_S + 2 - time.monotonic()))
-    assert not any(trickles(one) and trickles(one) for one in slow)  # the first may still fill a buffer
-    for one in slow:
-        one.close()
-
-
-def trickles(connection: socket.socket) -> bool:
-    """Send one more byte; whether the server still listens to it."""
-    try:
-        connection.sendall(b"x")
-        connection.setblocking(False)
-        return connection.recv(1) != b""
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        connection.setblocking(True)
-
-
-def test_calls_have_a_rate_and_those_without_the_token_use_none_of_it(address: str, where: Where) -> None:
-    with httpx2.Client(headers={"Authorization": "Bearer wrong"}) as stranger:
-        assert {stranger.get(address).status_code for _ in range(BURST + 50)} == {401}
-    alive(address)
-    said = b""
-    with socket.create_connection(where, timeout=30) as connection, contextlib.suppress(ConnectionError):
-        connection.sendall(request(method="DELETE") * 3 * BURST)
-        while part := connection.recv(65536):
-            said += part
-    assert b"HTTP/1.1 429 " in said
-    assert b"retry-after: 1\r\n" in said
-    time.sleep(1.5)
-    assert post(address).status_code == 200
-
-
-def test_an_allowance_is_a_burst_and_then_a_rate() -> None:
-    now = 0.0
-    allowance = Allowance(3, 2.0, lambda: now)
-    assert [allowance.take() for _ in range(4)] == [True, True, True, False]
-    now = 1.0
-    assert [allowance.take() for _ in range(3)] == [True, True, False]
-    now = 100.0
-    assert [allowance.take() for _ in range(4)] == [True, True, True, False]

@@ -9,9 +9,11 @@ import click
 
 from tao_skill.cli.options import Decorated, json_option
 from tao_skill.cli.output import default_results_root, emit
-from tao_skill.cli.quick import COMPLETION_VARIABLE
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
+
+COMPLETION_VARIABLE: Final = "_TAO_SKILL_COMPLETE"
+"""Set by a shell that asks for completions, as click names it."""
 
 SHELLS: Final = ("bash", "zsh", "fish")
 PROPOSED: Final = 100

@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from tao_skill.cli import listing
 from tao_skill.cli.completion import job_argument
 from tao_skill.cli.options import json_option, results_option
-from tao_skill.cli.output import at_root, emit, print_error
+from tao_skill.cli.output import at_root, emit, job_text, job_with_commands, print_error
 from tao_skill.cli.run import print_job, wait_and_print
 from tao_skill.cli.search import Duration
 from tao_skill.errors import BadRequest, BadState
 from tao_skill.jobs.document import job_row
 from tao_skill.jobs.record import TERMINAL
 from tao_skill.jobs.store import Store
+
+LISTED: Final = 50
+"""Newest jobs that are listed."""
 
 AGES_S: Final = 1e9
 """Some thirty years: what is asked to be older than any job."""
@@ -31,14 +34,16 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=listing.LISTED, show_default=True, help="Newest jobs to list."
-)
+@click.option("--limit", type=click.IntRange(min=1), default=LISTED, show_default=True, help="Newest jobs to list.")
 @results_option
 @json_option
 def list_jobs(limit: int, results_root: Path, as_json: bool) -> None:
     """List jobs, newest first."""
-    listing.list_jobs(results_root, limit, as_json=as_json)
+    store = Store(results_root.absolute())
+    rows = [job_row(job) for job in islice(store.newest(), limit)]
+    lines = [f"{row['id']:<34} {row['action']:<12} {row['state']:<9} {row['created']}" for row in rows]
+    then = [["jobs", "show", rows[0]["id"], *at_root(results_root)] if rows else ["run", "--help"]]
+    emit({"jobs": rows, "total": store.count()}, "\n".join(lines) or "no jobs", as_json=as_json, then=then)
 
 
 @jobs.command()
@@ -47,7 +52,8 @@ def list_jobs(limit: int, results_root: Path, as_json: bool) -> None:
 @json_option
 def show(job: str, results_root: Path, as_json: bool) -> None:
     """Show a job: state, route, metrics, artifacts, what comes next."""
-    listing.show_job(job, results_root, as_json=as_json)
+    document = job_with_commands(Store(results_root.absolute()).get(job), results_root)
+    emit(document, job_text(document), as_json=as_json)
 
 
 @jobs.command()

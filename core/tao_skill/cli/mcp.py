@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import json
 import os
@@ -34,7 +33,6 @@ def mcp(roots: tuple[Path, ...], results_root: Path | None, address: str | None,
     """Serve the tools to an agent over the Model Context Protocol."""
     if importlib.util.find_spec("mcp") is None:
         raise MissingDependency("the package mcp is not installed", fix="pip install 'tao-skill[mcp]'")
-    gc.disable()  # the SDK makes many objects on import that all stay; looking through them takes a sixth of the start
     from tao_skill.mcp_server.enclosure import enclose
     from tao_skill.mcp_server.server import serve_stdio
     from tao_skill.tools.roots import Roots
@@ -50,8 +48,6 @@ def mcp(roots: tuple[Path, ...], results_root: Path | None, address: str | None,
     here = Workplace(roots=allowed, results_root=results, environment=os.environ)
     if not enclose(allowed, os.environ):
         note("warning: no Landlock here, so whoever can swap folders for links in a --root can lead jobs out of it")
-    gc.freeze()
-    gc.enable()
     if address is None:
         serve_stdio(here)
     else:

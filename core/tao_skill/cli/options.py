@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from tao_skill.cli import output
-from tao_skill.cli.output import DEFAULT_RESULTS, INTERRUPTED, RESULTS_VARIABLE, default_results_root
-from tao_skill.errors import BadRequest
+from tao_skill.cli.output import DEFAULT_RESULTS, INTERRUPTED, RESULTS_VARIABLE, default_results_root, print_error
+from tao_skill.errors import BadRequest, CannotWrite, TaoSkillError
+from tao_skill.files import is_text
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -33,7 +33,23 @@ def results_option(function: Decorated) -> Decorated:
 
 def exit_code(command: click.Command, name: str, words: Sequence[str]) -> int:
     """Run `command` as the program `name`, print the error if there is one, and say the documented code."""
-    return output.exit_code(lambda: _run(command, name, words), words)
+    as_json = "--json" in words
+    try:
+        _check_text(words)
+        result = _run(command, name, words)
+    except TaoSkillError as error:
+        print_error(error, as_json=as_json)
+        return error.exit_code
+    except OSError as error:
+        print_error(CannotWrite.because(error), as_json=as_json)
+        return CannotWrite.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _check_text(words: Sequence[str]) -> None:
+    for place, word in enumerate(words, 1):
+        if not is_text(word):  # the word is not printed, as it may be a secret
+            raise BadRequest(f"argument {place} is not UTF-8 text", fix="write it in UTF-8; rename a file")
 
 
 def _run(command: click.Command, name: str, words: Sequence[str]) -> object:

@@ -1,4 +1,4 @@
-"""What the command line prints - one JSON document, or text for people; errors with their fix - and exits with."""
+"""What the command line prints: one JSON document, or text for people; errors with their fix."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tao_skill.errors import BadRequest, CannotWrite, SpecError, TaoSkillError
-from tao_skill.files import is_text
+import click
+
+from tao_skill.errors import SpecError, TaoSkillError
 from tao_skill.jobs.document import Following, following, job_document
 from tao_skill.jobs.record import Job
 
@@ -34,28 +35,16 @@ def emit(value: Any, text: str, *, as_json: bool, then: Iterable[Sequence[str]] 
     commands = [shlex.join(["tao-skill", *words]) for words in then]
     if as_json:
         document = {**value, "next": commands} if commands else value
-        say(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
         return
-    say(text)
+    click.echo(text)
     for command in commands:
         note(f"next     {command}")
 
 
 def note(text: str) -> None:
     """Say something beside the result, on stderr."""
-    say(text, err=True)
-
-
-def say(text: str, *, err: bool = False) -> None:
-    """Print a line as `click.echo` does, which is loaded where it does more: strips colours, mends an encoding."""
-    stream = sys.stderr if err else sys.stdout
-    if "\x1b" in text or getattr(stream, "encoding", None) != "utf-8":
-        import click
-
-        click.echo(text, err=err)
-        return
-    stream.write(f"{text}\n")
-    stream.flush()
+    click.echo(text, err=True)
 
 
 def print_error(error: TaoSkillError, *, as_json: bool) -> None:
@@ -67,32 +56,6 @@ def print_error(error: TaoSkillError, *, as_json: bool) -> None:
             note(f"error: {problem.message}\n  fix: {problem.fix}")
     else:
         note(f"error: {error.message}\n  fix: {error.fix}")
-
-
-def _check_text(words: Sequence[str]) -> None:
-    for place, word in enumerate(words, 1):
-        if not is_text(word):  # it is not shown, as it may be a secret
-            raise BadRequest(f"argument {place} is not UTF-8 text", fix="write it in UTF-8; rename a file")
-
-
-def exit_code(answer: Callable[[], object], words: Sequence[str]) -> int:
-    """Have a call answered, print the error if there is one, and say the documented code."""
-    as_json = "--json" in words
-    try:
-        _check_text(words)
-        result = answer()
-    except TaoSkillError as error:
-        print_error(error, as_json=as_json)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # nobody reads what is printed; the code is the one that click has for it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        print_error(CannotWrite.because(error), as_json=as_json)
-        return CannotWrite.exit_code
-    return result if isinstance(result, int) else 0
 
 
 def job_with_commands(job: Job, results_root: Path) -> dict[str, Any]:

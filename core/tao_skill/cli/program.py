@@ -70,7 +70,6 @@ class Program(click.Group):
     cls=Program,
     epilog=EPILOG,
     invoke_without_command=True,
-    subcommand_metavar="[COMMAND] [ARGS]...",  # click's own words for it changed with its versions
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="tao-skill")

@@ -1,21 +1,21 @@
-"""The server over HTTP: who may call it, from where, and how much."""
+"""The server over HTTP: its address, token and limits. Slow clients and request rates are left to a proxy."""
 
 from __future__ import annotations
 
 import ipaddress
-import json
 import logging
 import secrets
 import socket
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from typing import Final
 
 import click
+import uvicorn
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tao_skill.errors import BadRequest
-from tao_skill.mcp_server.patience import Allowance, Patience
 from tao_skill.mcp_server.server import make_server
 from tao_skill.records import dataclass
 from tao_skill.tools.workplace import Workplace
@@ -26,13 +26,8 @@ BODY_BYTES: Final = 1024 * 1024
 HEAD_BYTES: Final = 16 * 1024
 CONNECTIONS: Final = 128
 SESSIONS: Final = 100
-BURST: Final = 200
-PER_S: Final = 50.0
 SHORTEST_TOKEN: Final = 16
-
-Scope = MutableMapping[str, Any]
-Channel = Callable[..., Awaitable[Any]]
-App = Callable[[Scope, Channel, Channel], Awaitable[None]]
+LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +52,7 @@ def parse_address(text: str, token: str | None) -> Address:
     """
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise BadRequest(f"--http {text!r} is no address, accepted: HOST:PORT", fix="use --http 127.0.0.1:8000")
+        raise BadRequest(f"--http {text!r} is not an address, accepted: HOST:PORT", fix="use --http 127.0.0.1:8000")
     if token is not None and len(token) < SHORTEST_TOKEN:
         raise BadRequest(
             f"{TOKEN_VARIABLE} has fewer than {SHORTEST_TOKEN} characters", fix="use e.g. `openssl rand -hex 32`"
@@ -71,76 +66,86 @@ def parse_address(text: str, token: str | None) -> Address:
     return address
 
 
-class Guard:
-    """Lets a request pass if its token, its Host and its Origin are right, and if there are not too many of them."""
+class TokenCheck:
+    """ASGI middleware that answers 401 to a request without the token."""
 
-    def __init__(self, app: App, address: Address) -> None:
+    def __init__(self, app: ASGIApp, token: str) -> None:
         self.app = app
-        self.address = address
-        self.allowance = Allowance(BURST, PER_S)
+        self.token = token.encode("utf-8")
 
-    async def __call__(self, scope: Scope, receive: Channel, send: Channel) -> None:
-        """One request, or the life of the server."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        headers = {name.decode("latin-1").lower(): value for name, value in scope["headers"]}
-        if refused := self._refusal(headers):
-            await _refuse(send, *refused)
-        else:
-            await self.app(scope, receive, send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, or the lifespan of the server."""
+        app = self.app if scope["type"] != "http" or self._has_token(scope) else _UNAUTHORIZED
+        await app(scope, receive, send)
 
-    def _refusal(self, headers: dict[str, bytes]) -> tuple[int, str, str] | None:
-        """Status, message and fix; None where the request may pass."""
-        host = headers.get("host", b"").decode("latin-1")
-        if self.address.is_loopback and not _is_loopback(_parts(f"//{host}").hostname or ""):
-            return 421, "Host names another machine", "use http://127.0.0.1 in the address"
-        origin = headers.get("origin", b"").decode("latin-1")
-        if origin and _parts(origin).netloc != host:
-            return 403, "Origin is another site", "call from this server's own origin, or send no Origin"
-        if not self._has_token(headers.get("authorization", b"")):
-            return 401, "the token is missing or wrong", "send the header Authorization: Bearer TOKEN"
-        if not self.allowance.take():  # last, so that only those who may call use it up
-            return 429, f"more than {PER_S:.0f} requests a second", "wait a second, then send it again"
-        return None
+    def _has_token(self, scope: Scope) -> bool:
+        header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        scheme, _, given = header.partition(b" ")
+        matches = secrets.compare_digest(given.strip(), self.token)  # takes the same time wherever they differ
+        return bool(scheme.lower() == b"bearer") and matches
 
-    def _has_token(self, authorization: bytes) -> bool:
-        if self.address.token is None:
-            return True
-        scheme, _, given = authorization.partition(b" ")
-        right = secrets.compare_digest(given.strip(), self.address.token.encode("utf-8"))
-        return scheme.lower() == b"bearer" and right
+
+_UNAUTHORIZED: Final = JSONResponse(
+    {
+        "error": {
+            "code": "refused",
+            "message": "the token is missing or wrong",
+            "fix": "send the header Authorization: Bearer TOKEN",
+        }
+    },
+    status_code=401,
+    headers={"WWW-Authenticate": "Bearer", "Connection": "close"},  # the rest of the request is not read
+)
 
 
 def serve_http(here: Workplace, address: Address) -> None:
-    """Serve many clients until interrupted; the address is said on standard error once it listens.
+    """Serve many clients until interrupted; the URL is printed on standard error once the server listens.
 
     Raises:
         BadRequest: the address cannot be listened on.
     """
-    import uvicorn
-    from mcp.server.transport_security import TransportSecuritySettings
+    logging.basicConfig(stream=sys.stderr, level=logging.ERROR)  # a warning for each bad request could fill a disk
+    with _listen(address) as listening:
+        port = listening.getsockname()[1]
+        config = uvicorn.Config(
+            _application(here, address, port),
+            http="h11",  # the implementation that h11_max_incomplete_event_size bounds
+            ws="none",
+            log_level="error",
+            limit_concurrency=CONNECTIONS,
+            h11_max_incomplete_event_size=HEAD_BYTES,
+            timeout_graceful_shutdown=3,
+        )
+        click.echo(f"serving on http://{_in_url(address.host)}:{port}{PATH}", err=True)
+        uvicorn.Server(config).run(sockets=[listening])
 
+
+def _application(here: Workplace, address: Address, port: int) -> ASGIApp:
     app = make_server(here).streamable_http_app(
         streamable_http_path=PATH,
         max_request_body_size=BODY_BYTES,
         max_sessions=SESSIONS,
-        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the guard's work
+        transport_security=_transport_security(address, port),
     )
-    config = uvicorn.Config(
-        Guard(app, address),
-        http=Patience,
-        ws="none",
-        log_level="error",  # a warning for each bad request would fill the disk of whoever keeps them
-        limit_concurrency=CONNECTIONS,
-        h11_max_incomplete_event_size=HEAD_BYTES,
-        timeout_graceful_shutdown=3,
+    return TokenCheck(app, address.token) if address.token else app
+
+
+def _transport_security(address: Address, port: int) -> TransportSecuritySettings:
+    """Checks of Host and Origin against DNS rebinding.
+
+    An address that other machines reach has names that are not known here, and its token, which a web page has not.
+    """
+    if not address.is_loopback:
+        return TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    names = sorted({*LOOPBACK_NAMES, _in_url(address.host)})
+    return TransportSecuritySettings(
+        allowed_hosts=[*names, *(f"{name}:*" for name in names)],  # any port: a tunnel may have another one
+        allowed_origins=[f"http://{name}:{port}" for name in names],
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    with _listen(address) as listening:
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        click.echo(f"serving on http://{host}:{listening.getsockname()[1]}{PATH}", err=True)
-        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _listen(address: Address) -> socket.socket:
@@ -158,13 +163,6 @@ def _listen(address: Address) -> socket.socket:
     return listening
 
 
-def _parts(address: str) -> SplitResult:
-    try:
-        return urlsplit(address)
-    except ValueError:
-        return urlsplit("")
-
-
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -172,14 +170,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-async def _refuse(send: Channel, status: int, message: str, fix: str) -> None:
-    error = {"code": "refused", "message": message, "fix": fix}
-    body = json.dumps({"error": error}).encode("utf-8")
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode("ascii"))]
-    headers += [(b"www-authenticate", b"Bearer")] if status == 401 else []
-    headers += [(b"retry-after", b"1")] if status == 429 else []
-    headers += [(b"connection", b"close")]  # what is left of the request is not waited for
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
