@@ -22,9 +22,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tao_skill import encryption
 from tao_skill.errors import BadData, TaoSkillError
-from tao_skill.models.pose_classification import array_pickle, checkpoint, onnx_file, quantize
+from tao_skill.models.pose_classification import checkpoint, onnx_file, quantize
 from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
-from tao_skill.models.pose_classification.label_pickle import label_value
+from tao_skill.safe_pickle.arrays import label_value, read_arrays
 
 SECONDS = 5.0
 MEMORY = 64 * 2**20
@@ -135,7 +135,7 @@ def test_a_hostile_pickle_of_arrays_is_refused(name: str, tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     (tmp_path / "y.pkl").write_bytes(PICKLES[name])
     with pytest.raises(ValueError):
-        array_pickle.read_arrays(tmp_path / "y.pkl")
+        read_arrays(tmp_path / "y.pkl")
     assert [one.name for one in tmp_path.iterdir()] == ["y.pkl"]
 
 
@@ -256,6 +256,13 @@ CHECKPOINTS: dict[str, tuple[Callable[[], bytes], str]] = {
     "tuples doubled to be counted": (
         lambda: called("collections", "Counter", b"](" + TUPLES + b"e\x85"),
         "other than a dictionary",
+    ),
+    "a dictionary counted again and again": (
+        lambda: only_pickle(
+            b"}(" + b"".join(b"M" + struct.pack("<H", n) + b"N" for n in range(1000)) + b"uq\x00"
+            b"0](ccollections\nCounter\nq\x01" + b"h\x01h\x00\x85R" * 1000 + b"e"
+        ),
+        "copies of a dictionary",
     ),
     "an integer of a kilobyte": (lambda: only_pickle(b"\x8b\x00\x04\x00\x00" + b"\x7f" * 1024), "bits, accepted"),
     "a tensor made of no memory": (

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tao_skill.errors import BadData, NotFound
 from tao_skill.files import nearest
-from tao_skill.models.pose_classification.label_pickle import Column, label_value
 from tao_skill.records import dataclass
+from tao_skill.safe_pickle.arrays import PickledArray, label_value
 from tao_skill.text import is_utf8, read_bytes
 
 if TYPE_CHECKING:
@@ -199,8 +199,8 @@ def _labels(value: Any) -> Labels:
 
 
 def _flat(part: Any) -> tuple[Any, ...]:
-    if isinstance(part, Column):
-        return part.items()
+    if isinstance(part, PickledArray):
+        part = part.items()
     if not isinstance(part, list | tuple):
         raise ValueError(f"it holds a {type(part).__name__} where a list of names or class ids is needed")
     return tuple(part)

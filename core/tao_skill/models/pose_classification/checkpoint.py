@@ -16,10 +16,11 @@ from torch import Tensor
 
 from tao_skill import encryption, files
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification import checkpoint_archive, results
+from tao_skill.models.pose_classification import results
 from tao_skill.models.pose_classification.architecture import BRANCHED
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES, adjacency
 from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.safe_pickle import torch_archive
 
 PREFIX: Final = "model."
 HEAD: Final = "fcn."
@@ -74,7 +75,7 @@ def load(path: Path, key: str | None = None) -> dict[str, Any]:
         raise BadData(f"checkpoint {path} does not exist", fix="give the path of a .pth file", path=str(path))
     data = encryption.read(path, key)
     try:
-        loaded = torch.load(checkpoint_archive.checked(data), map_location="cpu", weights_only=True)
+        loaded = torch.load(torch_archive.checked(data), map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise _unreadable(path, data, error) from error
     if not isinstance(loaded, dict):

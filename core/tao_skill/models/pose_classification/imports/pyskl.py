@@ -14,7 +14,6 @@ from typing import Any, Final
 import numpy as np
 
 from tao_skill.errors import BadRequest
-from tao_skill.models.pose_classification.array_pickle import PickledArray, read_arrays
 from tao_skill.models.pose_classification.imports.clip import (
     FRAMES_LIMIT,
     MESSAGE_LIMIT,
@@ -26,6 +25,7 @@ from tao_skill.models.pose_classification.imports.clip import (
 )
 from tao_skill.models.pose_classification.imports.people import PEOPLE_KEPT, in_picture
 from tao_skill.outcome import ImportRequest
+from tao_skill.safe_pickle.arrays import PickledArray, read_arrays
 
 RULE: Final = (
     "2D: x / width - 0.5 and y / height - 0.5 by img_shape, and 0 where the score is 0, channels x, y, score; "

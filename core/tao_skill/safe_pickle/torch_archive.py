@@ -1,8 +1,8 @@
-"""What of a checkpoint torch may read: an archive whose parts are as long as they say, with a pickle of known form.
+"""Check the archive of a checkpoint before torch reads it: its parts are as long as they say, its pickle of known form.
 
 torch.load with weights_only runs no code, but it believes sizes: of members that unpack to a thousand times the file,
 of storages and tensors larger than their bytes, of a few values that refer to each other a billion times. So the pickle
-goes through the tables of plain_pickle.py first, and torch gets a copy of the archive that was written here.
+goes through unpickler.py first, and torch gets a copy of the archive that was written here.
 Sources: torch.serialization (`_save`, `persistent_load`) and torch._utils (`_rebuild_tensor_v2`).
 """
 
@@ -12,21 +12,21 @@ import io
 import math
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tao_skill.models.pose_classification.plain_pickle import (
-    INSTRUCTIONS,
-    Constructors,
-    Instruction,
-    Machine,
-    StandIn,
-    encoder,
-    execute,
-    mapping_instructions,
-    push,
-)
 from tao_skill.records import dataclass
+from tao_skill.safe_pickle.unpickler import (
+    DICTIONARIES,
+    PLAIN,
+    Budget,
+    Name,
+    Names,
+    StandIn,
+    Unpickler,
+    allowed,
+    encoder,
+)
 from tao_skill.text import bounded
 
 SIGNATURE: Final = b"PK\x03\x04"
@@ -37,6 +37,9 @@ PICKLE_VALUES: Final = 500_000
 
 _ENTRY: Final = b"PK\x01\x02"
 _UNREADABLE: Final = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OverflowError, struct.error)
+_DIMENSIONS: Final = 64
+"""Of a tensor in torch, at most."""
+
 _ITEM_BYTES: Final = {
     **dict.fromkeys(("ByteStorage", "CharStorage", "BoolStorage"), 1),
     **dict.fromkeys(("HalfStorage", "BFloat16Storage", "ShortStorage"), 2),
@@ -80,15 +83,7 @@ def look_through(pickled: bytes, sizes: Mapping[str, int]) -> None:
     """
     if len(pickled) > PICKLE_BYTES:
         raise ValueError(f"its data.pkl has {len(pickled)} bytes, accepted: {PICKLE_BYTES}")
-    constructors = {**_CONSTRUCTORS, ("_codecs", "encode"): encoder(len(pickled))}
-    value = execute(
-        pickled,
-        _INSTRUCTIONS | {"BINPERSID": _storage_of(sizes)},
-        constructors,
-        "tensors and plain data",
-        steps=PICKLE_VALUES,
-    )
-    bounded(value, PICKLE_VALUES)
+    bounded(_Checkpoint(pickled, sizes).load(), PICKLE_VALUES)
 
 
 def _members(data: bytes) -> dict[str, bytes]:
@@ -132,23 +127,28 @@ class _OrderedDict(dict[Any, Any], StandIn):
             raise ValueError("it sets the state of an OrderedDict to no dictionary")
 
 
-def _storage_of(sizes: Mapping[str, int]) -> Instruction:
-    """The instruction that names a storage as ("storage", type, member, device, items)."""
+class _Checkpoint(Unpickler):
+    """The pickle of a checkpoint whose members have these sizes."""
 
-    def load(machine: Machine, argument: Any) -> None:
-        (named,) = machine.last(1)
-        if not isinstance(named, tuple) or len(named) != 5 or named[0] != "storage":
+    values = "tensors and plain data"
+    keys = (str, int)
+    dispatch = allowed(*PLAIN, *DICTIONARIES, "BINFLOAT", "BINPERSID")
+
+    def __init__(self, pickled: bytes, sizes: Mapping[str, int]) -> None:
+        super().__init__(pickled, _names(len(pickled)), steps=PICKLE_VALUES)
+        self.sizes = sizes
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        """The storage named as ("storage", type, member, device, items)."""
+        if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage":
             raise ValueError("it refers to something other than a storage")
-        _, kind, member, device, items = named
-        item_bytes = _ITEM_BYTES.get(getattr(kind, "name", ""))
+        _, kind, member, device, items = pid
+        item_bytes = _ITEM_BYTES.get(kind.name) if isinstance(kind, Name) else None
         if item_bytes is None or type(member) is not str or type(device) is not str or type(items) is not int:
             raise ValueError("it refers to a storage of another form")
-        if sizes.get(f"data/{member}") != items * item_bytes:
-            there = sizes.get(f"data/{member}", "no")
+        if (there := self.sizes.get(f"data/{member}", "no")) != items * item_bytes:
             raise ValueError(f"storage {member[:20]!r} of {items} items of {item_bytes} bytes has {there} bytes")
-        machine.stack.append(_Storage(items=items))
-
-    return load
+        return _Storage(items=items)
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any) -> _Tensor:
@@ -180,40 +180,37 @@ def _device(*named: Any) -> str:
     return "device"
 
 
-def _counter(*counts: Any) -> dict[Any, Any]:
-    if len(counts) > 1 or not all(type(one) is dict for one in counts):
-        raise ValueError("it makes a collections.Counter of something other than a dictionary")
-    return dict(*counts)
+def _counter(budget: Budget) -> Callable[..., dict[Any, Any]]:
+    def counter(counts: Any = None) -> dict[Any, Any]:
+        if counts is not None and type(counts) is not dict:
+            raise ValueError("it makes a collections.Counter of something other than a dictionary")
+        budget.spend(len(counts or ()), "copies of a dictionary")  # torch makes them, too
+        return dict(counts or ())
+
+    return counter
 
 
-def _ordered(*items: Any) -> _OrderedDict:
-    if items:
-        raise ValueError("it makes a collections.OrderedDict of something")
+def _ordered() -> _OrderedDict:
     return _OrderedDict()
 
 
-def _not_called(*_: Any) -> Any:
-    raise ValueError("it calls the name of a type")
-
-
 def _are_counts(*several: Any) -> bool:
-    return all(
-        isinstance(counts, tuple) and all(type(one) is int and 0 <= one < 2**48 for one in counts) for counts in several
-    )
+    return all(isinstance(one, tuple) and len(one) <= _DIMENSIONS and all(map(_is_count, one)) for one in several)
 
 
-_CONSTRUCTORS: Final[Constructors] = {
-    ("collections", "OrderedDict"): _ordered,
-    ("collections", "Counter"): _counter,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch", "Size"): _size,
-    ("torch", "device"): _device,
-    **{("torch", name): _not_called for name in (*_ITEM_BYTES, *_TYPES)},
-}
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**48
 
-_INSTRUCTIONS: Final = {
-    **INSTRUCTIONS,
-    **mapping_instructions(str, int),
-    "BINFLOAT": push,
-}
+
+def _names(size: int) -> Names:
+    """Stand-ins for what torch names in a pickle of `size` bytes."""
+    return {
+        ("collections", "OrderedDict"): _ordered,
+        ("collections", "Counter"): _counter(Budget(size)),
+        ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+        ("torch._utils", "_rebuild_parameter"): _parameter,
+        ("torch", "Size"): _size,
+        ("torch", "device"): _device,
+        ("_codecs", "encode"): encoder(Budget(size)),
+        **{("torch", name): None for name in (*_ITEM_BYTES, *_TYPES)},
+    }

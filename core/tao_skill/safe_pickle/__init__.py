@@ -1,0 +1,1 @@
+"""Pickles and torch archives of others, read without running anything."""
