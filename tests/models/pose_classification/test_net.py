@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pytest
@@ -8,26 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tao_skill.models.pose_classification import winograd
 from tao_skill.models.pose_classification.channels_last import conv_before_norm, dropped_sum
 from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
 from tao_skill.models.pose_classification.net import STGCN, STGCNPlusPlus, center_of
 
-IN_EVERY_WAY = pytest.mark.parametrize(
-    "network",
-    [(STGCN, sys.maxsize), (STGCN, 0), (STGCNPlusPlus, sys.maxsize)],
-    ids=["ST-GCN", "ST-GCN, Winograd", "ST-GCN++"],
-    indirect=True,
-)
-
-
-@pytest.fixture
-def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[STGCN]:
-    """A class of networks, whose convolutions along frames are Winograd's from some size on."""
-    kind: type[STGCN]
-    kind, worth = request.param
-    monkeypatch.setattr(winograd, "WORTH", worth)
-    return kind
+EVERY_NETWORK = pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])
 
 
 def reference_scores(state: dict[str, Tensor], x_NCTVM: Tensor, *, training: bool) -> Tensor:
@@ -135,7 +119,7 @@ def test_state_dict_keys_are_those_of_tao() -> None:
     assert set(STGCN().state_dict()) == expected
 
 
-@IN_EVERY_WAY
+@EVERY_NETWORK
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_forward_equals_a_second_writing_of_the_equations(layout: str, training: bool, network: type[STGCN]) -> None:
@@ -160,7 +144,7 @@ def biased(layer: Any, given: tuple[Tensor], _: Tensor) -> None:
     layer.running_var.mul_(1 - 1 / values)
 
 
-@IN_EVERY_WAY
+@EVERY_NETWORK
 def test_sequences_of_several_lengths_share_batch_statistics_and_nothing_else(network: type[STGCN]) -> None:
     """What normalised the batch is what each sequence needs to have its scores by itself."""
     torch.manual_seed(0)
@@ -197,7 +181,7 @@ def test_trimmed_sequences_are_normalised_as_padded_ones(center: bool) -> None:
     torch.testing.assert_close(net(groups, 40), net(groups), rtol=0, atol=0)
 
 
-@IN_EVERY_WAY
+@EVERY_NETWORK
 def test_a_batch_in_parts_has_the_scores_and_gradients_of_the_whole(network: type[STGCN]) -> None:
     torch.manual_seed(0)
     net = network(layout="coco", num_classes=5, dropout=0.0).double()
@@ -249,7 +233,7 @@ def test_centred_people_look_alike_wherever_they_stand(layout: str, joint: int, 
     assert int(center_of(layout, 3).sum(0).argmax()) == joint
 
 
-@IN_EVERY_WAY
+@EVERY_NETWORK
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradients_equal_those_of_the_equations(layout: str, strategy: str, network: type[STGCN]) -> None:
@@ -291,7 +275,7 @@ def test_dropout_of_nothing_and_of_everything(p: float) -> None:
     torch.testing.assert_close(dropped_sum(x.clone(), x.abs(), p), torch.relu(x * (1 - p) + x.abs()))
 
 
-@pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])
+@EVERY_NETWORK
 def test_blocks_drop_out_only_while_training(network: type[STGCN]) -> None:
     net = network(dropout=0.5)
     x = torch.randn(1, 3, 8, 34, 1)
@@ -299,7 +283,7 @@ def test_blocks_drop_out_only_while_training(network: type[STGCN]) -> None:
     assert torch.equal(net.eval()(x), net(x))
 
 
-@pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])
+@EVERY_NETWORK
 def test_gradients_in_bf16_stray_no_further_than_those_of_the_equations(network: type[STGCN]) -> None:
     torch.manual_seed(0)
     net = network(layout="coco", num_classes=5, dropout=0.0)

@@ -17,8 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tao_skill.models.pose_classification import winograd
-
 _LANES: Final = 1 << 16
 """Values of the 16-bit lanes that dropout draws; its share is rounded to one of them."""
 
@@ -65,8 +63,6 @@ def convolved(x_NCTV: Tensor, conv: nn.Module, lengths: Lengths = None) -> Tenso
     assert isinstance(conv, nn.Conv2d)
     if conv.training:
         return conv_before_norm(x_NCTV, conv, lengths)
-    if not torch.is_grad_enabled() and winograd.pays(x_NCTV, conv.weight, conv.stride, lengths):
-        return winograd.convolve(x_NCTV, conv.weight, conv.bias, lengths)
     return join([conv(part_NCTV) for part_NCTV in split(x_NCTV, lengths)])
 
 
@@ -114,8 +110,6 @@ class _ConvBeforeNorm(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, weight, bias)
         ctx.steps = stride, padding, lengths
-        if winograd.pays(x, weight, stride, lengths):
-            return winograd.convolve(x, weight, bias, lengths)
         return join([F.conv2d(part, weight, bias, stride, padding) for part in split(x, lengths)])
 
     @staticmethod
@@ -124,8 +118,6 @@ class _ConvBeforeNorm(torch.autograd.Function):
         stride, padding, lengths = ctx.steps
         mask = [ctx.needs_input_grad[0], True, False]
         out = grads[0].contiguous(memory_format=torch.channels_last)
-        if winograd.pays(x, weight, stride, lengths):
-            return *winograd.gradients(out, x, weight, lengths, of_x=mask[0]), torch.zeros_like(bias), None, None, None
         pieces = [
             torch.ops.aten.convolution_backward(
                 grad, part, weight, None, stride, padding, (1, 1), False, (0, 0), 1, mask
