@@ -7,7 +7,6 @@ take no room on the disk, but as much of the system's cache as is free.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import logging
 import multiprocessing
@@ -26,7 +25,6 @@ from typing import Any, Final
 
 import numpy as np
 import psutil
-import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.profilers import SimpleProfiler
 
@@ -43,13 +41,12 @@ SEQUENCES: Final = 64
 BATCH: Final = 16
 ROUNDS: Final = 3
 TURNS: Final = 6
-TRIMMED: Final = {"dataset.trim_padding": True}
-RESAMPLED: Final = {"dataset.resample_frames": 100}
+RESAMPLED: Final = "dataset.resample_frames"
+MEAN: Final = 100
 PADDING_LIMIT = 1 / 2.5
 """Of the time of whole sequences, where a third of the frames is used."""
 EPOCHS: Final = 4
 TIMED: Final = 3
-HEAP_GIB: Final = 7
 STEPS: Final = 4
 SMALL_BYTES: Final = 4 * 2**20
 LARGE_BYTES: Final = 10 * 2**30
@@ -66,28 +63,6 @@ class Memory(Callback):
     def on_train_end(self, *_: Any) -> None:
         """While the workers still live."""
         self.peaks = [_peak_mib(os.getpid()), *(_peak_mib(child.pid) for child in psutil.Process().children())]
-
-
-class Heap(Callback):
-    """Has the system hand out as much memory as a training comes to need, before its first step.
-
-    Batches of many lengths ask for more now and then through the first epochs, and what that costs is up to
-    the machine: 0.1 s a GiB on one, 2.5 s on a virtual one that has given its free memory back. Processes that read
-    data are there by then; what they share would be copied.
-    """
-
-    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Allocate and free; the block that stays keeps glibc from giving back what is before it."""
-        if trainer.global_step:
-            return
-        libc = ctypes.CDLL(None)
-        libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-        libc.free.argtypes = [ctypes.c_void_p]
-        blocks = [libc.malloc(2**30) for _ in range(HEAP_GIB)]
-        for block in blocks:
-            ctypes.memset(block, 1, 2**30)
-        for block in blocks[:-1]:
-            libc.free(block)
 
 
 class Turns(Callback):
@@ -138,7 +113,7 @@ def moving(shortest: int, longest: int) -> arrays.Sequences:
 
 def cases(work: Path, irds: Path | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Training sets as spec keys."""
-    yield f"nvidia, T = {FRAMES}, mean 100", write_set(work / "nvidia", moving(24, 176))
+    yield f"nvidia, T = {FRAMES}, mean {MEAN}", write_set(work / "nvidia", moving(24, 176))
     if irds:
         data_NCTVM = arrays.open_sequences(irds / "train_data.npy")[:SEQUENCES]
         mean = arrays.frames_used(data_NCTVM).mean()
@@ -157,7 +132,7 @@ def epoch(work: Path, **keys: Any) -> tuple[float, float]:
 
 def _epoch(work: Path, keys: dict[str, Any]) -> tuple[float, float]:
     profiler = SimpleProfiler()
-    train_with(work, {"train.num_epochs": EPOCHS, **keys}, [Heap()], profiler=profiler)
+    train_with(work, {"train.num_epochs": EPOCHS, **keys}, [], profiler=profiler)
     whole, waits = (profiler.recorded_durations[name] for name in ("run_training_epoch", WAITING))
     return median(whole[-TIMED:]), sum(waits[-(len(waits) // EPOCHS) * TIMED :]) / TIMED
 
@@ -183,19 +158,12 @@ def build(keys: dict[str, Any]) -> ExperimentConfig:
 
 
 def rows(rounds: int = TURNS) -> Iterator[Row]:
-    """An epoch over generated sequences that move for a third of their frames, whole and without their padding."""
+    """An epoch over generated sequences that move for a third of their frames, whole and resampled to that."""
     with tempfile.TemporaryDirectory() as name:
-        ((varied, keys),) = cases(Path(name), None)
-        alike = write_set(Path(name) / "alike", moving(FRAMES // 3, FRAMES // 3))
-        for data, its, changes in (
-            (varied, keys, TRIMMED),
-            (f"nvidia, T = {FRAMES}, each {FRAMES // 3}", alike, TRIMMED),
-            (varied, keys, RESAMPLED),
-        ):
-            ((key, value),) = changes.items()
-            shown = f"{key.removeprefix('dataset.')}={value}"
-            pairs = epochs_in_turn(Path(name), its, its | changes, rounds)
-            yield row(f"epoch of {SEQUENCES} sequences, {shown}: {data}", "without", pairs, most=PADDING_LIMIT)
+        ((data, keys),) = cases(Path(name), None)
+        pairs = epochs_in_turn(Path(name), keys, keys | {RESAMPLED: MEAN}, rounds)
+        what = f"epoch of {SEQUENCES} sequences, resample_frames={MEAN}: {data}"
+        yield row(what, "without", pairs, most=PADDING_LIMIT)
 
 
 def epochs_in_turn(work: Path, its: dict[str, Any], ours: dict[str, Any], rounds: int) -> list[tuple[float, float]]:
@@ -227,23 +195,23 @@ def _turn(training: Connection) -> float:
 
 
 def _take_turns(work: Path, keys: dict[str, Any], asked: Connection) -> None:
-    train_with(work, keys, [Heap(), Turns(asked)])
+    train_with(work, keys, [Turns(asked)])
 
 
 def time_rows(work: Path, irds: Path | None) -> Iterator[str]:
     """Training speed and the share of waiting: each variant in turn, medians of the rounds."""
-    yield "| data | workers | trim_padding | sequences/s | of the time, waiting for data |\n|---|---|---|---|---|"
+    yield "| data | workers | resample_frames | sequences/s | of the time, waiting for data |\n|---|---|---|---|---|"
     for name, keys in cases(work, irds):
-        variants = [(1, False), (1, True), (0, True)]
-        found: dict[tuple[int, bool], list[tuple[float, float]]] = {one: [] for one in variants}
+        variants = [(1, None), (1, MEAN), (0, MEAN)]
+        found: dict[tuple[int, int | None], list[tuple[float, float]]] = {one: [] for one in variants}
         for _ in range(ROUNDS):
-            for workers, trim in variants:
-                settings = {**keys, "dataset.num_workers": workers, "dataset.trim_padding": trim}
-                found[workers, trim].append(epoch(work, **settings))
-        for (workers, trim), times in found.items():
+            for workers, frames in variants:
+                settings = {**keys, "dataset.num_workers": workers, RESAMPLED: frames}
+                found[workers, frames].append(epoch(work, **settings))
+        for (workers, frames), times in found.items():
             speed = median(SEQUENCES / seconds for seconds, _ in times)
             share = median(waited / seconds for seconds, waited in times)
-            yield f"| {name} | {workers} | {str(trim).lower()} | {speed:.2f} | {share:.2%} |"
+            yield f"| {name} | {workers} | {frames or 'off'} | {speed:.2f} | {share:.2%} |"
 
 
 def large(work: Path, dtype: str, bytes_: int) -> dict[str, Any]:
@@ -270,17 +238,17 @@ def measure(work: Path, keys: dict[str, Any]) -> dict[str, Any]:
 
 def memory_rows(work: Path) -> Iterator[str]:
     """Peak memory of a training on a large file, beside that on a small one."""
-    yield "| data | trim_padding | plan | peak memory: training | worker |\n|---|---|---|---|---|"
+    yield "| data | resample_frames | plan | peak memory: training | worker |\n|---|---|---|---|---|"
     for size, dtype in ((SMALL_BYTES, "float32"), (LARGE_BYTES, "float32"), (LARGE_BYTES, "float16")):
         keys = large(work, dtype, size)
-        for trim in (False, True):
-            asked = json.dumps({**keys, "dataset.trim_padding": trim})
+        for frames in (None, MEAN):
+            asked = json.dumps({**keys, RESAMPLED: frames})
             command = [sys.executable, __file__, "--measure", asked]
             said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
             found = json.loads(said)
             main, worker = found["peaks"]
             yield (
-                f"| {size / 2**20:.0f} MiB, {dtype} | {str(trim).lower()} | {found['plan_s']:.1f} s "
+                f"| {size / 2**20:.0f} MiB, {dtype} | {frames or 'off'} | {found['plan_s']:.1f} s "
                 f"| {main:.0f} MiB | {worker:.0f} MiB |"
             )
 

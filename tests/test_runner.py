@@ -255,15 +255,6 @@ def test_what_a_search_found_and_was_after_is_what_follows_builds_on(tmp_path: P
     assert lookup(found.spec, "model.graph_strategy") == "uniform"
 
 
-def test_a_model_of_trimmed_sequences_is_used_on_trimmed_ones(tmp_path: Path, data: list[str]) -> None:
-    job, _ = open_job(planned(tmp_path, overrides=[*data, "trim_padding=true"]), Store(tmp_path), now=NOW)
-    leave_checkpoints(Path(job.results_dir), {"val_acc": 0.9})
-    for action in ("evaluate", "inference", "export"):
-        found = planned(tmp_path, action, parent=job.id)
-        assert lookup(found.spec, "dataset.trim_padding") is True
-        assert found.inferred["dataset.trim_padding"]["by"] == "parent"
-
-
 def test_the_sequences_a_model_was_trained_on_shape_its_export(tmp_path: Path, data: list[str], parent: str) -> None:
     assert lookup(planned(tmp_path, "export", parent=parent).spec, "export.sequence_length") is None
     folder = next(tmp_path.glob("train-*/train"))

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -77,39 +76,20 @@ def test_a_record_that_tells_no_epochs_is_passed_over(spec: dict[str, object], t
     assert epoch_time(MODEL, asdict(experiment(tiny, tmp_path)), Store(tmp_path)) is None
 
 
-def test_an_epoch_of_trimmed_sequences_has_their_frames_to_work_on(tiny: Path, tmp_path: Path) -> None:
-    data = np.zeros((4, 3, 400, 34, 1), np.float32)
-    data[:, :, :100] = 1
-    np.save(tmp_path / "long.npy", data)
-    changes = {"dataset__train_dataset__data_path": str(tmp_path / "long.npy"), "dataset__val_dataset__data_path": None}
-    whole, trimmed = (
-        MODEL.epoch_flop(experiment(tiny, tmp_path, dataset__trim_padding=trim, **changes)) for trim in (False, True)
-    )
-    assert whole is not None
-    assert trimmed == pytest.approx(whole * 100 / 400)
-
-
 @pytest.mark.parametrize(
-    ("keys", "frames", "validated"),
+    ("keys", "frames"),
     [
-        ({"window_size": 8, "random_choose": True}, 8, 16),
-        ({"window_size": 8, "random_choose": True, "trim_padding": True}, 8, 12),
-        ({"window_size": 8}, 16, 16),
-        ({"window_size": 40}, 40, 16),
-        ({"window_size": 40, "trim_padding": True}, 164 / 12, 12),
+        ({"window_size": 8, "random_choose": True}, 8),
+        ({"window_size": 8}, 16),
+        ({"window_size": 40}, 40),
     ],
 )
-def test_windows_are_of_training_alone(
-    keys: dict[str, object], frames: float, validated: int, tiny: Path, tmp_path: Path
-) -> None:
-    """The generated set has twelve sequences of 16 frames to train on, and six to validate.
-
-    Trimmed, these take 12 frames each, and those 164 in all.
-    """
+def test_windows_are_of_training_alone(keys: dict[str, object], frames: int, tiny: Path, tmp_path: Path) -> None:
+    """The generated set has twelve sequences of 16 frames to train on, and six to validate."""
     whole = MODEL.epoch_flop(experiment(tiny, tmp_path))
     windows = MODEL.epoch_flop(experiment(tiny, tmp_path, **{f"dataset__{key}": value for key, value in keys.items()}))
     assert whole is not None
-    assert windows == pytest.approx(whole * (3 * 12 * frames + 6 * validated) / ((3 * 12 + 6) * 16))
+    assert windows == pytest.approx(whole * (3 * 12 * frames + 6 * 16) / ((3 * 12 + 6) * 16))
 
 
 def test_data_that_may_not_be_read_are_not(tiny: Path, tmp_path: Path) -> None:

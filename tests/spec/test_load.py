@@ -120,6 +120,22 @@ def test_a_dotted_key_in_a_file_is_told_to_be_nested() -> None:
     assert fix == "write it nested, train: {optim: {lr: ...}}"
 
 
+@pytest.mark.parametrize("action", ["train", "inference", "dataset_convert"])
+@pytest.mark.parametrize("value", [True, False, None])
+@pytest.mark.parametrize("key", ["dataset.trim_padding", "trim_padding"])
+def test_a_removed_key_is_refused_with_the_key_that_replaces_it(key: str, value: bool | None, action: str) -> None:
+    message, fix = problems(action, load.override(ExperimentConfig, {}, [(key, value)]))[key]
+    assert message.startswith(f"{key} (value ")
+    assert message.endswith("was removed; dataset.resample_frames replaces it")
+    assert fix == f"leave {key} out, or set dataset.resample_frames instead"
+
+
+@pytest.mark.parametrize("key", ["train.trim_padding", "padding", "dataset.trim_paddings"])
+def test_a_key_that_was_never_there_is_not_a_removed_one(key: str) -> None:
+    message, _ = problems("train", load.override(ExperimentConfig, {}, [(key, True)]))[key]
+    assert "is not a parameter of train" in message
+
+
 @pytest.mark.parametrize("key", ["encryption_key", "encryption_kye", "key", "train.encryption_key", "encryption"])
 @pytest.mark.parametrize("value", [4711, [4711], {"a": 4711}])
 def test_a_secret_is_never_shown_even_under_a_misspelt_key(key: str, value: Any) -> None:

@@ -99,7 +99,19 @@ def _unknown(config_type: type, action: str, key: str, value: Any) -> Iterator[P
         )
 
 
+def _replaced(config_type: type, key: str, value: Any) -> Problem | None:
+    """A key that older versions read, in full or without its section, as the config type's `replaced` lists them."""
+    replaced: Mapping[str, str] = getattr(config_type, "replaced", {})
+    new = next((new for old, new in replaced.items() if f".{old}".endswith(f".{key}")), None)
+    if new is None:
+        return None
+    message = f"{key} (value {shown_value(config_type, key, value)}) was removed; {new} replaces it"
+    return Problem(key=key, message=message, fix=f"leave {key} out, or set {new} instead")
+
+
 def _typo(config_type: type, action: str, key: str, value: Any) -> Problem:
+    if replaced := _replaced(config_type, key, value):
+        return replaced
     own, every = (
         [node.key for node in walk(config_type, name) if not key.startswith(f"{node.key}.")] for name in (action, None)
     )

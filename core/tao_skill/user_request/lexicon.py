@@ -73,7 +73,8 @@ ENGLISH: Final[Mapping[str, str]] = {
         looking, look, trigger, triggered, involve, happen, feel like, proceed, hesitate, auto, shall, may, feel free,
         insist, get, fine, ok, makes sense, goal, continue, must, should be, not without, never without, worth it,
         is required, no objection to,
-        no objections to, nothing against, don't mind, d like, from plain training to, d love, wanted, please do, waste, spend, don't hesitate to,
+        no objections to, nothing against, don't mind, d like, from plain training to, d love, wanted, please
+        do, waste, spend, don't hesitate to,
         dont hesitate to, want to wait for, no reason not to, does""",
     "Y": "yes, yeah, yep, yup, sure, of course",
     "Z": "change, changes, alter, modify, touch, vary, adjust, tweak, experimenting with, deviate from, deviate",
@@ -86,7 +87,8 @@ ENGLISH: Final[Mapping[str, str]] = {
         validation set, training schedule, set is, epoch, epochs, head, heads, backbone,
         layer, layers""",
     "X": """gpu, gpus, cuda, cpu, wandb, logging, log, tensorboard, early stopping, stop early, pretrained weights,
-        weights, checkpoint, checkpoints, validation, evaluation, export, pruner, pruners, pruning, pruning of trials, prune, resume,
+        weights, checkpoint, checkpoints, validation, evaluation, export, pruner, pruners, pruning, pruning of
+        trials, prune, resume,
         overwrite, shuffle, delete, show, save, detach, worry, problem, problems, hurry, rush, worries, report,
         progress bar, output, mixed precision, fine tune, fine tuning, fine tuned, finetune, finetuned, finetuning,
         accuracy, crop, camera, workers, evaluate, questions, questions asked, hold back, augment, manual tuning,

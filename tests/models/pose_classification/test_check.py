@@ -86,25 +86,6 @@ def test_broken_files_are_refused_before_a_job_exists(
     assert any(said in message for message in messages), messages
 
 
-@pytest.mark.parametrize(
-    ("changes", "warned"),
-    [
-        ({}, False),
-        ({"export__sequence_length": -1}, False),
-        ({"export__sequence_length": 96}, True),
-        ({"export__sequence_length": 96, "dataset__trim_padding": False}, False),
-        ({"export__sequence_length": 96, "dataset__resample_frames": 96}, False),
-    ],
-)
-def test_a_fixed_length_for_a_network_of_trimmed_sequences_is_warned_of(
-    changes: dict[str, Any], warned: bool, tiny: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "model.pth").touch()
-    given = {"export__checkpoint": str(tmp_path / "model.pth"), "dataset__trim_padding": True, **changes}
-    config = experiment(tiny, tmp_path, **given)
-    assert any("export.sequence_length=96" in one for one in check(config, "export").warnings) == warned
-
-
 def test_a_misspelt_file_is_corrected(tiny: Path, tmp_path: Path) -> None:
     key = "dataset.train_dataset.data_path"
     _, fix = problems(tiny, tmp_path, dataset__train_dataset__data_path=str(tiny / "trian_data.npy"))[key]

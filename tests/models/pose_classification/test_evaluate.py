@@ -5,17 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import evaluate, export, inference, results, train
 from tao_skill.models.pose_classification.arrays import read_labels
-from tao_skill.models.pose_classification.checkpoint import load, load_network, save
+from tao_skill.models.pose_classification.checkpoint import load, save
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.lengths import ANY, trimmed, used_frames
-from tao_skill.models.pose_classification.net import NETWORKS, STGCN
+from tao_skill.models.pose_classification.net import NETWORKS
 from tao_skill.status import read_status
 from tests.conftest import experiment
 
@@ -137,73 +136,54 @@ def probabilities(tiny: Path, checkpoint: Path, out: Path, **more: object) -> np
     return np.array([one["probabilities"] for one in details["predictions"]])
 
 
-@pytest.mark.parametrize("size", [1, 5, 64])
-def test_a_trimmed_sequence_is_scored_by_itself_whatever_its_batch(
-    tiny: Path, trained: Path, tmp_path: Path, size: int
+def test_a_model_that_was_trained_with_trim_padding_scores_whole_sequences_and_warns(
+    tiny: Path, trained: Path, onnx_file: Path, tmp_path: Path
 ) -> None:
-    longer = np.pad(np.load(tiny / "train_data.npy"), ((0, 0), (0, 0), (0, 16), (0, 0), (0, 0)))
-    longer[0, :, 20] = 0.5
-    np.save(tmp_path / "longer.npy", longer)
-    data = {"inference__test_dataset__data_path": str(tmp_path / "longer.npy")}
-    found = probabilities(tiny, trained, tmp_path, dataset__trim_padding=True, inference__batch_size=size, **data)
-    net = STGCN(num_classes=6).eval()
-    load_network(net, trained)
-    x_NCTVM = torch.from_numpy(longer).float()
-    frames_N = trimmed(used_frames(tmp_path / "longer.npy"))
-    assert len(set(frames_N)) == 4
-    with torch.inference_mode():
-        alone = [net(x_NCTVM[i : i + 1, :, :frames])[0].softmax(0) for i, frames in enumerate(frames_N)]
-    np.testing.assert_allclose(found, torch.stack(alone).numpy(), atol=2e-6)
-    assert np.abs(found - probabilities(tiny, trained, tmp_path, **data)).max() > 1e-4
+    """Older versions recorded the setting, which was removed, in checkpoints and ONNX files."""
+    saved, model = load(trained), onnx.load(onnx_file)
+    for trimmed in (False, True):
+        saved["tao_skill"]["trim_padding"] = trimmed
+        save(saved, tmp_path / "old.pth")
+        onnx.helper.set_model_props(model, {"trim_padding": str(trimmed).lower()})
+        onnx.save(model, tmp_path / "old.onnx")
+        for new, old in ((trained, tmp_path / "old.pth"), (onnx_file, tmp_path / "old.onnx")):
+            out = tmp_path / f"{old.suffix}-{trimmed}"
+            assert np.array_equal(probabilities(tiny, old, out), probabilities(tiny, new, tmp_path))
+            said = warnings_of(out, "inference")
+            assert len(said) == trimmed
+            assert all("dataset.resample_frames" in one for one in said)
+    export.run(experiment(tiny, tmp_path, export__checkpoint=str(tmp_path / "old.pth")))
+    (said_once,) = warnings_of(tmp_path, "export")
+    assert "dataset.trim_padding, which was removed" in said_once
 
 
-def test_onnx_of_a_fixed_length_is_given_whole_sequences(tiny: Path, onnx_file: Path, tmp_path: Path) -> None:
-    found = [probabilities(tiny, onnx_file, tmp_path, dataset__trim_padding=trim) for trim in (False, True)]
-    assert np.array_equal(*found)
-    said = [line["message"] for line in read_status(tmp_path / "inference") if line["verbosity"] == "WARNING"]
-    assert len(said) == 1
-    assert "takes 16 frames" in said[0]
-
-
-def test_trimmed_training_says_so_and_that_its_network_takes_any_length(tiny: Path, tmp_path: Path) -> None:
-    trim = {"dataset__trim_padding": True}
-    train.run(experiment(tiny, tmp_path, train__num_epochs=1, **trim))
-    assert [one.sequence_length for one in results.read_index(tmp_path / "train")] == [ANY]
-    path = tmp_path / "train" / results.BEST
-    (exported,) = export.run(experiment(tiny, tmp_path, export__checkpoint=str(path), **trim)).artifacts
-    for one in (path, exported.path):
-        with pytest.raises(BadData, match="trim_padding") as raised:
-            probabilities(tiny, one, tmp_path)
-        assert "dataset.trim_padding" in raised.value.fix
-        assert len(probabilities(tiny, one, tmp_path, **trim))
-    with pytest.raises(BadData, match="trim_padding"):
-        export.run(experiment(tiny, tmp_path / "again", export__checkpoint=str(path)))
+def warnings_of(folder: Path, action: str) -> list[str]:
+    return [line["message"] for line in read_status(folder / action) if line["verbosity"] == "WARNING"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("persons", [1, 2])
-def test_onnx_of_any_length_is_given_trimmed_sequences(
+def test_onnx_of_a_dynamic_length_scores_sequences_of_any(
     tiny: Path, trained: Path, tmp_path: Path, persons: int, precision: str
 ) -> None:
-    longer = np.pad(np.load(tiny / "train_data.npy"), ((0, 0), (0, 0), (0, 16), (0, 0), (0, persons - 1)))
+    longer = np.pad(np.load(tiny / "train_data.npy"), ((0, 0), (0, 0), (0, 7), (0, 0), (0, persons - 1)))
     longer[0, :, 20] = 0.5
     longer[..., -1] = longer[..., 0]
     np.save(tmp_path / "longer.npy", longer)
+    np.save(tmp_path / "shorter.npy", longer[:, :, :13])
     task = {
         "export__checkpoint": str(trained),
         "export__num_persons": persons,
+        "export__sequence_length": -1,
         "export__sample_data": str(tmp_path / "longer.npy"),
         "export__precision": precision,
         "export__calibration__data_path": str(tmp_path / "longer.npy"),
-        "dataset__trim_padding": True,
     }
-    config = experiment(tiny, tmp_path, **task)
-    assert {part.shape[2] for part in export.recorded(config, str(tmp_path / "longer.npy"), 12)} == {8, 12, 16, 24}
-    (artifact,) = export.run(config).artifacts
-    data = {"inference__test_dataset__data_path": str(tmp_path / "longer.npy"), "dataset__trim_padding": True}
-    wanted, found = (probabilities(tiny, path, tmp_path, **data) for path in (trained, artifact.path))
-    np.testing.assert_allclose(found, wanted, atol=1e-5 if precision == "fp32" else 0.1)
-    assert not [line for line in read_status(tmp_path / "inference") if line["verbosity"] == "WARNING"]
+    (artifact,) = export.run(experiment(tiny, tmp_path, **task)).artifacts
+    for name in ("longer.npy", "shorter.npy"):
+        data = {"inference__test_dataset__data_path": str(tmp_path / name)}
+        wanted, found = (probabilities(tiny, path, tmp_path, **data) for path in (trained, artifact.path))
+        np.testing.assert_allclose(found, wanted, atol=1e-5 if precision == "fp32" else 0.1)
 
 
 @pytest.mark.parametrize("model_type", NETWORKS)

@@ -497,7 +497,6 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "dataset.random_scale": weights_differ(0.1),
     "dataset.temporal_crop": weights_differ(0.5),
     "dataset.resample_frames": weights_differ(12),
-    "dataset.trim_padding": weights_differ(True, **{"dataset.window_size": 40}),
     "dataset.batch_size": weights_differ(4),
     "dataset.num_workers": workers_are,
     "train.num_gpus": gpus(2, [0, 1]),

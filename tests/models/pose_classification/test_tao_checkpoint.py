@@ -68,7 +68,7 @@ def tao(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = TaoCheckpoint(**names, save_top_k=-1, save_on_train_epoch_end=True)
     quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = pl.Trainer(accelerator="cpu", max_epochs=EPOCHS, callbacks=[files], log_every_n_steps=1, **quiet)
-    trainer.fit(TaoClassifier({}), loader(data, Order(data.frames_N, batch_size=BATCH), num_workers=0))
+    trainer.fit(TaoClassifier({}), loader(data, Order(len(data), batch_size=BATCH), num_workers=0))
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Final
 
 from tao_skill.models.pose_classification.config import ExperimentConfig
@@ -78,11 +77,6 @@ def epoch_flop(config: ExperimentConfig) -> float | None:
             window = size if config.dataset.random_choose else max(size, frames)
         if config.dataset.resample_frames is not None:
             window = config.dataset.resample_frames
-        elif config.dataset.trim_padding:
-            from tao_skill.models.pose_classification.lengths import trimmed, used_frames
-
-            used_N = used_frames(Path(part.data_path)).clip(max=window)
-            n, window = int(trimmed(used_N).sum()) // STRIDE, STRIDE  # of whole strides, work is proportional to frames
         model = config.model
         held = config.dataset.validation_split if passes == TRAIN and holds_out(config.dataset) else None
         each = passes - (passes - 1) * (held or 0.0)  # a held-out sequence is only validated on

@@ -11,7 +11,7 @@ from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tao_skill.errors import BadData, NotFound
-from tao_skill.files import nearest
+from tao_skill.files import nearest, remembered
 from tao_skill.records import dataclass
 from tao_skill.safe_pickle.arrays import PickledArray, label_value
 from tao_skill.text import is_utf8, read_bytes
@@ -119,6 +119,17 @@ def frames_used(data_NCTVM: Sequences, chunk: int = 64) -> NDArray[np.int64]:
 
     used = [_last_frame(block_nCTVM) for _, block_nCTVM in blocks(data_NCTVM, chunk)]
     return np.concatenate(used) if used else np.zeros(0, dtype=np.int64)
+
+
+@remembered(files=16)
+def used_frames(data_path: Path) -> NDArray[np.int64]:
+    """Frames of each sequence up to the end of its motion, at least one; shape (N,), read-only.
+
+    The file is read once, a block at a time; what it gave is remembered while the file stays as it is.
+    """
+    frames_N = frames_used(open_sequences(data_path)).clip(1)
+    frames_N.flags.writeable = False
+    return frames_N
 
 
 def blocks(data_NCTVM: Sequences, chunk: int) -> Iterator[tuple[int, Sequences]]:

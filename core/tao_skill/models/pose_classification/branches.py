@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tao_skill.models.pose_classification.architecture import DILATIONS, branch_widths
-from tao_skill.models.pose_classification.channels_last import Lengths, convolved, join, split
+from tao_skill.models.pose_classification.channels_last import convolved
 
 
 class TemporalBranches(nn.Module):
@@ -30,12 +30,11 @@ class TemporalBranches(nn.Module):
             nn.BatchNorm2d(channels), nn.ReLU(inplace=True), nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels)
         )
 
-    def forward(self, x_NCTV: Tensor, lengths: Lengths = None) -> Tensor:
+    def forward(self, x_NCTV: Tensor) -> Tensor:
         """(N, C, T, V) -> (N, C, ceil(T / stride), V)."""
         conv, norm = self.slices
         sliced_NCTV = torch.relu_(norm(convolved(x_NCTV, conv)))
-        parts = zip(split(sliced_NCTV, lengths), split(x_NCTV, lengths), strict=True)
-        y_NCTV = join([self._branches(sliced, whole) for sliced, whole in parts])
+        y_NCTV = self._branches(sliced_NCTV, x_NCTV)
         mix_norm, relu, mix, last_norm = self.mix
         mixed_NCTV: Tensor = last_norm(convolved(relu(mix_norm(y_NCTV)), mix))
         return mixed_NCTV

@@ -2,43 +2,18 @@
 
 Joints and channels are then the rows and columns of a small matrix for each frame, so gathering over neighbours is one
 batched matrix product without a transposition, and convolutions need no reordering.
-
-Sequences of different lengths lie one after the other as the frames of one: (1, C, F, V) with `Lengths`. What looks at
-one frame at a time, and batch norm, take them so; what looks along frames takes them apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import reduce
 from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tao_skill.models.pose_classification import winograd
-
 _LANES: Final = 1 << 16
 """Values of the 16-bit lanes that dropout draws; its share is rounded to one of them."""
-
-Lengths = tuple[int, ...] | None
-"""Frames of the sequences that follow each other; None for a batch of sequences of one length."""
-
-
-def split(x_1CFV: Tensor, lengths: Lengths) -> list[Tensor]:
-    """Views (1, C, T, V) of the sequences; the tensor itself for a batch of sequences of one length."""
-    return [x_1CFV] if lengths is None else list(torch.split(x_1CFV, list(lengths), dim=2))
-
-
-def join(parts: Sequence[Tensor]) -> Tensor:
-    """What `split` takes apart."""
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=2)
-
-
-def strided(lengths: Lengths, stride: int) -> Lengths:
-    """What a convolution with a stride, which divides each length, leaves."""
-    return lengths and tuple(t // stride for t in lengths)
 
 
 def graph_conv(x_NCTV: Tensor, conv: nn.Conv2d, A_KVV: Tensor) -> Tensor:
@@ -60,23 +35,18 @@ def graph_conv(x_NCTV: Tensor, conv: nn.Conv2d, A_KVV: Tensor) -> Tensor:
     return rows.view(n, t, v, channels).permute(0, 3, 1, 2)
 
 
-def convolved(x_NCTV: Tensor, conv: nn.Module, lengths: Lengths = None) -> Tensor:
+def convolved(x_NCTV: Tensor, conv: nn.Module) -> Tensor:
     """What a batch norm follows; in evaluation that normalises by what it has learnt, so the bias counts."""
     assert isinstance(conv, nn.Conv2d)
-    if conv.training:
-        return conv_before_norm(x_NCTV, conv, lengths)
-    if not torch.is_grad_enabled() and winograd.pays(x_NCTV, conv.weight, conv.stride, lengths):
-        return winograd.convolve(x_NCTV, conv.weight, conv.bias, lengths)
-    return join([conv(part_NCTV) for part_NCTV in split(x_NCTV, lengths)])
+    out_NCTV: Tensor = conv_before_norm(x_NCTV, conv) if conv.training else conv(x_NCTV)
+    return out_NCTV
 
 
-def conv_before_norm(x_NCTV: Tensor, conv: nn.Conv2d, lengths: Lengths = None) -> Tensor:
+def conv_before_norm(x_NCTV: Tensor, conv: nn.Conv2d) -> Tensor:
     """A convolution whose output is normalised over the batch, which takes any bias away: that one's gradient is 0."""
     assert conv.bias is not None
     tensors = _as_autocast(x_NCTV, conv.weight, conv.bias)
-    out_NCTV: Tensor = _ConvBeforeNorm.apply(  # type: ignore[no-untyped-call]
-        *tensors, conv.stride, conv.padding, lengths
-    )
+    out_NCTV: Tensor = _ConvBeforeNorm.apply(*tensors, conv.stride, conv.padding)  # type: ignore[no-untyped-call]
     return out_NCTV
 
 
@@ -104,37 +74,21 @@ def dropped_sum(x_NCTV: Tensor, residual_NCTV: Tensor | None, p: float) -> Tenso
 class _ConvBeforeNorm(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        stride: tuple[int, int],
-        padding: tuple[int, int],
-        lengths: Lengths,
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int], padding: tuple[int, int]
     ) -> Tensor:
         ctx.save_for_backward(x, weight, bias)
-        ctx.steps = stride, padding, lengths
-        if winograd.pays(x, weight, stride, lengths):
-            return winograd.convolve(x, weight, bias, lengths)
-        return join([F.conv2d(part, weight, bias, stride, padding) for part in split(x, lengths)])
+        ctx.steps = stride, padding
+        return F.conv2d(x, weight, bias, stride, padding)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
-        stride, padding, lengths = ctx.steps
-        mask = [ctx.needs_input_grad[0], True, False]
         out = grads[0].contiguous(memory_format=torch.channels_last)
-        if winograd.pays(x, weight, stride, lengths):
-            return *winograd.gradients(out, x, weight, lengths, of_x=mask[0]), torch.zeros_like(bias), None, None, None
-        pieces = [
-            torch.ops.aten.convolution_backward(
-                grad, part, weight, None, stride, padding, (1, 1), False, (0, 0), 1, mask
-            )
-            for grad, part in zip(split(out, strided(lengths, stride[0])), split(x, lengths), strict=True)
-        ]
-        to_x = join([piece[0] for piece in pieces]) if mask[0] else None
-        to_weight = reduce(torch.add, [piece[1] for piece in pieces])
-        return to_x, to_weight, torch.zeros_like(bias), None, None, None
+        mask = [ctx.needs_input_grad[0], True, False]
+        to_x, to_weight, _ = torch.ops.aten.convolution_backward(
+            out, x, weight, None, *ctx.steps, (1, 1), False, (0, 0), 1, mask
+        )
+        return to_x, to_weight, torch.zeros_like(bias), None, None
 
 
 class _DroppedSum(torch.autograd.Function):

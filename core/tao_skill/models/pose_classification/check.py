@@ -417,8 +417,6 @@ def _train_data_warnings(config: ExperimentConfig) -> Iterator[str]:
         yield f"dataset.batch_size is {dataset.batch_size}, but there are {n} sequences: every epoch is one step"
     if where := _unpadded(dataset, frames):
         yield f"dataset.window_size={dataset.window_size} has no effect {where} unless dataset.random_choose=true"
-    if dataset.trim_padding and dataset.resample_frames is not None:
-        yield "dataset.trim_padding=true has no effect beside dataset.resample_frames, which leaves no padding"
     in_the_plane = LAYOUTS[config.model.graph_layout].coordinates < len("xyz")
     if in_the_plane and (used := [one for one in IN_SPACE if getattr(dataset, one) > 0]):
         joints = f"joints of {config.model.graph_layout} are mostly x, y, confidence"
@@ -434,22 +432,7 @@ def _unpadded(dataset: DatasetConfig, frames: int) -> str | None:
         return None
     if dataset.resample_frames is not None:
         return f"where dataset.resample_frames={dataset.resample_frames}"
-    if dataset.trim_padding:
-        return "where dataset.trim_padding=true"
     return f"on sequences of {frames} frames" if dataset.window_size < frames else None
-
-
-def _export_warnings(config: ExperimentConfig) -> Iterator[str]:
-    frames = config.export.sequence_length
-    if frames is None or frames < 0:
-        return
-    from tao_skill.models.pose_classification.lengths import is_trimmed  # loads NumPy, which most plans do without
-
-    if is_trimmed(config.dataset):
-        yield (
-            f"export.sequence_length={frames} is for whole sequences, which a network that was trained with "
-            "dataset.trim_padding=true scores worse: leave it out"
-        )
 
 
 def _gen_trt_engine_warnings(config: ExperimentConfig) -> Iterator[str]:
@@ -461,5 +444,5 @@ def _gen_trt_engine_warnings(config: ExperimentConfig) -> Iterator[str]:
 
 
 _WARNINGS: Final[Mapping[str, Callable[[ExperimentConfig], Iterator[str]]]] = MappingProxyType(
-    {"train": _train_warnings, "export": _export_warnings, "gen_trt_engine": _gen_trt_engine_warnings}
+    {"train": _train_warnings, "gen_trt_engine": _gen_trt_engine_warnings}
 )

@@ -4,8 +4,10 @@ Keys and defaults are those of NVIDIA TAO's PoseClassificationNet (TAO Toolkit d
 """
 
 # No `from __future__ import annotations`: all of them are read, and would each be compiled from its text.
+from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Final
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Final
 
 from tao_skill.records import dataclass
 from tao_skill.spec.param import REQUIRED, Param
@@ -203,15 +205,6 @@ class DatasetConfig:
             popular=True,
         ),
     ] = None
-    trim_padding: Annotated[
-        bool,
-        Param(
-            "Train, evaluate and infer without the zero frames after each sequence: quicker, with other "
-            "scores; ONNX files and engines of a fixed length still get whole sequences.",
-            only=ON_MODEL,
-            inherit=True,
-        ),
-    ] = False
     batch_size: Annotated[
         int, Param("Sequences in a batch.", minimum=1, only=ON_DATA, popular=True, low=4, high=128, log=True)
     ] = 64
@@ -419,7 +412,7 @@ class ExportConfig:
     sequence_length: Annotated[
         int | None,
         Param(
-            "Frames T of the ONNX input; -1 is dynamic, also for trim_padding, else the layout's own when not given.",
+            "Frames T of the ONNX input; -1 is dynamic; the layout's own when not given.",
             minimum=-1,
             reject=(0,),
         ),
@@ -502,6 +495,9 @@ class DatasetConvertConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
+    replaced: ClassVar[Mapping[str, str]] = MappingProxyType({"dataset.trim_padding": "dataset.resample_frames"})
+    """Keys that older versions read, and the key to set instead of each."""
+
     encryption_key: Annotated[str | None, Param("Key that checkpoints are encrypted with.", secret=True)] = None
     results_dir: Annotated[
         str | None, Param("Folder that results go to; the job's own when not given.", writes=True)

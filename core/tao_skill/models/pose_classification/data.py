@@ -12,15 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from tao_skill.models.pose_classification.arrays import open_sequences, read_labels, release
+from tao_skill.models.pose_classification.arrays import open_sequences, read_labels, release, used_frames
 from tao_skill.models.pose_classification.augment import augmented, resample
 from tao_skill.models.pose_classification.config import DatasetConfig
-from tao_skill.models.pose_classification.lengths import trimmed, used_frames
 
 Indices = npt.NDArray[np.int64]
-
-Sequences = Tensor | list[Tensor]
-"""(N, C, T, V, M) float32, or one such tensor for each length that occurs, the shortest first."""
 
 
 class Batch(NamedTuple):
@@ -30,19 +26,15 @@ class Batch(NamedTuple):
     indices: tuple[int, ...]
 
 
-class Skeletons(Dataset[tuple[Sequences, Tensor]]):
+class Skeletons(Dataset[tuple[Tensor, Tensor]]):
     """Sequences with their class ids (-1 where unknown), read a batch at a time.
 
-    Of trimmed or resampled ones no padding is read.
+    Of resampled ones no padding is read.
 
     Attributes:
         only_N: index in the file of each sequence.
-        frames_N: frames of each sequence, zero after its end.
-        padded_frames: of trimmed ones, the frames that each had with all its padding.
+        frames: T of every sequence, as it is given to the network.
     """
-
-    frames_N: Indices
-    padded_frames: int | None = None
 
     def __init__(
         self,
@@ -50,7 +42,6 @@ class Skeletons(Dataset[tuple[Sequences, Tensor]]):
         label_path: Path | None,
         *,
         only: Sequence[int] | None = None,
-        trim: bool = False,
         resample_frames: int | None = None,
         augment: DatasetConfig | None = None,
         seed: int = 0,
@@ -60,20 +51,12 @@ class Skeletons(Dataset[tuple[Sequences, Tensor]]):
         self.only_N = np.arange(len(self.data_NCTVM)) if only is None else np.array(only, dtype=int)
         ids_N = np.array(read_labels(label_path).ids) if label_path else np.full(len(self.data_NCTVM), -1)
         self.ids_N = ids_N[self.only_N]
-        self.trim = trim
         self.resample_frames = resample_frames
         self.augment = augment
         self.seed = seed
         n, _, frames, _, _ = self.data_NCTVM.shape
-        self._read_N = np.full(n, frames) if resample_frames is None and not trim else used_frames(data_path)
-        if resample_frames is not None:
-            self.frames_N = np.full(n, resample_frames)
-        elif trim:
-            self.frames_N = trimmed(self._window(self._read_N))
-            self.padded_frames = int(self._window(frames))
-        else:
-            self.frames_N = np.broadcast_to(self._window(self._read_N), n)
-        self.frames_N = self.frames_N[self.only_N]
+        self._read_N = np.full(n, frames) if resample_frames is None else used_frames(data_path)
+        self.frames = resample_frames or self._window(frames)
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker that is not forked: it maps the file itself, rather than be sent all of it."""
@@ -85,46 +68,35 @@ class Skeletons(Dataset[tuple[Sequences, Tensor]]):
     def __len__(self) -> int:
         return len(self.only_N)
 
-    def __getitem__(self, batch: Batch) -> tuple[Sequences, Tensor]:
-        """The sequences and their class ids (N,) int64, in the same order."""
+    def __getitem__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The sequences (N, C, T, V, M) float32 and their class ids (N,) int64."""
         chosen = np.array(batch.indices, dtype=int)
-        lengths = np.unique(self.frames_N[chosen]).tolist() or [int(self.frames_N.min())]
-        alike = [chosen[self.frames_N[chosen] == frames] for frames in lengths]
-        groups = [self._group(batch.epoch, indices, frames) for indices, frames in zip(alike, lengths, strict=True)]
-        release(self.data_NCTVM)
-        ids_N = torch.from_numpy(self.ids_N[np.concatenate(alike)])
-        return groups if len(groups) > 1 else groups[0], ids_N
-
-    def _group(self, epoch: int, indices: Indices, frames: int) -> Tensor:
         _, channels, _, joints, persons = self.data_NCTVM.shape
-        x_NCTVM = np.empty((len(indices), channels, frames, joints, persons), np.float32)
-        for place_CTVM, index in zip(x_NCTVM, self.only_N[indices].tolist(), strict=True):
-            x_CTVM = self._sequence(epoch, index)
-            place_CTVM[:, : x_CTVM.shape[1]] = x_CTVM
-            place_CTVM[:, x_CTVM.shape[1] :] = 0
-        return torch.from_numpy(x_NCTVM)
+        x_NCTVM = np.empty((len(chosen), channels, self.frames, joints, persons), np.float32)
+        for place_CTVM, index in zip(x_NCTVM, self.only_N[chosen].tolist(), strict=True):
+            place_CTVM[:] = self._sequence(batch.epoch, index)
+        release(self.data_NCTVM)
+        return torch.from_numpy(x_NCTVM), torch.from_numpy(self.ids_N[chosen])
 
     def _sequence(self, epoch: int, index: int) -> npt.NDArray[np.floating[Any]]:
         x_CTVM = self.data_NCTVM[index, :, : self._read_N[index]]
         if self.augment is None:
             return x_CTVM if self.resample_frames is None else resample(x_CTVM, self.resample_frames)
         rng = np.random.default_rng([self.seed, epoch, index])
-        size = int(self._window(x_CTVM.shape[1]))
-        return augmented(np.array(x_CTVM, dtype=np.float32), self.augment, size, rng)
+        return augmented(np.array(x_CTVM, dtype=np.float32), self.augment, self._window(x_CTVM.shape[1]), rng)
 
-    def _window(self, frames: Any) -> Any:
-        """Frames that augmentation makes of `frames`, one number or many; a trimmed sequence is not padded."""
+    def _window(self, frames: int) -> int:
+        """Frames that augmentation makes of `frames`."""
         if self.augment is None or self.augment.window_size <= 0:
             return frames
-        size = np.minimum(self.augment.window_size, frames) if self.trim else self.augment.window_size
-        return size if self.augment.random_choose else np.maximum(size, frames)
+        size = self.augment.window_size
+        return size if self.augment.random_choose else max(size, frames)
 
 
 class Order(Sampler[Batch]):
-    """Batches of sequences of given lengths. The first pass may start after `skip` of them.
+    """Batches of `count` sequences: shuffled by seed and epoch, or in order without a seed.
 
-    With a seed, sequences are shuffled by seed and epoch. Without one, a batch holds sequences of one length; those of
-    the same length are in order.
+    The first pass may start after `skip` batches.
 
     Of `world` processes that each take `batch_size` at a time, this is the one numbered `rank`: together, their k-th
     batches are the k-th batch of one process that takes batch_size * world. A smaller batch is shared evenly; who gets
@@ -133,7 +105,7 @@ class Order(Sampler[Batch]):
 
     def __init__(
         self,
-        frames_N: Indices,
+        count: int,
         *,
         batch_size: int,
         seed: int | None = None,
@@ -142,7 +114,7 @@ class Order(Sampler[Batch]):
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.frames_N, self.seed, self.epoch, self.skip = frames_N, seed, epoch, skip
+        self.count, self.seed, self.epoch, self.skip = count, seed, epoch, skip
         self.joint_size, self.rank, self.world = batch_size * world, rank, world
 
     def set_epoch(self, epoch: int) -> None:
@@ -161,15 +133,10 @@ class Order(Sampler[Batch]):
     def _batches(self, epoch: int) -> list[Indices]:
         """Those of all processes together."""
         if self.seed is None:
-            order = np.argsort(self.frames_N, kind="stable")
-            alike = np.split(order, np.flatnonzero(np.diff(self.frames_N[order])) + 1)
-            return [batch for part in alike for batch in _cut(part, self.joint_size)]
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.frames_N))
-        return _cut(order, self.joint_size)
-
-
-def _cut(order: Indices, size: int) -> list[Indices]:
-    return np.split(order, range(size, len(order), size))
+            order = np.arange(self.count)
+        else:
+            order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
+        return np.split(order, range(self.joint_size, self.count, self.joint_size))
 
 
 def loader(data: Skeletons, order: Order, *, num_workers: int) -> DataLoader[Any]:

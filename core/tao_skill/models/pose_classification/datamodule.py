@@ -14,7 +14,6 @@ from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data import Order, Skeletons, loader
 from tao_skill.models.pose_classification.hold_out import Split, split_of
-from tao_skill.models.pose_classification.lengths import trained_length
 
 
 class SkeletonData(pl.LightningDataModule):
@@ -58,7 +57,7 @@ class SkeletonData(pl.LightningDataModule):
         """T and M of the validation data, or of the training data where there are none, as the network sees them."""
         path = self.config.val_dataset.data_path or self.config.train_dataset.data_path
         _, _, frames, _, persons = open_sequences(path).shape
-        return trained_length(self.config, frames), persons
+        return self.config.resample_frames or frames, persons
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch to go on with and batches of it already trained on."""
@@ -91,10 +90,9 @@ class SkeletonData(pl.LightningDataModule):
         return self.trainer.world_size if self.trainer else 1
 
     def _skeletons(self, data_path: str, label_path: str, **augment: Any) -> Skeletons:
-        trim, frames = self.config.trim_padding, self.config.resample_frames
-        return Skeletons(Path(data_path), Path(label_path), trim=trim, resample_frames=frames, **augment)
+        return Skeletons(Path(data_path), Path(label_path), resample_frames=self.config.resample_frames, **augment)
 
     def _loader(self, data: Skeletons, **order: Any) -> DataLoader[Any]:
         rank = self.trainer.global_rank if self.trainer else 0
-        mine = Order(data.frames_N, batch_size=self.config.batch_size, rank=rank, world=self._world, **order)
+        mine = Order(len(data), batch_size=self.config.batch_size, rank=rank, world=self._world, **order)
         return loader(data, mine, num_workers=self.config.num_workers)

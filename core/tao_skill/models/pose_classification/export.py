@@ -17,15 +17,14 @@ from tao_skill import encryption, files
 from tao_skill.action import task_results_dir
 from tao_skill.errors import BadData, BadRequest, JobFailed
 from tao_skill.models.pose_classification import fold, onnx_file, qdq
-from tao_skill.models.pose_classification.arrays import frames_used, open_sequences
+from tao_skill.models.pose_classification.arrays import open_sequences
 from tao_skill.models.pose_classification.augment import some
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.devices import one_device, plan_devices
 from tao_skill.models.pose_classification.graph import LAYOUTS
-from tao_skill.models.pose_classification.lengths import ANY, is_trimmed, trained_length, trimmed
 from tao_skill.models.pose_classification.net import STGCN
 from tao_skill.models.pose_classification.predict import own_label_map
-from tao_skill.models.pose_classification.scorers import fitted, trained_network
+from tao_skill.models.pose_classification.scorers import fitted, trained_network, trimming_warning
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.outcome import Artifact, Outcome
 from tao_skill.status import reporting
@@ -62,9 +61,12 @@ def run(config: ExperimentConfig) -> Outcome:
         if path.exists() and not config.export.overwrite:
             raise BadRequest(f"{path} exists already", fix="set export.overwrite=true, or another export.onnx_file")
         device = one_device(plan_devices(1, [config.export.gpu_id], torch.cuda.device_count()), status)
-        net, own = trained_network(Path(config.export.checkpoint), config)
+        checkpoint = Path(config.export.checkpoint)
+        net, facts = trained_network(checkpoint, config)
+        if warning := trimming_warning(checkpoint, facts):
+            status.write("RUNNING", warning, verbosity="WARNING")
         if config.dataset.label_map is None:
-            names = own_label_map(config.dataset, own, status)
+            names = own_label_map(config.dataset, facts.get("label_map"), status)
             config = replace(config, dataset=replace(config.dataset, label_map=names))
         model = to_onnx(net, config)
         metrics = compare(net.eval().to(device), model, samples(config), device)
@@ -83,9 +85,9 @@ def run(config: ExperimentConfig) -> Outcome:
 def input_shape(config: ExperimentConfig) -> tuple[int, int | None, int, int]:
     """(C, T, V, M): T and M are the layout's own where the spec says nothing; T is None where it is dynamic."""
     layout = LAYOUTS[config.model.graph_layout]
-    frames = config.export.sequence_length or trained_length(config.dataset, layout.frames)
+    frames = config.export.sequence_length or config.dataset.resample_frames or layout.frames
     persons = config.export.num_persons or layout.persons
-    return config.model.input_channels, None if frames == ANY else frames, layout.joints, persons
+    return config.model.input_channels, None if frames == -1 else frames, layout.joints, persons
 
 
 def samples(config: ExperimentConfig, most: int = SAMPLES) -> list[Array]:
@@ -95,7 +97,7 @@ def samples(config: ExperimentConfig, most: int = SAMPLES) -> list[Array]:
         (n, C, T, V, M) float32 of each T that is compared, at most `most` in all, or as many as fill fixed batches.
     """
     if config.export.sample_data is not None:
-        return recorded(config, config.export.sample_data, most)
+        return [recorded(config, config.export.sample_data, most)]
     channels, frames, joints, persons = input_shape(config)
     whole = LAYOUTS[config.model.graph_layout].frames
     steps = np.random.default_rng(SEED).normal(0.0, 0.02, (2, channels, frames or whole, joints, persons))
@@ -103,21 +105,13 @@ def samples(config: ExperimentConfig, most: int = SAMPLES) -> list[Array]:
     return [_in_batches(one, config) for one in ([x_NCTVM] if frames else [x_NCTVM, x_NCTVM[:, :, : whole // 3]])]
 
 
-def recorded(config: ExperimentConfig, path: str, most: int) -> list[Array]:
-    """Sequences spread evenly over a file, which may be sorted by class, cut or padded to T and M of the ONNX.
-
-    Where T is dynamic they are as long as the network was trained on them.
-    """
+def recorded(config: ExperimentConfig, path: str, most: int) -> Array:
+    """Sequences spread evenly over a file, which may be sorted by class, cut or padded to T and M of the ONNX."""
     _, frames, _, persons = input_shape(config)
     count = len(open_sequences(path))
     chosen = np.linspace(0, count - 1, min(most, count)).astype(int)
     x_NCTVM = some(path, chosen, config.dataset.resample_frames)[:, :, :frames, :, :persons]
-    if frames is None and is_trimmed(config.dataset):
-        frames_N = trimmed(frames_used(x_NCTVM).clip(1))
-        parts = [fitted(x_NCTVM[frames_N == t, :, :t], t, persons) for t in np.unique(frames_N).tolist()]
-    else:
-        parts = [fitted(x_NCTVM, frames, persons)]
-    return [_in_batches(part, config) for part in parts]
+    return _in_batches(fitted(x_NCTVM, frames, persons), config)
 
 
 def _in_batches(x_NCTVM: Array, config: ExperimentConfig) -> Array:
@@ -175,10 +169,9 @@ def rounded(model: ModelProto, config: ExperimentConfig) -> tuple[ModelProto, di
     if calibration.data_path is None:
         raise BadData("int8 has no calibration data", fix="set export.calibration.data_path")
     seen, size = recorded(config, calibration.data_path, calibration.sequences), max(1, config.export.batch_size)
-    batches = (batch for part in seen for batch in np.split(part, len(part) // size))
-    coarse, exact_NK = qdq.to_int8(model, qdq.calibrate(model, batches)), scores(model, seen)
-    coarse = qdq.corrected(coarse, (scores(coarse, seen) - exact_NK).mean(axis=0))
-    judged = seen
+    coarse = qdq.to_int8(model, qdq.calibrate(model, np.split(seen, len(seen) // size)))
+    judged, exact_NK = [seen], scores(model, [seen])
+    coarse = qdq.corrected(coarse, (scores(coarse, judged) - exact_NK).mean(axis=0))
     if config.export.sample_data is not None:
         judged = samples(config, JUDGED)
         exact_NK = scores(model, judged)

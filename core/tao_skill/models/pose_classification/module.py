@@ -16,8 +16,6 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, ReduceL
 
 from tao_skill import __version__
 from tao_skill.models.pose_classification.config import ExperimentConfig, Optim, TrainConfig
-from tao_skill.models.pose_classification.data import Sequences
-from tao_skill.models.pose_classification.lengths import is_trimmed
 from tao_skill.models.pose_classification.net import build_net
 from tao_skill.models.pose_classification.parallel import total
 
@@ -120,7 +118,7 @@ class PoseClassifier(pl.LightningModule):
         self._val_sums = _Sums()
         self._val_hits_2K = torch.zeros(2, config.dataset.num_classes, dtype=torch.float64)
 
-    def forward(self, x_NCTVM: Sequences) -> Tensor:
+    def forward(self, x_NCTVM: Tensor) -> Tensor:
         """Class scores (N, num_classes)."""
         scores: Tensor = self.model(x_NCTVM)
         return scores
@@ -129,14 +127,13 @@ class PoseClassifier(pl.LightningModule):
         """Seed dropout from seed, step and process."""
         torch.manual_seed(dropout_seed(self.config.train.seed, self.global_step, self.global_rank))
 
-    def training_step(self, batch: tuple[Sequences, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch: the mean of all processes' is that of their batches together, however uneven these are."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        loss, _ = self._step(batch, self._train_sums, data.training_set.padded_frames)
+        loss, _ = self._step(batch, self._train_sums)
         sequences = total(torch.full((), float(len(batch[1])), device=loss.device))
         return loss * self.trainer.world_size / sequences
 
-    def validation_step(self, batch: tuple[Sequences, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add one batch to the sums."""
         _, scores_NK = self._step(batch, self._val_sums)
         ids_N = batch[1].cpu()
@@ -190,7 +187,6 @@ class PoseClassifier(pl.LightningModule):
             "graph_strategy": self.config.model.graph_strategy,
             "input_channels": self.config.model.input_channels,
             "resample_frames": self.config.dataset.resample_frames,
-            "trim_padding": is_trimmed(self.config.dataset),
             "num_classes": self.config.dataset.num_classes,
             "label_map": self.config.dataset.label_map,
             "metrics": dict(self.metrics),
@@ -205,12 +201,10 @@ class PoseClassifier(pl.LightningModule):
         if "train_sums" in own and self.global_rank == 0:  # they are the sums of all processes
             self._train_sums = _Sums(*own["train_sums"])
 
-    def _step(
-        self, batch: tuple[Sequences, Tensor], sums: _Sums, padded_frames: int | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: tuple[Tensor, Tensor], sums: _Sums) -> tuple[Tensor, Tensor]:
         """Summed loss and scores (N, num_classes) of a batch."""
         x_NCTVM, ids_N = batch
-        scores_NK = self.model(x_NCTVM, padded_frames).float()
+        scores_NK = self.model(x_NCTVM).float()
         loss = F.cross_entropy(scores_NK, ids_N, reduction="sum")
         sums.add(loss.detach(), scores_NK.detach(), ids_N)
         return loss, scores_NK.detach()

@@ -5,23 +5,16 @@ ST-GCN++ (PYSKL, arXiv 2205.09443, section 4) stands in the same frame.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
 
-from tao_skill.models.pose_classification.architecture import BLOCKS, STRIDE, TEMPORAL_KERNEL
+from tao_skill.models.pose_classification.architecture import BLOCKS, TEMPORAL_KERNEL
 from tao_skill.models.pose_classification.branches import TemporalBranches
-from tao_skill.models.pose_classification.channels_last import (
-    Lengths,
-    convolved,
-    dropped_sum,
-    graph_conv,
-    split,
-    strided,
-)
+from tao_skill.models.pose_classification.channels_last import convolved, dropped_sum, graph_conv
 from tao_skill.models.pose_classification.config import ModelConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS, adjacency
 
@@ -74,11 +67,11 @@ class Block(nn.Module):
         )
         self.residual = shortcut(channels_in, channels_out, stride) if residual else None
 
-    def forward(self, x_NCTV: Tensor, A_KVV: Tensor, lengths: Lengths = None) -> Tensor:
+    def forward(self, x_NCTV: Tensor, A_KVV: Tensor) -> Tensor:
         """(N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
         norm, relu, conv, last_norm, dropout = self.tcn
         assert isinstance(dropout, nn.Dropout)
-        y_NCTV = last_norm(convolved(relu(norm(self.gcn(x_NCTV, A_KVV))), conv, lengths))
+        y_NCTV = last_norm(convolved(relu(norm(self.gcn(x_NCTV, A_KVV))), conv))
         residual_NCTV = None if self.residual is None else self.residual(x_NCTV)
         return dropped_sum(y_NCTV, residual_NCTV, dropout.p if self.training else 0.0)
 
@@ -108,9 +101,9 @@ class BranchedBlock(nn.Module):
         self.dropout = dropout
         self.residual = shortcut(channels_in, channels_out, stride) if residual else None
 
-    def forward(self, x_NCTV: Tensor, A_KVV: Tensor, lengths: Lengths = None) -> Tensor:
+    def forward(self, x_NCTV: Tensor, A_KVV: Tensor) -> Tensor:
         """(N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
-        y_NCTV = self.tcn(self.gcn(x_NCTV, A_KVV), lengths)
+        y_NCTV = self.tcn(self.gcn(x_NCTV, A_KVV))
         residual_NCTV = None if self.residual is None else self.residual(x_NCTV)
         return dropped_sum(y_NCTV, residual_NCTV, self.dropout if self.training else 0.0)
 
@@ -148,47 +141,22 @@ class STGCN(nn.Module):
         )
         self.fcn = nn.Conv2d(widths[-1], num_classes, kernel_size=1)
 
-    def forward(self, x_NCTVM: Tensor | Sequence[Tensor], padded_frames: int | None = None) -> Tensor:
-        """Class scores (N, num_classes) of sequences (N, C, T, V, M), or of several such tensors with a T each.
-
-        Sequences of several lengths share the statistics of batch norms, and nothing else. Trimmed ones are normalised,
-        in training, as if each still had its `padded_frames`.
-
-        Raises:
-            ValueError: of several lengths, one is not a multiple of STRIDE.
-        """
-        groups = [x_NCTVM] if isinstance(x_NCTVM, Tensor) else x_NCTVM
-        m = groups[0].shape[4]
-        x, lengths = self._normalised(groups, padded_frames)
-        for i, (block, (_, stride)) in enumerate(zip(self.st_gcn_networks, BLOCKS, strict=True)):
-            x = block(x, self.adjacency(i), lengths)
-            lengths = strided(lengths, stride)
-        wide = torch.promote_types(x.dtype, torch.float32)
-        pooled = torch.cat([part.mean(dim=(2, 3), dtype=wide) for part in split(x, lengths)])
-        pooled = pooled.view(sum(x.shape[0] for x in groups), m, self.fcn.in_channels, 1, 1).mean(dim=1)
-        scores: Tensor = self.fcn(pooled).flatten(1)
+    def forward(self, x_NCTVM: Tensor) -> Tensor:
+        """Class scores (N, num_classes) of sequences (N, C, T, V, M)."""
+        n, *_, m = x_NCTVM.shape
+        x = self._normalised(x_NCTVM)
+        for i, block in enumerate(self.st_gcn_networks):
+            x = block(x, self.adjacency(i))
+        pooled = x.mean(dim=(2, 3), dtype=torch.promote_types(x.dtype, torch.float32))
+        scores: Tensor = self.fcn(pooled.view(n, m, self.fcn.in_channels, 1, 1).mean(dim=1)).flatten(1)
         return scores
 
-    def _normalised(self, groups: Sequence[Tensor], padded_frames: int | None) -> tuple[Tensor, Lengths]:
-        """Centred and normalised, (N M, C, T, V); of several lengths (1, C, F, V).
-
-        Without the zeros of `padded_frames` in its statistics, networks were two to eight points of accuracy worse on
-        recorded gestures.
-        """
-        rows = []
-        for x_NCTVM in groups:
-            n, c, t, v, m = x_NCTVM.shape
-            seen = x_NCTVM if self.center is None else centered(x_NCTVM, self.center)
-            rows.append(seen.permute(0, 4, 2, 3, 1).reshape(n * m * t, v * c))
-        kept = sum(map(len, rows))
-        lost = max(sum(x.shape[0] for x in groups) * m * (padded_frames or 0) - kept, 0)
-        x = self.data_bn(torch.cat([*rows, rows[0].new_zeros(lost, v * c)]))[:kept]
-        if len(groups) == 1:
-            return x.view(n * m, t, v, c).permute(0, 3, 1, 2), None
-        lengths = tuple(x.shape[2] for x in groups for _ in range(x.shape[0] * m))
-        if any(t % STRIDE for t in lengths):
-            raise ValueError(f"of sequences of several lengths, each must be a multiple of {STRIDE}")
-        return x.view(1, -1, v, c).permute(0, 3, 1, 2), lengths
+    def _normalised(self, x_NCTVM: Tensor) -> Tensor:
+        """Centred and normalised, each person as a sequence: (N M, C, T, V)."""
+        n, c, t, v, m = x_NCTVM.shape
+        seen = x_NCTVM if self.center is None else centered(x_NCTVM, self.center)
+        rows: Tensor = self.data_bn(seen.permute(0, 4, 2, 3, 1).reshape(n * m * t, v * c))
+        return rows.view(n * m, t, v, c).permute(0, 3, 1, 2)
 
     def adjacency(self, block: int) -> Tensor:
         """(K, V, V) of a block, each edge weighted."""

@@ -16,7 +16,6 @@ from tao_skill import __version__, encryption
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.graph import LAYOUTS
-from tao_skill.models.pose_classification.lengths import is_trimmed
 from tao_skill.text import parse_json
 
 if TYPE_CHECKING:
@@ -36,14 +35,11 @@ _FACTS: Final = (
     "model_type",
     "center",
     "resample_frames",
-    "trim_padding",
     "graph_layout",
     "graph_strategy",
     "input_channels",
     "num_classes",
 )
-_UNTRIMMED: Final = ("trim_padding", "false")
-"""Networks that were trained on whole sequences may be given trimmed ones."""
 
 
 def metadata(config: ExperimentConfig) -> dict[str, str]:
@@ -56,7 +52,6 @@ def metadata(config: ExperimentConfig) -> dict[str, str]:
         "num_classes": str(config.dataset.num_classes),
         "center": str(config.model.center).lower(),
         "resample_frames": str(config.dataset.resample_frames or NOT_RESAMPLED),
-        "trim_padding": str(is_trimmed(config.dataset)).lower(),
         "label_map": json.dumps(config.dataset.label_map),
         "model_name": config.model_name or "",
         "precision": config.export.precision,
@@ -195,8 +190,8 @@ def check_fits(session: Any, config: ExperimentConfig, path: Path) -> None:
     if differences := list(_differences(session, config)):
         raise BadData(
             f"{path} does not fit the spec: {'; '.join(differences)}",
-            fix="give its job with --parent, or the model.*, dataset.num_classes, dataset.resample_frames and "
-            "dataset.trim_padding of its training",
+            fix="give its job with --parent, or the model.*, dataset.num_classes and dataset.resample_frames of its "
+            "training",
             path=str(path),
         )
 
@@ -217,7 +212,7 @@ def _differences(session: Any, config: ExperimentConfig) -> list[str]:
         return [
             f"its {name} is {written[name]}, the spec's {wanted[name]}"
             for name in known
-            if written[name] != wanted[name] and (name, written[name]) != _UNTRIMMED
+            if written[name] != wanted[name]
         ]
     _, channels, _, joints, _ = session.get_inputs()[0].shape
     *_, classes = session.get_outputs()[0].shape or [None]

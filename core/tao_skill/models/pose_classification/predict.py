@@ -15,7 +15,6 @@ from tao_skill.models.pose_classification.config import DatasetConfig, EvaluateC
 from tao_skill.models.pose_classification.data import Order, Skeletons, loader
 from tao_skill.models.pose_classification.devices import Devices, check_nodes, one_device, plan_devices
 from tao_skill.models.pose_classification.label_map import checked
-from tao_skill.models.pose_classification.lengths import trained_length
 from tao_skill.models.pose_classification.scorers import open_scorer
 from tao_skill.status import StatusLog
 
@@ -58,14 +57,13 @@ def gpus(task: EvaluateConfig | InferenceConfig, available: int) -> Devices:
 
 
 def _padded(dataset: DatasetConfig, checkpoint: str, frames: int | None) -> str | None:
-    """What to say where a model that is bound to a length pads again what it was trained on without padding."""
-    key = "dataset.trim_padding" if dataset.resample_frames is None else "dataset.resample_frames"
-    if frames is None or (trained_on := trained_length(dataset, frames)) == frames:
+    """A warning where resampled sequences are padded to the fixed length of a model."""
+    if dataset.resample_frames is None or frames in (None, dataset.resample_frames):
         return None
     return (
-        f"{checkpoint} takes {frames} frames: sequences are padded to that in spite of {key}, "
+        f"{checkpoint} takes {frames} frames: sequences are padded to that in spite of dataset.resample_frames, "
         "and a network that was trained without padding scores them worse. Export it with export.sequence_length="
-        f"{trained_on}."
+        f"{dataset.resample_frames}."
     )
 
 
@@ -85,20 +83,17 @@ def probabilities(
     device = one_device(gpus(task, torch.cuda.device_count()), status)
     score = open_scorer(Path(task.checkpoint), config, device)
     dataset = config.dataset
-    if warning := _padded(dataset, task.checkpoint, score.frames):
+    for warning in filter(None, (score.warning, _padded(dataset, task.checkpoint, score.frames))):
         status.write("RUNNING", warning, verbosity="WARNING")
-    trim = dataset.trim_padding and score.frames is None
-    data = Skeletons(Path(task.test_dataset.data_path), None, trim=trim, resample_frames=dataset.resample_frames)
+    data = Skeletons(Path(task.test_dataset.data_path), None, resample_frames=dataset.resample_frames)
     size = dataset.batch_size if task.batch_size == -1 else task.batch_size
-    order = Order(data.frames_N, batch_size=size)
-    batches = loader(data, order, num_workers=dataset.num_workers)
+    batches = loader(data, Order(len(data), batch_size=size), num_workers=dataset.num_workers)
     began, count, parts = time.monotonic(), len(batches), []
     for done, (x_NCTVM, _) in enumerate(batches, start=1):
         parts.append(torch.from_numpy(score(x_NCTVM.numpy())).softmax(1).numpy())
         left_s = (time.monotonic() - began) / done * (count - done)
         status.progress(batch=done, batches=count, eta_s=round(left_s, 1))
-    place_N = np.argsort([index for batch in order for index in batch.indices])
-    scores_NK = np.concatenate(parts)[place_N]
+    scores_NK = np.concatenate(parts)
     if (classes := scores_NK.shape[1]) != config.dataset.num_classes:
         raise BadData(
             f"{task.checkpoint} has {classes} classes, dataset.num_classes is {config.dataset.num_classes}",

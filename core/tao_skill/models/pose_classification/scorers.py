@@ -15,7 +15,6 @@ import torch
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint, fold, onnx_file, tensorrt_engine
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.lengths import is_trimmed
 from tao_skill.models.pose_classification.net import STGCN, build_net
 from tao_skill.records import dataclass
 
@@ -28,14 +27,16 @@ class Scorer:
 
     Attributes:
         score: (n, C, T, V, M) float32 -> (n, num_classes) float32, before the softmax.
-        frames, persons: T and M it is bound to, so that it is given whole sequences; None where any will do.
+        frames, persons: T and M it is bound to; None where any will do.
         label_map: class id by name, as the file of the model says; not checked, None if it says nothing.
+        warning: why its scores may be worse than in training; None for nearly every model.
     """
 
     score: Callable[[Array], Array]
     frames: int | None = None
     persons: int | None = None
     label_map: Any = None
+    warning: str | None = None
 
     def __call__(self, x_NCTVM: Array) -> Array:
         """Scores of a batch; missing frames and persons are zero.
@@ -75,12 +76,11 @@ def fitted(x_NCTVM: Array, frames: int | None, persons: int | None) -> Array:
     return x_NCTVM
 
 
-def trained_network(path: Path, config: ExperimentConfig) -> tuple[STGCN, Any]:
-    """The network of a checkpoint, and its label map as the file says it.
+def trained_network(path: Path, config: ExperimentConfig) -> tuple[STGCN, Mapping[str, Any]]:
+    """The network of a checkpoint, and what its training recorded in the file, not checked.
 
     Raises:
-        BadData: the file cannot be read, is of another network, or was trained on sequences of another length or
-            without the padding that the spec leaves.
+        BadData: the file cannot be read, is of another network, or was trained on sequences of another length.
     """
     net = build_net(config.model, config.dataset.num_classes)
     facts = checkpoint.load_network(net, path, config.encryption_key)
@@ -91,19 +91,28 @@ def trained_network(path: Path, config: ExperimentConfig) -> tuple[STGCN, Any]:
             fix=f"set dataset.resample_frames={'null' if there is None else there}",
             path="dataset.resample_frames",
         )
-    if facts.get("trim_padding") and not is_trimmed(config.dataset):
-        raise BadData(
-            f"checkpoint {path} was trained with dataset.trim_padding=true and tells whole sequences apart worse",
-            fix="set dataset.trim_padding=true",
-            path="dataset.trim_padding",
-        )
-    return net, facts.get("label_map")
+    return net, facts
+
+
+def trimming_warning(path: Path, facts: Mapping[str, Any]) -> str | None:
+    """A warning for a model that an older version trained with dataset.trim_padding, which was removed.
+
+    Args:
+        facts: of a checkpoint, where the setting is a bool, or of an ONNX file, where it is text.
+    """
+    if str(facts.get("trim_padding")).lower() != "true":
+        return None
+    return (
+        f"{path} was trained with dataset.trim_padding, which was removed: it scores whole sequences less accurately. "
+        "Train again with dataset.resample_frames."
+    )
 
 
 def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
-    net, label_map = trained_network(path, config)
+    net, facts = trained_network(path, config)
+    label_map, warning = facts.get("label_map"), trimming_warning(path, facts)
     if device.type == "cpu":
-        return replace(_folded(net, path), label_map=label_map)
+        return replace(_folded(net, path), label_map=label_map, warning=warning)
     net.to(device).eval()
 
     def score(x_NCTVM: Array) -> Array:
@@ -111,7 +120,7 @@ def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scor
             scores_NK: Array = net(torch.from_numpy(x_NCTVM).to(device)).cpu().numpy()
         return scores_NK
 
-    return Scorer(score=score, label_map=label_map)
+    return Scorer(score=score, label_map=label_map, warning=warning)
 
 
 def _folded(net: STGCN, path: Path) -> Scorer:
@@ -140,8 +149,13 @@ def _onnx(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
     def score(x_NCTVM: Array) -> Array:
         return onnx_file.scores(session, x_NCTVM, config.dataset.num_classes, path, threads=threads)
 
-    label_map = onnx_file.label_map(session)
-    return Scorer(score=score, frames=_bound(frames), persons=_bound(persons), label_map=label_map)
+    return Scorer(
+        score=score,
+        frames=_bound(frames),
+        persons=_bound(persons),
+        label_map=onnx_file.label_map(session),
+        warning=trimming_warning(path, session.get_modelmeta().custom_metadata_map),
+    )
 
 
 def _engine(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
