@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import islice
 from typing import Any, Final
 
 from tao_skill.errors import Problem, SpecError
-from tao_skill.spec.fit import fits
 from tao_skill.spec.param import REQUIRED, Param
 from tao_skill.spec.schema import object_schema
-from tao_skill.spec.tree import Leaf, Node, children, iter_params, lookup, shape, walk
+from tao_skill.spec.tree import Node, children, iter_params, lookup, shape, walk
 
 MOST_PROBLEMS: Final = 50
 """Unknown keys of a section that are looked at, each against every known one."""
@@ -26,9 +25,8 @@ def check(config_type: type, action: str, values: Mapping[str, Any]) -> dict[str
         SpecError: keys are unknown, not read by the action or missing, or values are not accepted.
     """
     spec = normalised(config_type, action, values)
-    infinite = [leaf for leaf in iter_params(config_type, action) if _is_infinite(lookup(spec, leaf.key))]
-    if infinite or not fits(spec, _schema(config_type, action)):
-        _refuse(config_type, action, values, spec, infinite)
+    if problems := _problems(config_type, action, values, spec):
+        raise SpecError(problems)
     return _filled(config_type, action, spec)
 
 
@@ -66,10 +64,8 @@ def _schema(config_type: type, action: str) -> Mapping[str, Any]:
     return object_schema(config_type, action)
 
 
-def _refuse(
-    config_type: type, action: str, values: Mapping[str, Any], spec: Mapping[str, Any], infinite: Iterable[Leaf]
-) -> None:
-    """Raise SpecError, unless jsonschema finds nothing wrong with the spec and no value is infinite."""
+def _problems(config_type: type, action: str, values: Mapping[str, Any], spec: Mapping[str, Any]) -> list[Problem]:
+    """What the published schema does not accept, and numbers that are not finite, which it cannot exclude."""
     from jsonschema import Draft202012Validator
 
     from tao_skill.spec.explain import bad_value, explain
@@ -78,10 +74,10 @@ def _refuse(
     for error in Draft202012Validator(_schema(config_type, action)).iter_errors(spec):
         for problem in islice(explain(config_type, action, values, error), MOST_PROBLEMS):
             problems.setdefault(problem.key, problem)
-    for leaf in infinite:
-        problems.setdefault(leaf.key, bad_value(leaf, lookup(values, leaf.key)))
-    if problems:
-        raise SpecError(list(problems.values()))
+    for leaf in iter_params(config_type, action):
+        if _is_infinite(lookup(spec, leaf.key)):
+            problems.setdefault(leaf.key, bad_value(leaf, lookup(values, leaf.key)))
+    return list(problems.values())
 
 
 def _project(
