@@ -23,8 +23,13 @@ def tokens(text: str) -> int:
 @pytest.mark.parametrize(
     ("name", "arguments", "message", "fix"),
     [
-        ("plan", {"action": "train", "spc": "a"}, "plan has no argument spc", "use spec instead of spc"),
-        ("plan", {}, "plan needs action", "give action: text"),
+        (
+            "plan",
+            {"action": "train", "spc": "a"},
+            'spc (value "a") is not an argument of plan; did you mean spec?',
+            "use spec instead of spc",
+        ),
+        ("plan", {}, "action is required: text", "set action=..."),
         ("plan", {"action": "train", "trials": 0}, "trials is 0", "set trials to an integer of at least 1"),
         ("plan", {"action": "train", "overrides": "lr=1"}, 'overrides is "lr=1"', "set overrides to a list of texts"),
         ("plan", {"action": "train", "automl": "no"}, 'automl is "no"', "set automl to one of auto, on, off"),

@@ -18,7 +18,7 @@ from tao_skill.errors import BadData, NotFound
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.trials import has_checkpoint
 from tao_skill.spec.tree import lookup
-from tao_skill.text import REPORT_BYTES, read_json, shown
+from tao_skill.text import REPORT_BYTES, read_json, truncate
 
 REPORT_FILE: Final = "report.json"
 PAGE_FILE: Final = "report.html"
@@ -104,7 +104,7 @@ def read_report(folder: Path, job: Job) -> dict[str, Any]:
     try:
         check(report)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        problem = f"{path} lacks what a report has ({type(error).__name__}: {shown(str(error))})"
+        problem = f"{path} lacks what a report has ({type(error).__name__}: {truncate(str(error))})"
         raise BadData(problem, fix=fix, path=str(path)) from error
     return report
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tao_skill.errors import BadRequest, CannotWrite, SpecError, TaoSkillError
-from tao_skill.files import is_text
 from tao_skill.jobs.document import Following, following, job_document
 from tao_skill.jobs.record import Job
+from tao_skill.text import is_utf8
 
 INTERRUPTED: Final = 130
 RESULTS_VARIABLE: Final = "TAO_SKILL_RESULTS"
@@ -71,7 +71,7 @@ def print_error(error: TaoSkillError, *, as_json: bool) -> None:
 
 def _check_text(words: Sequence[str]) -> None:
     for place, word in enumerate(words, 1):
-        if not is_text(word):  # it is not shown, as it may be a secret
+        if not is_utf8(word):  # it is not shown, as it may be a secret
             raise BadRequest(f"argument {place} is not UTF-8 text", fix="write it in UTF-8; rename a file")
 
 

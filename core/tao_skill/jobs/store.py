@@ -31,7 +31,7 @@ from tao_skill.jobs.record import (
     resume_hint,
     timestamp,
 )
-from tao_skill.text import read_json, shown
+from tao_skill.text import read_json, truncate
 
 RECORD_FILE: Final = "job.json"
 LOG_FILE: Final = "log.txt"
@@ -329,7 +329,7 @@ class Store:
         try:
             job = Job.from_dict(record)
             if job.id != folder.name:
-                raise ValueError(f"it is the record of job {shown(job.id)}, in a folder called {folder.name!r}")
+                raise ValueError(f"it is the record of job {truncate(job.id)}, in a folder called {folder.name!r}")
         except ValueError as error:
             raise BadData(f"{path} is not {what}: {error}", fix=fix, path=str(path)) from error
         return job
