@@ -77,5 +77,5 @@ def read_option(key: str, leaf: Mapping[str, Any], text: str) -> Any:
     if "number" in leaf["type"] and type(value) is int:
         value = float(value)
     if problem := value_problem(key, leaf, value):
-        raise BadRequest(f"an option of {problem.message}", fix="correct the options of --search", path=key)
+        raise BadRequest(f"an option of {problem.message}", fix="correct the options that are searched", path=key)
     return value

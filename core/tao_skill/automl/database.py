@@ -35,7 +35,7 @@ def default_url(job_folder: Path) -> str:
     """
     path = job_folder.absolute() / "automl" / "study.db"
     if "?" in str(path):
-        raise BadRequest(f"{path} cannot hold a database: its name has a '?'", fix="take another --results-root")
+        raise BadRequest(f"{path} cannot hold a database: its name has a '?'", fix="take another results root")
     return f"sqlite:///{path}"
 
 
@@ -151,7 +151,7 @@ def patiently(url: str, call: Callable[[], T], seconds: float = PATIENCE_S) -> T
             return call()
         except _AWAY as error:
             if time.monotonic() >= deadline:
-                fix = "see to the database, then run again with the same --key"
+                fix = "see to the database, then run again with the same key"
                 raise JobFailed(f"{mask_password(url)} does not answer: {_said(error, url)}", fix=fix) from None
         time.sleep(min(1.0, seconds / 10))
 

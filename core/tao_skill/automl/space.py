@@ -227,7 +227,7 @@ def _with_range(
     low, high = -math.inf if low is None else low, math.inf if high is None else high
     low, high = _narrowed(low, high, plain, leaf, limit, clauses)
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise NoRoom(f"has no finite range; give one: --search {plain.key}=low:high")
+        raise NoRoom(f"has no finite range; search it as {plain.key}=low:high")
     if step is not None:
         low, high = whole_steps(low, high, step)
     if low >= high:

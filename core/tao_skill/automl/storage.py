@@ -55,7 +55,7 @@ def open_study(url: str, name: str, *, space: Space, goal: Goal) -> StudyJournal
     if found != (goal.metric, [direction]):
         raise BadRequest(
             f"study {name!r} in {mask_password(url)} is for another search: {found[0]}, {found[1][0].name.lower()}",
-            fix="take another --storage, or another --key",
+            fix="take another storage, or another key",
         )
     return StudyJournal(storage, url, study_id, space=space, goal=goal)
 
@@ -67,7 +67,7 @@ def _storage(url: str) -> RDBStorage:
         with making_tables(engine):
             storage = RDBStorage(text, options(parsed))
     except RuntimeError as error:  # kept by another release of Optuna
-        raise BadRequest(f"{mask_password(url)}: {error}", fix="see the message, or take another --storage") from error
+        raise BadRequest(f"{mask_password(url)}: {error}", fix="see the message, or take another storage") from error
     finally:
         engine.dispose()
     begin_at_once(storage.engine)
@@ -93,7 +93,7 @@ class StudyJournal:
         trials = []
         for kept in self._patiently(lambda: self._storage.get_all_trials(self._study, deepcopy=False)):
             if RECORD not in kept.user_attrs:
-                fix = "take another --storage, or another --key"
+                fix = "take another storage, or another key"
                 raise BadRequest(
                     f"trial {kept.number} of the study in {mask_password(self._url)} is of no search", fix=fix
                 )

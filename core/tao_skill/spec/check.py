@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from tao_skill.errors import SpecError
+from tao_skill.errors import Command, Fix, SpecError
 from tao_skill.spec.param import REQUIRED, Param
 from tao_skill.spec.problems import Reader, find_problems
 from tao_skill.spec.schema import object_schema
@@ -25,7 +25,7 @@ def check(config_type: type, action: str, values: Mapping[str, Any]) -> dict[str
     reader = Reader(
         name=action,
         noun="a parameter",
-        keys=f"take a key from `tao-skill template {action}`",
+        keys=Fix("take a key from `", Command("template", action), "`"),
         config_type=config_type,
         action=action,
     )

@@ -9,7 +9,7 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from tao_skill.errors import Problem
+from tao_skill.errors import Fix, Problem
 from tao_skill.records import dataclass
 from tao_skill.spec.param import REQUIRED
 from tao_skill.spec.schema import accepted, choices, leaves
@@ -149,14 +149,14 @@ def _misspelt(reader: Reader, key: str, value: Any) -> Problem:
         [node.key for node in walk(reader.config_type, action) if not key.startswith(f"{node.key}.")]
         for action in (reader.action, None)
     )
-    close = closest(key, own) or closest(key, every)
+    close, hint = closest(key, own) or closest(key, every), ""
     if close is None:
-        hint, fix = "", f"leave {key} out, or {reader.keys}"
+        fix = Fix(f"leave {key} out, or ", reader.keys)
     elif close == key:
-        hint, fix = "", f"write it nested, {': {'.join(key.split('.'))}: ...{'}' * key.count('.')}"
+        fix = Fix(f"write it nested, {': {'.join(key.split('.'))}: ...{'}' * key.count('.')}")
     else:
         elsewhere = "" if close in own else f" (read by {', '.join(readers(reader.config_type, close))})"
-        hint, fix = f"; did you mean {close}{elsewhere}?", f"use {close} instead of {key}"
+        hint, fix = f"; did you mean {close}{elsewhere}?", Fix(f"use {close} instead of {key}")
     received = value_or_hidden(reader.config_type, key, value)
     received = "a section" if isinstance(value, Mapping) and received != HIDDEN else received
     return Problem(key=key, message=f"{key} (value {received}) is not {reader.noun} of {reader.name}{hint}", fix=fix)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tao_skill.errors import BadRequest, CannotWrite, NotFound, Problem, TaoSkillError
+from tao_skill.errors import BadRequest, CannotWrite, Command, Fix, NotFound, Option, Problem, TaoSkillError
 from tao_skill.records import dataclass
 from tao_skill.spec.keys import MAX_VALUES
 from tao_skill.spec.problems import Reader, find_problems
@@ -22,10 +21,6 @@ MOST_CHARACTERS: Final = 60_000
 
 CUTS: Final = (200, 50, 20, 5)
 """Entries left of each list, tried in this order until an answer fits."""
-
-_FLAG: Final = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
-_OPENED: Final = re.compile(r"(?<![\w-])-([me])(?= )")
-_SHORT_FLAGS: Final = {"m": "model", "e": "spec"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +74,7 @@ def _checked(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
     reader = Reader(name=tool.name, noun="an argument", keys=keys, config_type=tool.arguments)
     problems = list(_unreadable(given)) or find_problems(tool.input_schema, given, reader, given)
     if problems:
-        raise BadRequest("\n".join(one.message for one in problems), fix="; ".join(one.fix for one in problems))
+        raise BadRequest("\n".join(one.message for one in problems), fix=Fix.all_of(one.fix for one in problems))
     return given
 
 
@@ -103,21 +98,19 @@ def _plain(value: Any) -> Any:
 
 
 def _worded(error: Mapping[str, Any]) -> dict[str, Any]:
-    """An error that speaks of tools and arguments where it spoke of commands and options.
+    """An error that names tools and arguments where it named commands and options.
 
     The single problems of a spec are left out: message and fix name all of them.
     """
     kept = {name: error[name] for name in ("code", "message", "fix", "path") if name in error}
-    return {name: _in_tools(value) if name in ("message", "fix") else value for name, value in kept.items()}
+    return {name: value.worded(_for_tools) if isinstance(value, Fix) else value for name, value in kept.items()}
 
 
-def _in_tools(text: str) -> str:
-    verbs = {f"tao-skill {' '.join(tool.verb)}": tool.name for tool in TOOLS.values()}
-    for verb, name in verbs.items():
-        text = text.replace(verb, name)
-    known = {name for tool in TOOLS.values() for name in tool.parameters}
-    named = _FLAG.sub(lambda match: name if (name := match[1].replace("-", "_")) in known else match[0], text)
-    return _OPENED.sub(lambda match: _SHORT_FLAGS[match[1]], named)
+def _for_tools(part: Option | Command) -> str:
+    if isinstance(part, Option):
+        return f"{part.name} {part.value}".rstrip()
+    names = {" ".join(tool.verb): tool.name for tool in TOOLS.values()} | {"template": "describe_action"}
+    return f"{names.get(part.verb, f'tao-skill {part.verb}')} {part.words}".rstrip()
 
 
 def _fitting(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -196,7 +196,7 @@ def check_fits(session: Any, config: ExperimentConfig, path: Path) -> None:
     if differences := list(_differences(session, config)):
         raise BadData(
             f"{path} does not fit the spec: {'; '.join(differences)}",
-            fix="give its job with --parent, or the model.*, dataset.num_classes, dataset.resample_frames and "
+            fix="give its job as parent, or the model.*, dataset.num_classes, dataset.resample_frames and "
             "dataset.trim_padding of its training",
             path=str(path),
         )
