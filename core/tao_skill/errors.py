@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Final, NamedTuple
 
 from tao_skill.records import dataclass
 
@@ -12,6 +12,57 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 UNWRITABLE: Final = (*_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 """Errors of the operating system that say a place cannot be written."""
+
+
+class Option(NamedTuple):
+    """An option of a command, which is an argument of a tool, with a value to give."""
+
+    name: str
+    value: str = ""
+
+
+class Command(NamedTuple):
+    """A command to run, or the tool that does the same, with what to give it."""
+
+    verb: str
+    words: str = ""
+
+
+class Fix(str):
+    """What to change, as text for the command line; its parts can be worded for others, e.g. clients that call tools.
+
+    Attributes:
+        parts: the text in order, options and commands as data.
+    """
+
+    parts: tuple[str | Option | Command, ...]
+
+    def __new__(cls, *parts: str | Option | Command) -> Fix:
+        """Join parts; those of a fix among them become its own."""
+        flat = tuple(one for part in parts for one in (part.parts if isinstance(part, Fix) else (part,)))
+        made = super().__new__(cls, _joined(flat, _on_command_line))
+        made.parts = flat
+        return made
+
+    @classmethod
+    def all_of(cls, fixes: Iterable[str]) -> Fix:
+        """Several fixes, all to be done."""
+        parts = [part for fix in dict.fromkeys(fixes) for part in ("; ", fix)]
+        return cls(*parts[1:])
+
+    def worded(self, wording: Callable[[Option | Command], str]) -> str:
+        """The text with options and commands in other words."""
+        return _joined(self.parts, wording)
+
+
+def _joined(parts: Iterable[str | Option | Command], wording: Callable[[Option | Command], str]) -> str:
+    return _printable("".join(part if isinstance(part, str) else wording(part) for part in parts))
+
+
+def _on_command_line(part: Option | Command) -> str:
+    if isinstance(part, Command):
+        return f"tao-skill {part.verb} {part.words}".rstrip()
+    return f"--{part.name.replace('_', '-')} {part.value}".rstrip()
 
 
 class TaoSkillError(Exception):
@@ -28,7 +79,7 @@ class TaoSkillError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, fix: str, path: str | None = None) -> None:
-        self.message, self.fix = _printable(message), _printable(fix)
+        self.message, self.fix = _printable(message), fix if isinstance(fix, Fix) else Fix(fix)
         self.path = None if path is None else _printable(path)
         super().__init__(self.message)
 
@@ -71,7 +122,7 @@ class CannotWrite(BadRequest):
             return cls(f"{place[:80]}... is longer than a path can be", fix="use a shorter name", path=place[:80])
         fix = "name a place that can be written"
         if error.errno in _FULL:
-            fix = "free disk space and run again with the same --key, or set results_dir to a place on another disk"
+            fix = "free disk space and run again with the same key, or set results_dir to a place on another disk"
         return cls(f"{place} cannot be written: {error.strerror or error}", fix=fix, path=place)
 
 
@@ -110,7 +161,7 @@ class SpecError(BadRequest):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(
             "\n".join(problem.message for problem in problems),
-            fix="; ".join(dict.fromkeys(problem.fix for problem in problems)),
+            fix=Fix.all_of(problem.fix for problem in problems),
             path=problems[0].key,
         )
         self.problems = tuple(problems)

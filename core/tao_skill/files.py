@@ -98,11 +98,6 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def is_text(value: str) -> bool:
-    """Whether a text can be written at all; bytes that are no UTF-8, and halves of characters, can come as one."""
-    return not any("\ud800" <= character <= "\udfff" for character in value)
-
-
 def open_to_append(path: Path) -> IO[bytes]:
     """A file to append to, made if it is not there.
 

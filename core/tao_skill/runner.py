@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tao_skill import bank, files, remote, sources
 from tao_skill.action import Model, task_results_dir
-from tao_skill.errors import BadRequest, NotFound, Problem, SpecError, TaoSkillError
+from tao_skill.errors import BadRequest, Fix, NotFound, Option, Problem, SpecError, TaoSkillError
 from tao_skill.infer import FUNCTIONS, KEY_VARIABLE, Inferred, Inputs, Parent
 from tao_skill.jobs.private import is_private
 from tao_skill.jobs.record import Job, new_id, timestamp
@@ -384,11 +384,11 @@ def _base_experiment(runner: Runner, name: str | None, given: set[str]) -> Itera
     keys = [key for key, function in runner.inference.items() if function == PRETRAINED]
     if not keys:
         raise BadRequest(
-            f"--base-experiment {name} does not go with {runner.action}, which starts from no pretrained weights",
+            f"base experiment {name} does not go with {runner.action}, which starts from no pretrained weights",
             fix="leave it out, or run train",
         )
     for key in set(keys) & given:
-        yield f"--base-experiment {name} is not used, as {key} is given"
+        yield f"base experiment {name} is not used, as {key} is given"
 
 
 def _parent_warnings(parent: Job | None) -> Iterator[str]:
@@ -445,7 +445,7 @@ def _parent_would_help(runner: Runner, problem: Problem, values: Mapping[str, An
     from_parent = {key for key, function in runner.inference.items() if function in MODEL_FUNCTIONS}
     from_parent |= {need.key for need in runner.data if need.from_parent}
     if problem.key in from_parent and load.is_blank(lookup(values, problem.key)):
-        return replace(problem, fix=f"give --parent JOB, or {problem.fix}")
+        return replace(problem, fix=Fix("give ", Option("parent", "JOB"), ", or ", problem.fix))
     return problem
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tao_skill import remote
 from tao_skill.action import Model
-from tao_skill.errors import BadRequest, Problem, TaoSkillError
+from tao_skill.errors import BadRequest, Fix, Option, Problem, TaoSkillError
 from tao_skill.outcome import Advice
 from tao_skill.records import dataclass
 from tao_skill.spec import load
@@ -67,7 +67,7 @@ def address_problems(model: Model, action: str, values: Mapping[str, Any]) -> It
             yield Problem(
                 key=leaf.key,
                 message=f"{leaf.key} is {value!r}, but results are written to a local path",
-                fix=f"leave {leaf.key} out and give --upload s3://BUCKET/PREFIX",
+                fix=Fix(f"leave {leaf.key} out and give ", Option("upload", "s3://BUCKET/PREFIX")),
             )
 
 
@@ -161,7 +161,7 @@ def _check_upload(s3: remote.S3, prefix: str) -> None:
     try:
         s3.require_bucket(prefix)
     except TaoSkillError as error:
-        raise type(error)(f"--upload: {error.message}", fix=error.fix, path=error.path) from error
+        raise type(error)(f"upload: {error.message}", fix=error.fix, path=error.path) from error
 
 
 def with_absolute_paths(model: Model, spec: Mapping[str, Any]) -> dict[str, Any]:

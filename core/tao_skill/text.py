@@ -29,6 +29,9 @@ MAX_DIGITS: Final = 64
 """Of an integer: more than anything counts, and few enough to be shown and written again."""
 
 MAX_KEY: Final = 1024
+MAX_SHOWN: Final = 80
+"""Characters of a value that a message shows."""
+
 _BASES: Final = {"0x": 16, "0o": 8}
 _TEXT_UNIT: Final = 16
 """Characters of a text that count as a value."""
@@ -125,17 +128,28 @@ def conform(value: Any, kind: Any, at: str = "") -> Any:
     fits = kind is Any or type(value) is kind or (kind is float and type(value) is int)
     if fits or (origin is Literal and value in inside):
         return value
-    raise ValueError(f"{at.lstrip('.') or 'it'} is {shown(value)}, accepted: {_words(kind)}")
+    raise ValueError(f"{at.lstrip('.') or 'it'} is {truncate(value)}, accepted: {_words(kind)}")
 
 
 def is_utf8(text: str) -> bool:
-    """Whether a text can be written, which one with half of a surrogate pair cannot."""
+    """Whether a text can be written as UTF-8; half of a surrogate pair and a stray byte of a file name cannot."""
     return text.isascii() or not _SURROGATE.search(text)
 
 
-def shown(value: Any) -> str:
-    """A few characters of any value, however large or deep it is."""
+def truncate(value: Any) -> str:
+    """A few characters of any value, however large or deep it is, as Python writes it."""
     return reprlib.repr(value)
+
+
+def truncate_json(value: Any) -> str:
+    """The first characters of a value, as JSON writes it."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def mask_password(text: str) -> str:
+    """A database's address, or a word of a command, without the password in it, for logs, records and errors."""
+    return _PASSWORDS[1].sub(r"\1=***", _PASSWORDS[0].sub(r"\1:***@", text))
 
 
 def _words(kind: Any) -> str:
@@ -163,7 +177,7 @@ def _inside(value: Any) -> Iterator[Any]:
             raise ValueError(f"it has a key of more than {MAX_KEY} characters")
         return chain(value.keys(), value.values())
     if isinstance(value, str) and ("\0" in value or not is_utf8(value)):
-        raise ValueError(f"it holds the text {shown(value)}, with a character that no file can hold")
+        raise ValueError(f"it holds the text {truncate(value)}, with a character that no file can hold")
     return iter(value if isinstance(value, list | tuple) else ())
 
 
@@ -197,10 +211,11 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"duplicate key {shown(name)}")
+        raise ValueError(f"duplicate key {truncate(name)}")
     return found
 
 
+_PASSWORDS: Final = (re.compile(r"(://[^:@/]*):.*@"), re.compile(r"([?&]password)=[^&\s]*"))
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 DECODER: Final = json.JSONDecoder(

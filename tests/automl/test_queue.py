@@ -13,8 +13,8 @@ from tao_skill.automl.database import connect, default_url, patiently
 from tao_skill.automl.failures import failure_of
 from tao_skill.automl.queue import LOSSES, Claimed, Queue
 from tao_skill.automl.search import Task
-from tao_skill.automl.settings import shown
 from tao_skill.errors import BadRequest, JobFailed
+from tao_skill.text import mask_password
 from tests.postgresql_server import PASSWORD, PostgreSQLServer
 
 HISTORY = ({"val_acc": 0.5, "val_loss": math.inf}, {"val_acc": 0.1 + 0.2, "val_loss": 1e-300})
@@ -242,7 +242,7 @@ def test_a_database_that_cannot_be_used_is_named_without_its_password(url: str, 
     with pytest.raises(BadRequest, match=said) as caught:
         Queue(url, "train-1")
     error = caught.value
-    assert "geheim" not in f"{error.as_dict()} {error.__cause__!r} {shown(url)}"
+    assert "geheim" not in f"{error.as_dict()} {error.__cause__!r} {mask_password(url)}"
 
 
 def test_a_wrong_password_or_a_file_that_is_no_database_is_said(postgresql: PostgreSQLServer, tmp_path: Path) -> None:

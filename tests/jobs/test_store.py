@@ -256,7 +256,7 @@ def test_a_killed_process_is_recognised_whether_it_launched_or_ran_the_job(
     assert dead.state == "ERROR"
     assert dead.error is not None
     assert dead.error["code"] == "process_died"
-    assert "--key mine" in dead.error["fix"]
+    assert "the key mine" in dead.error["fix"]
     assert store.claim(job.id).state == "PENDING"
 
 

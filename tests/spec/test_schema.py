@@ -13,9 +13,8 @@ from tao_skill import bank
 from tao_skill.errors import SpecError
 from tao_skill.models.pose_classification import MODEL
 from tao_skill.spec import load
-from tao_skill.spec.fit import fits
 from tao_skill.spec.param import REQUIRED, Param
-from tao_skill.spec.schema import build_schema, iter_params, object_schema
+from tao_skill.spec.schema import build_schema, iter_params
 from tao_skill.spec.template import build_template
 from tao_skill.spec.tree import lookup
 
@@ -151,24 +150,6 @@ SCALARS = st.one_of(
     st.sampled_from([REQUIRED, "yes", "FP16", "Int8", "nvidia", "torch.optim.Adam", "AutoReduce", "2dbp", "1", "step"]),
 )
 VALUES = st.one_of(SCALARS, st.lists(SCALARS, max_size=3), st.dictionaries(st.text(max_size=3), SCALARS, max_size=2))
-
-
-@pytest.mark.parametrize("action", ACTIONS)
-def test_a_plain_spec_needs_no_validator(action: str) -> None:
-    assert fits(load.check(MODEL.config, action, filled(action)), object_schema(MODEL.config, action))
-
-
-@settings(max_examples=300, deadline=None)
-@given(case=st.sampled_from(LEAVES), value=VALUES)
-def test_what_plainly_fits_is_valid(case: tuple[str, Any], value: Any) -> None:
-    action, leaf = case
-    spec, schema = load.override(MODEL.config, filled(action), [(leaf.key, value)]), object_schema(MODEL.config, action)
-    assert not fits(spec, schema) or Draft202012Validator(schema).is_valid(spec)
-
-
-@pytest.mark.parametrize("keyword", [{"pattern": "a"}, {"not": {"type": "string"}}, {"anyOf": [{}]}])
-def test_a_keyword_that_is_not_ours_is_for_the_validator(keyword: dict[str, Any]) -> None:
-    assert not fits("a", {"type": "string"} | keyword)
 
 
 @settings(max_examples=300, deadline=None)

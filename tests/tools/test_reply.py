@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import os
@@ -10,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tao_skill.errors import BadRequest, Command, Fix, Option
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.spec.check import check
 from tao_skill.tools.formats import definitions
 from tao_skill.tools.reply import MOST_CHARACTERS
+from tests.conftest import REPOSITORY
 from tests.tools.conftest import Call
 
 
@@ -23,8 +28,14 @@ def tokens(text: str) -> int:
 @pytest.mark.parametrize(
     ("name", "arguments", "message", "fix"),
     [
-        ("plan", {"action": "train", "spc": "a"}, "plan has no argument spc", "use spec instead of spc"),
-        ("plan", {}, "plan needs action", "give action: text"),
+        (
+            "plan",
+            {"action": "train", "spc": "a"},
+            'spc (value "a") is not an argument of plan; did you mean spec?',
+            "use spec instead of spc",
+        ),
+        ("job_logs", {"job": "x", "zzz": 1}, "zzz (value 1) is not an argument", "leave zzz out, or take one of job"),
+        ("plan", {}, "action is required: text", "set action=..."),
         ("plan", {"action": "train", "trials": 0}, "trials is 0", "set trials to an integer of at least 1"),
         ("plan", {"action": "train", "overrides": "lr=1"}, 'overrides is "lr=1"', "set overrides to a list of texts"),
         ("plan", {"action": "train", "automl": "no"}, 'automl is "no"', "set automl to one of auto, on, off"),
@@ -127,3 +138,31 @@ def test_a_results_root_that_cannot_be_written_is_said(call: Call, root: Path, o
         assert call("run_action", action="train", overrides=overrides).document["error"]["code"] == "cannot_write"
     finally:
         (root / "results").chmod(0o700)
+
+
+ONLY_COMMANDS = ("cli/*", "mcp_server/*", "models/*/imports/*", "skills.py", "doctor.py")
+"""Modules whose errors no tool meets."""
+
+
+def test_no_fix_or_message_that_tools_meet_spells_an_option_or_a_command() -> None:
+    """They are data there (`Option`, `Command`), worded once for the command line and once for tools."""
+    spelt = re.compile(r"(?<![\w-])--(?!save-pose)[a-z]|(?<![\w-])-[me] |tao-skill (?!jobs upload)\w")
+    found = []
+    for path in (REPOSITORY / "core" / "tao_skill").rglob("*.py"):
+        if any(path.relative_to(REPOSITORY / "core" / "tao_skill").match(one) for one in ONLY_COMMANDS):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and any(one.arg == "fix" for one in node.keywords):
+                texts = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
+                found += [(path.name, text) for text in texts if isinstance(text, str) and spelt.search(text)]
+    assert found == []
+
+
+def test_a_fix_is_worded_for_whoever_meets_it(call: Call) -> None:
+    with pytest.raises(BadRequest) as refused:
+        check(ExperimentConfig, "train", {"quux": 1})
+    assert "`tao-skill template train`" in refused.value.fix
+    assert "`describe_action train`" in call("plan", action="train", overrides=["quux=1"]).document["error"]["fix"]
+    assert Fix("give ", Option("base_experiment", "X"), ", or ", Command("jobs list")) == (
+        "give --base-experiment X, or tao-skill jobs list"
+    )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from tao_skill.errors import BadRequest
 from tao_skill.records import dataclass
-from tao_skill.text import shown
+from tao_skill.spec.problems import value_problem
 
 FORMS: Final = "PARAM, PARAM=low:high[:log|:linear] or PARAM=a,b,c"
 _REQUEST: Final = re.compile(r"(?P<key>[^=\s]+)(?:=(?P<values>.+))?")
@@ -62,23 +62,20 @@ def _parse_range(key: str, text: str, match: re.Match[str]) -> Asked:
     return Asked(low=low, high=high, log=match["scale"] == "log" if match["scale"] else None)
 
 
-def read_option(key: str, leaf: Mapping[str, Any], text: str, known: Sequence[Any] = ()) -> Any:
-    """An option as the schema types it; `known` are those a message may name.
+def read_option(key: str, leaf: Mapping[str, Any], text: str) -> Any:
+    """An option as the schema of its parameter types it.
 
     Raises:
         BadRequest: the schema does not accept it.
     """
-    from jsonschema import Draft202012Validator
+    from tao_skill.yaml_text import parse_yaml
 
     value = None
     with contextlib.suppress(ValueError):
-        from tao_skill.yaml_text import parse_yaml
-
         value = parse_yaml(text)
+    value = text if value is None else value
     if "number" in leaf["type"] and type(value) is int:
         value = float(value)
-    is_infinite = isinstance(value, float) and not math.isfinite(value)
-    if value is None or is_infinite or not Draft202012Validator(dict(leaf)).is_valid(value):
-        accepted = f", accepted: {', '.join(map(str, known))}" if known else ""
-        raise BadRequest(f"{key} cannot be {shown(text)}{accepted}", fix="correct the options", path=key)
+    if problem := value_problem(key, leaf, value):
+        raise BadRequest(f"an option of {problem.message}", fix="correct the options that are searched", path=key)
     return value

@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
-from tao_skill.automl.settings import shown
 from tao_skill.errors import BadData, BadRequest, CannotWrite, JobFailed, MissingDependency
+from tao_skill.text import mask_password
 
 PATIENCE_S: Final = 60.0
 """How long a database may not answer, be locked or be started anew before whoever needs it gives up."""
@@ -35,7 +35,7 @@ def default_url(job_folder: Path) -> str:
     """
     path = job_folder.absolute() / "automl" / "study.db"
     if "?" in str(path):
-        raise BadRequest(f"{path} cannot hold a database: its name has a '?'", fix="take another --results-root")
+        raise BadRequest(f"{path} cannot hold a database: its name has a '?'", fix="take another results root")
     return f"sqlite:///{path}"
 
 
@@ -55,10 +55,10 @@ def parse(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
     except (ArgumentError, ValueError):
-        raise BadRequest(f"{shown(url)!r} is no address of a database", fix=_FIX) from None
+        raise BadRequest(f"{mask_password(url)!r} is no address of a database", fix=_FIX) from None
     driver = _DRIVERS.get(parsed.drivername, parsed.drivername)
     if driver.partition("+")[0] not in _DRIVERS:
-        raise BadRequest(f"a search cannot be kept in {shown(url)}: only SQLite and PostgreSQL can", fix=_FIX)
+        raise BadRequest(f"a search cannot be kept in {mask_password(url)}: only SQLite and PostgreSQL can", fix=_FIX)
     if driver == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise BadRequest(f"{url} names no file, and a search must outlive its process", fix=_FIX)
     return parsed.set(drivername=driver)
@@ -83,13 +83,13 @@ def connect(url: str) -> sa.Engine:
             return engine
     except ImportError as error:
         raise MissingDependency(
-            f"{shown(url)} needs the package {error.name}", fix="pip install 'tao-skill[postgresql]'"
+            f"{mask_password(url)} needs the package {error.name}", fix="pip install 'tao-skill[postgresql]'"
         ) from error
     except DBAPIError as error:
         if parsed.drivername == "sqlite" and not isinstance(error, OperationalError):
             raise _damaged(parsed, _said(error, url)) from None
         fix = "start the server, or correct the address, user, password or rights"
-        raise BadRequest(f"{shown(url)} cannot be opened: {_said(error, url)}", fix=fix) from None
+        raise BadRequest(f"{mask_password(url)} cannot be opened: {_said(error, url)}", fix=fix) from None
 
 
 def _check_whole(connection: sa.Connection, parsed: sa.URL) -> None:
@@ -151,8 +151,8 @@ def patiently(url: str, call: Callable[[], T], seconds: float = PATIENCE_S) -> T
             return call()
         except _AWAY as error:
             if time.monotonic() >= deadline:
-                fix = "see to the database, then run again with the same --key"
-                raise JobFailed(f"{shown(url)} does not answer: {_said(error, url)}", fix=fix) from None
+                fix = "see to the database, then run again with the same key"
+                raise JobFailed(f"{mask_password(url)} does not answer: {_said(error, url)}", fix=fix) from None
         time.sleep(min(1.0, seconds / 10))
 
 

@@ -57,7 +57,7 @@ class TrainObjective:
         if epochs and self.metric not in epochs[-1]:
             raise BadRequest(
                 f"training measures no {self.metric}, but {', '.join(sorted(epochs[-1]))}",
-                fix="give --metric one of those",
+                fix="set metric to one of those",
                 path="metric",
             )
         return epochs

@@ -14,11 +14,11 @@ from tao_skill.automl.live import check
 from tao_skill.automl.search import Setup
 from tao_skill.automl.verdict import Verdict, finalists, judge
 from tao_skill.automl.words import clean
-from tao_skill.errors import BadData, NotFound
+from tao_skill.errors import BadData, Command, Fix, NotFound
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.trials import has_checkpoint
 from tao_skill.spec.tree import lookup
-from tao_skill.text import REPORT_BYTES, read_json, shown
+from tao_skill.text import REPORT_BYTES, read_json, truncate
 
 REPORT_FILE: Final = "report.json"
 PAGE_FILE: Final = "report.html"
@@ -86,7 +86,7 @@ def check_search(job: Job) -> None:
         NotFound: it is none.
     """
     if job.automl is None:
-        raise NotFound(f"job {job.id} is no AutoML search", fix=f"tao-skill jobs show {job.id}")
+        raise NotFound(f"job {job.id} is no AutoML search", fix=Fix(Command("jobs show", job.id)))
 
 
 def read_report(folder: Path, job: Job) -> dict[str, Any]:
@@ -98,13 +98,13 @@ def read_report(folder: Path, job: Job) -> dict[str, Any]:
     path = folder / REPORT_FILE
     check_search(job)
     if not path.is_file():
-        raise NotFound(f"job {job.id} has no report yet", fix=f"tao-skill jobs wait {job.id}", path=str(path))
+        raise NotFound(f"job {job.id} has no report yet", fix=Fix(Command("jobs wait", job.id)), path=str(path))
     fix = "resume the job, which writes it anew"
     report: dict[str, Any] = read_json(path, dict[str, Any], what="a report", fix=fix, most=REPORT_BYTES)
     try:
         check(report)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        problem = f"{path} lacks what a report has ({type(error).__name__}: {shown(str(error))})"
+        problem = f"{path} lacks what a report has ({type(error).__name__}: {truncate(str(error))})"
         raise BadData(problem, fix=fix, path=str(path)) from error
     return report
 

@@ -161,7 +161,7 @@ class Coordinator:
         if causes[failure.root_cause] >= SAME_CAUSE:
             raise JobFailed(
                 f"the search stopped, as the same went wrong {SAME_CAUSE} times: {failure.message}",
-                fix="remove the cause, then run again with the same --key",
+                fix="remove the cause, then run again with the same key",
             )
         if again is not None:
             self._put(again)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tao_skill.automl.dimension import Dimension
 from tao_skill.automl.space import Space
-from tao_skill.errors import BadRequest, MissingDependency
+from tao_skill.errors import BadRequest, Fix, MissingDependency, Option
 from tao_skill.records import dataclass
 
 if TYPE_CHECKING:
@@ -72,9 +72,11 @@ def check_sampler(name: str) -> None:
         BadRequest: there is no such sampler. MissingDependency: what it needs is not installed.
     """
     if name != GRID and name not in SAMPLERS:
-        raise BadRequest(f"there is no sampler {name!r}", fix=f"use --sampler {'|'.join((*SAMPLERS, GRID))}")
+        raise BadRequest(
+            f"there is no sampler {name!r}", fix=Fix("use ", Option("sampler", "|".join((*SAMPLERS, GRID))))
+        )
     if (package := _NEEDS.get(name)) and importlib.util.find_spec(package) is None:
-        fix = f"use --sampler tpe, or pip install {package}"
+        fix = Fix("use ", Option("sampler", "tpe"), f", or pip install {package}")
         raise MissingDependency(f"sampler {name} needs the package {package}", fix=fix)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Final
@@ -11,8 +10,6 @@ from tao_skill.records import dataclass
 
 SAMPLERS: Final = ("tpe", "gp", "cmaes", "random", "grid")
 PRUNERS: Final = ("promotion", "none")
-
-_PASSWORDS: Final = (re.compile(r"(://[^:@/]*):.*@"), re.compile(r"([?&]password)=[^&\s]*"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +48,3 @@ def read_settings(recorded: Mapping[str, Any]) -> Settings:
     """Settings as they stand in a job record, where tuples are lists."""
     values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in recorded.items()}
     return Settings(**values)
-
-
-def shown(text: str) -> str:
-    """A database's address, or a word of a command, as it may stand in logs, records and errors: no password in it."""
-    return _PASSWORDS[1].sub(r"\1=***", _PASSWORDS[0].sub(r"\1:***@", text))

@@ -13,7 +13,7 @@ from tao_skill.automl.sampling import check_sampler
 from tao_skill.automl.search import Setup
 from tao_skill.automl.settings import PRUNERS, Settings
 from tao_skill.automl.space import build_space
-from tao_skill.errors import BadRequest
+from tao_skill.errors import BadRequest, Fix, Option
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
 
@@ -69,7 +69,9 @@ def _goal(settings: Settings, monitoring: Mapping[str, str]) -> Goal:
 
 def _ladder(settings: Settings, epochs: int) -> Ladder:
     if settings.pruner not in PRUNERS:
-        raise BadRequest(f"there is no pruner {settings.pruner!r}", fix=f"use --pruner {'|'.join(PRUNERS)}")
+        raise BadRequest(
+            f"there is no pruner {settings.pruner!r}", fix=Fix("use ", Option("pruner", "|".join(PRUNERS)))
+        )
     if settings.pruner == "none":
         return Ladder(rungs=(epochs,), eta=settings.eta)
     return make_ladder(epochs, eta=settings.eta, min_epochs=settings.min_epochs)

@@ -21,6 +21,7 @@ from tao_skill.automl.dimension import (
 from tao_skill.errors import BadRequest
 from tao_skill.outcome import Limit
 from tao_skill.records import dataclass
+from tao_skill.spec.schema import leaves as leaf_schemas
 from tao_skill.spec.tree import lookup
 
 Leaves = Mapping[str, Mapping[str, Any]]
@@ -66,7 +67,7 @@ class Space:
 
     def as_dict(self) -> dict[str, Any]:
         """What a person or agent is shown."""
-        return {"search": {one.key: _shown(one) for one in self.dimensions}, "left_out": dict(self.left_out)}
+        return {"search": {one.key: _described(one) for one in self.dimensions}, "left_out": dict(self.left_out)}
 
 
 def build_space(
@@ -89,7 +90,7 @@ def build_space(
         BadRequest: a parameter is unknown or may not be searched, or a range is not one or leaves nothing.
     """
     short = shorthand or {}
-    leaves = dict(_leaves(schema))
+    leaves = dict(leaf_schemas(schema))
     asked = dict(parse_request(text, short) for text in search)
     kept = {short.get(name, name) for name in no_search}
     for key in (*asked, *kept):
@@ -131,14 +132,6 @@ def _known(one: Dimension, values: Mapping[str, Any], spec: Mapping[str, Any]) -
 
 def _acts(one: Dimension, known: Mapping[str, Any]) -> bool:
     return all(known[key] == value for key, value in one.when)
-
-
-def _leaves(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for name, node in schema["properties"].items():
-        if "properties" in node:
-            yield from _leaves(node, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", node
 
 
 def _check_searchable(key: str, leaves: Leaves, *, to_search: bool) -> None:
@@ -192,7 +185,7 @@ def _with_options(
     if asked.low is not None:
         raise NoRoom("has options, no range")
     known, weights = _options(leaf)
-    options = [read_option(plain.key, leaf, text, known) for text in asked.choices] or known
+    options = [read_option(plain.key, leaf, text) for text in asked.choices] or known
     if plain.kind == "choice":
         chosen = [option for option in dict.fromkeys(options) if option not in plain.rejected]
     else:
@@ -234,7 +227,7 @@ def _with_range(
     low, high = -math.inf if low is None else low, math.inf if high is None else high
     low, high = _narrowed(low, high, plain, leaf, limit, clauses)
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise NoRoom(f"has no finite range; give one: --search {plain.key}=low:high")
+        raise NoRoom(f"has no finite range; search it as {plain.key}=low:high")
     if step is not None:
         low, high = whole_steps(low, high, step)
     if low >= high:
@@ -305,12 +298,12 @@ def _in_order(found: Mapping[str, Dimension]) -> Iterator[Dimension]:
             yield waiting.pop(key)
 
 
-def _shown(one: Dimension) -> dict[str, Any]:
-    shown: dict[str, Any] = {"kind": one.kind}
+def _described(one: Dimension) -> dict[str, Any]:
+    found: dict[str, Any] = {"kind": one.kind}
     if one.choices:
-        shown |= {"choices": list(one.choices)} | ({"weights": list(one.weights)} if one.weights else {})
+        found |= {"choices": list(one.choices)} | ({"weights": list(one.weights)} if one.weights else {})
     else:
-        shown |= {"low": one.low, "high": one.high, "log": one.log}
-        shown |= {"multiple_of": one.step} if one.step not in (None, 1) else {}
-    shown |= {"off": one.off} if one.off is not None else {}
-    return shown | ({"only_when": dict(one.when)} if one.when else {})
+        found |= {"low": one.low, "high": one.high, "log": one.log}
+        found |= {"multiple_of": one.step} if one.step not in (None, 1) else {}
+    found |= {"off": one.off} if one.off is not None else {}
+    return found | ({"only_when": dict(one.when)} if one.when else {})

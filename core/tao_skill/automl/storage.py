@@ -23,9 +23,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tao_skill.automl.database import begin_at_once, connect, making_tables, options, parse, patiently
 from tao_skill.automl.dimension import Dimension
 from tao_skill.automl.ladder import Goal, Trial
-from tao_skill.automl.settings import shown
 from tao_skill.automl.space import Space
 from tao_skill.errors import BadRequest
+from tao_skill.text import mask_password
 
 RECORD: Final = "trial"
 """The attribute that holds a trial as the search knows it."""
@@ -54,8 +54,8 @@ def open_study(url: str, name: str, *, space: Space, goal: Goal) -> StudyJournal
     found = storage.get_study_user_attrs(study_id).get(METRIC, goal.metric), storage.get_study_directions(study_id)
     if found != (goal.metric, [direction]):
         raise BadRequest(
-            f"study {name!r} in {shown(url)} is for {found[0]}, {found[1][0].name.lower()}, not for this search",
-            fix="take another --storage, or another --key",
+            f"study {name!r} in {mask_password(url)} is for another search: {found[0]}, {found[1][0].name.lower()}",
+            fix="take another storage, or another key",
         )
     return StudyJournal(storage, url, study_id, space=space, goal=goal)
 
@@ -67,7 +67,7 @@ def _storage(url: str) -> RDBStorage:
         with making_tables(engine):
             storage = RDBStorage(text, options(parsed))
     except RuntimeError as error:  # kept by another release of Optuna
-        raise BadRequest(f"{shown(url)}: {error}", fix="see the message, or take another --storage") from error
+        raise BadRequest(f"{mask_password(url)}: {error}", fix="see the message, or take another storage") from error
     finally:
         engine.dispose()
     begin_at_once(storage.engine)
@@ -93,8 +93,10 @@ class StudyJournal:
         trials = []
         for kept in self._patiently(lambda: self._storage.get_all_trials(self._study, deepcopy=False)):
             if RECORD not in kept.user_attrs:
-                fix = "take another --storage, or another --key"
-                raise BadRequest(f"trial {kept.number} of the study in {shown(self._url)} is of no search", fix=fix)
+                fix = "take another storage, or another key"
+                raise BadRequest(
+                    f"trial {kept.number} of the study in {mask_password(self._url)} is of no search", fix=fix
+                )
             trial = _trial(kept.user_attrs[RECORD])
             if trial.number != kept.number:  # made a second time as the first answer was lost; the next one replaces it
                 continue

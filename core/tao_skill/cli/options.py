@@ -10,7 +10,7 @@ import click
 
 from tao_skill.cli.output import DEFAULT_RESULTS, INTERRUPTED, RESULTS_VARIABLE, default_results_root, print_error
 from tao_skill.errors import BadRequest, CannotWrite, TaoSkillError
-from tao_skill.files import is_text
+from tao_skill.text import is_utf8
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -48,7 +48,7 @@ def exit_code(command: click.Command, name: str, words: Sequence[str]) -> int:
 
 def _check_text(words: Sequence[str]) -> None:
     for place, word in enumerate(words, 1):
-        if not is_text(word):  # the word is not printed, as it may be a secret
+        if not is_utf8(word):  # the word is not printed, as it may be a secret
             raise BadRequest(f"argument {place} is not UTF-8 text", fix="write it in UTF-8; rename a file")
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tao_skill.action import Model
-from tao_skill.automl.settings import shown
 from tao_skill.cli.completion import action_argument, complete_job
 from tao_skill.cli.options import json_option, results_option
 from tao_skill.cli.output import (
@@ -30,6 +29,7 @@ from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.policy import POLICIES
 from tao_skill.ranks import is_first
+from tao_skill.text import mask_password
 
 if TYPE_CHECKING:
     import subprocess
@@ -112,7 +112,7 @@ def run(
         key=key,
         upload=upload,
         search=given(search),
-        command=("tao-skill", *map(shown, written or ())),
+        command=("tao-skill", *map(mask_password, written or ())),
     )
     return execute(chosen, action, request, results_root, dry_run=dry_run, detach=detach, as_json=as_json)
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import click
 
-from tao_skill.automl.settings import shown
 from tao_skill.cli.options import Decorated
+from tao_skill.text import mask_password
 
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd]?)")
@@ -70,7 +70,7 @@ def hand_over_storage(url: str) -> str:
 
     parse(url)
     os.environ[STORAGE_VARIABLE] = url
-    return shown(url)
+    return mask_password(url)
 
 
 def search_options(function: Decorated) -> Decorated:

@@ -27,7 +27,7 @@ def damage(job: Job, found: Sequence[dict[str, str]]) -> BadData | None:
         return None
     named = ", ".join(f"{one['path']} is {one['state']}" for one in lost)
     copy = job.uploaded["uri"] if job.uploaded and "error" not in job.uploaded else None
-    fix = f"copy it back from {copy}" if copy else "restore it from a copy, or run the job again with another --key"
+    fix = f"copy it back from {copy}" if copy else "restore it from a copy, or run the job again with another key"
     return BadData(f"job {job.id}: {named}", fix=fix, path=lost[0]["path"])
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from tao_skill.errors import BadRequest, KeyConflict
+from tao_skill.errors import BadRequest, Fix, KeyConflict, Option
 from tao_skill.records import dataclass
 from tao_skill.status import PROGRESS_FILE
 from tao_skill.text import conform
@@ -203,7 +203,7 @@ def refuse_conflict(existing: Job, wanted: Job) -> None:
     more = len(differences) - _DIFFERENCES_SHOWN
     raise KeyConflict(
         f"key {wanted.key!r} belongs to job {existing.id}, another request: {shown}" + (f"; {more} more" * (more > 0)),
-        fix=f"use --key {_another(str(wanted.key))}, or repeat the request as it was recorded",
+        fix=Fix("use ", Option("key", _another(str(wanted.key))), ", or repeat the request as it was recorded"),
     )
 
 
@@ -215,7 +215,7 @@ def _another(key: str) -> str:
 
 def resume_hint(job: Job, log: Path) -> str:
     """What to do about a job whose process ended early."""
-    again = f"with --key {job.key} again to resume it" if job.key is not None else "again"
+    again = f"with the key {job.key} again to resume it" if job.key is not None else "again"
     return f"read the log {log}, then run the same command {again}"
 
 

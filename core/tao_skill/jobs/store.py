@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tao_skill import files
-from tao_skill.errors import UNWRITABLE, BadData, BadRequest, BadState, CannotWrite, NotFound
+from tao_skill.errors import UNWRITABLE, BadData, BadRequest, BadState, CannotWrite, Command, Fix, NotFound
 from tao_skill.jobs.process import is_alive, is_mine, process_created, signal_name, this_host, this_process
 from tao_skill.jobs.record import (
     INTERRUPTED,
@@ -31,7 +31,7 @@ from tao_skill.jobs.record import (
     resume_hint,
     timestamp,
 )
-from tao_skill.text import read_json, shown
+from tao_skill.text import read_json, truncate
 
 RECORD_FILE: Final = "job.json"
 LOG_FILE: Final = "log.txt"
@@ -186,7 +186,7 @@ class Store:
             if not _is_pending(job, number):
                 raise BadState(
                     f"attempt {number} of job {job.id} cannot begin: the job is {job.state}",
-                    fix=f"tao-skill jobs show {job.id}",
+                    fix=Fix(Command("jobs show", job.id)),
                 )
             return _with_last(job, state="RUNNING", started=timestamp(self._clock()), **this_process())
 
@@ -219,7 +219,7 @@ class Store:
     def _claimed(self, job: Job) -> Job:
         job = self._settled(job, None)
         if job.state == "COMPLETE":
-            raise BadState(f"job {job.id} is COMPLETE", fix="use its result, or start a new job with another --key")
+            raise BadState(f"job {job.id} is COMPLETE", fix="use its result, or start a new job with another key")
         if not job.attempts or job.state in TERMINAL:
             return replace(_with_attempt(job), cancel_requested=False)
         last = job.attempts[-1]
@@ -227,7 +227,7 @@ class Store:
             return job
         raise BadState(
             f"job {job.id} is {job.state} in process {last.pid} on {last.host}",
-            fix=f"tao-skill jobs wait {job.id}, or tao-skill jobs cancel {job.id}",
+            fix=Fix(Command("jobs wait", job.id), ", or ", Command("jobs cancel", job.id)),
         )
 
     def _cancel_requested(self, job: Job) -> Job:
@@ -239,7 +239,7 @@ class Store:
         if last.host != this_host():
             raise BadState(
                 f"job {job.id} runs on {last.host}, not on this machine",
-                fix=f"cancel it on {last.host}; if that machine is gone, start a new job with another --key",
+                fix=f"cancel it on {last.host}; if that machine is gone, start a new job with another key",
             )
         job = replace(job, cancel_requested=True)
         if last.state == "PENDING":
@@ -329,7 +329,7 @@ class Store:
         try:
             job = Job.from_dict(record)
             if job.id != folder.name:
-                raise ValueError(f"it is the record of job {shown(job.id)}, in a folder called {folder.name!r}")
+                raise ValueError(f"it is the record of job {truncate(job.id)}, in a folder called {folder.name!r}")
         except ValueError as error:
             raise BadData(f"{path} is not {what}: {error}", fix=fix, path=str(path)) from error
         return job
@@ -337,7 +337,9 @@ class Store:
     def _require(self, folder: Path) -> Path:
         path = folder / RECORD_FILE
         if not self._has_record(folder):
-            raise NotFound(f"no job {folder.name!r} in {folder.parent}", fix="see tao-skill jobs list", path=str(path))
+            raise NotFound(
+                f"no job {folder.name!r} in {folder.parent}", fix=Fix("see ", Command("jobs list")), path=str(path)
+            )
         return path
 
     def _named(self, ref: str) -> Path:

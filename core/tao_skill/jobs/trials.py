@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from tao_skill.errors import NotFound
+from tao_skill.errors import Command, Fix, NotFound, Option
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import RECORD_FILE, Store
 from tao_skill.spec import load
@@ -59,12 +59,15 @@ def find_parent(store: Store, reference: str) -> Job:
     if number is None:
         return job
     if job.automl is None:
-        raise NotFound(f"job {job.id} is not an AutoML search: it has no trial {number}", fix=f"give --parent {job.id}")
+        raise NotFound(
+            f"job {job.id} is not an AutoML search: it has no trial {number}",
+            fix=Fix("give ", Option("parent", job.id)),
+        )
     folder = home.folder(job.id)
     spec = trial_folder(folder, number) / SPEC_FILE
     if not spec.is_file():
         raise NotFound(
-            f"search {job.id} has no trial {number}", fix=f"see tao-skill automl show {job.id}", path=str(spec)
+            f"search {job.id} has no trial {number}", fix=Fix("see ", Command("automl show", job.id)), path=str(spec)
         )
     return replace(
         job,

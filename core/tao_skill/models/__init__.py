@@ -8,7 +8,7 @@ from typing import Final
 
 from tao_skill import bank
 from tao_skill.action import Model
-from tao_skill.errors import NotFound
+from tao_skill.errors import Fix, NotFound, Option
 from tao_skill.models import pose_classification
 
 MODELS: Final[Mapping[str, Model]] = MappingProxyType({pose_classification.MODEL.name: pose_classification.MODEL})
@@ -27,7 +27,7 @@ def get_model(name: str | None = None) -> Model:
         import difflib
 
         close = difflib.get_close_matches(name or "", MODELS, n=1, cutoff=0.5)
-        raise NotFound(f"no model {name!r}", fix=f"use -m {close[0] if close else '|'.join(MODELS)}")
+        raise NotFound(f"no model {name!r}", fix=Fix("use ", Option("model", close[0] if close else "|".join(MODELS))))
     return MODELS[known]
 
 

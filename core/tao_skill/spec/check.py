@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from itertools import islice
 from typing import Any, Final
 
-from tao_skill.errors import Problem, SpecError
-from tao_skill.spec.fit import fits
+from tao_skill.errors import Command, Fix, SpecError
 from tao_skill.spec.param import REQUIRED, Param
+from tao_skill.spec.problems import Reader, find_problems
 from tao_skill.spec.schema import object_schema
-from tao_skill.spec.tree import Leaf, Node, children, iter_params, lookup, shape, walk
-
-MOST_PROBLEMS: Final = 50
-"""Unknown keys of a section that are looked at, each against every known one."""
+from tao_skill.spec.tree import Node, children, shape, walk
 
 
 def check(config_type: type, action: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,9 +22,15 @@ def check(config_type: type, action: str, values: Mapping[str, Any]) -> dict[str
         SpecError: keys are unknown, not read by the action or missing, or values are not accepted.
     """
     spec = normalised(config_type, action, values)
-    infinite = [leaf for leaf in iter_params(config_type, action) if _is_infinite(lookup(spec, leaf.key))]
-    if infinite or not fits(spec, _schema(config_type, action)):
-        _refuse(config_type, action, values, spec, infinite)
+    reader = Reader(
+        name=action,
+        noun="a parameter",
+        keys=Fix("take a key from `", Command("template", action), "`"),
+        config_type=config_type,
+        action=action,
+    )
+    if problems := find_problems(_schema(config_type, action), spec, reader, values):
+        raise SpecError(problems)
     return _filled(config_type, action, spec)
 
 
@@ -64,24 +66,6 @@ def normalised(config_type: type, action: str | None, values: Mapping[str, Any],
 @cache
 def _schema(config_type: type, action: str) -> Mapping[str, Any]:
     return object_schema(config_type, action)
-
-
-def _refuse(
-    config_type: type, action: str, values: Mapping[str, Any], spec: Mapping[str, Any], infinite: Iterable[Leaf]
-) -> None:
-    """Raise SpecError, unless jsonschema finds nothing wrong with the spec and no value is infinite."""
-    from jsonschema import Draft202012Validator
-
-    from tao_skill.spec.explain import bad_value, explain
-
-    problems: dict[str, Problem] = {}
-    for error in Draft202012Validator(_schema(config_type, action)).iter_errors(spec):
-        for problem in islice(explain(config_type, action, values, error), MOST_PROBLEMS):
-            problems.setdefault(problem.key, problem)
-    for leaf in infinite:
-        problems.setdefault(leaf.key, bad_value(leaf, lookup(values, leaf.key)))
-    if problems:
-        raise SpecError(list(problems.values()))
 
 
 def _project(
@@ -145,11 +129,6 @@ def _to_choice(value: Any, param: Param) -> Any:
     if not param.fold_case or not isinstance(value, str):
         return value
     return next((choice for choice in param.choices if choice.casefold() == value.casefold()), value)
-
-
-def _is_infinite(value: Any) -> bool:
-    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
-    return any(isinstance(item, float) and not math.isfinite(item) for item in items)
 
 
 _WORDS: Final[Mapping[str, bool]] = {"yes": True, "on": True, "no": False, "off": False}

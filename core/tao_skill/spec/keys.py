@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from tao_skill.errors import BadRequest, Problem, SpecError
-from tao_skill.spec.check import MOST_PROBLEMS, is_blank
-from tao_skill.spec.explain import shown_value
+from tao_skill.spec.check import is_blank
 from tao_skill.spec.load import expand_shorthand, parse_override
+from tao_skill.spec.problems import MOST_PROBLEMS, value_or_hidden
 from tao_skill.spec.tree import Node, leaf_above, walk
 from tao_skill.text import MAX_DEPTH, bounded
 
@@ -157,7 +157,9 @@ def _malformed(entry: _Entry, source: str) -> Problem:
 
 
 def _contradiction(config_type: type, one: _Entry, other: _Entry, source: str) -> Problem:
-    first, second = (f"`{each.spelling}: {shown_value(config_type, each.key, each.value)}`" for each in (one, other))
+    first, second = (
+        f"`{each.spelling}: {value_or_hidden(config_type, each.key, each.value)}`" for each in (one, other)
+    )
     return Problem(
         key=one.key,
         message=f"{one.key} has two values in {source}: {first} and {second}",

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from tao_skill.errors import Problem, SpecError
 from tao_skill.records import dataclass
-from tao_skill.spec.check import MOST_PROBLEMS, is_blank
-from tao_skill.spec.explain import closest, may_be_secret
+from tao_skill.spec.check import is_blank
+from tao_skill.spec.problems import MOST_PROBLEMS, closest, may_be_secret
 from tao_skill.spec.tree import iter_params, leaf_above, shape, walk
 from tao_skill.text import is_utf8
 

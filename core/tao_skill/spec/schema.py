@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tao_skill.spec.param import REQUIRED, Param
 from tao_skill.spec.tree import Leaf, Node, children, iter_params, shape
 
-__all__ = ["Leaf", "build_schema", "default_values", "iter_params", "object_schema", "value_schema"]
+__all__ = [
+    "Leaf",
+    "accepted",
+    "build_schema",
+    "choices",
+    "default_values",
+    "iter_params",
+    "leaves",
+    "object_schema",
+    "value_schema",
+]
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 TUNED_ACTION: Final = "train"
@@ -70,7 +80,7 @@ def _node_schema(node: Node, action: str) -> dict[str, Any]:
     return described | value_schema(node) | default | {"x-automl": _automl(node.param, action)}
 
 
-def value_schema(node: Node) -> dict[str, Any]:
+def value_schema(node: Node | Leaf) -> dict[str, Any]:
     """Schema of a parameter's values: type, choices, bounds."""
     parts = shape(node.type)
     item = _item_schema(node.param, parts.item, required=node.default == REQUIRED)
@@ -84,6 +94,67 @@ def value_schema(node: Node) -> dict[str, Any]:
         found |= {"type": [found["type"], "null"]}
         found |= {"enum": [*found["enum"], None]} if "enum" in found else {}
     return found
+
+
+def leaves(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The schema of each parameter in the schema of an action, by dotted key."""
+    for name, node in schema["properties"].items():
+        if "properties" in node:
+            yield from leaves(node, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", node
+
+
+def accepted(schema: Mapping[str, Any]) -> str:
+    """What a parameter's schema accepts, in words: `an integer of at least -1 but not 0`."""
+    if "anyOf" in schema:
+        return " or ".join(map(accepted, schema["anyOf"]))
+    kind, *null = schema["type"] if isinstance(schema.get("type"), list) else [schema.get("type")]
+    if kind == "array":
+        found = f"a list of {_worded(schema['items'], several=True)}"
+    elif kind == "object":
+        found = f"a mapping of names to {_worded(schema.get('additionalProperties', {}), several=True)}"
+    else:
+        found = _worded({**schema, "type": kind})
+    return found + (" or null" if null else "")
+
+
+def choices(schema: Mapping[str, Any]) -> list[str]:
+    """The options of a parameter's schema, each in one spelling."""
+    found: dict[str, str] = {}
+    for option in schema.get("enum", ()):
+        if option is not None:
+            found.setdefault(str(option).casefold(), str(option))
+    return list(found.values())
+
+
+def _worded(schema: Mapping[str, Any], *, several: bool = False) -> str:
+    noun = f"one of {', '.join(choices(schema))}" if choices(schema) else _NOUNS[schema.get("type")][several]
+    return noun + _limits(schema)
+
+
+def _limits(schema: Mapping[str, Any]) -> str:
+    low, above, high = (schema.get(name) for name in ("minimum", "exclusiveMinimum", "maximum"))
+    text = ""
+    if low is not None and high is not None:
+        text = f" from {low:.10g} to {high:.10g}"
+    elif low is not None:
+        text = f" of at least {low:.10g}"
+    elif above is not None:
+        text = f" above {above:.10g}" + (f" and at most {high:.10g}" if high is not None else "")
+    elif high is not None:
+        text = f" of at most {high:.10g}"
+    rejected = [str(value) for value in schema.get("not", {}).get("enum", ()) if value not in ("", REQUIRED)]
+    return text + (f" but not {', '.join(rejected)}" if rejected else "")
+
+
+_NOUNS: Final[Mapping[str | None, tuple[str, str]]] = {
+    "string": ("text", "texts"),
+    "boolean": ("true or false", "true or false values"),
+    "integer": ("an integer", "integers"),
+    "number": ("a number", "numbers"),
+    None: ("any value", "values"),
+}
 
 
 def _item_schema(param: Param, item: type, *, required: bool) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tao_skill.spec.tree import Node, accepted, children
+from tao_skill.spec.schema import accepted, value_schema
+from tao_skill.spec.tree import Node, children
 
 INDENT = "  "
 
@@ -32,7 +33,7 @@ def _lines(config_type: type, action: str, indent: str) -> Iterator[str]:
 def _comment(node: Node) -> str:
     if node.is_section:
         return node.param.description
-    return f"{node.param.description} Accepted: {accepted(node.param, node.type)}."
+    return f"{node.param.description} Accepted: {accepted(value_schema(node))}."
 
 
 def _scalar(value: Any) -> str:

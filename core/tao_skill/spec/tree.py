@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from itertools import accumulate
-from typing import Any, Final, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from tao_skill.records import dataclass
 from tao_skill.spec.param import Param
@@ -132,44 +132,6 @@ def shape(declared: Any) -> Shape:
     inner = next(part for part in get_args(declared) if part is not types.NoneType) if optional else declared
     container = get_origin(inner)
     return Shape(item=get_args(inner)[-1] if container else inner, container=container, optional=optional)
-
-
-_NOUNS: Final[dict[Any, tuple[str, str]]] = {
-    str: ("text", "texts"),
-    bool: ("true or false", "true or false values"),
-    int: ("an integer", "integers"),
-    float: ("a number", "numbers"),
-    Any: ("any value", "values"),
-}
-
-
-def accepted(param: Param, declared: Any) -> str:
-    """What a parameter accepts, in words: `an integer of at least -1 but not 0`."""
-    parts = shape(declared)
-    one, many = _NOUNS[parts.item]
-    if param.choices:
-        one = many = f"one of {', '.join(param.choices)}"
-    limits = _limits(param)
-    worded: Mapping[type | None, str] = {
-        None: one + limits,
-        list: f"a list of {many}{limits}",
-        dict: f"a mapping of names to {many}{limits}",
-    }
-    return worded[parts.container] + (" or null" if parts.optional else "")
-
-
-def _limits(param: Param) -> str:
-    text = ""
-    if param.minimum is not None and param.maximum is not None:
-        text = f" from {param.minimum:.10g} to {param.maximum:.10g}"
-    elif param.minimum is not None:
-        text = f" of at least {param.minimum:.10g}"
-    elif param.above is not None:
-        text = f" above {param.above:.10g}"
-        text += f" and at most {param.maximum:.10g}" if param.maximum is not None else ""
-    elif param.maximum is not None:
-        text = f" of at most {param.maximum:.10g}"
-    return text + (f" but not {', '.join(map(str, param.reject))}" if param.reject else "")
 
 
 def _default(field: Field[Any]) -> Any:

@@ -13,7 +13,8 @@ from tao_skill.models import MODELS, get_model
 from tao_skill.records import dataclass
 from tao_skill.runner import Runner, load_runner
 from tao_skill.spec.param import REQUIRED, Param
-from tao_skill.spec.tree import Leaf, accepted, iter_params
+from tao_skill.spec.schema import accepted, value_schema
+from tao_skill.spec.tree import Leaf, iter_params
 from tao_skill.tools.tool import CONCISE, Answer, Detail, ModelName, Object, call
 from tao_skill.tools.workplace import Workplace
 
@@ -113,7 +114,7 @@ def _need(runner: Runner, key: str) -> str:
 def _accepts(leaf: Leaf) -> str:
     """What a key accepts and its default, in words."""
     given = "no default" if leaf.default in (REQUIRED, None) else f"default {leaf.default}"
-    return f"{accepted(leaf.param, leaf.type).removesuffix(' or null')}; {given}"
+    return f"{accepted(value_schema(leaf)).removesuffix(' or null')}; {given}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ class JobAnswer(Answer):
 
 def job_status(asked: JobArguments, here: Workplace) -> JobAnswer:
     """How a job stands now."""
-    return shown(here.find(asked.job)[1], here, asked.detail)
+    return job_answer(here.find(asked.job)[1], here, asked.detail)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class WaitArguments:
 
 def wait_for_job(asked: WaitArguments, here: Workplace) -> JobAnswer:
     """How a job ended, or stands when the time is over."""
-    return shown(here.wait(asked.job, asked.timeout_s), here, asked.detail)
+    return job_answer(here.wait(asked.job, asked.timeout_s), here, asked.detail)
 
 
 def cancel_job(asked: JobArguments, here: Workplace) -> JobAnswer:
@@ -68,7 +68,7 @@ def cancel_job(asked: JobArguments, here: Workplace) -> JobAnswer:
         BadState: it has ended, or runs on another machine.
     """
     store, job = here.find(asked.job)
-    return shown(cancel(store, job.id), here, asked.detail)
+    return job_answer(cancel(store, job.id), here, asked.detail)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ def _of_newest(rows: Sequence[Object]) -> Object:
     return call("job_status", job=rows[0]["id"]) if rows else call("list_models")
 
 
-def shown(job: Job, here: Workplace, detail: str, warnings: Sequence[str] = ()) -> JobAnswer:
+def job_answer(job: Job, here: Workplace, detail: str, warnings: Sequence[str] = ()) -> JobAnswer:
     """The answer about a job."""
     document = job_document(job)
     if detail == CONCISE:

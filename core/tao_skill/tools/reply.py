@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
-import re
 from collections.abc import Iterator, Mapping
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final
 
-from tao_skill.errors import BadRequest, CannotWrite, NotFound, TaoSkillError
-from tao_skill.files import is_text
+from tao_skill.errors import BadRequest, CannotWrite, Command, Fix, NotFound, Option, Problem, TaoSkillError
 from tao_skill.records import dataclass
 from tao_skill.spec.keys import MAX_VALUES
-from tao_skill.spec.tree import accepted, alternatives
-from tao_skill.text import bounded
+from tao_skill.spec.problems import Reader, find_problems
+from tao_skill.text import bounded, is_utf8
 from tao_skill.tools.table import TOOLS
 from tao_skill.tools.tool import Tool
 from tao_skill.tools.workplace import Workplace
-
-if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import ValidationError
 
 MOST_CHARACTERS: Final = 60_000
 """Of an answer's JSON: less than 25,000 tokens, at two and a half characters a token."""
 
 CUTS: Final = (200, 50, 20, 5)
 """Entries left of each list, tried in this order until an answer fits."""
-
-_FLAG: Final = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
-_OPENED: Final = re.compile(r"(?<![\w-])-([me])(?= )")
-_SHORT_FLAGS: Final = {"m": "model", "e": "spec"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,78 +70,47 @@ def _checked(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
         BadRequest: some are unknown, missing or not accepted; all of them are named.
     """
     given = {name: _plain(value) for name, value in arguments.items() if value is not None}
-    problems = list(_unreadable(given))
-    if not problems:
-        problems = [problem for error in _validator(tool.name).iter_errors(given) for problem in _problems(tool, error)]
+    keys = f"take one of {', '.join(tool.parameters) or 'none'}"
+    reader = Reader(name=tool.name, noun="an argument", keys=keys, config_type=tool.arguments)
+    problems = list(_unreadable(given)) or find_problems(tool.input_schema, given, reader, given)
     if problems:
-        raise BadRequest("\n".join(text for text, _ in problems), fix="; ".join(fix for _, fix in problems))
+        raise BadRequest("\n".join(one.message for one in problems), fix=Fix.all_of(one.fix for one in problems))
     return given
 
 
-def _unreadable(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Text with half a character, and lists and objects that are too large or too deep to be looked at."""
+def _unreadable(given: Mapping[str, Any]) -> Iterator[Problem]:
+    """Arguments that the validator must not look at: text that is not Unicode, too large or too deep."""
     for name, value in given.items():
-        if isinstance(value, str) and not is_text(value):
-            yield f"{name} holds half a character", f"set {name} to whole Unicode text"
+        if isinstance(value, str) and not is_utf8(value):
+            message = f"{name} holds half a character"
+            yield Problem(key=name, message=message, fix=f"set {name} to whole Unicode text")
         elif isinstance(value, list | dict):
             try:
                 bounded(value, MAX_VALUES)
             except ValueError as error:
-                yield f"{name} cannot be read: {error}", f"set {name} to fewer values of plain text"
+                fix = f"set {name} to fewer values of plain text"
+                yield Problem(key=name, message=f"{name} cannot be read: {error}", fix=fix)
 
 
 def _plain(value: Any) -> Any:
-    """A whole number as an integer; one that is not finite, which some parsers let pass, as the text it came as."""
-    if not isinstance(value, float):
-        return value
-    return int(value) if value.is_integer() else value if math.isfinite(value) else str(value)
-
-
-@cache
-def _validator(name: str) -> Draft202012Validator:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(TOOLS[name].input_schema)
-
-
-def _problems(tool: Tool, error: ValidationError) -> Iterator[tuple[str, str]]:
-    """Message and fix of each thing wrong."""
-    known, given = tool.parameters, cast(Any, error.instance)
-    if error.validator == "additionalProperties":
-        for name in sorted(set(given) - known.keys()):
-            close = difflib.get_close_matches(name, known, n=1)
-            fix = f"use {close[0]} instead of {name}" if close else f"leave {name} out"
-            yield f"{tool.name} has no argument {name}, only {', '.join(known) or 'none'}", fix
-    elif error.validator == "required":
-        for name in sorted({*cast(Any, error.validator_value)} - {*given}):
-            yield f"{tool.name} needs {name}", f"give {name}: {_accepted(tool, name)}"
-    else:
-        name = str(error.path[0])
-        text = f"{name} is {json.dumps(given)[:80]}, accepted: {_accepted(tool, name)}"
-        yield text, f"set {name} to {_accepted(tool, name)}"
-
-
-def _accepted(tool: Tool, name: str) -> str:
-    node = tool.parameters[name]
-    return " or ".join(accepted(node.param, one) for one in alternatives(node.type))
+    """A whole number as an integer: some clients write 3.0 for 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _worded(error: Mapping[str, Any]) -> dict[str, Any]:
-    """An error that speaks of tools and arguments where it spoke of commands and options.
+    """An error that names tools and arguments where it named commands and options.
 
     The single problems of a spec are left out: message and fix name all of them.
     """
     kept = {name: error[name] for name in ("code", "message", "fix", "path") if name in error}
-    return {name: _in_tools(value) if name in ("message", "fix") else value for name, value in kept.items()}
+    return {name: value.worded(_for_tools) if isinstance(value, Fix) else value for name, value in kept.items()}
 
 
-def _in_tools(text: str) -> str:
-    verbs = {f"tao-skill {' '.join(tool.verb)}": tool.name for tool in TOOLS.values()}
-    for verb, name in verbs.items():
-        text = text.replace(verb, name)
-    known = {name for tool in TOOLS.values() for name in tool.parameters}
-    named = _FLAG.sub(lambda match: name if (name := match[1].replace("-", "_")) in known else match[0], text)
-    return _OPENED.sub(lambda match: _SHORT_FLAGS[match[1]], named)
+def _for_tools(part: Option | Command) -> str:
+    if isinstance(part, Option):
+        return f"{part.name} {part.value}".rstrip()
+    names = {" ".join(tool.verb): tool.name for tool in TOOLS.values()} | {"template": "describe_action"}
+    return f"{names.get(part.verb, f'tao-skill {part.verb}')} {part.words}".rstrip()
 
 
 def _fitting(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from tao_skill.automl.report import read_report as read_search
 from tao_skill.automl.report import with_parents
-from tao_skill.errors import BadData, NotFound
+from tao_skill.errors import BadData, Command, Fix, NotFound
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
 from tao_skill.records import dataclass
@@ -77,7 +77,7 @@ def _read(store: Store, job: Job, here: Workplace) -> dict[str, Any]:
     path = next((one["path"] for one in job.artifacts if one["kind"] in ("report", "probabilities")), None)
     if path is None:
         if job.state != "COMPLETE":
-            raise NotFound(f"job {job.id} is {job.state} and has no report", fix=f"tao-skill jobs wait {job.id}")
+            raise NotFound(f"job {job.id} is {job.state} and has no report", fix=Fix(Command("jobs wait", job.id)))
         return {"metrics": job.metrics, "artifacts": list(job.artifacts)}
     here.roots.confine("job", path)
     return _json(Path(path)) | {"metrics": job.metrics}

@@ -20,7 +20,7 @@ from tao_skill.runner import Plan, Request, load_runner, open_job
 from tao_skill.runner import plan as make_plan
 from tao_skill.spec.keys import override_texts
 from tao_skill.spec.param import Param
-from tao_skill.tools.jobs import JobAnswer, shown
+from tao_skill.tools.jobs import JobAnswer, job_answer
 from tao_skill.tools.tool import CONCISE, Answer, Detail, ModelName, Object, call
 from tao_skill.tools.workplace import Workplace
 
@@ -126,7 +126,7 @@ def run_action(asked: RunArguments, here: Workplace) -> JobAnswer:
     process = submit.start(job, store, planned.secrets)
     if process is not None:
         here.processes[job.id] = process
-    return shown(here.wait(job.id, asked.wait_s), here, asked.detail, submit.warnings(planned))
+    return job_answer(here.wait(job.id, asked.wait_s), here, asked.detail, submit.warnings(planned))
 
 
 def command(asked: PlanArguments) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
 
-from tao_skill.errors import NotFound
+from tao_skill.errors import Command, Fix, NotFound
 from tao_skill.jobs.launch import read_progress, wait
 from tao_skill.jobs.progress import share, words
 from tao_skill.jobs.record import TERMINAL, Job
@@ -50,7 +50,7 @@ class Workplace:
         if os.sep in ref:
             self.roots.confine("job", ref)
         if "\0" in ref or not ref:
-            raise NotFound(f"no job {ref!r}", fix="see tao-skill jobs list")
+            raise NotFound(f"no job {ref!r}", fix=Fix("see ", Command("jobs list")))
         self._collect()
         store, job = self.store.find(ref)
         for path in (store.log_path(job.id), Path(job.results_dir)):

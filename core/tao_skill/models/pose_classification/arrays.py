@@ -10,7 +10,7 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from tao_skill.errors import BadData, NotFound
+from tao_skill.errors import BadData, Command, Fix, NotFound
 from tao_skill.files import nearest, remembered
 from tao_skill.records import dataclass
 from tao_skill.safe_pickle.arrays import PickledArray, label_value
@@ -182,7 +182,8 @@ def _check_sequences(data: NDArray[Any], file: Path) -> None:
 
 def _npy_fix(error: Exception, file: Path) -> str:
     if file.suffix == ".json":
-        return f"a DeepStream recording? tao-skill run dataset_convert dataset_convert.data={file} combine=true"
+        convert = Command("run", f"dataset_convert dataset_convert.data={file} combine=true")
+        return Fix("convert a DeepStream recording with ", convert)
     if "greater than file size" in str(error):
         return "the file is cut short: copy or write it again"
     return _NPY_FIX

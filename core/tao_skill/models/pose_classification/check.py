@@ -168,7 +168,7 @@ def _export_int8(config: ExperimentConfig) -> Iterator[Problem]:
     yield Problem(
         key="export.calibration.data_path",
         message="export.precision is int8, but export.calibration.data_path is not set",
-        fix="set export.calibration.data_path to the training data, or give the training as --parent",
+        fix="set export.calibration.data_path to the training data, or give the training as parent",
     )
 
 

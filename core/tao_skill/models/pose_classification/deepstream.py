@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tao_skill.errors import BadData
 from tao_skill.records import dataclass
-from tao_skill.text import shown, unique
+from tao_skill.text import truncate, unique
 
 UNTRACKED: Final = 2**64 - 1
 """The object id of what no tracker follows."""
@@ -148,20 +148,20 @@ def _joints(item: Any, key: str, num_joints: int, place: Place) -> NDArray[np.fl
         )
     odd = (index for index, value in enumerate(values) if type(value) not in _NUMBERS or not abs(value) < LARGEST)
     if (index := next(odd, None)) is not None:
-        what = f"{key}[{index}] is {shown(values[index]):.40}, accepted: a number below {LARGEST:g}"
+        what = f"{key}[{index}] is {truncate(values[index]):.40}, accepted: a number below {LARGEST:g}"
         raise place.bad(what, fix="leave the object out")
     return np.array(values, dtype=np.float64).reshape(num_joints, VALUES_PER_JOINT)
 
 
 def _field(holder: Any, name: str, kind: type, place: Place) -> Any:
     if type(holder) is not dict:
-        what = f"there is {shown(holder):.40}, accepted: an object with {name}"
+        what = f"there is {truncate(holder):.40}, accepted: an object with {name}"
         raise place.bad(what, fix="give a bodypose-3d recording")
     if name not in holder:
         raise place.bad(f"there is no {name}", fix="give a recording that bodypose-3d wrote with --save-pose")
     value: Any = holder[name]
     if type(value) is not kind or (isinstance(value, int) and not 0 <= value <= UNTRACKED):
-        raise place.bad(f"{name} is {shown(value):.40}, accepted: {_KINDS[kind]}", fix="record it again")
+        raise place.bad(f"{name} is {truncate(value):.40}, accepted: {_KINDS[kind]}", fix="record it again")
     return value
 
 

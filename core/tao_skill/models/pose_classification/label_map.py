@@ -9,7 +9,7 @@ from typing import Any, Final
 from tao_skill.errors import BadData
 from tao_skill.remote import is_remote
 from tao_skill.spec.tree import lookup
-from tao_skill.text import read_json, shown
+from tao_skill.text import read_json, truncate
 
 FILE: Final = "label_map.json"
 """Written by `data import` and `data sample` into the folder of the data."""
@@ -29,12 +29,12 @@ def checked(value: Any) -> dict[str, int]:
         ValueError: it is something else.
     """
     if not isinstance(value, Mapping) or not 0 < len(value) <= CLASSES_LIMIT:
-        raise ValueError(f"it is {shown(value)}, accepted: 1 to {CLASSES_LIMIT} names with their class ids")
+        raise ValueError(f"it is {truncate(value)}, accepted: 1 to {CLASSES_LIMIT} names with their class ids")
     for name, number in value.items():
         if not isinstance(name, str) or not name.strip() or not name.isprintable():
-            raise ValueError(f"{shown(name)} is not a name of one line")
+            raise ValueError(f"{truncate(name)} is not a name of one line")
         if type(number) is not int:
-            raise ValueError(f"{shown(name)} has the class id {shown(number)}, accepted: an integer")
+            raise ValueError(f"{truncate(name)} has the class id {truncate(number)}, accepted: an integer")
     if sorted(value.values()) != list(range(len(value))):
         raise ValueError(f"the class ids are not each of 0..{len(value) - 1} once")
     return dict(value)

@@ -80,7 +80,7 @@ def load(path: Path, key: str | None) -> ModelProto:
         model = onnx.load_model_from_string(encryption.read(path, key))
     except DecodeError as error:
         raise BadData(f"{path} cannot be read as ONNX: {error}", fix=_WHOLE, path=str(path)) from error
-    if odd := next((one for one in _messages(model) if not _is_utf8(one)), None):
+    if odd := next((one for one in _messages(model) if not _has_text(one)), None):
         what = f"{path} cannot be read as ONNX: a {odd.DESCRIPTOR.name} has a text that is no UTF-8"
         raise BadData(what, fix=_WHOLE, path=str(path))
     tensors = (cast("TensorProto", one) for one in _messages(model) if one.DESCRIPTOR.full_name == "onnx.TensorProto")
@@ -103,7 +103,8 @@ def _messages(message: Message) -> Iterator[Message]:
                 yield from _messages(one)
 
 
-def _is_utf8(message: Message) -> bool:
+def _has_text(message: Message) -> bool:
+    """Whether every text of a message is UTF-8."""
     texts = [value for field, value in message.ListFields() if field.type == field.TYPE_STRING]
     several = (value if not isinstance(value, str | bytes) else [value] for value in texts)
     return all(isinstance(text, str) for values in several for text in values)  # protobuf gives others as bytes
@@ -190,7 +191,7 @@ def check_fits(session: Any, config: ExperimentConfig, path: Path) -> None:
     if differences := list(_differences(session, config)):
         raise BadData(
             f"{path} does not fit the spec: {'; '.join(differences)}",
-            fix="give its job with --parent, or the model.*, dataset.num_classes and dataset.resample_frames of its "
+            fix="give its job as parent, or the model.*, dataset.num_classes and dataset.resample_frames of its "
             "training",
             path=str(path),
         )

@@ -103,7 +103,7 @@ def probabilities(
     if odd := int((~np.isfinite(scores_NK).all(axis=1)).sum()):
         raise BadData(
             f"{odd} of {len(scores_NK)} sequences got scores that are no numbers from {task.checkpoint}",
-            fix="look for NaN with tao-skill data inspect; if there is none, train again with a lower train.optim.lr",
+            fix="inspect the data for NaN; if there is none, train again with a lower train.optim.lr",
             path=task.checkpoint,
         )
     return scores_NK, class_names(dataset, score.label_map, status)

@@ -131,7 +131,7 @@ def extremes(
     if odd := [name for name, limits in found.items() if not np.isfinite(limits).all()]:
         raise BadData(
             f"calibration reached values that are no numbers, first in {odd[0]}",
-            fix="look for NaN in the calibration data with tao-skill data inspect",
+            fix="inspect the calibration data for NaN",
         )
     return found
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from tao_skill import files
-from tao_skill.errors import BadRequest, NotFound
+from tao_skill.errors import BadRequest, Fix, NotFound, Option
 from tao_skill.outcome import Selection
 from tao_skill.records import dataclass
 from tao_skill.text import read_json
@@ -185,7 +185,7 @@ def select(action: str, results_dir: Path, metric: str, artifacts: Mapping[str, 
     if action not in _SELECT:
         raise BadRequest(
             f"a job of action {action} makes no model to go on with",
-            fix=f"give --parent latest:{next(iter(_SELECT))}, or a job of {', '.join(_SELECT)}",
+            fix=Fix("give ", Option("parent", f"latest:{next(iter(_SELECT))}"), f", or a job of {', '.join(_SELECT)}"),
         )
     return _SELECT[action](results_dir, metric, artifacts)
 
