@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tao_skill.errors import NotFound
-from tao_skill.records import dataclass
 
 if TYPE_CHECKING:
     from tao_skill.outcome import Advice, ImportRequest, Limit, Outcome, Selection

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from hashlib import blake2b, file_digest, md5
 from pathlib import Path
 from typing import Any, Final
 
 from tao_skill import files
 from tao_skill.errors import BadData, CannotWrite, NotFound
-from tao_skill.records import dataclass
 from tao_skill.remote import S3, RemoteObject, Unreachable, damaged
 from tao_skill.text import read_json
 

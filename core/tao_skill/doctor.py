@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -21,7 +21,6 @@ from tao_skill import __version__, bank
 from tao_skill.cache import cache_root
 from tao_skill.errors import TaoSkillError
 from tao_skill.models import MODELS
-from tao_skill.records import dataclass
 
 DISTRIBUTION: Final = "tao-skill"
 LEAST_PYTHON: Final = (3, 11)

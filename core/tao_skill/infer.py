@@ -6,7 +6,7 @@ Names and meanings are those of NVIDIA TAO's skill configurations; which key use
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -15,7 +15,6 @@ from tao_skill import pretrained
 from tao_skill.action import Model
 from tao_skill.encryption import PUBLIC_KEY
 from tao_skill.outcome import Selection
-from tao_skill.records import dataclass
 from tao_skill.spec.tree import lookup
 
 LABEL_MAP: Final = "dataset.label_map"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tao_skill.errors import Problem
-from tao_skill.records import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

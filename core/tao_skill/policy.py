@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from tao_skill.errors import BadRequest
-from tao_skill.records import dataclass
 
 Policy = Literal["auto", "on", "off"]
 POLICIES: Final[tuple[Policy, ...]] = ("auto", "on", "off")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,6 @@ from tao_skill.jobs.store import Store
 from tao_skill.jobs.trials import find_parent
 from tao_skill.models import get_model
 from tao_skill.policy import Policy, Route, decide, parse_policy
-from tao_skill.records import dataclass
 from tao_skill.sources import Confine, DataRequirement
 from tao_skill.spec import load
 from tao_skill.spec.keys import full_keys, override_pairs

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from tao_skill import bank
 from tao_skill.errors import BadRequest, NotFound
 from tao_skill.files import replace_folder
-from tao_skill.records import dataclass
 from tao_skill.text import RECORD_BYTES, read_text
 
 AGENT_FOLDERS: Final[Mapping[str, str]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,6 @@ from tao_skill import remote
 from tao_skill.action import Model
 from tao_skill.errors import BadRequest, Fix, Option, Problem, TaoSkillError
 from tao_skill.outcome import Advice
-from tao_skill.records import dataclass
 from tao_skill.spec import load
 from tao_skill.spec.check import is_blank
 from tao_skill.spec.tree import Leaf, iter_params, lookup

@@ -6,10 +6,10 @@ import contextlib
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from tao_skill.errors import BadRequest
-from tao_skill.records import dataclass
 from tao_skill.spec.problems import value_problem
 
 FORMS: Final = "PARAM, PARAM=low:high[:log|:linear] or PARAM=a,b,c"

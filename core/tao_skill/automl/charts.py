@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
 from tao_skill.automl.words import number
-from tao_skill.records import dataclass
 
 _LEFT: Final = 52
 _RIGHT: Final = 12

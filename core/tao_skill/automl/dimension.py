@@ -6,10 +6,9 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final, Literal, Protocol
-
-from tao_skill.records import dataclass
 
 Kind = Literal["float", "int", "choice"]
 

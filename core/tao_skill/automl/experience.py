@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,6 @@ from tao_skill.errors import TaoSkillError
 from tao_skill.jobs.process import this_host
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
-from tao_skill.records import dataclass
 from tao_skill.sources import Confine, confine_paths
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup

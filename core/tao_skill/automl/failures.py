@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from tao_skill.errors import BadRequest, CannotWrite, MissingDependency
-from tao_skill.records import dataclass
 
 Kind = Literal["out of memory", "data", "infrastructure", "worker lost", "error"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,6 @@ from tao_skill.errors import JobFailed, NotFound, TaoSkillError
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.trials import trial_results
 from tao_skill.outcome import Artifact, Outcome
-from tao_skill.records import dataclass
 from tao_skill.spec.references import escaped
 from tao_skill.spec.tree import lookup
 from tao_skill.yaml_text import dump_yaml

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from tao_skill.errors import BadRequest
-from tao_skill.records import dataclass
 
 State = Literal["running", "waiting", "done", "failed"]
 

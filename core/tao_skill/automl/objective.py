@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,6 @@ from tao_skill.jobs.store import Store
 from tao_skill.jobs.trials import SPEC_FILE, trial_folder
 from tao_skill.jobs.worker import whole_spec
 from tao_skill.models import get_model
-from tao_skill.records import dataclass
 from tao_skill.spec import load
 from tao_skill.spec.references import escaped
 from tao_skill.spec.tree import lookup

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
@@ -17,7 +18,6 @@ import sqlalchemy as sa
 from tao_skill.automl.database import connect, making_tables, patiently
 from tao_skill.automl.failures import Failure
 from tao_skill.automl.search import Task
-from tao_skill.records import dataclass
 
 Stop = Literal["after_rung", "now"]
 Clock = Callable[[], float]

@@ -7,13 +7,13 @@ import math
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from tao_skill.automl.dimension import Dimension
 from tao_skill.automl.space import Space
 from tao_skill.errors import BadRequest, Fix, MissingDependency, Option
-from tao_skill.records import dataclass
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from tao_skill.automl.ladder import DEFAULT_TRIAL, Budget, Goal, Ladder, State, Trial, projections
 from tao_skill.automl.sampling import Seen, draw
 from tao_skill.automl.space import Space
-from tao_skill.records import dataclass
 
 REPEATS: Final = 2
 """How often a task that failed is tried again."""

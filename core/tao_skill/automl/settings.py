@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Final
-
-from tao_skill.records import dataclass
 
 SAMPLERS: Final = ("tpe", "gp", "cmaes", "random", "grid")
 PRUNERS: Final = ("promotion", "none")

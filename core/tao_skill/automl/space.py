@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tao_skill.automl.asked import Asked, parse_request, read_option
@@ -20,7 +20,6 @@ from tao_skill.automl.dimension import (
 )
 from tao_skill.errors import BadRequest
 from tao_skill.outcome import Limit
-from tao_skill.records import dataclass
 from tao_skill.spec.schema import leaves as leaf_schemas
 from tao_skill.spec.tree import lookup
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tao_skill.automl.ladder import DEFAULT_TRIAL, Budget, Goal, Trial, spent, winner
 from tao_skill.automl.words import epochs, line, number
-from tao_skill.records import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

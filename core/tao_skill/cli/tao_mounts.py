@@ -10,13 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from tao_skill.action import Model
 from tao_skill.cli.output import note
 from tao_skill.errors import BadData, BadRequest, NotFound
-from tao_skill.records import dataclass
 from tao_skill.spec import load
 from tao_skill.spec.tree import iter_params, lookup
 from tao_skill.text import read_json

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from tao_skill.jobs.record import Job
-from tao_skill.records import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,6 @@ from typing import Any, Final
 from tao_skill.jobs.record import TERMINAL, Job
 from tao_skill.jobs.store import Store
 from tao_skill.jobs.trials import split_reference
-from tao_skill.records import dataclass
 
 REMOVED: Final = ".pruned-"
 """How the name of a folder begins that is being deleted; one that is left so is deleted the next time."""

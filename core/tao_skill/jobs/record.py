@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from tao_skill.errors import BadRequest, Fix, KeyConflict, Option
-from tao_skill.records import dataclass
 from tao_skill.status import PROGRESS_FILE
 from tao_skill.text import conform
 

@@ -7,6 +7,7 @@ import logging
 import secrets
 import socket
 import sys
+from dataclasses import dataclass
 from typing import Final
 
 import click
@@ -17,7 +18,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tao_skill.errors import BadRequest
 from tao_skill.mcp_server.server import make_server
-from tao_skill.records import dataclass
 from tao_skill.tools.workplace import Workplace
 
 TOKEN_VARIABLE: Final = "TAO_SKILL_MCP_TOKEN"  # noqa: S105 - a name

@@ -12,10 +12,10 @@ import mmap
 import re
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tao_skill.records import dataclass
 from tao_skill.safe_pickle.unpickler import DICTIONARIES, PLAIN, Budget, Names, StandIn, Unpickler, allowed, encoder
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import math
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from tao_skill.records import dataclass
 from tao_skill.safe_pickle.unpickler import (
     DICTIONARIES,
     PLAIN,

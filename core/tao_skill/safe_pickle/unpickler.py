@@ -12,11 +12,10 @@ import io
 import pickle
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import IO, Any, ClassVar, Final, TypeAlias
-
-from tao_skill.records import dataclass
 
 _INTEGER_BITS: Final = 64
 _ARGUMENTS: Final = 8

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final
-
-from tao_skill.records import dataclass
 
 REQUIRED: Final = "???"
 """Default of a parameter that has none: a template shows it, a checked spec never holds it (OmegaConf's marker)."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tao_skill.errors import Fix, Problem
-from tao_skill.records import dataclass
 from tao_skill.spec.param import REQUIRED
 from tao_skill.spec.schema import accepted, choices, leaves
 from tao_skill.spec.tree import iter_params, lookup, readers, walk

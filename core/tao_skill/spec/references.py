@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
 from tao_skill.errors import Problem, SpecError
-from tao_skill.records import dataclass
 from tao_skill.spec.check import is_blank
 from tao_skill.spec.problems import MOST_PROBLEMS, closest, may_be_secret
 from tao_skill.spec.tree import iter_params, leaf_above, shape, walk

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
 from itertools import accumulate
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from tao_skill.records import dataclass
 from tao_skill.spec.param import Param
 
 

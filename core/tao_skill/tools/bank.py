@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from tao_skill import bank
 from tao_skill.action import Action, Model
 from tao_skill.models import MODELS, get_model
-from tao_skill.records import dataclass
 from tao_skill.runner import Runner, load_runner
 from tao_skill.spec.param import REQUIRED, Param
 from tao_skill.spec.schema import accepted, value_schema

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any, Final
 
 from tao_skill.jobs.document import following, job_document, job_row
 from tao_skill.jobs.launch import cancel, tail
 from tao_skill.jobs.record import TERMINAL, Job
-from tao_skill.records import dataclass
 from tao_skill.spec.param import Param
 from tao_skill.tools.tool import CONCISE, Answer, Detail, Object, call
 from tao_skill.tools.workplace import Workplace

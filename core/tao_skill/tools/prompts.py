@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from tao_skill.errors import BadRequest, NotFound
-from tao_skill.records import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

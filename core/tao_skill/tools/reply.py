@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from tao_skill.errors import BadRequest, CannotWrite, Command, Fix, NotFound, Option, Problem, TaoSkillError
-from tao_skill.records import dataclass
 from tao_skill.spec.keys import MAX_VALUES
 from tao_skill.spec.problems import Reader, find_problems
 from tao_skill.text import bounded, is_utf8

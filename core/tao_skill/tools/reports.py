@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,7 +13,6 @@ from tao_skill.automl.report import with_parents
 from tao_skill.errors import BadData, Command, Fix, NotFound
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
-from tao_skill.records import dataclass
 from tao_skill.spec.param import Param
 from tao_skill.status import of_present_training, read_status
 from tao_skill.text import REPORT_BYTES, read_json

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tao_skill import bank
 from tao_skill.errors import NotFound
-from tao_skill.records import dataclass
 
 INDEX: Final = "skill://index.json"
 _TYPES: Final[Mapping[str, str]] = {".md": "text/markdown", ".json": "application/json", ".yaml": "application/yaml"}

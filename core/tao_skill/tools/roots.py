@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tao_skill import remote
 from tao_skill.errors import OutsideRoots
-from tao_skill.records import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -15,7 +15,6 @@ from tao_skill.automl.settings import PRUNERS, SAMPLERS
 from tao_skill.jobs.trials import split_reference
 from tao_skill.models import get_model
 from tao_skill.policy import POLICIES
-from tao_skill.records import dataclass
 from tao_skill.runner import Plan, Request, load_runner, open_job
 from tao_skill.runner import plan as make_plan
 from tao_skill.spec.keys import override_texts

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, Final
 
-from tao_skill.records import dataclass
 from tao_skill.spec.param import Param
 from tao_skill.spec.schema import value_schema
 from tao_skill.spec.tree import Node, alternatives, children

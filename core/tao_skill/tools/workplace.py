@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tao_skill.errors import Command, Fix, NotFound
@@ -13,7 +13,6 @@ from tao_skill.jobs.launch import read_progress, wait
 from tao_skill.jobs.progress import share, words
 from tao_skill.jobs.record import TERMINAL, Job
 from tao_skill.jobs.store import Store
-from tao_skill.records import dataclass
 from tao_skill.tools.roots import Roots
 
 Listener = Callable[[float, str], None]

@@ -6,13 +6,13 @@ import mmap
 import shlex
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tao_skill.errors import BadData, Command, Fix, NotFound
 from tao_skill.files import nearest, remembered
-from tao_skill.records import dataclass
 from tao_skill.safe_pickle.arrays import PickledArray, label_value
 from tao_skill.text import is_utf8, read_bytes
 

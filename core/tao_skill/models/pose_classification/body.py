@@ -7,12 +7,11 @@ Drillis and Contini (Winter, "Biomechanics and Motor Control of Human Movement",
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-from tao_skill.records import dataclass
 
 Array: TypeAlias = NDArray[np.float64]
 Angles: TypeAlias = Mapping[str, Array]

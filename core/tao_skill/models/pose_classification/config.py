@@ -5,11 +5,10 @@ Keys and defaults are those of NVIDIA TAO's PoseClassificationNet (TAO Toolkit d
 
 # No `from __future__ import annotations`: all of them are read, and would each be compiled from its text.
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Final
 
-from tao_skill.records import dataclass
 from tao_skill.spec.param import REQUIRED, Param
 
 TRAIN: Final = ("train",)

@@ -9,7 +9,7 @@ import time
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -25,7 +25,6 @@ from tao_skill.models.pose_classification.deepstream import Pose, read_poses
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.models.pose_classification.windows import runs, starts
 from tao_skill.outcome import Artifact, Outcome
-from tao_skill.records import dataclass
 from tao_skill.status import StatusLog, reporting
 
 COMBINED: Final = "combined.npy"

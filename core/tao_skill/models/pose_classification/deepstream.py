@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import IO, Any, Final
@@ -19,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tao_skill.errors import BadData
-from tao_skill.records import dataclass
 from tao_skill.text import truncate, unique
 
 UNTRACKED: Final = 2**64 - 1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tao_skill.errors import BadRequest, MissingDependency
 from tao_skill.models.pose_classification.config import ExperimentConfig, Gpus
 from tao_skill.ranks import LOCAL_WORLD_SIZE
-from tao_skill.records import dataclass
 from tao_skill.status import StatusLog
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ than W_k x has. onnxruntime runs this several times as fast as torch runs the ne
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
@@ -32,7 +32,6 @@ from tao_skill.models.pose_classification.architecture import (
     branch_widths,
 )
 from tao_skill.models.pose_classification.onnx_file import INPUT, OUTPUT
-from tao_skill.records import dataclass
 
 Array = NDArray[np.float64]
 Pair = tuple[Array, Array]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,6 @@ from tao_skill.models.pose_classification.config import Calibration, ExperimentC
 from tao_skill.models.pose_classification.tensorrt_engine import cause, message_log, started
 from tao_skill.models.pose_classification.tracking import finish_run, start_run
 from tao_skill.outcome import Artifact, Outcome
-from tao_skill.records import dataclass
 from tao_skill.status import StatusLog, reporting
 from tao_skill.text import read_json
 

@@ -8,10 +8,9 @@ PoseClassificationNet.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
-
-from tao_skill.records import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tao_skill.files import remembered
 from tao_skill.models.pose_classification.arrays import read_labels
 from tao_skill.models.pose_classification.config import DatasetConfig
-from tao_skill.records import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +23,6 @@ from tao_skill.models.pose_classification.arrays import (
 from tao_skill.models.pose_classification.config import DatasetConfig, ModelConfig, Optim
 from tao_skill.models.pose_classification.graph import LAYOUTS
 from tao_skill.models.pose_classification.small_sets import SMALL_SET, SMALL_SET_OVERRIDES, small_set_warning
-from tao_skill.records import dataclass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

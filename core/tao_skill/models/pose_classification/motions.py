@@ -8,12 +8,12 @@ a `Motion` holds radians, in the axes of `body.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from tao_skill.models.pose_classification.body import SEGMENTS, Array
-from tao_skill.records import dataclass
 
 GRAVITY: Final = 9.81
 SIDES: Final = ("left", "right")

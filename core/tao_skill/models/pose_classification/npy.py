@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-from tao_skill.records import dataclass
 
 _PREFIX: Final = 10
 """Bytes before the header: magic, version, length of the header."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from tao_skill.models.pose_classification import quantize
-from tao_skill.records import dataclass
 
 ROUNDED: Final = ("Conv", "Add")
 UNSIGNED_MAX: Final = 255

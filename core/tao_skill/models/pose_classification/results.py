@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -13,7 +13,6 @@ from typing import Final
 from tao_skill import files
 from tao_skill.errors import BadRequest, Fix, NotFound, Option
 from tao_skill.outcome import Selection
-from tao_skill.records import dataclass
 from tao_skill.text import read_json
 
 LATEST: Final = "pc_model_latest.pth"

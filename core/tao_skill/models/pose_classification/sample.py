@@ -7,6 +7,7 @@ the people of the training, validation and test sets are different ones.
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from tao_skill.files import write_json, write_text, write_with
 from tao_skill.models.pose_classification.body import JOINTS, Array, Body, place, random_body, rotations
 from tao_skill.models.pose_classification.motions import ACTIONS
-from tao_skill.records import dataclass
 from tao_skill.yaml_text import dump_yaml
 
 FRAMES_PER_SECOND: Final = 10.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -16,7 +16,6 @@ from tao_skill.errors import BadData
 from tao_skill.models.pose_classification import checkpoint, fold, onnx_file, tensorrt_engine
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.net import STGCN, build_net
-from tao_skill.records import dataclass
 
 Array = npt.NDArray[np.float32]
 

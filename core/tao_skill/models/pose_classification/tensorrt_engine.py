@@ -10,6 +10,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 
 from tao_skill import encryption
 from tao_skill.errors import BadData, JobFailed, MissingDependency
-from tao_skill.records import dataclass
 
 SUFFIX: Final = ".engine"
 VERSIONS: Final = (10, 11)

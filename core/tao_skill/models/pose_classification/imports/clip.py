@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 
 from tao_skill import text
 from tao_skill.errors import BadData, NotFound
-from tao_skill.records import dataclass
 
 FILE_BYTES_LIMIT: Final = 64 * 2**20
 """Largest file of one recording; a folder may hold any number of them."""

@@ -6,7 +6,7 @@ import pickle
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final
@@ -23,7 +23,6 @@ from tao_skill.models.pose_classification.imports.labels import Classes, read_la
 from tao_skill.models.pose_classification.imports.people import PEOPLE_KEPT
 from tao_skill.models.pose_classification.inspect import SHOWN, inspect
 from tao_skill.outcome import ImportRequest
-from tao_skill.records import dataclass
 
 DROPPED: Final = ("empty_clips", "clips_with_more_people", "clips_with_more_frames")
 """What is left out: clips without anyone, people beyond M and frames beyond T; each by clip with what it had."""

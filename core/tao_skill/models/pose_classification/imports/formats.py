@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from itertools import chain
 from pathlib import Path
@@ -12,7 +13,6 @@ from tao_skill.errors import BadRequest, NotFound
 from tao_skill.models.pose_classification.imports import kinetics, ntu, openpose, pyskl
 from tao_skill.models.pose_classification.imports.clip import Clip
 from tao_skill.outcome import ImportRequest
-from tao_skill.records import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
