@@ -38,8 +38,8 @@ def textbook(folder: Path, threads: int, seed: int, target: float) -> None:
     import torch
     import torch.nn.functional as F
 
-    from tao_skill.models.pose_classification.arrays import read_labels
-    from tao_skill.models.pose_classification.graph import adjacency
+    from tao_skill.models.pose_classification.data.sequences import read_labels
+    from tao_skill.models.pose_classification.network.graph import adjacency
     from textbook import STGCN
 
     torch.set_num_threads(threads)

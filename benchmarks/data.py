@@ -29,11 +29,13 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.profilers import SimpleProfiler
 
 from pairs import Row, row
-from tao_skill.models.pose_classification import arrays, memory, train
-from tao_skill.models.pose_classification.check import check
+from tao_skill.models.pose_classification.actions import train
+from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.datamodule import SkeletonData
-from tao_skill.models.pose_classification.module import PoseClassifier
+from tao_skill.models.pose_classification.data import sequences as arrays
+from tao_skill.models.pose_classification.data.datamodule import SkeletonData
+from tao_skill.models.pose_classification.network import allocator as memory
+from tao_skill.models.pose_classification.training.module import PoseClassifier
 from tao_skill.spec import load
 from tao_skill.status import StatusLog
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plot import Dot, Plot, draw
-from tao_skill.files import write_json, write_text
+from tao_skill.io.atomic import write_json, write_text
 
 THOUSAND: Final = 1000.0
 

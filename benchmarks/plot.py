@@ -12,7 +12,7 @@ from html import escape
 from itertools import pairwise
 from typing import Final
 
-from tao_skill.automl.charts import Axis
+from tao_skill.automl.report.svg import Axis
 
 WIDTH: Final = 640
 HEIGHT: Final = 340

@@ -19,7 +19,7 @@ import train
 from automl import overhead
 from machine import machine
 from pairs import HEADER, Row
-from tao_skill.files import write_text
+from tao_skill.io.atomic import write_text
 
 SOURCES: Final[Mapping[str, Callable[..., Iterator[Row]]]] = {
     "train": train.rows,

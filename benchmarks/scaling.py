@@ -25,8 +25,8 @@ import storage
 from figures import Figure, Point, fill, keep, point, publish
 from machine import machine
 from tao_skill.jobs.launch import PATIENT
-from tao_skill.models.pose_classification.architecture import TRAIN, forward_flop
-from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.network.architecture import TRAIN, forward_flop
+from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
 from train import Case, Stepper
 
 FRAMES: Final = (16, 32, 64, 150, 300)
@@ -148,7 +148,7 @@ def by_frames_scored(asked: Asked) -> Iterator[Point]:
 
     import data
     import inference
-    from tao_skill.models.pose_classification.scorers import open_scorer
+    from tao_skill.models.pose_classification.deploy.scorers import open_scorer
 
     with tempfile.TemporaryDirectory() as folder:
         path = inference.new_checkpoint(Path(folder))

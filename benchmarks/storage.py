@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from figures import shown, table
-from tao_skill.automl.sparing import QUICK_S, SHARE
+from tao_skill.automl.execution.throttle import QUICK_S, SHARE
 
 NAME: Final = "storage"
 GPUS: Final = 1000
@@ -47,8 +47,8 @@ MIB: Final = 2**20
 def measure(urls: Sequence[str] = ()) -> dict[str, Any]:
     """Every figure that the tables are computed from."""
     import traced
-    from tao_skill.automl.worker import BEAT_S
-    from tao_skill.models.pose_classification.callbacks import Report
+    from tao_skill.automl.execution.trial_worker import BEAT_S
+    from tao_skill.models.pose_classification.training.callbacks import Report
 
     few, many = (traced.search(trials) for trials in SIZES)
     trials = many["trials"] - few["trials"]
@@ -75,8 +75,8 @@ def _database(url: str) -> str:
 
 def transactions_s(url: str) -> float:
     """Transactions a second that a database takes from several workers at once: signs of life, a write and a read."""
-    from tao_skill.automl.queue import Claimed, Queue
-    from tao_skill.automl.search import Task
+    from tao_skill.automl.execution.queue import Claimed, Queue
+    from tao_skill.automl.search.search import Task
 
     queues = [Queue(url, f"benchmark {time.time()} {number}") for number in range(CLIENTS)]
     claims = []
@@ -113,8 +113,8 @@ class Memory:
 
 def deciding(known: int) -> dict[str, float]:
     """Seconds of a suggestion, seconds and bytes of a report, when a search knows so many trials."""
-    from tao_skill.automl.keep import Kept
-    from tao_skill.automl.search import Search
+    from tao_skill.automl.execution.artifacts import Kept
+    from tao_skill.automl.search.search import Search
     from tao_skill.jobs.record import Job
     from tao_skill.models import get_model
 
@@ -142,9 +142,9 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def _setup(model: Any, folder: Path, known: int) -> Any:
+    from tao_skill.automl.search.setup import make_setup
     from tao_skill.automl.settings import Settings
-    from tao_skill.automl.setup import make_setup
-    from tao_skill.models.pose_classification.sample import write_sample
+    from tao_skill.models.pose_classification.data.sample.sample import write_sample
     from tao_skill.spec import load
 
     write_sample(folder / "data", train=16, val=8, frames=12, seed=3)
@@ -155,8 +155,8 @@ def _setup(model: Any, folder: Path, known: int) -> Any:
 
 def _trials(setup: Any, known: int) -> list[Any]:
     """Trials that were drawn at random and trained in full, with metrics that nobody measured."""
-    from tao_skill.automl.ladder import Trial
-    from tao_skill.automl.sampling import draw
+    from tao_skill.automl.search.asha import Trial
+    from tao_skill.automl.search.samplers import draw
 
     def trial(number: int) -> Any:
         values = draw(setup.space, setup.spec, number, [], sampler="random", seed=0) if number else None

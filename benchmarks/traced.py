@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tao_skill.models.pose_classification.sample import write_sample
+from tao_skill.models.pose_classification.data.sample.sample import write_sample
 
 TRACE: Final = Path(__file__).parent / "trace"
 OPTIONS: Final = ("--max-epochs", "3", "--min-epochs", "1", "epochs=3", "num_workers=0", "--json")
-COORDINATOR: Final = "tao_skill.automl.run"
+COORDINATOR: Final = "tao_skill.automl.execution.coordinator"
 WRITES: Final = ("INSERT", "UPDATE", "DELETE")
 LOOK: Final = "looks"
 """Transactions of the coordinator that only read what workers did; there are so many a second, not a trial."""

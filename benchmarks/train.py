@@ -74,8 +74,8 @@ def answer(ours: bool, threads: int, bf16: bool, asked: Connection) -> None:
     import torch
     import torch.nn.functional as F
 
-    from tao_skill.models.pose_classification import memory
-    from tao_skill.models.pose_classification.graph import LAYOUTS
+    from tao_skill.models.pose_classification.network import allocator as memory
+    from tao_skill.models.pose_classification.network.graph import LAYOUTS
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -100,8 +100,8 @@ def prepared(ours: bool, layout: str) -> tuple[Any, Any]:
     import torch
 
     import textbook
-    from tao_skill.models.pose_classification.graph import adjacency
-    from tao_skill.models.pose_classification.net import STGCN
+    from tao_skill.models.pose_classification.network.graph import adjacency
+    from tao_skill.models.pose_classification.network.stgcn import STGCN
 
     net: torch.nn.Module = (
         STGCN(layout=layout, num_classes=CLASSES)

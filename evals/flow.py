@@ -24,7 +24,7 @@ from flow_faults import FAULTS, Fault, Server
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from tao_skill.models.pose_classification.sample import write_sample
+from tao_skill.models.pose_classification.data.sample.sample import write_sample
 
 MOST_CALLS: Final = 12
 MOST_TOKENS: Final = 12_000

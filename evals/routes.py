@@ -20,9 +20,9 @@ from typing import Final
 
 import yaml
 
-from tao_skill.cli.options import exit_code
 from tao_skill.cli.program import tao_skill
-from tao_skill.models.pose_classification.sample import write_sample
+from tao_skill.cli.terminal.options import exit_code
+from tao_skill.models.pose_classification.data.sample.sample import write_sample
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SKILL: Final = ROOT / "skills" / "tao-train-pose-classification" / "SKILL.md"

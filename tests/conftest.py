@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tao_skill.models.pose_classification import results
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.sample import write_sample
+from tao_skill.models.pose_classification.data.sample.sample import write_sample
+from tao_skill.models.pose_classification.training import checkpoint_index as results
 from tao_skill.spec import load
 from tests.postgresql_server import INSTALL, PostgreSQLServer, programs
 

@@ -149,9 +149,9 @@ def test_a_part_serves_the_gpus_whose_demand_it_can_meet() -> None:
 WORK = """
 import sys
 from pathlib import Path
-from tao_skill.automl.queue import Queue
-from tao_skill.automl.search import Task
-from tao_skill.files import write_text
+from tao_skill.automl.execution.queue import Queue
+from tao_skill.automl.search.search import Task
+from tao_skill.io.atomic import write_text
 
 queue = Queue(f"sqlite:///{sys.argv[1]}/queue.db", "search")
 queue.put(Task(number=0, values={}, target=1))

@@ -13,8 +13,8 @@ import pytest
 
 from tao_skill import bank
 from tao_skill.errors import NotFound
-from tao_skill.infer import FUNCTIONS
 from tao_skill.models.pose_classification import MODEL
+from tao_skill.planning.infer import FUNCTIONS
 from tao_skill.spec.param import REQUIRED
 from tao_skill.spec.tree import iter_params
 

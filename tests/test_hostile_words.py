@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from tao_skill.cli.options import exit_code
+from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.dispatch import reply
+from tao_skill.agent_tools.roots import Roots
 from tao_skill.cli.program import tao_skill
+from tao_skill.cli.terminal.options import exit_code
 from tao_skill.errors import BadRequest, JobFailed, NotFound, TaoSkillError
 from tao_skill.jobs import launch
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
-from tao_skill.tools.reply import reply
-from tao_skill.tools.roots import Roots
-from tao_skill.tools.workplace import Workplace
 from tests.conftest import REPOSITORY, dataset
 
 LEAVING = (

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tao_skill.errors import BadRequest
+from tao_skill.io.strict_yaml import parse_yaml
 from tao_skill.jobs.store import Store
-from tao_skill.policy import decide, parse_policy
+from tao_skill.planning.routing import decide, parse_policy
+from tao_skill.planning.user_request.clauses import PHRASES
+from tao_skill.planning.user_request.lexicon import LANGUAGES
+from tao_skill.planning.user_request.verdict import MOST_CHARACTERS, judge
 from tao_skill.runner import Request, load_runner, plan
-from tao_skill.user_request.clauses import PHRASES
-from tao_skill.user_request.lexicon import LANGUAGES
-from tao_skill.user_request.verdict import MOST_CHARACTERS, judge
-from tao_skill.yaml_text import parse_yaml
 from tests.conftest import REPOSITORY, dataset
 from tests.test_runner import NOW
 

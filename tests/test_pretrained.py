@@ -7,7 +7,7 @@ import pytest
 from tao_skill import pretrained
 from tao_skill.errors import BadRequest, KeyConflict, NotFound
 from tao_skill.jobs.store import Store
-from tao_skill.models.pose_classification import results
+from tao_skill.models.pose_classification.training import checkpoint_index as results
 from tao_skill.runner import Plan, open_job
 from tao_skill.spec.tree import lookup
 from tests.conftest import dataset, leave_checkpoints

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tao_skill import cache, remote
-from tao_skill.cache import Staged
 from tao_skill.errors import BadData, BadRequest, CannotWrite, MissingDependency, NotFound
-from tao_skill.remote import S3, Unreachable
+from tao_skill.io import s3 as remote
+from tao_skill.io import s3_cache as cache
+from tao_skill.io.s3 import S3, Unreachable
+from tao_skill.io.s3_cache import Staged
 from tests.conftest import until
 from tests.s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
@@ -23,7 +24,7 @@ CONTENT = b"0123456789" * 1000
 STAGE = """
 import os, sys
 from pathlib import Path
-from tao_skill import cache, remote
+from tao_skill.io import s3 as remote, s3_cache as cache
 staged = cache.stage(sys.argv[1], cache.cache_root(os.environ), remote.S3(os.environ), lambda done, total: None)
 print(staged.path)
 """

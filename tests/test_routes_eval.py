@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from evals import routes
-from tao_skill.models.pose_classification.sample import write_sample
-from tao_skill.policy import decide
+from tao_skill.models.pose_classification.data.sample.sample import write_sample
+from tao_skill.planning.routing import decide
 
 SKILL = routes.SKILL.read_text("utf-8")
 

@@ -10,9 +10,9 @@ import pytest
 from tao_skill.errors import NotFound, SpecError
 from tao_skill.jobs.record import Ending
 from tao_skill.jobs.store import Store
-from tao_skill.models.pose_classification import results
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.devices import plan_devices
+from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training.devices import plan_devices
 from tao_skill.runner import Plan, Request, load_runner, open_job, plan
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup

@@ -20,7 +20,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tao_skill.jobs import private
+from tao_skill.jobs import secrets as private
 from tests.conftest import dataset
 from tests.s3_server import BUCKET, SECRET_KEY, S3Server
 

@@ -21,10 +21,10 @@ import skills_ref
 import yaml
 from click.testing import CliRunner
 
-from tao_skill.cli.options import exit_code
 from tao_skill.cli.program import tao_skill
+from tao_skill.cli.terminal.options import exit_code
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.graph import LAYOUTS
 from tao_skill.spec.tree import iter_params
 from tests.cli.test_import import clip
 from tests.conftest import REPOSITORY
@@ -239,7 +239,7 @@ def test_the_skills_facts_name_the_actions_of_the_model() -> None:
 
 
 def test_the_formats_of_the_reference_are_those_that_can_be_imported() -> None:
-    from tao_skill.models.pose_classification.imports.formats import FORMATS
+    from tao_skill.models.pose_classification.data.imports.formats import FORMATS
 
     page = (REPOSITORY / "skills" / "tao-prepare-pose-data" / "references" / "formats.md").read_text("utf-8")
     assert set(re.findall(r"^\| ([a-z]+) \|", page, re.MULTILINE)) == set(FORMATS)

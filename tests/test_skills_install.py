@@ -12,8 +12,8 @@ import skills_ref
 from click.testing import CliRunner
 
 from tao_skill import skills as bank_skills
-from tao_skill.cli.options import exit_code
 from tao_skill.cli.program import tao_skill
+from tao_skill.cli.terminal.options import exit_code
 from tao_skill.errors import BadRequest, CannotWrite, NotFound
 from tests.conftest import REPOSITORY
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tao_skill.agent_tools.roots import Roots
 from tao_skill.errors import OutsideRoots, SpecError
+from tao_skill.io.s3 import S3, is_remote
 from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.remote import S3, is_remote
+from tao_skill.planning.inputs import Completed, complete_folders
 from tao_skill.runner import Request, load_runner, open_job, plan
-from tao_skill.sources import Completed, complete_folders
 from tao_skill.spec.load import override
 from tao_skill.spec.tree import iter_params, lookup
-from tao_skill.tools.roots import Roots
 from tests.conftest import dataset, leave_checkpoints, without_label_map
 from tests.s3_server import S3Server
 from tests.test_runner import NOW, planned

@@ -24,7 +24,7 @@ import yaml
 from tao_skill.cli import main as tao_skill_main
 from tao_skill.cli.tao import main
 from tao_skill.models.pose_classification import MODEL
-from tao_skill.models.pose_classification.sample import write_sample
+from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tests.conftest import REAL_DATA, REPOSITORY
 
 PROGRAMS = {
@@ -261,7 +261,7 @@ def test_an_interrupted_training_exits_with_130_and_its_key_is_nowhere(ground: P
         running.send_signal(signal.SIGINT)
     said, _ = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "tao_skill.jobs.worker" in shown
+    assert "tao_skill.jobs.job_process" in shown
     assert record(tmp_path, "train")["state"] == "CANCELED"
     kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and "data" not in path.parts]
     for secret in ("correct-horse", "rifle", "staple"):

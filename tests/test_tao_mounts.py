@@ -16,7 +16,7 @@ from tao_skill.cli import main as tao_skill_main
 from tao_skill.cli import tao_mounts
 from tao_skill.cli.tao import main as pose_classification_main
 from tao_skill.models.pose_classification import MODEL
-from tao_skill.models.pose_classification.sample import write_sample
+from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tests.test_tao import SPECS, environment, record
 
 PROJECT = "/workspace/tao-experiments"
@@ -26,7 +26,7 @@ CHECKPOINT = f"evaluate.checkpoint={PROJECT}/results/train/pc_model_latest.pth"
 SECRET = "wandb-77d1c0a95e"
 SHOWS_ENVIRONMENT = """
 import atexit, json, os, sys
-if "tao_skill.jobs.worker" in sys.orig_argv:
+if "tao_skill.jobs.job_process" in sys.orig_argv:
     atexit.register(lambda: open(os.environ["SHOWN_TO"], "w").write(json.dumps(dict(os.environ))))
 """
 """Python runs it as `sitecustomize` at the start of every process."""

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tao_skill import bank
 from tao_skill.errors import TaoSkillError
-from tao_skill.text import bounded, conform, parse_json, read_bytes, read_json
-from tao_skill.yaml_text import YAML_BYTES, dump_yaml, parse_yaml
+from tao_skill.io.strict_json import bounded, conform, parse_json, read_bytes, read_json
+from tao_skill.io.strict_yaml import YAML_BYTES, dump_yaml, parse_yaml
 from tests.fuzz.parsers import PARSERS
 
 PRINTED = st.characters(exclude_categories=("C",))

@@ -20,10 +20,10 @@ from checkout import ROOT
 from manifests import manifests
 from skill_tables import ActionTable, DataRow, TableError, read_tables
 
-from tao_skill.action import Model
-from tao_skill.files import write_text
-from tao_skill.infer import FUNCTIONS
+from tao_skill.io.atomic import write_text
+from tao_skill.model import Model
 from tao_skill.models import MODELS
+from tao_skill.planning.infer import FUNCTIONS
 from tao_skill.spec.schema import build_schema
 from tao_skill.spec.template import build_template
 from tao_skill.spec.tree import iter_params

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tao_skill.action import Model
+from tao_skill.model import Model
 from tao_skill.spec.param import REQUIRED
 from tao_skill.spec.tree import iter_params
 

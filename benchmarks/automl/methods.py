@@ -12,8 +12,8 @@ from optuna.pruners import BasePruner, HyperbandPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from tasks import EPOCHS, SPACE, Metrics, Task, Training
 
-from tao_skill.automl import search
-from tao_skill.automl.ladder import Budget, Goal, Trial, make_ladder, winner
+from tao_skill.automl.search import search
+from tao_skill.automl.search.asha import Budget, Goal, Trial, make_ladder, winner
 
 GOAL = Goal(metric="val_acc", maximize=True)
 METRIC = GOAL.metric

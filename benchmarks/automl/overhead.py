@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tao_skill.models import get_model
-from tao_skill.models.pose_classification.sample import write_sample
+from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tao_skill.status import read_status
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tao_skill.models.pose_classification.arrays import read_labels
+from tao_skill.models.pose_classification.data.sequences import read_labels
 
 FRAMES: Final = 64
 RESULTS: Final = Path(__file__).parent / "skeletons.md"

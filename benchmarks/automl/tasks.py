@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from tao_skill.automl.dimension import Dimension
-from tao_skill.automl.space import Space
+from tao_skill.automl.space.dimension import Dimension
+from tao_skill.automl.space.space import Space
 
 EPOCHS = 27
 """A full training."""

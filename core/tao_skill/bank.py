@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tao_skill.errors import NotFound
-from tao_skill.text import RECORD_BYTES, parse_json, read_text
+from tao_skill.io.strict_json import RECORD_BYTES, parse_json, read_text
 
 VARIABLE: Final = "TAO_SKILL_BANK"
 _PACKAGE: Final = Path(__file__).resolve().parent
@@ -93,7 +93,7 @@ def skill_info(model: str, folder: Path | None = None) -> dict[str, Any]:
 
 @lru_cache
 def _parse_yaml(text: str) -> Any:
-    from tao_skill.yaml_text import parse_yaml
+    from tao_skill.io.strict_yaml import parse_yaml
 
     return parse_yaml(text, own=True)
 

@@ -18,8 +18,8 @@ from typing import Any, Final, Literal
 from packaging.requirements import Requirement
 
 from tao_skill import __version__, bank
-from tao_skill.cache import cache_root
 from tao_skill.errors import TaoSkillError
+from tao_skill.io.s3_cache import cache_root
 from tao_skill.models import MODELS
 
 DISTRIBUTION: Final = "tao-skill"

@@ -12,17 +12,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tao_skill import bank, files, remote, sources
-from tao_skill.action import Model, task_results_dir
+from tao_skill import bank
 from tao_skill.errors import BadRequest, Fix, NotFound, Option, Problem, SpecError, TaoSkillError
-from tao_skill.infer import FUNCTIONS, KEY_VARIABLE, Inferred, Inputs, Parent
-from tao_skill.jobs.private import is_private
+from tao_skill.io import atomic as files
+from tao_skill.io import s3 as remote
 from tao_skill.jobs.record import Job, new_id, timestamp
+from tao_skill.jobs.secrets import is_private
 from tao_skill.jobs.store import Store
 from tao_skill.jobs.trials import find_parent
+from tao_skill.model import Model, task_results_dir
 from tao_skill.models import get_model
-from tao_skill.policy import Policy, Route, decide, parse_policy
-from tao_skill.sources import Confine, DataRequirement
+from tao_skill.planning import inputs as sources
+from tao_skill.planning.infer import FUNCTIONS, KEY_VARIABLE, Inferred, Inputs, Parent
+from tao_skill.planning.inputs import Confine, DataRequirement
+from tao_skill.planning.routing import Policy, Route, decide, parse_policy
 from tao_skill.spec import load
 from tao_skill.spec.keys import full_keys, override_pairs
 from tao_skill.spec.references import Scope, escaped, resolve
@@ -269,7 +272,7 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
     opened, is_new = store.open(job)
     written = store.folder(opened.id) / SPEC_FILE
     if not written.exists():  # also where an earlier call was killed just here
-        from tao_skill.yaml_text import dump_yaml
+        from tao_skill.io.strict_yaml import dump_yaml
 
         files.write_text(written, dump_yaml(escaped(opened.spec)))
     return opened, is_new

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from tao_skill import bank
 from tao_skill.errors import BadRequest, NotFound
-from tao_skill.files import replace_folder
-from tao_skill.text import RECORD_BYTES, read_text
+from tao_skill.io.atomic import replace_folder
+from tao_skill.io.strict_json import RECORD_BYTES, read_text
 
 AGENT_FOLDERS: Final[Mapping[str, str]] = {
     "claude": ".claude/skills",  # code.claude.com/docs/en/skills
@@ -99,7 +99,7 @@ def _place(skill: Skill, target: Path, differs: bool) -> dict[str, Any]:
 
 
 def _read(folder: Path) -> Skill:
-    from tao_skill.yaml_text import parse_yaml
+    from tao_skill.io.strict_yaml import parse_yaml
 
     path = folder / SKILL_FILE
     try:

@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tao_skill import files
 from tao_skill.errors import BadData
-from tao_skill.text import REPORT_BYTES, parse_json, read_bytes
+from tao_skill.io import atomic as files
+from tao_skill.io.strict_json import REPORT_BYTES, parse_json, read_bytes
 
 STATUS_FILE: Final = "status.json"
 PROGRESS_FILE: Final = "progress.json"

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tao_skill.automl.space import Space
+from tao_skill.automl.space.space import Space
 
 
 class Dice(random.Random):

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from tao_skill.automl.dimension import Dimension
-from tao_skill.automl.ladder import Budget, Goal, Trial, make_ladder
-from tao_skill.automl.report import build_report
-from tao_skill.automl.search import Search, Setup, Task
-from tao_skill.automl.space import Space
+from tao_skill.automl.report.report import build_report
+from tao_skill.automl.search.asha import Budget, Goal, Trial, make_ladder
+from tao_skill.automl.search.search import Search, Setup, Task
+from tao_skill.automl.space.dimension import Dimension
+from tao_skill.automl.space.space import Space
 
 LR, MOMENTUM, BATCH, INIT = "train.optim.lr", "train.optim.momentum", "dataset.batch_size", "model.init"
 FACTS = {"versions": {"numpy": np.__version__}, "command": ["tao-skill", "run", "train"], "elapsed_s": 90.0}

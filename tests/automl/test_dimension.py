@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tao_skill.automl.dimension import OFF_SHARE, Clause, Dimension, parse_condition, powers, whole_steps
+from tao_skill.automl.space.dimension import OFF_SHARE, Clause, Dimension, parse_condition, powers, whole_steps
 
 
 class Share:

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tao_skill.automl.experience import epoch_time
+from tao_skill.automl.execution.epoch_time import epoch_time
 from tao_skill.errors import OutsideRoots
 from tao_skill.jobs.record import Ending, Job, timestamp
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
-from tao_skill.models.pose_classification.architecture import forward_flop
-from tao_skill.models.pose_classification.graph import LAYOUTS
-from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.models.pose_classification.network.architecture import forward_flop
+from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tests.conftest import experiment
 
 MODEL = get_model(None)

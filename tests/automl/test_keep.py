@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tao_skill.automl.keep import Kept
-from tao_skill.automl.ladder import Trial, winner
+from tao_skill.automl.execution.artifacts import Kept
+from tao_skill.automl.search.asha import Trial, winner
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.trials import trial_folder
 from tao_skill.models import get_model

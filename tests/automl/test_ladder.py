@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tao_skill.automl.ladder import (
+from tao_skill.automl.search.asha import (
     Budget,
     Goal,
     Ladder,

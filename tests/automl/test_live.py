@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tao_skill.automl.ladder import Trial
-from tao_skill.automl.live import ROWS, lines, rows, table
-from tao_skill.automl.words import duration, number, parameters, short_names
+from tao_skill.automl.format import duration, number, parameters, short_names
+from tao_skill.automl.report.live import ROWS, lines, rows, table
+from tao_skill.automl.search.asha import Trial
 from tests.automl.searches import BATCH, FACTS, INIT, LR, OVER, make_setup, reported, trained
 
 

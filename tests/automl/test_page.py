@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tao_skill.automl.charts import points
-from tao_skill.automl.ladder import Trial
-from tao_skill.automl.page import render
+from tao_skill.automl.report.html import render
+from tao_skill.automl.report.svg import points
+from tao_skill.automl.search.asha import Trial
 from tests.automl.searches import BATCH, INIT, LR, MOMENTUM, OVER, make_setup, reported, trained
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}

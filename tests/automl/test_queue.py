@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tao_skill.automl.database import connect, default_url, patiently
-from tao_skill.automl.failures import failure_of
-from tao_skill.automl.queue import LOSSES, Claimed, Queue
-from tao_skill.automl.search import Task
+from tao_skill.automl.execution.database import connect, default_url, patiently
+from tao_skill.automl.execution.failures import failure_of
+from tao_skill.automl.execution.queue import LOSSES, Claimed, Queue
+from tao_skill.automl.search.search import Task
 from tao_skill.errors import BadRequest, JobFailed
-from tao_skill.text import mask_password
+from tao_skill.io.strict_json import mask_password
 from tests.postgresql_server import PASSWORD, PostgreSQLServer
 
 HISTORY = ({"val_acc": 0.5, "val_loss": math.inf}, {"val_acc": 0.1 + 0.2, "val_loss": 1e-300})

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tao_skill.automl.cost import expected_epochs, remaining_epochs
-from tao_skill.automl.ladder import Goal, Trial, projections, winner
-from tao_skill.automl.live import lines, rows, table
-from tao_skill.automl.page import render
-from tao_skill.automl.report import build_report, review
-from tao_skill.automl.verdict import why_ended
-from tao_skill.automl.words import duration, review_lines
+from tao_skill.automl.format import duration, review_lines
+from tao_skill.automl.report.html import render
+from tao_skill.automl.report.live import lines, rows, table
+from tao_skill.automl.report.report import build_report, review
+from tao_skill.automl.search.asha import Goal, Trial, projections, winner
+from tao_skill.automl.search.cost import expected_epochs, remaining_epochs
+from tao_skill.automl.search.verdict import why_ended
 from tests.automl.searches import BATCH, FACTS, INIT, LR, MOMENTUM, OVER, make_setup, reported, trained
 
 KEYS = [

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tao_skill.automl.dimension import Dimension
-from tao_skill.automl.sampling import GRID, SAMPLERS, STARTUP, Seen, check_sampler, draw
-from tao_skill.automl.space import Space
+from tao_skill.automl.search.samplers import GRID, SAMPLERS, STARTUP, Seen, check_sampler, draw
+from tao_skill.automl.space.dimension import Dimension
+from tao_skill.automl.space.space import Space
 from tao_skill.errors import BadRequest, MissingDependency
 
 ALL = (*SAMPLERS, GRID)
@@ -96,7 +96,7 @@ def test_another_process_suggests_the_same(sampler: str) -> None:
     script = (
         "import json, sys\n"
         "from tests.automl.test_sampling import SPACE, SPEC, history\n"
-        "from tao_skill.automl.sampling import draw\n"
+        "from tao_skill.automl.search.samplers import draw\n"
         "seen = history(sys.argv[1], int(sys.argv[2]), seed=7)\n"
         "print(json.dumps(draw(SPACE, SPEC, len(seen), seen, sampler=sys.argv[1], seed=7)))\n"
     )

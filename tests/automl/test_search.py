@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tao_skill.automl.dimension import Dimension
-from tao_skill.automl.ladder import Budget, Goal, Trial, make_ladder, projections, winner
-from tao_skill.automl.search import REPEATS, Search, Setup, Task
-from tao_skill.automl.space import Space
+from tao_skill.automl.search.asha import Budget, Goal, Trial, make_ladder, projections, winner
+from tao_skill.automl.search.search import REPEATS, Search, Setup, Task
+from tao_skill.automl.space.dimension import Dimension
+from tao_skill.automl.space.space import Space
 
 GOAL = Goal(metric="val_acc", maximize=True)
 SPACE = Space(

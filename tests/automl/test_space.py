@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from tao_skill import bank
-from tao_skill.automl.space import Space, build_space
+from tao_skill.automl.space.space import Space, build_space
 from tao_skill.errors import BadRequest
 from tao_skill.models.pose_classification import MODEL
 from tao_skill.models.pose_classification.config import ExperimentConfig

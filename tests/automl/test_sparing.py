@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import time
 
-from tao_skill.automl.sparing import SHARE, Sparing
+from tao_skill.automl.execution.throttle import SHARE, Sparing
 
 
 def test_what_is_quick_is_done_after_every_event() -> None:

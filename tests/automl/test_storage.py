@@ -16,12 +16,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tao_skill.automl.database import parse
-from tao_skill.automl.dimension import Dimension
-from tao_skill.automl.ladder import Budget, Goal, Trial, make_ladder
-from tao_skill.automl.search import Search, Setup
-from tao_skill.automl.space import Space
-from tao_skill.automl.storage import StudyJournal, open_study
+from tao_skill.automl.execution.database import parse
+from tao_skill.automl.execution.study import StudyJournal, open_study
+from tao_skill.automl.search.asha import Budget, Goal, Trial, make_ladder
+from tao_skill.automl.search.search import Search, Setup
+from tao_skill.automl.space.dimension import Dimension
+from tao_skill.automl.space.space import Space
 from tao_skill.errors import BadRequest
 from tests.postgresql_server import PostgreSQLServer
 

@@ -15,12 +15,12 @@ from typing import Any
 import psutil
 import pytest
 
-from tao_skill.automl.devices import cores, find_gpus, share
-from tao_skill.automl.failures import failure_of
-from tao_skill.automl.pool import Pool
-from tao_skill.automl.queue import LOSSES, Queue, Result
-from tao_skill.automl.search import Task
-from tao_skill.automl.worker import work
+from tao_skill.automl.execution.devices import cores, find_gpus, share
+from tao_skill.automl.execution.failures import failure_of
+from tao_skill.automl.execution.pool import Pool
+from tao_skill.automl.execution.queue import LOSSES, Queue, Result
+from tao_skill.automl.execution.trial_worker import work
+from tao_skill.automl.search.search import Task
 from tao_skill.errors import BadData, BadRequest, CannotWrite, JobFailed, MissingDependency
 from tests.automl.tiny_worker import Logistic
 from tests.conftest import until
@@ -32,8 +32,8 @@ TINY = (sys.executable, str(Path(__file__).with_name("tiny_worker.py")))
 COORDINATE = """
 import os, sys, time
 from pathlib import Path
-from tao_skill.automl.pool import Pool
-from tao_skill.automl.queue import Queue
+from tao_skill.automl.execution.pool import Pool
+from tao_skill.automl.execution.queue import Queue
 folder, url = Path(sys.argv[1]), sys.argv[2]
 with Pool(Queue(url, folder.name), folder, url, 2, environment=os.environ, command=sys.argv[3:]) as pool:
     print(*pool.pids, flush=True)

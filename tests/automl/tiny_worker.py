@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from tao_skill import files
-from tao_skill.automl import worker
-from tao_skill.automl.search import Task
+from tao_skill.automl.execution import trial_worker as worker
+from tao_skill.automl.search.search import Task
 from tao_skill.errors import BadData
+from tao_skill.io import atomic as files
 
 
 class Logistic:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tao_skill.models.pose_classification.sample import write_sample
+from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tests.conftest import dataset
 
 

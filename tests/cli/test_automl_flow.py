@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tao_skill.models.pose_classification.sample import write_sample
+from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tests.cli.conftest import report_of, results_of
 from tests.cli.test_flow import TAO_SKILL, call, call_json
 from tests.conftest import dataset

@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 
-from tao_skill.automl.queue import Queue
+from tao_skill.automl.execution.queue import Queue
 from tao_skill.status import read_status
 from tests.cli.conftest import report_of, results_of
 from tests.cli.held import LIMIT_S, Place, held, kill_search
@@ -43,21 +43,21 @@ PLACES = {
         module="pathlib", function="Path.unlink", matching=r"trials/0000/.*model_epoch_000\S*\.pth'"
     ),
     "reporting, trial 0 is trained and the queue not told": Place(
-        module="tao_skill.automl.queue", function="Queue.finish"
+        module="tao_skill.automl.execution.queue", function="Queue.finish"
     ),
     "reporting, the queue is told and the search does not know": Place(
-        module="tao_skill.automl.search", function="Search.succeed"
+        module="tao_skill.automl.search.search", function="Search.succeed"
     ),
     "reporting, the search knows and has not said so": Place(
-        module="tao_skill.automl.queue", function="Queue.acknowledge"
+        module="tao_skill.automl.execution.queue", function="Queue.acknowledge"
     ),
-    "sampling, inside the draw": Place(module="tao_skill.automl.space", function="Space.suggest", when="after"),
-    "sampling, drawn and not saved": Place(module="tao_skill.automl.sampling", function="draw", when="after"),
+    "sampling, inside the draw": Place(module="tao_skill.automl.space.space", function="Space.suggest", when="after"),
+    "sampling, drawn and not saved": Place(module="tao_skill.automl.search.samplers", function="draw", when="after"),
     "sampling, saved and not handed out": Place(
-        module="tao_skill.automl.queue", function="Queue.put", matching="number=1.*target=1"
+        module="tao_skill.automl.execution.queue", function="Queue.put", matching="number=1.*target=1"
     ),
     "promoting, saved and not handed out": Place(
-        module="tao_skill.automl.queue", function="Queue.put", matching="number=[12].*target=2"
+        module="tao_skill.automl.execution.queue", function="Queue.put", matching="number=[12].*target=2"
     ),
     "promoting, handed out and not yet training": Place(
         module=f"{NET}.checkpoint", function="check_resumable", matching=r"trials/000[12]/"
@@ -65,7 +65,9 @@ PLACES = {
     "final, the last report half there": Place(
         module="pathlib", function="Path.replace", matching=r"report\.html", nth=2
     ),
-    "final, one file of the winner in its place": Place(module="tao_skill.automl.keep", function="_same", when="after"),
+    "final, one file of the winner in its place": Place(
+        module="tao_skill.automl.execution.artifacts", function="_same", when="after"
+    ),
     "final, the best spec written and not yet renamed": Place(
         module="pathlib", function="Path.replace", matching=r"best_spec\.yaml.*\.tmp"
     ),

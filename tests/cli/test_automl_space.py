@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tao_skill import files
-from tao_skill.automl.page import render
+from tao_skill.automl.report.html import render
 from tao_skill.cli import main
+from tao_skill.io import atomic as files
 from tao_skill.jobs.record import Job, timestamp
 from tao_skill.jobs.store import Store
 from tests.automl.searches import make_setup, reported, trained

@@ -136,7 +136,7 @@ def test_a_dry_run_on_plain_data_does_not_load_numpy(tiny: Path, tmp_path: Path)
     facts = [f"{key}={value}" for key, value in dataset(tiny).items()]
     modules = loaded(["run", "train", *facts, "--dry-run"], {"TAO_SKILL_RESULTS": str(tmp_path)})
     assert modules & LIBRARIES == {"click", "jsonschema", "yaml"}
-    assert not own(modules) & {"tao_skill.cli.jobs", "tao_skill.jobs.launch", "tao_skill.cache"}
+    assert not own(modules) & {"tao_skill.cli.jobs", "tao_skill.jobs.launch", "tao_skill.io.s3_cache"}
 
 
 def test_a_command_loads_no_other() -> None:

@@ -18,36 +18,32 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from tao_skill import bank, encryption, skills, status
-from tao_skill import cache as copies
-from tao_skill.automl import report
+from tao_skill import bank, skills, status
+from tao_skill.agent_tools import reports
+from tao_skill.automl.report import report
 from tao_skill.cli import tao_mounts
+from tao_skill.io import encryption
+from tao_skill.io import s3_cache as copies
 from tao_skill.jobs import launch
 from tao_skill.jobs.document import following, job_document
 from tao_skill.jobs.record import Attempt, Job
 from tao_skill.jobs.store import RECORD_FILE, Store
-from tao_skill.models.pose_classification import (
-    MODEL,
-    arrays,
-    checkpoint,
-    dataset_convert,
-    deepstream,
-    gen_trt_engine,
-    label_map,
-    quantize,
-    results,
-    scorers,
-    train,
-)
+from tao_skill.models.pose_classification import MODEL
+from tao_skill.models.pose_classification.actions import dataset_convert, gen_trt_engine, train
 from tao_skill.models.pose_classification.config import DatasetConvertConfig, ExperimentConfig
-from tao_skill.models.pose_classification.imports import kinetics, labels, ntu, openpose, pyskl
-from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.models.pose_classification.data import deepstream, label_map
+from tao_skill.models.pose_classification.data import sequences as arrays
+from tao_skill.models.pose_classification.data.imports import kinetics, labels, ntu, openpose, pyskl
+from tao_skill.models.pose_classification.deploy import scorers
+from tao_skill.models.pose_classification.deploy import tensorrt_precision as quantize
+from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.training import checkpoint
+from tao_skill.models.pose_classification.training import checkpoint_index as results
 from tao_skill.outcome import ImportRequest
-from tao_skill.policy import decide
+from tao_skill.planning.routing import decide
 from tao_skill.spec import load
 from tao_skill.spec.keys import full_keys
 from tao_skill.spec.references import Scope, resolve
-from tao_skill.tools import reports
 from tests.conftest import experiment
 
 KEY: Final = "a secret"
@@ -345,7 +341,7 @@ def _progress(path: Path) -> None:
 def _report(path: Path) -> None:
     from rich.console import Console
 
-    from tao_skill.automl.live import lines, table
+    from tao_skill.automl.report.live import lines, table
 
     job = Job(**{**_job().__dict__, "automl": {}})
     found = report.read_report(path.parent, job)

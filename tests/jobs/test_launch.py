@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tao_skill import files
 from tao_skill.errors import BadState, JobFailed
+from tao_skill.io import atomic as files
 from tao_skill.jobs import launch
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
@@ -198,7 +198,8 @@ def test_the_real_worker_runs_the_models_of_the_bank(store: Store, make: MakeJob
 
 def test_following_jobs_loads_nothing_heavy() -> None:
     code = (
-        "import sys, tao_skill.jobs.launch, tao_skill.jobs.worker; print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+        "import sys, tao_skill.jobs.launch, tao_skill.jobs.job_process\n"
+        "print(sorted({'torch', 'numpy'} & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "[]\n"

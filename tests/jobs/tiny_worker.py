@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-from tao_skill.action import Action
 from tao_skill.errors import BadData
-from tao_skill.jobs import worker
-from tao_skill.jobs.private import SECRETS_VARIABLE
+from tao_skill.jobs import job_process as worker
+from tao_skill.jobs.secrets import SECRETS_VARIABLE
+from tao_skill.model import Action
 from tao_skill.models.pose_classification import MODEL
 from tao_skill.outcome import Artifact, Outcome
 from tao_skill.spec.param import Param

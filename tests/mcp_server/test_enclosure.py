@@ -26,10 +26,10 @@ from tao_skill.errors import TaoSkillError
 from tao_skill.jobs import launch
 from tao_skill.mcp_server.enclosure import enclose
 from tao_skill.runner import open_job
-from tao_skill.tools import run
-from tao_skill.tools.reply import reply
-from tao_skill.tools.roots import Roots
-from tao_skill.tools.workplace import Workplace
+from tao_skill.agent_tools import run
+from tao_skill.agent_tools.dispatch import reply
+from tao_skill.agent_tools.roots import Roots
+from tao_skill.agent_tools.context import Workplace
 
 root, outside = Path(sys.argv[1]), Path(sys.argv[2])
 roots = Roots(folders=(root,))

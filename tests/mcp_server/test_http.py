@@ -17,7 +17,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tao_skill.tools.formats import definitions
+from tao_skill.agent_tools.formats import definitions
 from tests.mcp_server.conftest import SERVER, environment, serving
 
 TOKEN = "correct-horse-battery-staple"

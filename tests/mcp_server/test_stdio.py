@@ -18,7 +18,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from tao_skill.tools.formats import definitions
+from tao_skill.agent_tools.formats import definitions
 from tests.conftest import REPOSITORY
 from tests.mcp_server.conftest import SERVER, environment
 
@@ -167,7 +167,7 @@ def test_a_start_is_light(root: Path) -> None:
 
 def test_a_start_imports_nothing_heavy() -> None:
     code = (
-        "import sys, tao_skill.mcp_server.server, tao_skill.tools.formats as f\nf.definitions('mcp')\n"
+        "import sys, tao_skill.mcp_server.server, tao_skill.agent_tools.formats as f\nf.definitions('mcp')\n"
         "found = {'torch', 'pytorch_lightning', 'optuna', 'onnx', 'numpy', 'sqlalchemy'} & set(sys.modules)\n"
         "found |= {'filelock', 'jsonschema', 'psutil', 'yaml'} & set(sys.modules)\n"
         "found |= {'tao_skill.models.pose_classification.config', 'tao_skill.cli'} & set(sys.modules)\n"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification.arrays import read_labels
+from tao_skill.models.pose_classification.data.sequences import read_labels
 from tao_skill.safe_pickle.arrays import PickledArray, arrays_value, read_arrays
 
 NUMBERS = ["<f2", ">f2", "<f4", ">f4", "<f8", "|i1", "<i2", ">i4", "<i8", "|u1", "<u2", ">u4", "<u8", "|b1"]

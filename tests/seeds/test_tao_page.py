@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tao_skill.action import Model
 from tao_skill.cli import tao
 from tao_skill.jobs.store import Store
+from tao_skill.model import Model
 from tao_skill.runner import Plan, Request, load_runner, plan
 from tests.seeds.conftest import SEEDS, run
 

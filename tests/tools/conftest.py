@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tao_skill.tools.reply import Reply, reply
-from tao_skill.tools.roots import Roots
-from tao_skill.tools.workplace import Workplace
+from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.dispatch import Reply, reply
+from tao_skill.agent_tools.roots import Roots
 
 Call = Callable[..., Reply]
 

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
+from tao_skill.agent_tools.formats import FORMATS, STRICT_KEYWORDS, definitions
+from tao_skill.agent_tools.registry import TOOLS
+from tao_skill.agent_tools.tool import Tool
 from tao_skill.cli.program import tao_skill
-from tao_skill.tools.formats import FORMATS, STRICT_KEYWORDS, definitions
-from tao_skill.tools.table import TOOLS
-from tao_skill.tools.tool import Tool
 
 EVERY = pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tao_skill.agent_tools.dispatch import MOST_CHARACTERS
+from tao_skill.agent_tools.formats import definitions
 from tao_skill.errors import BadRequest, Command, Fix, Option
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.spec.check import check
-from tao_skill.tools.formats import definitions
-from tao_skill.tools.reply import MOST_CHARACTERS
 from tests.conftest import REPOSITORY
 from tests.tools.conftest import Call
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.dispatch import reply
+from tao_skill.agent_tools.roots import Roots
 from tao_skill.errors import OutsideRoots
-from tao_skill.tools.reply import reply
-from tao_skill.tools.roots import Roots
-from tao_skill.tools.workplace import Workplace
 from tests.tools.conftest import Call
 
 

@@ -11,8 +11,8 @@ import torch
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
+from tao_skill.agent_tools.registry import TOOLS
 from tao_skill.cli.program import tao_skill
-from tao_skill.tools.table import TOOLS
 from tests.tools.conftest import Call
 from tests.tools.test_reply import tokens
 

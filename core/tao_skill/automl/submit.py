@@ -6,15 +6,15 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tao_skill.automl.devices import find_gpus
-from tao_skill.automl.report import review
+from tao_skill.automl.execution.devices import find_gpus
+from tao_skill.automl.report.report import review
+from tao_skill.automl.search.setup import TRIAL_SETTINGS
 from tao_skill.automl.settings import read_settings
-from tao_skill.automl.setup import TRIAL_SETTINGS
 from tao_skill.errors import BadState
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
+from tao_skill.planning.inputs import Confine
 from tao_skill.runner import Plan
-from tao_skill.sources import Confine
 from tao_skill.spec.tree import lookup
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def review_search(planned: Plan, store: Store | None = None, confine: Confine | 
     """
     if planned.route.route != "automl":
         return {}
-    from tao_skill.automl.experience import epoch_time
-    from tao_skill.automl.setup import make_setup
+    from tao_skill.automl.execution.epoch_time import epoch_time
+    from tao_skill.automl.search.setup import make_setup
 
     settings = read_settings(planned.search)
     setup = make_setup(planned.model, planned.spec, settings)
@@ -66,7 +66,7 @@ def start(job: Job, store: Store, secrets: Mapping[str, str]) -> subprocess.Pope
     """
     from tao_skill.jobs import launch
 
-    searcher = (*launch.PYTHON, "tao_skill.automl.run")
+    searcher = (*launch.PYTHON, "tao_skill.automl.execution.coordinator")
     try:
         return launch.start(store, job, secrets, worker=launch.WORKER if job.automl is None else searcher)
     except BadState:

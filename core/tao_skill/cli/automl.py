@@ -14,14 +14,14 @@ from typing import Any
 
 import click
 
-from tao_skill.action import Model
 from tao_skill.cli.completion import job_argument
-from tao_skill.cli.options import json_option, results_option
-from tao_skill.cli.output import emit, next_commands, note
-from tao_skill.infer import KEY_VARIABLE
+from tao_skill.cli.terminal.options import json_option, results_option
+from tao_skill.cli.terminal.output import emit, next_commands, note
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
+from tao_skill.model import Model
 from tao_skill.models import get_model
+from tao_skill.planning.infer import KEY_VARIABLE
 from tao_skill.spec.tree import iter_params
 
 
@@ -52,8 +52,8 @@ def space(
     With a spec or KEY=VALUE, as a train with those would; without, from the defaults of the model.
     """
     from tao_skill import bank
-    from tao_skill.automl.space import build_space
-    from tao_skill.automl.words import space_lines
+    from tao_skill.automl.format import space_lines
+    from tao_skill.automl.space.space import build_space
     from tao_skill.spec.tree import lookup
 
     chosen = get_model(model)
@@ -82,8 +82,8 @@ def space(
 @json_option
 def show(job: str, results_root: Path, as_json: bool) -> None:
     """Show the search of JOB: every trial, the epochs spent, the winner. JOB/N as --parent takes trial N."""
-    from tao_skill.automl.live import rows, table
-    from tao_skill.automl.report import PAGE_FILE, read_report, with_parents
+    from tao_skill.automl.report.live import rows, table
+    from tao_skill.automl.report.report import PAGE_FILE, read_report, with_parents
 
     home, found = Store(results_root.absolute()).find(job)
     folder = home.folder(found.id)
@@ -106,7 +106,7 @@ def show(job: str, results_root: Path, as_json: bool) -> None:
 @json_option
 def resume(job: str, storage: str | None, results_root: Path, as_json: bool) -> int:
     """Go on with the search of JOB where it stopped; nothing that was trained is lost or done twice."""
-    from tao_skill.automl.report import check_search
+    from tao_skill.automl.report.report import check_search
     from tao_skill.cli.run import follow_job
     from tao_skill.cli.search import hand_over_storage
 
@@ -125,13 +125,13 @@ def resume(job: str, storage: str | None, results_root: Path, as_json: bool) -> 
 @json_option
 def worker(job: str, storage: str | None, results_root: Path, as_json: bool) -> None:
     """Train for a search that another process or machine runs, until it ends."""
-    from tao_skill.automl.database import default_url
-    from tao_skill.automl.objective import objective_of
-    from tao_skill.automl.report import check_search
+    from tao_skill.automl.execution.database import default_url
+    from tao_skill.automl.execution.objective import objective_of
+    from tao_skill.automl.execution.trial_worker import serve
+    from tao_skill.automl.report.report import check_search
     from tao_skill.automl.settings import read_settings
-    from tao_skill.automl.worker import serve
-    from tao_skill.jobs.private import SECRETS_VARIABLE, STORAGE_VARIABLE
     from tao_skill.jobs.process import this_host
+    from tao_skill.jobs.secrets import SECRETS_VARIABLE, STORAGE_VARIABLE
 
     home, found = Store(results_root.absolute()).find(job)
     check_search(found)

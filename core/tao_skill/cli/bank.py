@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from tao_skill.cli.options import json_option
-from tao_skill.cli.output import emit
+from tao_skill.cli.terminal.options import json_option
+from tao_skill.cli.terminal.output import emit
 from tao_skill.models import get_model
 
 
@@ -13,7 +13,7 @@ from tao_skill.models import get_model
 @json_option
 def models(as_json: bool) -> None:
     """List the models and their actions."""
-    from tao_skill.tools.bank import described_models
+    from tao_skill.agent_tools.catalogue import described_models
 
     described = described_models()
     lines = []

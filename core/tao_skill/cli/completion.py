@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import click
 
-from tao_skill.cli.options import Decorated, json_option
-from tao_skill.cli.output import default_results_root, emit
+from tao_skill.cli.terminal.options import Decorated, json_option
+from tao_skill.cli.terminal.output import default_results_root, emit
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from tao_skill.cli.options import json_option
-from tao_skill.cli.output import emit
+from tao_skill.cli.terminal.options import json_option
+from tao_skill.cli.terminal.output import emit
 from tao_skill.models import get_model
 from tao_skill.outcome import ImportRequest
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 import click
 
 from tao_skill.cli.completion import job_argument
-from tao_skill.cli.options import json_option, results_option
-from tao_skill.cli.output import at_root, emit, job_text, job_with_commands, print_error
 from tao_skill.cli.run import print_job, wait_and_print
 from tao_skill.cli.search import Duration
+from tao_skill.cli.terminal.options import json_option, results_option
+from tao_skill.cli.terminal.output import at_root, emit, job_text, job_with_commands, print_error
 from tao_skill.errors import BadRequest, BadState
 from tao_skill.jobs.document import job_row
 from tao_skill.jobs.record import TERMINAL

@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from tao_skill.cli.output import RESULTS_VARIABLE, note
+from tao_skill.cli.terminal.output import RESULTS_VARIABLE, note
 from tao_skill.errors import BadRequest, MissingDependency, NotFound
 
 FORMATS: Final = ("mcp", "anthropic", "openai")
@@ -33,10 +33,10 @@ def mcp(roots: tuple[Path, ...], results_root: Path | None, address: str | None,
     """Serve the tools to an agent over the Model Context Protocol."""
     if importlib.util.find_spec("mcp") is None:
         raise MissingDependency("the package mcp is not installed", fix="pip install 'tao-skill[mcp]'")
+    from tao_skill.agent_tools.context import Workplace
+    from tao_skill.agent_tools.roots import Roots
     from tao_skill.mcp_server.enclosure import enclose
     from tao_skill.mcp_server.server import serve_stdio
-    from tao_skill.tools.roots import Roots
-    from tao_skill.tools.workplace import Workplace
 
     folders = tuple(_existing(folder) for folder in roots or (Path(),))
     given = results_root or (Path(named) if (named := os.environ.get(RESULTS_VARIABLE)) else None)
@@ -61,7 +61,7 @@ def mcp(roots: tuple[Path, ...], results_root: Path | None, address: str | None,
 @click.option("--json", "as_json", is_flag=True, help="As always here: prints exactly one JSON document.")
 def tools(format_: str, as_json: bool) -> None:
     """Print the definitions of the tools, for function calling."""
-    from tao_skill.tools.formats import definitions
+    from tao_skill.agent_tools.formats import definitions
 
     click.echo(json.dumps(definitions(format_), indent=2))
 

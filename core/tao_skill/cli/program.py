@@ -9,8 +9,8 @@ from typing import Final
 import click
 
 from tao_skill import __version__
-from tao_skill.cli.options import exit_code, json_option
-from tao_skill.cli.output import emit
+from tao_skill.cli.terminal.options import exit_code, json_option
+from tao_skill.cli.terminal.output import emit
 
 EPILOG: Final = """\b
 Exit codes:

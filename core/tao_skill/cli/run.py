@@ -10,26 +10,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tao_skill.action import Model
 from tao_skill.cli.completion import action_argument, complete_job
-from tao_skill.cli.options import json_option, results_option
-from tao_skill.cli.output import (
-    INTERRUPTED,
-    at_root,
-    emit,
-    interactive,
-    job_text,
-    job_with_commands,
-    note,
-)
 from tao_skill.cli.search import given, search_options
+from tao_skill.cli.terminal.options import json_option, results_option
+from tao_skill.cli.terminal.output import INTERRUPTED, at_root, emit, interactive, job_text, job_with_commands, note
 from tao_skill.errors import BadRequest, JobFailed
+from tao_skill.io.strict_json import mask_password
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
+from tao_skill.model import Model
 from tao_skill.models import get_model
-from tao_skill.policy import POLICIES
+from tao_skill.planning.routing import POLICIES
 from tao_skill.ranks import is_first
-from tao_skill.text import mask_password
 
 if TYPE_CHECKING:
     import subprocess
@@ -195,7 +187,7 @@ def wait_and_print(
 
     Ctrl-C cancels a job that this call started; a search first comes to the end of its rung, and a second one cancels.
     """
-    from tao_skill.cli.progress import follow, follow_search
+    from tao_skill.cli.terminal.progress import follow, follow_search
     from tao_skill.jobs.launch import cancel, interrupt, wait
 
     following = follow(log) if job.automl is None else follow_search(store.folder(job.id))
@@ -232,7 +224,7 @@ def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
 
 
 def _plan_text(document: dict[str, Any]) -> str:
-    from tao_skill.yaml_text import dump_yaml
+    from tao_skill.io.strict_yaml import dump_yaml
 
     planned, route = document["plan"], document["route"]
     lines = [f"{planned['job_id']}  {planned['model']} {planned['action']}, not started (dry run)"]
@@ -246,7 +238,7 @@ def _plan_text(document: dict[str, Any]) -> str:
     lines += [f"  ignored  {key} (read by other actions)" for key in planned["ignored"]]
     lines += [f"  warning  {warning}" for warning in planned["warnings"]]
     if "automl" in document:
-        from tao_skill.automl.words import review_lines
+        from tao_skill.automl.format import review_lines
 
         lines += [f"  search   {line}" for line in review_lines(document["automl"])]
     return "\n".join([*lines, "", dump_yaml(planned["spec"]).rstrip()])

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import click
 
-from tao_skill.cli.options import Decorated
-from tao_skill.text import mask_password
+from tao_skill.cli.terminal.options import Decorated
+from tao_skill.io.strict_json import mask_password
 
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd]?)")
@@ -65,8 +65,8 @@ OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
 
 def hand_over_storage(url: str) -> str:
     """Give a database's address to the processes started from here; what comes back has no password in it."""
-    from tao_skill.automl.database import parse
-    from tao_skill.jobs.private import STORAGE_VARIABLE
+    from tao_skill.automl.execution.database import parse
+    from tao_skill.jobs.secrets import STORAGE_VARIABLE
 
     parse(url)
     os.environ[STORAGE_VARIABLE] = url

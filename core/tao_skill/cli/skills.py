@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from tao_skill import skills as bank_skills
-from tao_skill.cli.options import json_option
-from tao_skill.cli.output import emit
+from tao_skill.cli.terminal.options import json_option
+from tao_skill.cli.terminal.output import emit
 from tao_skill.errors import BadRequest
 
 

@@ -18,12 +18,12 @@ from typing import Any, Final
 
 import click
 
-from tao_skill.action import Model
 from tao_skill.cli import tao_mounts
-from tao_skill.cli.options import exit_code
-from tao_skill.cli.output import INTERRUPTED, default_results_root
 from tao_skill.cli.run import execute
+from tao_skill.cli.terminal.options import exit_code
+from tao_skill.cli.terminal.output import INTERRUPTED, default_results_root
 from tao_skill.errors import JobFailed
+from tao_skill.model import Model
 from tao_skill.models import MODELS, get_model
 from tao_skill.spec.tree import Leaf, iter_params, shape
 

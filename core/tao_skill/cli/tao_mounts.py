@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from tao_skill.action import Model
-from tao_skill.cli.output import note
+from tao_skill.cli.terminal.output import note
 from tao_skill.errors import BadData, BadRequest, NotFound
+from tao_skill.io.strict_json import read_json
+from tao_skill.model import Model
 from tao_skill.spec import load
 from tao_skill.spec.tree import iter_params, lookup
-from tao_skill.text import read_json
 
 FILE: Final = ".tao_mounts.json"
 """Name of the launcher's file in the home directory."""

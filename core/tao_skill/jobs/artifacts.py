@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tao_skill import files
 from tao_skill.errors import BadData
+from tao_skill.io import atomic as files
 from tao_skill.jobs.record import Job
 
 

@@ -37,7 +37,7 @@ def job_document(job: Job) -> dict[str, Any]:
         "artifacts": [{"kind": one["kind"], "path": one["path"]} for one in job.artifacts],
     }
     if job.upload or job.uploaded:
-        from tao_skill.remote import join
+        from tao_skill.io.s3 import join
 
         document["upload"] = {"uri": join(job.upload or "", job.id)} | (job.uploaded or {})
     return document | ({"error": job.error} if job.error else {})

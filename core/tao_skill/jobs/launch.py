@@ -13,19 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from tao_skill import files
 from tao_skill.errors import BadData, JobFailed
-from tao_skill.jobs.private import SECRETS_VARIABLE, spawn
+from tao_skill.io import atomic as files
+from tao_skill.io.strict_json import read_json
 from tao_skill.jobs.process import is_alive, signal_group
 from tao_skill.jobs.progress import can_be_told
 from tao_skill.jobs.record import INTERRUPTED, TERMINAL, Ending, Job
+from tao_skill.jobs.secrets import SECRETS_VARIABLE, spawn
 from tao_skill.jobs.store import Store
-from tao_skill.text import read_json
 
 PYTHON: Final = (sys.executable, "-P", "-m")
 """Our interpreter, which takes no module from the folder it is started in: that may be a folder of somebody's data."""
 
-WORKER: Final = (*PYTHON, "tao_skill.jobs.worker")
+WORKER: Final = (*PYTHON, "tao_skill.jobs.job_process")
 PATIENT: Final = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that wait for each other sleep: as fast on a quiet machine, nearly twice as fast on a busy one."""
 

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from tao_skill.jobs.launch import environment
-from tao_skill.jobs.private import spawn
 from tao_skill.jobs.process import let_end
+from tao_skill.jobs.secrets import spawn
 from tao_skill.ranks import LOCAL_RANK
 
 _POLL_S: Final = 0.5

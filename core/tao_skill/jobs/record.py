@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from tao_skill.errors import BadRequest, Fix, KeyConflict, Option
+from tao_skill.io.strict_json import conform
 from tao_skill.status import PROGRESS_FILE
-from tao_skill.text import conform
 
 State = Literal["PENDING", "RUNNING", "COMPLETE", "ERROR", "CANCELED"]
 TERMINAL: Final[frozenset[State]] = frozenset({"COMPLETE", "ERROR", "CANCELED"})

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tao_skill import cache
-from tao_skill.action import Model
 from tao_skill.errors import NotFound, Problem, SpecError
+from tao_skill.io import s3_cache as cache
+from tao_skill.io.s3 import S3
 from tao_skill.jobs.record import Job
+from tao_skill.model import Model
+from tao_skill.planning.inputs import remote_values
 from tao_skill.ranks import is_first
-from tao_skill.remote import S3
-from tao_skill.sources import remote_values
 from tao_skill.status import StatusLog
 
 PROGRESS_EVERY_S = 0.5

@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tao_skill import files
 from tao_skill.errors import UNWRITABLE, BadData, BadRequest, BadState, CannotWrite, Command, Fix, NotFound
+from tao_skill.io import atomic as files
+from tao_skill.io.strict_json import read_json, truncate
 from tao_skill.jobs.process import is_alive, is_mine, process_created, signal_name, this_host, this_process
 from tao_skill.jobs.record import (
     INTERRUPTED,
@@ -31,7 +32,6 @@ from tao_skill.jobs.record import (
     resume_hint,
     timestamp,
 )
-from tao_skill.text import read_json, truncate
 
 RECORD_FILE: Final = "job.json"
 LOG_FILE: Final = "log.txt"

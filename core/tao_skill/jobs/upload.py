@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from tao_skill.io.s3 import S3, join
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.staging import Transfer
 from tao_skill.jobs.store import LOG_FILE, RECORD_FILE
-from tao_skill.remote import S3, join
 from tao_skill.status import PROGRESS_FILE, StatusLog
 
 _NOT_SENT: Final = (RECORD_FILE, LOG_FILE, PROGRESS_FILE)

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from tao_skill import bank, cache
+from tao_skill import bank
+from tao_skill.agent_tools.roots import Roots
+from tao_skill.io import s3_cache as cache
 from tao_skill.mcp_server import landlock
-from tao_skill.tools.roots import Roots
 
 _PROGRAMS: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/proc", "/sys")
 _SETTINGS: Final = (

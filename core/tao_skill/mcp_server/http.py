@@ -16,9 +16,9 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tao_skill.agent_tools.context import Workplace
 from tao_skill.errors import BadRequest
 from tao_skill.mcp_server.server import make_server
-from tao_skill.tools.workplace import Workplace
 
 TOKEN_VARIABLE: Final = "TAO_SKILL_MCP_TOKEN"  # noqa: S105 - a name
 PATH: Final = "/mcp"

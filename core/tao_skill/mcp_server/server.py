@@ -1,4 +1,4 @@
-"""The server: what the official SDK needs, fed from the tables of tao_skill.tools."""
+"""The server: what the official SDK needs, fed from the tables of tao_skill.agent_tools."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from tao_skill import __version__
+from tao_skill.agent_tools import prompts, resources
+from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.dispatch import Reply, reply
+from tao_skill.agent_tools.formats import definitions
 from tao_skill.errors import TaoSkillError
-from tao_skill.tools import prompts, resources
-from tao_skill.tools.formats import definitions
-from tao_skill.tools.reply import Reply, reply
-from tao_skill.tools.workplace import Workplace
 
 INSTRUCTIONS: Final = (
     "Trains skeleton-action classifiers. Usual way: inspect_data, plan, run_action train (a search unless automl=off), "

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Final
 
 from tao_skill import bank
-from tao_skill.action import Model
 from tao_skill.errors import Fix, NotFound, Option
+from tao_skill.model import Model
 from tao_skill.models import pose_classification
 
 MODELS: Final[Mapping[str, Model]] = MappingProxyType({pose_classification.MODEL.name: pose_classification.MODEL})

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tao_skill.io.strict_json import bounded
 from tao_skill.safe_pickle.unpickler import (
     DICTIONARIES,
     PLAIN,
@@ -27,7 +28,6 @@ from tao_skill.safe_pickle.unpickler import (
     allowed,
     encoder,
 )
-from tao_skill.text import bounded
 
 SIGNATURE: Final = b"PK\x03\x04"
 MEMBERS: Final = 50_000

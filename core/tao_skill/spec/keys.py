@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from tao_skill.errors import BadRequest, Problem, SpecError
+from tao_skill.io.strict_json import MAX_DEPTH, bounded
 from tao_skill.spec.check import is_blank
 from tao_skill.spec.load import expand_shorthand, parse_override
 from tao_skill.spec.problems import MOST_PROBLEMS, value_or_hidden
 from tao_skill.spec.tree import Node, leaf_above, walk
-from tao_skill.text import MAX_DEPTH, bounded
 
 MAX_VALUES: Final = 10_000
 """Values of overrides given as an object."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tao_skill.errors import BadRequest, NotFound
+from tao_skill.io.strict_json import MAX_DEPTH, bounded, is_utf8, parse_json, read_text
 from tao_skill.spec.check import check, is_blank, normalised, project
 from tao_skill.spec.tree import children, leaf_above, lookup
-from tao_skill.text import MAX_DEPTH, bounded, is_utf8, parse_json, read_text
 
 __all__ = [
     "build",
@@ -42,7 +42,7 @@ def read_spec_file(path: Path) -> dict[str, Any]:
         NotFound: there is no such file.
         BadRequest: it cannot be read, is too large, or does not hold one mapping.
     """
-    from tao_skill.yaml_text import YAML_BYTES, YAML_VALUES, parse_yaml
+    from tao_skill.io.strict_yaml import YAML_BYTES, YAML_VALUES, parse_yaml
 
     if not path.exists():
         raise NotFound(f"no spec file {path}", fix="give the path of an existing YAML or JSON file", path=str(path))
@@ -89,7 +89,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         return key, None
     if not value or value.startswith("#"):
         return key, value
-    from tao_skill.yaml_text import parse_yaml
+    from tao_skill.io.strict_yaml import parse_yaml
 
     try:
         return key, parse_yaml(_spaced(value) if value[0] in "[{" else value)

@@ -11,10 +11,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tao_skill.errors import Fix, Problem
+from tao_skill.io.strict_json import truncate_json
 from tao_skill.spec.param import REQUIRED
 from tao_skill.spec.schema import accepted, choices, leaves
 from tao_skill.spec.tree import iter_params, lookup, readers, walk
-from tao_skill.text import truncate_json
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, ValidationError

@@ -15,10 +15,10 @@ from functools import cached_property
 from typing import Any, Final
 
 from tao_skill.errors import Problem, SpecError
+from tao_skill.io.strict_json import is_utf8
 from tao_skill.spec.check import is_blank
 from tao_skill.spec.problems import MOST_PROBLEMS, closest, may_be_secret
 from tao_skill.spec.tree import iter_params, leaf_above, shape, walk
-from tao_skill.text import is_utf8
 
 MAX_STEPS: Final = 100_000
 """Values and pieces of text that the references of one spec may give, all together."""
@@ -227,7 +227,7 @@ class _Resolver:
         key = ".".join(at)
         if not isinstance(value, str) or (leaf_above(self.scope.config_type, key) or key) not in self.converted:
             return value
-        from tao_skill.yaml_text import parse_yaml
+        from tao_skill.io.strict_yaml import parse_yaml
 
         try:
             return parse_yaml(value)

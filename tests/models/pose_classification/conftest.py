@@ -10,8 +10,9 @@ import onnx
 import pytest
 import torch
 
-from tao_skill.models.pose_classification import fold, tensorrt_engine
-from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.models.pose_classification.deploy import onnx_graph as fold
+from tao_skill.models.pose_classification.deploy import tensorrt_engine
+from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tests.models.pose_classification.fake_tensorrt import VERSIONS, fake_tensorrt
 
 FRAMES = 16

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from tao_skill.models.pose_classification import train
+from tao_skill.models.pose_classification.actions import train
 from tests.conftest import experiment
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tao_skill.errors import BadData, NotFound, TaoSkillError
-from tao_skill.models.pose_classification.arrays import (
+from tao_skill.models.pose_classification.data.sequences import (
     LABEL_BYTES_LIMIT,
     Labels,
     frames_used,

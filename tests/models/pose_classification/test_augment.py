@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tao_skill.models.pose_classification.augment import (
+from tao_skill.models.pose_classification.config import DatasetConfig
+from tao_skill.models.pose_classification.data.augment import (
     cut,
     pad,
     random_choose,
@@ -15,8 +16,7 @@ from tao_skill.models.pose_classification.augment import (
     random_scale,
     resample,
 )
-from tao_skill.models.pose_classification.config import DatasetConfig
-from tao_skill.models.pose_classification.data import Batch, Skeletons
+from tao_skill.models.pose_classification.data.dataset import Batch, Skeletons
 
 
 def sequence(used: int, frames: int) -> np.ndarray:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification import checkpoint
-from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.training import checkpoint
 
 
 def test_a_secret_key_encrypts_and_only_that_key_opens(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tao_skill.errors import NotFound
-from tao_skill.models.pose_classification.arrays import used_frames
 from tao_skill.models.pose_classification.config import DatasetConfig
-from tao_skill.models.pose_classification.data import Batch, Order, Skeletons, loader
+from tao_skill.models.pose_classification.data.dataset import Batch, Order, Skeletons, loader
+from tao_skill.models.pose_classification.data.sequences import used_frames
 from tests.conftest import experiment
 from tests.models.pose_classification.test_augment import sequence
 

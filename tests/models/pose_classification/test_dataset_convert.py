@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 
 from tao_skill.errors import BadData, SpecError
 from tao_skill.jobs.progress import share
-from tao_skill.models.pose_classification import dataset_convert, deepstream, results, train
-from tao_skill.models.pose_classification.arrays import frames_used, open_sequences
-from tao_skill.models.pose_classification.check import check
+from tao_skill.models.pose_classification.actions import dataset_convert, train
+from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.config import DatasetConvertConfig, ExperimentConfig
-from tao_skill.models.pose_classification.windows import runs, starts
+from tao_skill.models.pose_classification.data import deepstream
+from tao_skill.models.pose_classification.data.sequences import frames_used, open_sequences
+from tao_skill.models.pose_classification.data.windows import runs, starts
+from tao_skill.models.pose_classification.training import checkpoint_index as results
 from tao_skill.spec import load
 from tao_skill.status import read_status
 from tests.cli.test_flow import call_json

@@ -20,14 +20,16 @@ import pytest
 import torch
 
 from tao_skill.errors import BadData, BadRequest, MissingDependency
-from tao_skill.models.pose_classification import checkpoint, results, train
-from tao_skill.models.pose_classification.data import Batch, Order, Skeletons, loader
-from tao_skill.models.pose_classification.datamodule import SkeletonData
-from tao_skill.models.pose_classification.devices import check_processes, plan_devices
-from tao_skill.models.pose_classification.module import dropout_seed
-from tao_skill.models.pose_classification.net import STGCN
-from tao_skill.models.pose_classification.parallel import SharedBatchNorm2d
-from tao_skill.models.pose_classification.sample import write_sample
+from tao_skill.models.pose_classification.actions import train
+from tao_skill.models.pose_classification.data.datamodule import SkeletonData
+from tao_skill.models.pose_classification.data.dataset import Batch, Order, Skeletons, loader
+from tao_skill.models.pose_classification.data.sample.sample import write_sample
+from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.training import checkpoint
+from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training.devices import check_processes, plan_devices
+from tao_skill.models.pose_classification.training.module import dropout_seed
+from tao_skill.models.pose_classification.training.parallel import SharedBatchNorm2d
 from tao_skill.ranks import is_first
 from tao_skill.status import read_status
 from tests.conftest import REPOSITORY, dataset, experiment, until

@@ -10,11 +10,12 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification import evaluate, export, inference, results, train
-from tao_skill.models.pose_classification.arrays import read_labels
-from tao_skill.models.pose_classification.checkpoint import load, save
+from tao_skill.models.pose_classification.actions import evaluate, export, inference, train
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.net import NETWORKS
+from tao_skill.models.pose_classification.data.sequences import read_labels
+from tao_skill.models.pose_classification.network.stgcn import NETWORKS
+from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training.checkpoint import load, save
 from tao_skill.status import read_status
 from tests.conftest import experiment
 

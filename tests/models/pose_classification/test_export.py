@@ -14,11 +14,13 @@ import pytest
 import torch
 
 from tao_skill.errors import BadData, BadRequest, JobFailed
-from tao_skill.models.pose_classification import checkpoint, evaluate, export, inference, results, train
-from tao_skill.models.pose_classification.check import check
-from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
-from tao_skill.models.pose_classification.net import STGCN, build_net
-from tao_skill.models.pose_classification.scorers import fitted
+from tao_skill.models.pose_classification.actions import evaluate, export, inference, train
+from tao_skill.models.pose_classification.checks.check import check
+from tao_skill.models.pose_classification.deploy.scorers import fitted
+from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.network.stgcn import STGCN, build_net
+from tao_skill.models.pose_classification.training import checkpoint
+from tao_skill.models.pose_classification.training import checkpoint_index as results
 from tao_skill.outcome import Outcome
 from tests.conftest import experiment
 from tests.models.pose_classification.conftest import acquainted

@@ -13,10 +13,13 @@ import torch.nn.functional as F
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from tao_skill.models.pose_classification import checkpoint, fold, onnx_file, quantize
-from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
-from tao_skill.models.pose_classification.net import NETWORKS, STGCN, STGCNPlusPlus
-from tao_skill.models.pose_classification.scorers import open_scorer
+from tao_skill.models.pose_classification.deploy import onnx_file
+from tao_skill.models.pose_classification.deploy import onnx_graph as fold
+from tao_skill.models.pose_classification.deploy import tensorrt_precision as quantize
+from tao_skill.models.pose_classification.deploy.scorers import open_scorer
+from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.network.stgcn import NETWORKS, STGCN, STGCNPlusPlus
+from tao_skill.models.pose_classification.training import checkpoint
 from tests.conftest import experiment
 from tests.models.pose_classification.conftest import acquainted
 

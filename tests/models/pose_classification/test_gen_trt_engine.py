@@ -17,13 +17,17 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from tao_skill import encryption
 from tao_skill.errors import BadData, JobFailed, MissingDependency
-from tao_skill.models.pose_classification import fold, gen_trt_engine, qdq, quantize, tensorrt_engine
-from tao_skill.models.pose_classification.check import check
+from tao_skill.io import encryption
+from tao_skill.models.pose_classification.actions import gen_trt_engine
+from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.graph import LAYOUTS
-from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.models.pose_classification.deploy import onnx_graph as fold
+from tao_skill.models.pose_classification.deploy import onnx_int8 as qdq
+from tao_skill.models.pose_classification.deploy import tensorrt_engine
+from tao_skill.models.pose_classification.deploy import tensorrt_precision as quantize
+from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.spec import load
 from tests.models.pose_classification.conftest import FRAMES, acquainted, export, install
 from tests.models.pose_classification.fake_tensorrt import API, PLAN, VERSIONS

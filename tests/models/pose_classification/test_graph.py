@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES, adjacency
+from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES, adjacency
 
 PAIRS = [(layout, strategy) for layout in LAYOUTS for strategy in STRATEGIES]
 

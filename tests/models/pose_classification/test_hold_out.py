@@ -10,13 +10,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tao_skill.models.pose_classification import train
-from tao_skill.models.pose_classification.architecture import epoch_flop
-from tao_skill.models.pose_classification.check import check
-from tao_skill.models.pose_classification.data import Batch
-from tao_skill.models.pose_classification.datamodule import SkeletonData
-from tao_skill.models.pose_classification.hold_out import split
-from tao_skill.models.pose_classification.limits import limits
+from tao_skill.models.pose_classification.actions import train
+from tao_skill.models.pose_classification.checks.check import check
+from tao_skill.models.pose_classification.checks.search_limits import limits
+from tao_skill.models.pose_classification.data.datamodule import SkeletonData
+from tao_skill.models.pose_classification.data.dataset import Batch
+from tao_skill.models.pose_classification.data.hold_out import split
+from tao_skill.models.pose_classification.network.architecture import epoch_flop
 from tests.conftest import experiment
 
 NONE = {"dataset__val_dataset__data_path": None, "dataset__val_dataset__label_path": None}

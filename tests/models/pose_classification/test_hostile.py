@@ -20,10 +20,12 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from tao_skill import encryption
 from tao_skill.errors import BadData, TaoSkillError
-from tao_skill.models.pose_classification import checkpoint, onnx_file, quantize
-from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
+from tao_skill.io import encryption
+from tao_skill.models.pose_classification.data.sequences import open_sequences, read_labels
+from tao_skill.models.pose_classification.deploy import onnx_file
+from tao_skill.models.pose_classification.deploy import tensorrt_precision as quantize
+from tao_skill.models.pose_classification.training import checkpoint
 from tao_skill.safe_pickle.arrays import label_value, read_arrays
 
 SECONDS = 5.0

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from tao_skill.errors import BadData, BadRequest, NotFound, TaoSkillError
-from tao_skill.models.pose_classification.arrays import open_sequences, read_labels
-from tao_skill.models.pose_classification.imports import dataset
-from tao_skill.models.pose_classification.imports.dataset import import_data
-from tao_skill.models.pose_classification.imports.openpose import BODY_25, COCO_18
-from tao_skill.models.pose_classification.inspect import inspect
+from tao_skill.models.pose_classification.data.imports import dataset
+from tao_skill.models.pose_classification.data.imports.dataset import import_data
+from tao_skill.models.pose_classification.data.imports.openpose import BODY_25, COCO_18
+from tao_skill.models.pose_classification.data.inspect import inspect
+from tao_skill.models.pose_classification.data.sequences import open_sequences, read_labels
 from tao_skill.outcome import ImportRequest
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tao_skill.models.pose_classification.inspect import inspect, small_set_warning
+from tao_skill.models.pose_classification.data.inspect import inspect, small_set_warning
 
 REAL = Path(__file__).parents[4] / "shared" / "data"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real data sets are not beside the checkout")

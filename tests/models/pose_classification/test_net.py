@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tao_skill.models.pose_classification.channels_last import conv_before_norm, dropped_sum
-from tao_skill.models.pose_classification.graph import LAYOUTS, STRATEGIES
-from tao_skill.models.pose_classification.net import STGCN, STGCNPlusPlus, center_of
+from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.network.layers import conv_before_norm, dropped_sum
+from tao_skill.models.pose_classification.network.stgcn import STGCN, STGCNPlusPlus, center_of
 
 EVERY_NETWORK = pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])
 

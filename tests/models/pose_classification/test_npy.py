@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tao_skill.errors import BadData, NotFound
-from tao_skill.models.pose_classification.arrays import open_sequences
-from tao_skill.models.pose_classification.npy import is_plainly_finite, shape
+from tao_skill.models.pose_classification.data.npy_header import is_plainly_finite, shape
+from tao_skill.models.pose_classification.data.sequences import open_sequences
 
 TYPES = ("<f2", "<f4", "<f8")
 ODD = (np.nan, -np.nan, np.inf, -np.inf)

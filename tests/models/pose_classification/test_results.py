@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tao_skill.errors import BadRequest, NotFound
-from tao_skill.models.pose_classification.results import (
+from tao_skill.models.pose_classification.training.checkpoint_index import (
     BEST,
     LATEST,
     Checkpoint,

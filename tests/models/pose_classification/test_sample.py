@@ -14,12 +14,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tao_skill.models.pose_classification.arrays import frames_used, open_sequences, read_labels
-from tao_skill.models.pose_classification.body import BONES, JOINTS, place, random_body
-from tao_skill.models.pose_classification.graph import LAYOUTS
-from tao_skill.models.pose_classification.inspect import inspect
-from tao_skill.models.pose_classification.motions import ACTIONS
-from tao_skill.models.pose_classification.sample import make_split, write_sample
+from tao_skill.models.pose_classification.data.inspect import inspect
+from tao_skill.models.pose_classification.data.sample.body import BONES, JOINTS, place, random_body
+from tao_skill.models.pose_classification.data.sample.motions import ACTIONS
+from tao_skill.models.pose_classification.data.sample.sample import make_split, write_sample
+from tao_skill.models.pose_classification.data.sequences import frames_used, open_sequences, read_labels
+from tao_skill.models.pose_classification.network.graph import LAYOUTS
 
 CLASSES = ["sitting_down", "getting_up", "sitting", "standing", "walking", "jumping"]
 

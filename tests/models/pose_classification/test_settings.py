@@ -18,22 +18,14 @@ import pytest
 import torch
 
 from tao_skill.errors import BadRequest, MissingDependency, TaoSkillError
-from tao_skill.models.pose_classification import (
-    checkpoint,
-    dataset_convert,
-    evaluate,
-    export,
-    inference,
-    predict,
-    results,
-    tensorrt_engine,
-    tracking,
-    train,
-)
-from tao_skill.models.pose_classification.check import check
+from tao_skill.models.pose_classification.actions import dataset_convert, evaluate, export, inference, train
+from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig, TrainConfig
-from tao_skill.models.pose_classification.devices import Devices, check_nodes, plan_devices
-from tao_skill.models.pose_classification.module import SCHEDULERS
+from tao_skill.models.pose_classification.deploy import predict, tensorrt_engine
+from tao_skill.models.pose_classification.training import checkpoint, tracking
+from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training.devices import Devices, check_nodes, plan_devices
+from tao_skill.models.pose_classification.training.module import SCHEDULERS
 from tao_skill.spec.tree import iter_params
 from tao_skill.status import StatusLog
 from tests.conftest import experiment, until
@@ -233,7 +225,7 @@ def batches_are(size: int) -> Callable[[Ground, Path, str], None]:
 
 
 def workers_are(ground: Ground, folder: Path, key: str) -> None:
-    from tao_skill.models.pose_classification.datamodule import SkeletonData
+    from tao_skill.models.pose_classification.data.datamodule import SkeletonData
 
     config = experiment(ground["tiny"], folder, **{key: 2})
     assert SkeletonData(config.dataset, 0).train_dataloader().num_workers == 2

@@ -23,9 +23,11 @@ from torch import Tensor
 from torch.optim.lr_scheduler import MultiStepLR
 
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification import checkpoint, evaluate, inference, results, train
-from tao_skill.models.pose_classification.data import Order, Skeletons, loader
-from tao_skill.models.pose_classification.net import STGCN
+from tao_skill.models.pose_classification.actions import evaluate, inference, train
+from tao_skill.models.pose_classification.data.dataset import Order, Skeletons, loader
+from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.training import checkpoint
+from tao_skill.models.pose_classification.training import checkpoint_index as results
 from tao_skill.status import read_status
 from tests.conftest import experiment
 

@@ -12,14 +12,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tao_skill import encryption
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification import checkpoint, evaluate, results, train
-from tao_skill.models.pose_classification.arrays import read_labels
+from tao_skill.io import encryption
+from tao_skill.models.pose_classification.actions import evaluate, train
 from tao_skill.models.pose_classification.config import Optim, TrainConfig
-from tao_skill.models.pose_classification.data import Order
-from tao_skill.models.pose_classification.module import SCHEDULERS
-from tao_skill.models.pose_classification.net import build_net
+from tao_skill.models.pose_classification.data.dataset import Order
+from tao_skill.models.pose_classification.data.sequences import read_labels
+from tao_skill.models.pose_classification.network.stgcn import build_net
+from tao_skill.models.pose_classification.training import checkpoint
+from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training.module import SCHEDULERS
 from tao_skill.status import of_present_training, read_status
 from tests.conftest import experiment
 from tests.models.pose_classification.test_net import reference_scores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tao_skill.action import Action, Model
+from tao_skill.model import Action, Model
 
 _HERE: Final = __name__
 
@@ -18,54 +18,54 @@ MODEL: Final = Model(
             Action(
                 name="dataset_convert",
                 summary="Turn DeepStream bodypose-3d JSON into sequences.",
-                entry=f"{_HERE}.dataset_convert:run",
+                entry=f"{_HERE}.actions.dataset_convert:run",
                 next=("inference",),
                 feeds={"combined_sequences": "inference.test_dataset.data_path"},
             ),
             Action(
                 name="train",
                 summary="Train ST-GCN on labelled sequences.",
-                entry=f"{_HERE}.train:run",
+                entry=f"{_HERE}.actions.train:run",
                 makes_model=True,
                 next=("evaluate", "inference", "export"),
-                processes=f"{_HERE}.devices:train_processes",
+                processes=f"{_HERE}.training.devices:train_processes",
             ),
             Action(
                 name="evaluate",
                 summary="Score a trained model on a labelled test set.",
-                entry=f"{_HERE}.evaluate:run",
+                entry=f"{_HERE}.actions.evaluate:run",
                 next=("inference", "export"),
             ),
             Action(
                 name="inference",
                 summary="Name the action of each sequence.",
-                entry=f"{_HERE}.inference:run",
+                entry=f"{_HERE}.actions.inference:run",
             ),
             Action(
                 name="export",
                 summary="Write a trained model as ONNX.",
-                entry=f"{_HERE}.export:run",
+                entry=f"{_HERE}.actions.export:run",
                 makes_model=True,
                 next=("gen_trt_engine", "evaluate", "inference"),
             ),
             Action(
                 name="gen_trt_engine",
                 summary="Build a TensorRT engine from ONNX.",
-                entry=f"{_HERE}.gen_trt_engine:run",
+                entry=f"{_HERE}.actions.gen_trt_engine:run",
                 makes_model=True,
                 next=("evaluate", "inference"),
             ),
         )
     },
-    check=f"{_HERE}.check:check",
-    select=f"{_HERE}.results:select",
-    latest=f"{_HERE}.results:latest",
-    actual=f"{_HERE}.results:actual",
-    classes=f"{_HERE}.label_map:of_training_data",
-    sample=f"{_HERE}.sample:write_sample",
-    advance=f"{_HERE}.train:advance",
-    effort=f"{_HERE}.architecture:epoch_flop",
-    limits=f"{_HERE}.limits:limits",
-    inspect=f"{_HERE}.inspect:inspect",
-    importer=f"{_HERE}.imports.dataset:import_data",
+    check=f"{_HERE}.checks.check:check",
+    select=f"{_HERE}.training.checkpoint_index:select",
+    latest=f"{_HERE}.training.checkpoint_index:latest",
+    actual=f"{_HERE}.training.checkpoint_index:actual",
+    classes=f"{_HERE}.data.label_map:of_training_data",
+    sample=f"{_HERE}.data.sample.sample:write_sample",
+    advance=f"{_HERE}.actions.train:advance",
+    effort=f"{_HERE}.network.architecture:epoch_flop",
+    limits=f"{_HERE}.checks.search_limits:limits",
+    inspect=f"{_HERE}.data.inspect:inspect",
+    importer=f"{_HERE}.data.imports.dataset:import_data",
 )

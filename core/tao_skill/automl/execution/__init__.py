@@ -1,0 +1,1 @@
+"""Where trials train: processes, queue, database, and the files a search leaves."""

@@ -1,0 +1,158 @@
+"""What a search leaves in its job's folder: reports, checkpoints, and in the end the winner as a trained model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from tao_skill import __version__
+from tao_skill.automl.execution.objective import trial_spec
+from tao_skill.automl.report import html as page
+from tao_skill.automl.report.report import PAGE_FILE, REPORT_FILE, build_report, read_report
+from tao_skill.automl.search.asha import DEFAULT_TRIAL, Trial
+from tao_skill.automl.search.search import Setup
+from tao_skill.automl.search.setup import ACTION
+from tao_skill.automl.search.verdict import finalists, judge, why_ended
+from tao_skill.errors import JobFailed, NotFound, TaoSkillError
+from tao_skill.io import atomic as files
+from tao_skill.io.strict_yaml import dump_yaml
+from tao_skill.jobs.record import Job
+from tao_skill.jobs.trials import trial_results
+from tao_skill.model import Model
+from tao_skill.outcome import Artifact, Outcome
+from tao_skill.spec.references import escaped
+from tao_skill.spec.tree import lookup
+
+BEST_SPEC: Final = "best_spec.yaml"
+PACKAGES: Final = ("optuna", "torch", "pytorch-lightning", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """The files of a search.
+
+    Attributes:
+        folder: the job's. keep_all: whether every checkpoint stays.
+    """
+
+    folder: Path
+    model: Model
+    job: Job
+    setup: Setup
+    workers: int = 1
+    keep_all: bool = False
+
+    def last_report(self) -> dict[str, Any] | None:
+        """The report as it was last written; None before the first."""
+        try:
+            return read_report(self.folder, self.job)
+        except TaoSkillError:
+            return None
+
+    def report(self, trials: Sequence[Trial], *, elapsed_s: float, ended: str | None = None) -> dict[str, Any]:
+        """Write the report anew, as data and as a page."""
+        facts = {
+            "elapsed_s": round(elapsed_s, 1),
+            "ended": ended,
+            "workers": self.workers,
+            "seeds": {"train": lookup(self.setup.spec, "train.seed")},
+            "command": list(self.job.command),
+            "versions": {"tao-skill": __version__, **{name: version(name) for name in PACKAGES}},
+        }
+        report = build_report(self.setup, trials, facts=facts)
+        files.write_json(self.folder / REPORT_FILE, report)
+        files.write_text(self.folder / PAGE_FILE, page.render(report))
+        return report
+
+    def prune(self, trials: Sequence[Trial], *, over: bool = False) -> None:
+        """Delete checkpoints that nothing goes on from, ships or may be asked for.
+
+        All of the default's and of its best rival's stay, whichever of them ends first, and until the search is over
+        those of trials that may still be promoted. Of any other trial its best checkpoint stays: `JOB/NUMBER` is a
+        parent.
+        """
+        if self.keep_all or not trials:
+            return
+        stay = {DEFAULT_TRIAL} | {one.number for one in self._ranked(trials)[:1]}
+        if over and (shipped := judge(trials, self.setup.goal, self.setup.ladder.rungs[-1]).trial):
+            stay = {DEFAULT_TRIAL, shipped.number}
+        for trial in trials:
+            ended = trial.state in ("done", "failed") or (over and trial.state == "waiting")
+            if ended and trial.number not in stay:
+                self._keep_best(trial_results(self.folder, trial.number, ACTION))
+
+    def _keep_best(self, results_dir: Path) -> None:
+        try:
+            best = self.model.select_result(ACTION, results_dir, self.setup.goal.metric).path
+        except NotFound:  # it failed before its first checkpoint
+            return
+        for path in results_dir.glob("*.pth"):
+            if path.name != best.name:
+                path.unlink(missing_ok=True)
+
+    def publish(self, trials: Sequence[Trial], *, elapsed_s: float) -> Outcome:
+        """Leave the winner where a direct train leaves its model, with its spec.
+
+        Raises:
+            JobFailed: no configuration has a result.
+        """
+        goal = self.setup.goal
+        verdict = judge(trials, goal, self.setup.ladder.rungs[-1])
+        self.report(trials, elapsed_s=elapsed_s, ended=why_ended(trials, self.setup.budget))
+        if verdict.trial is None:
+            raise JobFailed(verdict.sentence, fix="lower train.optim.lr, or see report.html for what went wrong")
+        target = Path(self.job.results_dir)
+        target.mkdir(parents=True, exist_ok=True)
+        for path in sorted(trial_results(self.folder, verdict.trial.number, ACTION).glob("*")):
+            if path.suffix == ".pth" or path.name == "checkpoints.json":
+                _same(path, target / path.name)
+        values = dict(verdict.trial.values)
+        spec = trial_spec(self.model, self.job.spec, values, self.setup.ladder.rungs[-1])
+        files.write_text(self.folder / BEST_SPEC, dump_yaml(escaped(spec)))
+        self.prune(trials, over=True)
+        return Outcome(metrics=self._metrics(trials, verdict.trial), artifacts=self._artifacts(target), chosen=values)
+
+    def _ranked(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The default's rivals that were trained in full, the best first."""
+        ranked = finalists(trials, self.setup.goal, self.setup.ladder.rungs[-1])
+        return [one for one in ranked if one.number != DEFAULT_TRIAL]
+
+    def _metrics(self, trials: Sequence[Trial], winner: Trial) -> dict[str, float]:
+        goal = self.setup.goal
+        default = trials[DEFAULT_TRIAL].best(goal).get(goal.metric)
+        best: Mapping[str, float] = winner.best(goal)
+        found = dict(best) | {f"best_{goal.metric}": best[goal.metric], "winner": float(winner.number)}
+        found |= {} if default is None else {f"default_{goal.metric}": default}
+        return found | {"trials": float(len(trials)), "epochs": float(sum(one.epochs for one in trials))}
+
+    def _artifacts(self, target: Path) -> list[Artifact]:
+        kinds = {
+            "best_checkpoint": self.model.select_result(ACTION, target, self.setup.goal.metric).path,
+            "latest_checkpoint": self.model.latest_result(target),
+            "best_spec": self.folder / BEST_SPEC,
+            "report": self.folder / PAGE_FILE,
+            "report_data": self.folder / REPORT_FILE,
+        }
+        return [Artifact(kind=kind, path=path.resolve()) for kind, path in kinds.items() if path]
+
+
+def _same(source: Path, target: Path) -> None:
+    """The same file or link under another name, without a second copy where the disk can."""
+    if source.is_symlink():
+        files.replace_link(target, str(source.readlink()))
+        return
+    if target.exists() and target.samefile(source):  # renaming would do nothing, and leave both names
+        return
+    partial = target.with_name(f".{target.name}.tmp")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(source, partial)
+    except OSError:
+        shutil.copyfile(source, partial)
+    partial.replace(target)
+    files.sync_folder(target.parent)

@@ -1,0 +1,66 @@
+"""How long an epoch will take, from trainings that this machine has done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tao_skill.automl.search.setup import ACTION, EPOCHS
+from tao_skill.errors import TaoSkillError
+from tao_skill.jobs.process import this_host
+from tao_skill.jobs.record import Job
+from tao_skill.jobs.store import Store
+from tao_skill.model import Model
+from tao_skill.planning.inputs import Confine, confine_paths
+from tao_skill.spec import load
+from tao_skill.spec.tree import lookup
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochTime:
+    """Seconds an epoch takes, and the job that this was learnt from."""
+
+    seconds: float
+    job: str
+
+
+def epoch_time(model: Model, spec: Mapping[str, Any], store: Store, confine: Confine | None = None) -> EpochTime | None:
+    """The time of the newest training of this machine, scaled by the operations of an epoch; None without one.
+
+    Args:
+        confine: raises for each path that may not be read; trainings on such data are passed over.
+    """
+    flop = model.epoch_flop(load.build(model.config, spec))
+    if flop is None:
+        return None
+    return next((EpochTime(seconds=flop * rate, job=job.id) for job, rate in _rates(model, store, confine)), None)
+
+
+def _rates(model: Model, store: Store, confine: Confine | None) -> Iterator[tuple[Job, float]]:
+    """Seconds an operation took, newest job first; its start is part of it."""
+    for job in store.newest(f"{ACTION}-"):
+        epochs = _epochs(job)
+        if job.model == model.name and epochs and job.attempts[-1].host == this_host():
+            try:
+                if confine is not None:
+                    confine_paths(model, job.spec, confine)
+                flop = model.epoch_flop(load.build(model.config, job.spec))
+            except (TaoSkillError, TypeError):  # its data are gone, or elsewhere; its record is of another version
+                continue
+            if flop:
+                yield job, _seconds(job) / epochs / flop
+
+
+def _epochs(job: Job) -> float:
+    """Epochs trained by a job that came to its end in one go; 0 for any other."""
+    if job.action != ACTION or job.state != "COMPLETE" or len(job.attempts) > 1:
+        return 0.0
+    told = lookup(job.spec, EPOCHS) if job.automl is None else job.metrics.get("epochs")
+    return float(told) if isinstance(told, int | float) else 0.0
+
+
+def _seconds(job: Job) -> float:
+    begun, ended = (datetime.fromisoformat(at) for at in (job.started or job.created, job.ended or job.created))
+    return (ended - begun).total_seconds()

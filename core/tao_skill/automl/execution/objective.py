@@ -1,0 +1,92 @@
+"""Training one configuration, part by part, for a search."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tao_skill.automl.search.search import Task
+from tao_skill.automl.search.setup import EPOCHS, TRIAL_SETTINGS, make_setup
+from tao_skill.automl.settings import read_settings
+from tao_skill.errors import BadRequest
+from tao_skill.io import atomic as files
+from tao_skill.io.strict_yaml import dump_yaml
+from tao_skill.jobs.job_process import whole_spec
+from tao_skill.jobs.secrets import SECRETS_VARIABLE
+from tao_skill.jobs.store import Store
+from tao_skill.jobs.trials import SPEC_FILE, trial_folder
+from tao_skill.model import Model
+from tao_skill.models import get_model
+from tao_skill.spec import load
+from tao_skill.spec.references import escaped
+from tao_skill.spec.tree import lookup
+
+CHECKPOINT_INTERVAL: Final = (("train.checkpoint_interval", 10**6), ("train.checkpoint_interval_unit", "epoch"))
+"""A trial saves a checkpoint at each rung and of its best epoch; after a crash the epochs since are trained again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainObjective:
+    """Trains tasks with a model's own trainer; every trial has a folder, and goes on from the checkpoint in it.
+
+    Attributes:
+        spec: of the search, with secrets. recorded: the same without. folder: the job's.
+    """
+
+    model: Model
+    spec: Mapping[str, Any]
+    recorded: Mapping[str, Any]
+    metric: str
+    folder: Path
+
+    def __call__(self, task: Task) -> Sequence[Mapping[str, float]]:
+        """Metrics of every epoch up to the target.
+
+        Raises:
+            BadRequest: training does not measure the metric.
+        """
+        folder = trial_folder(self.folder, task.number)
+        self._write_spec(folder, task)
+        own = [("results_dir", str(folder)), ("train.results_dir", None), *TRIAL_SETTINGS.items()]
+        spec = load.override(self.model.config, self.spec, [*task.values.items(), *own, *CHECKPOINT_INTERVAL])
+        epochs = self.model.train_until(load.build(self.model.config, spec), task.target, self.metric)
+        if epochs and self.metric not in epochs[-1]:
+            raise BadRequest(
+                f"training measures no {self.metric}, but {', '.join(sorted(epochs[-1]))}",
+                fix="set metric to one of those",
+                path="metric",
+            )
+        return epochs
+
+    def _write_spec(self, folder: Path, task: Task) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        spec = trial_spec(self.model, self.recorded, task.values, int(lookup(self.spec, EPOCHS)))
+        files.write_text(folder / SPEC_FILE, dump_yaml(escaped(spec)))
+
+    def progress(self) -> Mapping[str, Any]:
+        """Nothing beside the trainer's own status file."""
+        return {}
+
+
+def trial_spec(model: Model, recorded: Mapping[str, Any], values: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """The spec that gives a trial's result again with `--automl off`.
+
+    Args:
+        recorded: the spec of the search without secrets. values: those of the trial. epochs: of a full training.
+    """
+    pairs = [(EPOCHS, epochs), *TRIAL_SETTINGS.items(), *values.items(), ("results_dir", None)]
+    return load.override(model.config, recorded, pairs)
+
+
+def objective_of(job_folder: Path) -> TrainObjective:
+    """What trains the trials of a job, in any process that sees its folder and has its secrets in the environment."""
+    secrets: dict[str, str] = json.loads(os.environ.pop(SECRETS_VARIABLE, "{}"))
+    job = Store(job_folder.parent).get(job_folder.name)
+    model = get_model(job.model)
+    spec = whole_spec(model, job, secrets)
+    setup = make_setup(model, spec, read_settings(job.automl or {}))
+    return TrainObjective(model=model, spec=setup.spec, recorded=job.spec, metric=setup.goal.metric, folder=job_folder)

@@ -1,0 +1,115 @@
+"""The workers of a search on this machine: each with its share of cores, or a GPU; none outlives this process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from tao_skill.automl.execution.devices import share
+from tao_skill.automl.execution.queue import Queue
+from tao_skill.errors import JobFailed
+from tao_skill.io import atomic as files
+from tao_skill.jobs.launch import PYTHON
+from tao_skill.jobs.process import let_end, this_host
+from tao_skill.jobs.secrets import STORAGE_VARIABLE, spawn
+
+COMMAND: Final = (*PYTHON, "tao_skill.automl.execution.trial_worker")
+CRASHES: Final = 3
+"""So many workers in a row may die before they have a task; then none will ever have."""
+
+_GRACE_S: Final = 10.0
+
+
+class Pool:
+    """Worker processes of a job, in this process's group, each replaced when it dies.
+
+    Their output is in `automl/worker_<i>.log` in the job's folder.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        folder: Path,
+        url: str,
+        count: int,
+        *,
+        environment: Mapping[str, str],
+        gpus: Sequence[str] = (),
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._queue = queue
+        self._folder = folder
+        self._command = command
+        shares = [share(i, count, environment, gpus) for i in range(count)]
+        self._environments = [{**environment, **one, STORAGE_VARIABLE: url} for one in shares]
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._crashes = 0
+
+    def __enter__(self) -> Pool:
+        """Start the workers; what those of an earlier process of this job had is free again."""
+        for i in range(len(self._environments)):
+            self._queue.release(self.name(i), blame=False)
+            self._processes.append(self._start(i))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end()
+
+    def name(self, i: int) -> str:
+        """Name of the worker in place `i`, the same after it was replaced."""
+        return f"{this_host()}-{i}"
+
+    def log(self, i: int) -> Path:
+        """Where its output goes."""
+        return self._folder / "automl" / f"worker_{i}.log"
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes as they are now."""
+        return [process.pid for process in self._processes]
+
+    def look(self) -> int:
+        """Replace workers that have died, their tasks free for others at once; how many still work or were replaced.
+
+        Raises:
+            JobFailed: one after the other dies without having had a task.
+        """
+        alive = 0
+        for i, process in enumerate(self._processes):
+            if process.poll() == 0:  # it was told to end
+                continue
+            if process.returncode is not None:
+                self._processes[i] = self._replace(i, process.returncode)
+            alive += 1
+        return alive
+
+    def end(self) -> None:
+        """Tell the workers to give their tasks back and end; those that do not are killed."""
+        for process in self._processes:
+            process.terminate()
+        let_end(self._processes, _GRACE_S)
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+    def _replace(self, i: int, exit_code: int) -> subprocess.Popen[bytes]:
+        self._crashes = 0 if self._queue.release(self.name(i)) else self._crashes + 1
+        if self._crashes >= CRASHES:
+            last = _last_line(self.log(i))
+            raise JobFailed(f"worker after worker ends with {exit_code}: {last}", fix=f"read the log {self.log(i)}")
+        return self._start(i)
+
+    def _start(self, i: int) -> subprocess.Popen[bytes]:
+        self.log(i).parent.mkdir(parents=True, exist_ok=True)
+        with files.open_to_append(self.log(i)) as log:
+            command = [*self._command, str(self._folder), self.name(i), str(os.getpid())]
+            return spawn(command, self._environments[i], output=log)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text("utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it printed nothing"

@@ -1,0 +1,236 @@
+"""The report as one HTML page that needs nothing else: no network, no script, light and dark, every value escaped."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any, Final
+
+from tao_skill.automl.format import duration, extent, line, number, short_names
+from tao_skill.automl.report.svg import Series, bars, curves, points
+
+Report = Mapping[str, Any]
+
+STYLE: Final = """
+:root { color-scheme: light dark; --ink: #1c2126; --soft: #5b6570; --line: #d5dae0; --back: #fff; --panel: #f5f7f9;
+  --win: #0b62c4; --base: #b8480a; --other: #8a95a1; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --soft: #a3adb8; --line: #39424c; --back: #14181c;
+  --panel: #1d2329; --win: #6fb1ff; --base: #ffa366; --other: #74808c; } }
+body { margin: 0 auto; padding: 1.5rem; max-width: 76rem; background: var(--back); color: var(--ink);
+  font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; margin: 0 0 .5rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
+.verdict { background: var(--panel); border-left: 4px solid var(--win); padding: .75rem 1rem; margin: 0; }
+.verdict p { margin: .25rem 0; } .soft, caption, figcaption { color: var(--soft); font-size: .9rem; }
+.scroll { overflow-x: auto; } .all { max-height: 32rem; overflow-y: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+caption { text-align: left; padding-bottom: .25rem; }
+th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
+  white-space: pre-line; overflow-wrap: anywhere; min-width: 3rem;
+  max-width: 40rem; }
+thead th { position: sticky; top: 0; background: var(--back); }
+tr.winner td, tr.winner th { color: var(--win); font-weight: 600; }
+tr.default td, tr.default th { color: var(--base); }
+figure { margin: 0; }
+.slices { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 1rem; }
+svg { width: 100%; height: auto; font: 11px system-ui, sans-serif; fill: var(--soft); }
+svg rect, svg circle { fill: var(--win); fill-opacity: .75; }
+.grid { stroke: var(--line); } .axis { stroke: var(--soft); }
+.mark { stroke: var(--soft); stroke-dasharray: 3 4; }
+.curve polyline { fill: none; stroke: var(--other); stroke-width: 1; stroke-opacity: .7; }
+.curve circle { fill: var(--other); }
+.curve.default polyline { stroke: var(--base); stroke-width: 2.5; stroke-dasharray: 7 3; stroke-opacity: 1; }
+.curve.default circle { fill: var(--base); }
+.curve.winner polyline { stroke: var(--win); stroke-width: 2.5; stroke-opacity: 1; }
+.curve.winner circle { fill: var(--win); }
+"""
+
+
+def render(report: Report) -> str:
+    """The page of a report of `report.build_report`."""
+    title = f"AutoML report: {report['goal']['metric']}"
+    sections = [f"<h1>{escape(title)}</h1>", _verdict(report)]
+    for heading, body in _sections(report):
+        sections.append(f"<section><h2>{heading}</h2>{body}</section>")
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body><main>"
+        + "\n".join(sections)
+        + "</main></body></html>\n"
+    )
+
+
+def _sections(report: Report) -> Iterator[tuple[str, str]]:
+    """Headings and bodies; what there is nothing to say of is left out."""
+    if report["baseline"] is not None:
+        yield "Default and winner", _comparison(report)
+    if report["finalists"]:
+        yield "Trained in full", _finalists(report)
+    if report["curves"]["trials"]:
+        yield "Learning curves by rung", _curves(report)
+    if report["importances"] is not None:
+        yield "Importance of parameters", _importances(report["importances"])
+    if any(report["slices"].values()):
+        yield "Parameter by parameter", _slices(report)
+    yield "All trials", _trials(report)
+    if report["failures"]:
+        yield "What failed and why", _failures(report["failures"])
+    yield "Search space", _space(report["space"])
+    yield "Budget, seeds and versions", _facts(report)
+
+
+def _verdict(report: Report) -> str:
+    winner, progress = report["winner"], report["progress"]
+    state = f"Ended: {progress['ended']}." if progress["ended"] else "The search goes on."
+    caveat = f"<p class='soft'>{escape(winner['caveat'])}</p>" if winner["number"] is not None else ""
+    return (
+        f'<div class="verdict"><p><strong>{escape(winner["sentence"])}</strong></p>'
+        f'<p class="soft">{escape(state)}</p>{caveat}</div>'
+    )
+
+
+def _comparison(report: Report) -> str:
+    """Metrics of the best epochs and values of the default beside the winner's."""
+    base, winner = report["baseline"], report["winner"]
+    known = winner["number"] is not None
+    metrics = {name: (base["metrics"].get(name), winner["metrics"].get(name)) for name in base["metrics"]}
+    metrics |= {name: (base["metrics"].get(name), value) for name, value in winner["metrics"].items()}
+    values = {key: (value, winner["values"].get(key, "no effect")) for key, value in base["values"].items()}
+    rows = [(name, *map(number, pair), "") for name, pair in metrics.items()]
+    rows += [(name, *map(number, pair), "changed" if pair[0] != pair[1] else "") for name, pair in values.items()]
+    if not known:
+        rows = [(name, own, "-", "") for name, own, _, _ in rows]
+    name = f"winner, trial {winner['number']}" if known else "winner"
+    return _table(("", "default, trial 0", name, ""), rows, caption="Metrics of the best epoch, then parameters.")
+
+
+def _finalists(report: Report) -> str:
+    goal = report["goal"]
+    names = short_names(report["slices"])
+    rows, styles = [], []
+    for place, one in enumerate(report["finalists"], start=1):
+        gain = "" if one["gain"] is None else f"{one['gain']:+.4g}"
+        values = [number(one["values"].get(key)) for key in names]
+        told = map(number, (one["metric"], one["tie"], one["best_epoch"]))
+        rows.append((f"{place}", f"{one['number']}", *told, gain, *values))
+        styles.append(_style(one["number"], report))
+    header = ("rank", "trial", goal["metric"], goal["tie"], "best epoch", "gain", *names.values())
+    caption = "Compared on validation at full training; gain is over the default."
+    return _table(header, rows, caption=caption, styles=styles)
+
+
+def _curves(report: Report) -> str:
+    found = report["curves"]
+    rungs = found["rungs"]
+    series = [
+        Series(label=f"trial {trial}, {len(y)} epochs", y=y, style=_style(int(trial), report) or "other")
+        for trial, y in found["trials"].items()
+    ]
+    series.sort(key=lambda one: one.style != "other")  # what matters is drawn over the rest
+    reached = ", ".join(
+        f"{sum(len(y) >= rung for y in found['trials'].values())} reached {rung} epochs" for rung in rungs
+    )
+    caption = (
+        f"{found['metric']} by epoch: the default dashed in orange, the winner in blue, the others grey. "
+        f"Dashed verticals are rungs: {reached}. Values far from the others are drawn at the edge."
+    )
+    title = f"{found['metric']} by epoch of {len(series)} trials"
+    drawn = curves(series, marks=rungs, x_label="epoch", y_label=found["metric"], title=title)
+    return _figure(drawn, caption)
+
+
+def _importances(found: Report) -> str:
+    title = "Importance of parameters: " + ", ".join(f"{key} {share:.0%}" for key, share in found["shares"].items())
+    return _figure(bars(found["shares"], title=title), f"{found['method']}. {found['caveat']}")
+
+
+def _slices(report: Report) -> str:
+    metric = report["goal"]["metric"]
+    names = short_names(report["slices"])
+    drawn = [
+        points(
+            pairs,
+            x_label=names[key],
+            y_label=metric,
+            title=f"{metric} by {key}, {len(pairs)} trials",
+            log=bool(report["space"]["search"].get(key, {}).get("log")),
+        )
+        for key, pairs in report["slices"].items()
+        if pairs
+    ]
+    caption = (
+        f"A dot is a trial: a parameter's value, and its best {metric} plus, where it was trained in part, what those "
+        "trained in full gained beyond that rung, in the median."
+    )
+    return _figure(f'<div class="slices">{"".join(drawn)}</div>', caption)
+
+
+def _trials(report: Report) -> str:
+    names = short_names(report["slices"])
+    rows, styles = [], []
+    for one in report["trials"]:
+        state = f"{one['state']}: {line(one['reason'])}" if one["reason"] else one["state"]
+        best = number(one["metric"]) + (f" @{one['best_epoch']}" if one["best_epoch"] else "")
+        values = [number(one["values"].get(key)) for key in names]
+        epochs = f"{one['epochs']} of {report['budget']['max_epochs']}"
+        rows.append((f"{one['number']}", state, epochs, best, *values, duration(one["seconds"] or None)))
+        styles.append(_style(one["number"], report))
+    header = ("trial", "state", "epochs", f"best {report['goal']['metric']}", *names.values(), "trained")
+    table = _table(header, rows, caption="The best value is shown with its epoch.", styles=styles)
+    return f'<div class="all">{table}</div>'
+
+
+def _failures(found: Sequence[Report]) -> str:
+    rows = [(one["cause"], f"{one['times']}", ", ".join(map(str, one["trials"]))) for one in found]
+    return _table(("cause", "times", "trials"), rows, caption="Failures and divergences, repeated attempts included.")
+
+
+def _space(space: Report) -> str:
+    rows = [(key, one["kind"], extent(one)) for key, one in space["search"].items()]
+    searched = _table(("parameter", "kind", "searched over"), rows, caption="Searched.")
+    if not space["left_out"]:
+        return searched
+    return searched + _table(("parameter", "why not"), list(space["left_out"].items()), caption="Not searched.")
+
+
+def _facts(report: Report) -> str:
+    budget, progress = report["budget"], report["progress"]
+    limit = "" if budget["epochs_total"] is None else f", {budget['epochs_total']} in all"
+    rows = [
+        ("budget", f"{budget['trials']} trials, {budget['max_epochs']} epochs each at most{limit}"),
+        ("rungs", f"{', '.join(map(str, budget['rungs']))} epochs; of {budget['eta']} trials one goes on"),
+        ("spent", f"{progress['trials']} trials, {progress['epochs']} epochs, {duration(progress['seconds'])} trained"),
+        ("elapsed", duration(progress["elapsed_s"])),
+        ("validation", str(report.get("validation", "-"))),  # searches of older versions do not say
+        ("sampler", str(report["sampler"])),
+        ("seeds", ", ".join(f"{name} {seed}" for name, seed in report["seeds"].items())),
+        ("versions", ", ".join(f"{name} {version}" for name, version in report["versions"].items())),
+        ("command", shlex.join(map(str, report["command"]))),
+    ]
+    return _table(("fact", "value"), rows, caption="How to repeat it.")
+
+
+def _style(trial: int, report: Report) -> str:
+    if trial == report["winner"]["number"]:
+        return "winner"
+    return "default" if trial == 0 else ""
+
+
+def _figure(drawn: str, caption: str) -> str:
+    return f"<figure>{drawn}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, styles: Sequence[str] = ()) -> str:
+    """A table whose first column names its rows."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    body = []
+    for i, row in enumerate(rows):
+        style = f' class="{styles[i]}"' if styles and styles[i] else ""
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
+        body.append(f'<tr{style}><th scope="row">{escape(row[0])}</th>{cells}</tr>')
+    return (
+        f'<div class="scroll"><table><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )

@@ -1,0 +1,1 @@
+"""The search space: from schema, spec, data and the user's settings."""

@@ -1,0 +1,75 @@
+"""Score a trained model on a labelled test set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tao_skill.io import atomic as files
+from tao_skill.model import task_results_dir
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.data.sequences import read_labels
+from tao_skill.models.pose_classification.deploy.predict import probabilities
+from tao_skill.models.pose_classification.training.tracking import finish_run, start_run
+from tao_skill.outcome import Artifact, Outcome
+from tao_skill.status import reporting
+
+REPORT = "evaluation.json"
+
+
+def run(config: ExperimentConfig) -> Outcome:
+    """Accuracy, average class accuracy (percent), per-class table and confusion matrix.
+
+    Raises:
+        BadData: checkpoint or data do not fit the spec.
+    """
+    results_dir = task_results_dir(config, "evaluate").absolute()
+    with reporting(results_dir, "Evaluation") as status:
+        tracked = start_run(config, "evaluate")
+        scores_NK, names = probabilities(config, config.evaluate, "evaluate", status)
+        true_N = np.array(read_labels(Path(config.evaluate.test_dataset.label_path)).ids)
+        report = score(true_N, scores_NK.argmax(axis=1), names)
+        report["loss"] = float(-np.log(np.maximum(scores_NK[np.arange(len(true_N)), true_N], 1e-30)).mean())
+        files.write_json(results_dir / REPORT, report)
+        metrics = {"accuracy": report["accuracy"], "avg_accuracy": report["avg_accuracy"]}
+        print(table(report))
+        finish_run(tracked, metrics)
+        status.write("RUNNING", "Test metrics generated.", kpi=metrics)
+        status.write("SUCCESS", "Evaluation finished.")
+    return Outcome(metrics=metrics, artifacts=[Artifact(kind="report", path=results_dir / REPORT)])
+
+
+def score(true_N: npt.NDArray[np.int_], predicted_N: npt.NDArray[np.int_], names: list[str]) -> dict[str, Any]:
+    """Counts and percentages.
+
+    Returns:
+        accuracy, avg_accuracy (mean over the classes that occur), classes and confusion_matrix[true][predicted].
+    """
+    size = len(names)
+    confusion = np.bincount(true_N * size + predicted_N, minlength=size * size).reshape(size, size)
+    counts, hits = confusion.sum(axis=1), confusion.diagonal()
+    percent = 100.0 * hits / np.maximum(counts, 1)
+    return {
+        "accuracy": float(100.0 * hits.sum() / counts.sum()),
+        "avg_accuracy": float(percent[counts > 0].mean()),
+        "classes": [
+            {"name": name, "id": i, "sequences": int(counts[i]), "accuracy": float(percent[i]) if counts[i] else None}
+            for i, name in enumerate(names)
+        ],
+        "confusion_matrix": confusion.tolist(),
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as fixed-width text: a line a class, with its row of the confusion matrix."""
+    width = max(len("average class"), *(len(one["name"]) for one in report["classes"]))
+    lines = [f"{'class':<{width}}  {'acc %':>6}  {'n':>5}  predicted as 0..{len(report['classes']) - 1}"]
+    for one, row in zip(report["classes"], report["confusion_matrix"], strict=True):
+        accuracy = "-" if one["accuracy"] is None else f"{one['accuracy']:.2f}"
+        lines.append(f"{one['name']:<{width}}  {accuracy:>6}  {one['sequences']:>5}  {' '.join(map(str, row))}")
+    lines.append(f"{'total':<{width}}  {report['accuracy']:>6.2f}")
+    lines.append(f"{'average class':<{width}}  {report['avg_accuracy']:>6.2f}")
+    return "\n".join(lines)

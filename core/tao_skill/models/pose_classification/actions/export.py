@@ -1,0 +1,202 @@
+"""Write a trained model as ONNX, and prove that it gives the same scores; in int8, measure how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import ModelProto
+
+from tao_skill.errors import BadData, BadRequest, JobFailed
+from tao_skill.io import atomic as files
+from tao_skill.io import encryption
+from tao_skill.model import task_results_dir
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.data.augment import some
+from tao_skill.models.pose_classification.data.sequences import open_sequences
+from tao_skill.models.pose_classification.deploy import onnx_file
+from tao_skill.models.pose_classification.deploy import onnx_graph as fold
+from tao_skill.models.pose_classification.deploy import onnx_int8 as qdq
+from tao_skill.models.pose_classification.deploy.predict import own_label_map
+from tao_skill.models.pose_classification.deploy.scorers import fitted, trained_network, trimming_warning
+from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.training.devices import one_device, plan_devices
+from tao_skill.models.pose_classification.training.tracking import finish_run, start_run
+from tao_skill.outcome import Artifact, Outcome
+from tao_skill.status import reporting
+
+Array = npt.NDArray[np.float32]
+
+TOLERANCE: Final = 1e-4
+"""Largest difference of a class score between ONNX and torch; in proportion for scores above 1, as float32 rounds."""
+
+AGREEMENT: Final = 98.0
+"""Percent of sequences; below it, int8 is warned of."""
+
+SAMPLES: Final = 4
+"""Sequences at most to compare with torch on."""
+
+JUDGED: Final = 200
+"""Sequences at most to compare int8 with fp32 on."""
+
+SEED: Final = 0
+
+
+def run(config: ExperimentConfig) -> Outcome:
+    """Export, check and compare with torch; a file appears only if all of it went well.
+
+    Raises:
+        BadData: the checkpoint does not fit the spec, or the calibration data cannot be used.
+        BadRequest: the ONNX file exists already and export.overwrite is false, or the opset is unknown.
+        JobFailed: onnxruntime's scores differ from torch's.
+    """
+    results_dir = task_results_dir(config, "export").absolute()
+    with reporting(results_dir, "Export") as status:
+        tracked = start_run(config, "export")
+        path = Path(config.export.onnx_file or results_dir / "model.onnx").absolute()
+        if path.exists() and not config.export.overwrite:
+            raise BadRequest(f"{path} exists already", fix="set export.overwrite=true, or another export.onnx_file")
+        device = one_device(plan_devices(1, [config.export.gpu_id], torch.cuda.device_count()), status)
+        checkpoint = Path(config.export.checkpoint)
+        net, facts = trained_network(checkpoint, config)
+        if warning := trimming_warning(checkpoint, facts):
+            status.write("RUNNING", warning, verbosity="WARNING")
+        if config.dataset.label_map is None:
+            names = own_label_map(config.dataset, facts.get("label_map"), status)
+            config = replace(config, dataset=replace(config.dataset, label_map=names))
+        model = to_onnx(net, config)
+        metrics = compare(net.eval().to(device), model, samples(config), device)
+        if config.export.precision == "int8":
+            model, found = rounded(model, config)
+            metrics |= found
+            status.write("RUNNING", verdict(found["int8_agreement"]))
+        metrics["opset"] = float(model.opset_import[0].version)
+        data = encryption.sealed(model.SerializeToString(), config.encryption_key)
+        files.write_with(path, lambda stream: stream.write(data))
+        finish_run(tracked, metrics)
+        status.write("SUCCESS", f"Exported to {path}.", kpi=metrics)
+    return Outcome(metrics=metrics, artifacts=[Artifact(kind="onnx", path=path)])
+
+
+def input_shape(config: ExperimentConfig) -> tuple[int, int | None, int, int]:
+    """(C, T, V, M): T and M are the layout's own where the spec says nothing; T is None where it is dynamic."""
+    layout = LAYOUTS[config.model.graph_layout]
+    frames = config.export.sequence_length or config.dataset.resample_frames or layout.frames
+    persons = config.export.num_persons or layout.persons
+    return config.model.input_channels, None if frames == -1 else frames, layout.joints, persons
+
+
+def samples(config: ExperimentConfig, most: int = SAMPLES) -> list[Array]:
+    """Sequences to compare on: some of export.sample_data, cut or padded to T; without it smooth random motion.
+
+    Returns:
+        (n, C, T, V, M) float32 of each T that is compared, at most `most` in all, or as many as fill fixed batches.
+    """
+    if config.export.sample_data is not None:
+        return [recorded(config, config.export.sample_data, most)]
+    channels, frames, joints, persons = input_shape(config)
+    whole = LAYOUTS[config.model.graph_layout].frames
+    steps = np.random.default_rng(SEED).normal(0.0, 0.02, (2, channels, frames or whole, joints, persons))
+    x_NCTVM = steps.cumsum(axis=2).astype(np.float32)
+    return [_in_batches(one, config) for one in ([x_NCTVM] if frames else [x_NCTVM, x_NCTVM[:, :, : whole // 3]])]
+
+
+def recorded(config: ExperimentConfig, path: str, most: int) -> Array:
+    """Sequences spread evenly over a file, which may be sorted by class, cut or padded to T and M of the ONNX."""
+    _, frames, _, persons = input_shape(config)
+    count = len(open_sequences(path))
+    chosen = np.linspace(0, count - 1, min(most, count)).astype(int)
+    x_NCTVM = some(path, chosen, config.dataset.resample_frames)[:, :, :frames, :, :persons]
+    return _in_batches(fitted(x_NCTVM, frames, persons), config)
+
+
+def _in_batches(x_NCTVM: Array, config: ExperimentConfig) -> Array:
+    size = max(1, config.export.batch_size)
+    return np.resize(x_NCTVM, (-(-len(x_NCTVM) // size) * size, *x_NCTVM.shape[1:]))
+
+
+def to_onnx(net: STGCN, config: ExperimentConfig) -> ModelProto:
+    """A checked model with input `input`, output `fc_pred` and what it is as metadata.
+
+    Raises:
+        BadRequest: the installed onnx does not know the opset.
+    """
+    opset = config.export.opset_version or fold.OPSET
+    if opset > (newest := onnx.defs.onnx_opset_version()):
+        raise BadRequest(
+            f"export.opset_version is {opset}, and onnx {onnx.__version__} knows none above {newest}",
+            fix=f"set export.opset_version={newest} or lower",
+        )
+    _, frames, _, persons = input_shape(config)
+    batch = None if config.export.batch_size == -1 else config.export.batch_size
+    model = fold.to_onnx(net.state_dict(), frames=frames, persons=persons, batch=batch, opset=opset)
+    onnx.helper.set_model_props(model, onnx_file.metadata(config))
+    return model
+
+
+def compare(net: STGCN, model: ModelProto, parts: Sequence[Array], device: torch.device) -> dict[str, float]:
+    """Largest difference of a class score between torch and onnxruntime, and torch's largest score, both absolute.
+
+    Raises:
+        JobFailed: the difference is more than rounding.
+    """
+    with torch.inference_mode():
+        wanted_NK = np.concatenate([net(torch.from_numpy(x_NCTVM).to(device)).cpu().numpy() for x_NCTVM in parts])
+    difference = float(np.abs(scores(model, parts) - wanted_NK).max())
+    largest = float(np.abs(wanted_NK).max())
+    if not difference <= (limit := TOLERANCE * max(1.0, largest)):
+        raise JobFailed(
+            f"onnxruntime's scores differ from torch's by {difference:.3g}, more than {limit:.3g}",
+            fix="try another export.opset_version",
+        )
+    return {"max_difference": difference, "max_score": largest}
+
+
+def rounded(model: ModelProto, config: ExperimentConfig) -> tuple[ModelProto, dict[str, float]]:
+    """The model in int8, and what it costs on export.sample_data, or on the calibration data where there is none.
+
+    Returns:
+        int8_agreement: percent of sequences that keep their class. int8_difference: largest change of a score.
+
+    Raises:
+        BadData: there is no calibration data, or it is not finite.
+    """
+    calibration = config.export.calibration
+    if calibration.data_path is None:
+        raise BadData("int8 has no calibration data", fix="set export.calibration.data_path")
+    seen, size = recorded(config, calibration.data_path, calibration.sequences), max(1, config.export.batch_size)
+    coarse = qdq.to_int8(model, qdq.calibrate(model, np.split(seen, len(seen) // size)))
+    judged, exact_NK = [seen], scores(model, [seen])
+    coarse = qdq.corrected(coarse, (scores(coarse, judged) - exact_NK).mean(axis=0))
+    if config.export.sample_data is not None:
+        judged = samples(config, JUDGED)
+        exact_NK = scores(model, judged)
+    coarse_NK = scores(coarse, judged)
+    agreement = 100.0 * float((exact_NK.argmax(axis=1) == coarse_NK.argmax(axis=1)).mean())
+    return coarse, {"int8_agreement": agreement, "int8_difference": float(np.abs(coarse_NK - exact_NK).max())}
+
+
+def verdict(agreement: float) -> str:
+    """What to say of int8; a warning, also printed, where many sequences change their class."""
+    line = f"int8 names the class that fp32 names for {agreement:.1f} % of the sequences compared."
+    if agreement >= AGREEMENT:
+        return line
+    warning = f"Warning: {line} Raise export.calibration.sequences, or export with export.precision=fp32."
+    print(warning)
+    return warning
+
+
+def scores(model: ModelProto, parts: Sequence[Array]) -> Array:
+    """Scores of a model in onnxruntime: (n, C, T, V, M) of each T -> (sum of n, classes)."""
+    what = Path("the exported model")
+    session = onnx_file.open_session(model.SerializeToString(), what)
+    classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    threads = torch.get_num_threads()
+    return np.concatenate([onnx_file.scores(session, x_NCTVM, classes, what, threads=threads) for x_NCTVM in parts])

@@ -1,0 +1,1 @@
+"""Checks of spec against data, before a job exists."""

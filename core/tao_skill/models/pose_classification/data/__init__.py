@@ -1,0 +1,1 @@
+"""Sequences and labels: reading, checking, importing, generating."""

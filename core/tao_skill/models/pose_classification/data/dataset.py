@@ -1,0 +1,151 @@
+"""Skeleton sequences as batches: memory-mapped, repeatable from seed, epoch and index alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from tao_skill.models.pose_classification.config import DatasetConfig
+from tao_skill.models.pose_classification.data.augment import augmented, resample
+from tao_skill.models.pose_classification.data.sequences import open_sequences, read_labels, release, used_frames
+
+Indices = npt.NDArray[np.int64]
+
+
+class Batch(NamedTuple):
+    """What to read: some sequences in an epoch."""
+
+    epoch: int
+    indices: tuple[int, ...]
+
+
+class Skeletons(Dataset[tuple[Tensor, Tensor]]):
+    """Sequences with their class ids (-1 where unknown), read a batch at a time.
+
+    Of resampled ones no padding is read.
+
+    Attributes:
+        only_N: index in the file of each sequence.
+        frames: T of every sequence, as it is given to the network.
+    """
+
+    def __init__(
+        self,
+        data_path: Path,
+        label_path: Path | None,
+        *,
+        only: Sequence[int] | None = None,
+        resample_frames: int | None = None,
+        augment: DatasetConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.data_path = data_path
+        self.data_NCTVM = open_sequences(data_path)
+        self.only_N = np.arange(len(self.data_NCTVM)) if only is None else np.array(only, dtype=int)
+        ids_N = np.array(read_labels(label_path).ids) if label_path else np.full(len(self.data_NCTVM), -1)
+        self.ids_N = ids_N[self.only_N]
+        self.resample_frames = resample_frames
+        self.augment = augment
+        self.seed = seed
+        n, _, frames, _, _ = self.data_NCTVM.shape
+        self._read_N = np.full(n, frames) if resample_frames is None else used_frames(data_path)
+        self.frames = resample_frames or self._window(frames)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker that is not forked: it maps the file itself, rather than be sent all of it."""
+        return self.__dict__ | {"data_NCTVM": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, data_NCTVM=open_sequences(state["data_path"]))
+
+    def __len__(self) -> int:
+        return len(self.only_N)
+
+    def __getitem__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The sequences (N, C, T, V, M) float32 and their class ids (N,) int64."""
+        chosen = np.array(batch.indices, dtype=int)
+        _, channels, _, joints, persons = self.data_NCTVM.shape
+        x_NCTVM = np.empty((len(chosen), channels, self.frames, joints, persons), np.float32)
+        for place_CTVM, index in zip(x_NCTVM, self.only_N[chosen].tolist(), strict=True):
+            place_CTVM[:] = self._sequence(batch.epoch, index)
+        release(self.data_NCTVM)
+        return torch.from_numpy(x_NCTVM), torch.from_numpy(self.ids_N[chosen])
+
+    def _sequence(self, epoch: int, index: int) -> npt.NDArray[np.floating[Any]]:
+        x_CTVM = self.data_NCTVM[index, :, : self._read_N[index]]
+        if self.augment is None:
+            return x_CTVM if self.resample_frames is None else resample(x_CTVM, self.resample_frames)
+        rng = np.random.default_rng([self.seed, epoch, index])
+        return augmented(np.array(x_CTVM, dtype=np.float32), self.augment, self._window(x_CTVM.shape[1]), rng)
+
+    def _window(self, frames: int) -> int:
+        """Frames that augmentation makes of `frames`."""
+        if self.augment is None or self.augment.window_size <= 0:
+            return frames
+        size = self.augment.window_size
+        return size if self.augment.random_choose else max(size, frames)
+
+
+class Order(Sampler[Batch]):
+    """Batches of `count` sequences: shuffled by seed and epoch, or in order without a seed.
+
+    The first pass may start after `skip` batches.
+
+    Of `world` processes that each take `batch_size` at a time, this is the one numbered `rank`: together, their k-th
+    batches are the k-th batch of one process that takes batch_size * world. A smaller batch is shared evenly; who gets
+    none of it takes an empty one, so that all processes go through the same number of batches.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        batch_size: int,
+        seed: int | None = None,
+        epoch: int = 0,
+        skip: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.count, self.seed, self.epoch, self.skip = count, seed, epoch, skip
+        self.joint_size, self.rank, self.world = batch_size * world, rank, world
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._batches(self.epoch))
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, skip, self.skip = self.epoch, self.skip, 0
+        for joint_N in self._batches(epoch)[skip:]:
+            own_N = np.array_split(joint_N, self.world)[self.rank]
+            yield Batch(epoch, tuple(own_N.tolist()))
+
+    def _batches(self, epoch: int) -> list[Indices]:
+        """Those of all processes together."""
+        if self.seed is None:
+            order = np.arange(self.count)
+        else:
+            order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
+        return np.split(order, range(self.joint_size, self.count, self.joint_size))
+
+
+def loader(data: Skeletons, order: Order, *, num_workers: int) -> DataLoader[Any]:
+    """Batches of (sequences, ids int64), as the data set makes them of the order."""
+    return DataLoader(
+        data,
+        batch_size=None,
+        sampler=order,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )

@@ -1,0 +1,67 @@
+"""The formats that can be imported, and how to tell one from another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from tao_skill.errors import BadRequest, NotFound
+from tao_skill.models.pose_classification.data.imports import kinetics, ntu, openpose, pyskl
+from tao_skill.models.pose_classification.data.imports.clip import Clip
+from tao_skill.outcome import ImportRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A format of recordings.
+
+    Attributes:
+        patterns: files that speak for it, but for those that match `unless`.
+        rule: what its coordinates become.
+    """
+
+    read: Callable[[ImportRequest], Iterator[Clip]]
+    rule: str
+    patterns: tuple[str, ...]
+    unless: str = ""
+
+    def fits(self, source: Path) -> bool:
+        """Whether a file, or a folder by one of its files, looks like this format."""
+        folder, patterns = source, self.patterns
+        if source.is_file():
+            folder, patterns = source.parent, tuple(Path(pattern).name for pattern in patterns)
+        found = chain.from_iterable(folder.glob(pattern) for pattern in patterns)
+        return any(not fnmatch(file.name, self.unless) for file in found if source in (folder, file))
+
+
+FORMATS: Final[Mapping[str, Format]] = {
+    "kinetics": Format(read=kinetics.read, rule=kinetics.RULE, patterns=("*.json",), unless="*_keypoints.json"),
+    "ntu": Format(read=ntu.read, rule=ntu.RULE, patterns=("*.skeleton",)),
+    "pyskl": Format(read=pyskl.read, rule=pyskl.RULE, patterns=("*.pkl", "*.pickle")),
+    "openpose": Format(read=openpose.read, rule=openpose.RULE, patterns=("**/*_keypoints.json",)),
+}
+
+
+def choose(request: ImportRequest) -> tuple[str, str]:
+    """Name of the format, and how it was chosen.
+
+    Raises:
+        BadRequest: there is no such format, or the source does not tell which it is.
+        NotFound: there is no such source.
+    """
+    source, accepted = request.source, "|".join(FORMATS)
+    if request.format is not None and request.format not in FORMATS:
+        raise BadRequest(f"there is no format {request.format!r}", fix=f"give --format {accepted}")
+    if not source.exists():
+        raise NotFound(f"there is no {source}", fix="check the path; relative paths start at the working directory")
+    if request.format is not None:
+        return request.format, "given"
+    fitting = [name for name, form in FORMATS.items() if form.fits(source)]
+    if len(fitting) != 1:
+        found = f"looks like {' and '.join(fitting)}" if fitting else "looks like none of the known formats"
+        raise BadRequest(f"{source} {found}", fix=f"give --format {accepted}", path=str(source))
+    return fitting[0], f"guessed from {' or '.join(FORMATS[fitting[0]].patterns)}"

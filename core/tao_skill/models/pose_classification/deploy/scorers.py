@@ -1,0 +1,174 @@
+"""Trained models of every file type as one thing: a function from sequences to class scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tao_skill.errors import BadData
+from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.deploy import onnx_file, tensorrt_engine
+from tao_skill.models.pose_classification.deploy import onnx_graph as fold
+from tao_skill.models.pose_classification.network.stgcn import STGCN, build_net
+from tao_skill.models.pose_classification.training import checkpoint
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """A loaded model.
+
+    Attributes:
+        score: (n, C, T, V, M) float32 -> (n, num_classes) float32, before the softmax.
+        frames, persons: T and M it is bound to; None where any will do.
+        label_map: class id by name, as the file of the model says; not checked, None if it says nothing.
+        warning: why its scores may be worse than in training; None for nearly every model.
+    """
+
+    score: Callable[[Array], Array]
+    frames: int | None = None
+    persons: int | None = None
+    label_map: Any = None
+    warning: str | None = None
+
+    def __call__(self, x_NCTVM: Array) -> Array:
+        """Scores of a batch; missing frames and persons are zero.
+
+        Raises:
+            BadData: the sequences have more frames or persons than the model takes.
+        """
+        return self.score(fitted(x_NCTVM, self.frames, self.persons))
+
+
+def open_scorer(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
+    """Load a model by its extension: `.onnx` in onnxruntime, `.engine` in TensorRT, anything else as a checkpoint.
+
+    Raises:
+        BadData: the file cannot be read or does not fit the spec.
+        MissingDependency: what runs this file type is not installed.
+    """
+    return OPENERS.get(path.suffix.lower(), _network)(path, config, device)
+
+
+def fitted(x_NCTVM: Array, frames: int | None, persons: int | None) -> Array:
+    """Zero-pad T and M to what a model is bound to.
+
+    Raises:
+        BadData: there are more than that.
+    """
+    for axis, noun, bound in ((2, "frames", frames), (4, "persons", persons)):
+        have = x_NCTVM.shape[axis]
+        if bound is None or have == bound:
+            continue
+        if have > bound:
+            raise BadData(
+                f"the sequences have {have} {noun}, the exported model takes {bound}",
+                fix="export again with export.sequence_length (-1 takes any) and export.num_persons of the data",
+            )
+        x_NCTVM = np.pad(x_NCTVM, [(0, bound - have if i == axis else 0) for i in range(5)])
+    return x_NCTVM
+
+
+def trained_network(path: Path, config: ExperimentConfig) -> tuple[STGCN, Mapping[str, Any]]:
+    """The network of a checkpoint, and what its training recorded in the file, not checked.
+
+    Raises:
+        BadData: the file cannot be read, is of another network, or was trained on sequences of another length.
+    """
+    net = build_net(config.model, config.dataset.num_classes)
+    facts = checkpoint.load_network(net, path, config.encryption_key)
+    here = config.dataset.resample_frames
+    if (there := facts.get("resample_frames", here)) != here:
+        raise BadData(
+            f"checkpoint {path} was trained with dataset.resample_frames={there}, the spec has {here}",
+            fix=f"set dataset.resample_frames={'null' if there is None else there}",
+            path="dataset.resample_frames",
+        )
+    return net, facts
+
+
+def trimming_warning(path: Path, facts: Mapping[str, Any]) -> str | None:
+    """A warning for a model that an older version trained with dataset.trim_padding, which was removed.
+
+    Args:
+        facts: of a checkpoint, where the setting is a bool, or of an ONNX file, where it is text.
+    """
+    if str(facts.get("trim_padding")).lower() != "true":
+        return None
+    return (
+        f"{path} was trained with dataset.trim_padding, which was removed: it scores whole sequences less accurately. "
+        "Train again with dataset.resample_frames."
+    )
+
+
+def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
+    net, facts = trained_network(path, config)
+    label_map, warning = facts.get("label_map"), trimming_warning(path, facts)
+    if device.type == "cpu":
+        return replace(_folded(net, path), label_map=label_map, warning=warning)
+    net.to(device).eval()
+
+    def score(x_NCTVM: Array) -> Array:
+        with torch.inference_mode():
+            scores_NK: Array = net(torch.from_numpy(x_NCTVM).to(device)).cpu().numpy()
+        return scores_NK
+
+    return Scorer(score=score, label_map=label_map, warning=warning)
+
+
+def _folded(net: STGCN, path: Path) -> Scorer:
+    """The network in onnxruntime; the head is linear, so that the mean over persons may come after it."""
+    model = fold.to_onnx(net.state_dict(), frames=None)
+    session = onnx_file.open_session(model.SerializeToString(), path)
+
+    def score(x_NCTVM: Array) -> Array:
+        n, *sizes, m = x_NCTVM.shape
+        x_PCTV1 = np.moveaxis(x_NCTVM, 4, 1).reshape(n * m, *sizes, 1)
+        scores_PK = onnx_file.scores(session, x_PCTV1, net.fcn.out_channels, path, threads=torch.get_num_threads())
+        scores_NK: Array = scores_PK.reshape(n, m, -1).mean(axis=1)
+        return scores_NK
+
+    return Scorer(score=score)
+
+
+def _onnx(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
+    data, threads = onnx_file.load(path, config.encryption_key).SerializeToString(), torch.get_num_threads()
+    session = onnx_file.open_session(data, path, gpu=device.index)
+    onnx_file.check_fits(session, config, path)
+    if onnx_file.fixed_batch(session):  # cannot be shared among threads, but its operators can
+        session, threads = onnx_file.open_session(data, path, gpu=device.index, threads=threads), 1
+    _, _, frames, _, persons = session.get_inputs()[0].shape
+
+    def score(x_NCTVM: Array) -> Array:
+        return onnx_file.scores(session, x_NCTVM, config.dataset.num_classes, path, threads=threads)
+
+    return Scorer(
+        score=score,
+        frames=_bound(frames),
+        persons=_bound(persons),
+        label_map=onnx_file.label_map(session),
+        warning=trimming_warning(path, session.get_modelmeta().custom_metadata_map),
+    )
+
+
+def _engine(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
+    engine = tensorrt_engine.open_engine(path, config.encryption_key, device.index or 0)
+    _, frames, _, persons = engine.shape
+    return Scorer(score=engine, frames=frames, persons=persons)
+
+
+def _bound(size: int | str | None) -> int | None:
+    return size if isinstance(size, int) else None
+
+
+OPENERS: Final[Mapping[str, Callable[[Path, ExperimentConfig, torch.device], Scorer]]] = MappingProxyType(
+    {".onnx": _onnx, tensorrt_engine.SUFFIX: _engine}
+)

@@ -1,0 +1,288 @@
+"""An ONNX network at another precision: its ST-GCN blocks in fp16, or their convolutions in int8 between Q/DQ nodes.
+
+Only the blocks, from the first convolution to the pooling over frames and joints, are converted. The batch norm of the
+joints' coordinates before them may see millimetres, whose variance is beyond fp16, and the mean over some ten thousand
+values and the head after them cost next to nothing. Q/DQ nodes are as TensorRT reads them: int8, zero point 0, one
+scale for an activation and one for each output channel of a weight (TensorRT documentation, "Working with Quantized
+Types"). They are put in here, not by onnxruntime.quantization, so that the ranges are plain numbers that can be kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from tao_skill.errors import BadData
+from tao_skill.models.pose_classification.checks.check import PER_CHANNEL_OPSET
+from tao_skill.models.pose_classification.deploy import onnx_file
+
+UNREADABLE: Final = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError)
+POOLING: Final = ("ReduceMean", "GlobalAveragePool")
+INT8_MAX: Final = 127.0
+FP16_MAX: Final = float(np.finfo(np.float16).max)
+
+
+def read_onnx(path: Path, key: str | None) -> ModelProto:
+    """A checked ONNX model, weights included, of one float32 input (N, C, T, V, M) and one output.
+
+    Raises:
+        BadData: it is damaged, encrypted with another key or in int8 already, or has weights in other files, or other
+            inputs or outputs, or leaves more than its batch open.
+    """
+    model = onnx_file.load(path, key)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        for weight in model.graph.initializer:
+            numpy_helper.to_array(weight)
+    except UNREADABLE as error:
+        raise BadData(
+            f"{path} cannot be read as ONNX: {' '.join(str(error).split())[:200] or type(error).__name__}",
+            fix="export the model again, or copy the whole file",
+            path=str(path),
+        ) from error
+    _check_interface(model, path)
+    if -1 in (shape := input_shape(model))[1:]:
+        raise BadData(
+            f"{path} has an input of {shape}, and an engine may leave the batch open alone",
+            fix="export it again with export.sequence_length of the data",
+            path=str(path),
+        )
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        raise BadData(
+            f"{path} is in int8 for onnxruntime already, and TensorRT wants other nodes",
+            fix="export it with export.precision=fp32, and set gen_trt_engine.tensorrt.data_type=int8",
+            path=str(path),
+        )
+    return model
+
+
+def input_shape(model: ModelProto) -> tuple[int, ...]:
+    """(N, C, T, V, M) of the input, with -1 where the ONNX leaves a size open."""
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
+
+
+def digest(model: ModelProto) -> str:
+    """SHA-256 of the model, by which ranges are known to be its own."""
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+
+
+def to_fp16(model: ModelProto) -> ModelProto:
+    """The model with its blocks in fp16; input, output, coordinates' batch norm, pooling and head stay fp32.
+
+    Raises:
+        BadData: a weight is beyond fp16, or the blocks hold an operator that fp16 breaks.
+    """
+    converted = deepcopy(model)
+    graph = converted.graph
+    before, inside, after = _parts(graph)
+    made = {name for node in inside for name in node.output}
+    leaving = made & {*(name for node in after for name in node.input), *(output.name for output in graph.output)}
+    floats = _float_tensors(converted)
+    weights = {one.name: one for one in graph.initializer if one.data_type == TensorProto.FLOAT}
+    renamed = {name: f"{name}_fp16" for node in inside for name in node.input if name in floats and name not in made}
+    graph.initializer.extend(_halved(weights[name], new) for name, new in renamed.items() if name in weights)
+    entering = [_cast(name, new, TensorProto.FLOAT16) for name, new in renamed.items() if name not in weights]
+    renamed |= {name: f"{name}_fp16" for name in leaving}
+    for node in inside:
+        _rename(node, renamed)
+    exits = [_cast(renamed[name], name, TensorProto.FLOAT) for name in sorted(leaving)]
+    replace_nodes(graph, [*before, *entering, *inside, *exits, *after])
+    return _checked(converted, "fp16")
+
+
+def calibrate(model: ModelProto, batches_NCTVM: Iterable[NDArray[np.float32]]) -> dict[str, float]:
+    """Largest absolute value of each tensor that enters a convolution of the blocks, over all batches.
+
+    Raises:
+        BadData: a value is not finite.
+    """
+    names = list(dict.fromkeys(node.input[0] for node in _convolutions(model.graph)))
+    return {name: max(-low, high) for name, (low, high) in extremes(model, names, batches_NCTVM).items()}
+
+
+def extremes(
+    model: ModelProto, names: Sequence[str], batches_NCTVM: Iterable[NDArray[np.float32]]
+) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of tensors over all batches.
+
+    Raises:
+        BadData: a value is not finite.
+    """
+    import onnxruntime
+
+    watched = deepcopy(model)
+    del watched.graph.output[:]
+    watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = dict.fromkeys(names, (np.inf, -np.inf))
+    for x_NCTVM in batches_NCTVM:
+        for name, value in zip(names, session.run(names, {model.graph.input[0].name: x_NCTVM}), strict=True):
+            low, high = found[name]
+            found[name] = float(np.minimum(low, value.min())), float(np.maximum(high, value.max()))  # these keep NaN
+    if odd := [name for name, limits in found.items() if not np.isfinite(limits).all()]:
+        raise BadData(
+            f"calibration reached values that are no numbers, first in {odd[0]}",
+            fix="inspect the calibration data for NaN",
+        )
+    return found
+
+
+def to_int8(model: ModelProto, ranges: Mapping[str, float]) -> ModelProto:
+    """The model with the convolutions of its blocks between Q/DQ nodes; everything else stays fp32.
+
+    Raises:
+        BadData: the opset knows no scale per channel, or a range is missing.
+    """
+    check_opset(model)
+    converted = deepcopy(model)
+    graph = converted.graph
+    weights = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    convolutions = {node.output[0] for node in _convolutions(graph)}
+    nodes: list[NodeProto] = []
+    done: set[str] = set()
+    for node in list(graph.node):
+        if node.output[0] in convolutions:
+            data, weight = node.input[0], node.input[1]
+            for name, largest in ((data, _range(ranges, data)), (weight, _channel_ranges(weights[weight]))):
+                if name not in done:
+                    nodes += _quantized(graph, name, largest)
+                    done.add(name)
+            node.input[0], node.input[1] = f"{data}_dequantized", f"{weight}_dequantized"
+        nodes.append(node)
+    replace_nodes(graph, nodes)
+    return _checked(converted, "int8")
+
+
+def check_opset(model: ModelProto) -> None:
+    """Refuse a model whose opset knows no scale per channel.
+
+    Raises:
+        BadData: it is one.
+    """
+    opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    if opset < PER_CHANNEL_OPSET:
+        raise BadData(
+            f"int8 needs ONNX opset {PER_CHANNEL_OPSET} or above, the model has {opset}",
+            fix=f"export it again with export.opset_version={PER_CHANNEL_OPSET} or above",
+        )
+
+
+def _check_interface(model: ModelProto, path: Path) -> None:
+    """One float32 input of five dimensions and one output, apart from weights that are listed as inputs."""
+    stored = {one.name for one in model.graph.initializer}
+    inputs = [one for one in model.graph.input if one.name not in stored]
+    kinds = [(one.type.tensor_type.elem_type, len(one.type.tensor_type.shape.dim)) for one in inputs]
+    if kinds != [(TensorProto.FLOAT, 5)] or len(model.graph.output) != 1:
+        raise BadData(
+            f"{path} has the inputs {[one.name for one in inputs]} and the outputs "
+            f"{[one.name for one in model.graph.output]}; one float32 input (N, C, T, V, M) and one output are needed",
+            fix="give an ONNX file that the export action wrote",
+            path=str(path),
+        )
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+
+
+def blocks(graph: GraphProto) -> list[NodeProto]:
+    """Nodes of the ST-GCN blocks, in the order in which they are computed."""
+    return _parts(graph)[1]
+
+
+def _parts(graph: GraphProto) -> tuple[list[NodeProto], list[NodeProto], list[NodeProto]]:
+    """Nodes before, in and after the ST-GCN blocks; nodes stand in the order in which they are computed."""
+    nodes = list(graph.node)
+    begin = next((i for i, node in enumerate(nodes) if node.op_type == "Conv"), 0)
+    end = next((i for i, node in enumerate(nodes) if node.op_type in POOLING and i > begin), len(nodes))
+    return nodes[:begin], nodes[begin:end], nodes[end:]
+
+
+def _convolutions(graph: GraphProto) -> Iterator[NodeProto]:
+    stored = {one.name for one in graph.initializer}
+    return (node for node in _parts(graph)[1] if node.op_type == "Conv" and node.input[1] in stored)
+
+
+def _float_tensors(model: ModelProto) -> set[str]:
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    typed = [*graph.value_info, *graph.input, *graph.output]
+    names = {one.name for one in typed if one.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return names | {one.name for one in graph.initializer if one.data_type == TensorProto.FLOAT}
+
+
+def _halved(weight: TensorProto, name: str) -> TensorProto:
+    value = numpy_helper.to_array(weight)
+    if (largest := float(np.abs(value).max(initial=0.0))) > FP16_MAX:
+        raise BadData(
+            f"weight {weight.name} holds {largest:g}, and fp16 ends at {FP16_MAX:g}",
+            fix="set gen_trt_engine.tensorrt.data_type=fp32",
+        )
+    return numpy_helper.from_array(value.astype(np.float16), name)
+
+
+def _cast(name: str, new: str, kind: int) -> NodeProto:
+    return helper.make_node("Cast", [name], [new], name=f"{new}_cast", to=kind)
+
+
+def _rename(node: NodeProto, renamed: Mapping[str, str]) -> None:
+    for names in (node.input, node.output):
+        for i, name in enumerate(names):
+            names[i] = renamed.get(name, name)
+
+
+def _range(ranges: Mapping[str, float], name: str) -> NDArray[np.float32]:
+    if name not in ranges:
+        raise BadData(f"there is no range for {name}", fix="delete the calibration cache and calibrate again")
+    return np.array(ranges[name], np.float32)
+
+
+def _channel_ranges(weight_OIKK: NDArray[np.float32]) -> NDArray[np.float32]:
+    largest: NDArray[np.float32] = np.abs(weight_OIKK).max(axis=tuple(range(1, weight_OIKK.ndim)))
+    return largest
+
+
+def _quantized(graph: GraphProto, name: str, largest: NDArray[np.float32]) -> list[NodeProto]:
+    """A quantize and a dequantize node after tensor `name`; a range of 0 gets a scale that TensorRT accepts."""
+    scale = np.where(largest > 0, largest / INT8_MAX, 1.0).astype(np.float32)
+    graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
+    graph.initializer.append(numpy_helper.from_array(np.zeros(scale.shape, np.int8), f"{name}_zero_point"))
+    nodes = [
+        helper.make_node(operator, [source, f"{name}_scale", f"{name}_zero_point"], [target], name=target)
+        for operator, source, target in (
+            ("QuantizeLinear", name, f"{name}_quantized"),
+            ("DequantizeLinear", f"{name}_quantized", f"{name}_dequantized"),
+        )
+    ]
+    if scale.ndim:
+        for node in nodes:
+            node.attribute.append(helper.make_attribute("axis", 0))
+    return nodes
+
+
+def replace_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:
+    """Make a graph of these nodes; weights that none of them uses go."""
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    kept = [one for one in graph.initializer if one.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    del graph.value_info[:]  # types have changed
+
+
+def _checked(model: ModelProto, precision: str) -> ModelProto:
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise BadData(
+            f"the ONNX cannot be converted to {precision}: {' '.join(str(error).split())[:200]}",
+            fix="set gen_trt_engine.tensorrt.data_type=fp32, or give an ONNX file that the export action wrote",
+        ) from error
+    return model

@@ -1,0 +1,1 @@
+"""ST-GCN, ST-GCN++ and their graphs."""
