@@ -21,7 +21,7 @@ from tests.automl.searches import BATCH, FACTS, INIT, LR, MOMENTUM, OVER, make_s
 
 KEYS = [
     "goal", "progress", "winner", "baseline", "finalists", "trials", "curves", "importances", "slices", "failures",
-    "space", "budget", "seeds", "sampler", "versions", "command",
+    "space", "budget", "validation", "seeds", "sampler", "versions", "command",
 ]  # fmt: skip
 
 
