@@ -32,7 +32,7 @@ PROGRAMS = {
     "tao-skill": (sys.executable, "-m", "tao_skill"),
     "tao": (sys.executable, "-m", "tao_skill", "tao"),
 }
-"""`tao` is the alias that README tells to set."""
+"""`tao` is the alias of docs/coming_from_tao.md."""
 
 SPECS = Path(__file__).parent / "specs"
 SHORT = "train.num_epochs=1"
@@ -68,12 +68,12 @@ def status(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "status.json").read_text().splitlines()]
 
 
-# README's table, row by row
+# The table of docs/coming_from_tao.md, row by row
 
 
 def table() -> dict[str, list[str]]:
-    """The commands of each row of README's section, by action."""
-    section = (REPOSITORY / "README.md").read_text().split("## Coming from TAO")[1].split("\n## ")[0]
+    """The commands of each row, by action."""
+    section = (REPOSITORY / "docs" / "coming_from_tao.md").read_text()
     rows = [re.findall(r"`([^`]+)`", line) for line in section.splitlines() if line.startswith("| `tao model")]
     assert all(len(row) == 2 for row in rows)
     return {row[0].split()[3]: row for row in rows}

@@ -207,7 +207,7 @@ def test_without_the_extra_the_fix_is_the_command_to_install_it(tmp_path: Path) 
 
 
 def test_the_configuration_in_the_readme_starts_a_server(tmp_path: Path) -> None:
-    block = re.search(r"```json\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    block = re.search(r"```json\n(.*?)```", (REPOSITORY / "docs" / "agents.md").read_text(), re.DOTALL)
     assert block is not None
     entry = json.loads(block[1])["mcpServers"]["tao-skill"]
     assert entry["command"] == "tao-skill"
