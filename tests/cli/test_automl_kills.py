@@ -29,7 +29,7 @@ BUDGET = ["--trials", "3", "--max-epochs", "2", "--min-epochs", "1", "--eta", "2
 MID_EPOCH = "training, in the middle of the second epoch of trial 0"
 NET = "tao_skill.models.pose_classification"
 PLACES = {
-    MID_EPOCH: Place(module=f"{NET}.module", function="PoseClassifier.training_step", nth=5),
+    MID_EPOCH: Place(module=f"{NET}.training.module", function="PoseClassifier.training_step", nth=5),
     "checkpointing, the last of trial 0 written and not yet renamed": Place(
         module="pathlib", function="Path.replace", matching=r"trials/0000/.*model_epoch_001.*\.tmp"
     ),
@@ -37,7 +37,7 @@ PLACES = {
         module="pathlib", function="Path.replace", when="after", matching=r"trials/0000/.*model_epoch_001.*\.tmp"
     ),
     "checkpointing, it is in the index and no link leads to it": Place(
-        module=f"{NET}.results", function="write_index", when="after", matching="model_epoch_001"
+        module=f"{NET}.training.checkpoint_index", function="write_index", when="after", matching="model_epoch_001"
     ),
     "retention, the checkpoint that it supersedes is about to be deleted": Place(
         module="pathlib", function="Path.unlink", matching=r"trials/0000/.*model_epoch_000\S*\.pth'"
@@ -60,7 +60,7 @@ PLACES = {
         module="tao_skill.automl.execution.queue", function="Queue.put", matching="number=[12].*target=2"
     ),
     "promoting, handed out and not yet training": Place(
-        module=f"{NET}.checkpoint", function="check_resumable", matching=r"trials/000[12]/"
+        module=f"{NET}.training.checkpoint", function="check_resumable", matching=r"trials/000[12]/"
     ),
     "final, the last report half there": Place(
         module="pathlib", function="Path.replace", matching=r"report\.html", nth=2

@@ -255,7 +255,9 @@ def test_a_secret_key_is_in_nothing_a_flow_leaves_behind(train: list[str], tmp_p
 
 
 def test_only_training_pays_for_lightning() -> None:
-    modules = [f"tao_skill.models.pose_classification.{action}" for action in ("evaluate", "inference", "export")]
+    modules = [
+        f"tao_skill.models.pose_classification.actions.{action}" for action in ("evaluate", "inference", "export")
+    ]
     code = f"import sys, {', '.join(modules)}; sys.exit('pytorch_lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

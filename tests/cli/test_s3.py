@@ -206,8 +206,8 @@ def test_only_addresses_load_the_s3_libraries_and_neither_loads_torch(
         (["train_data=s3://recordings/tiny", "results_dir=s3://recordings/out"], 2, "results_dir is"),
         (["train_data=s3://KEYID:hunter2hunter2@recordings/tiny"], 2, "holds credentials"),
         (["train_data=gs://recordings/tiny"], 2, "gs://"),
-        (["train_data=s3://recordings/tiny", "--upload", "s3://nowhere/x"], 3, "--upload"),
-        (["train_data=s3://recordings/tiny", "--upload", "/tmp/x"], 2, "--upload"),
+        (["train_data=s3://recordings/tiny", "--upload", "s3://nowhere/x"], 3, "upload"),
+        (["train_data=s3://recordings/tiny", "--upload", "/tmp/x"], 2, "upload"),
     ],
 )
 def test_what_cannot_be_is_refused_before_a_job_exists(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from tao_skill.errors import BadRequest
+from tao_skill.errors import BadRequest, Fix, Option
 
 Policy = Literal["auto", "on", "off"]
 POLICIES: Final[tuple[Policy, ...]] = ("auto", "on", "off")
@@ -71,7 +71,7 @@ def decide(
     if outcome == "unclear":
         raise BadRequest(
             f"the request says {words}, which leaves open whether to search hyperparameters",
-            fix="use --automl off to train once, or use --automl on to search",
+            fix=Fix("use ", Option("automl", "off"), " to train once, or use ", Option("automl", "on"), " to search"),
             path="request",
         )
     return Route(
