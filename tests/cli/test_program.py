@@ -141,6 +141,10 @@ def test_a_dry_run_on_plain_data_does_not_load_numpy(tiny: Path, tmp_path: Path)
 
 def test_a_command_loads_no_other() -> None:
     modules = own(loaded(["completion", "bash"]))
-    assert {name for name in modules if name.startswith("tao_skill.cli.")} == {
-        f"tao_skill.cli.{name}" for name in ("completion", "options", "output", "program")
+    assert {name.removeprefix("tao_skill.cli.") for name in modules if name.startswith("tao_skill.cli.")} == {
+        "completion",
+        "program",
+        "terminal",
+        "terminal.options",
+        "terminal.output",
     }

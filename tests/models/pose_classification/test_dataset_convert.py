@@ -461,7 +461,7 @@ def test_lengths_that_do_not_go_together_are_problems_before_a_job(
 PEAK = """
 import sys
 from pathlib import Path
-from tao_skill.models.pose_classification import dataset_convert
+from tao_skill.models.pose_classification.actions import dataset_convert
 from tao_skill.models.pose_classification.config import DatasetConvertConfig, ExperimentConfig
 settings = DatasetConvertConfig(data=sys.argv[1], results_dir=sys.argv[2], sequence_length_max=100, combine=True)
 dataset_convert.run(ExperimentConfig(dataset_convert=settings))
