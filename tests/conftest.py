@@ -29,6 +29,12 @@ LONG = (
     "test_flow_eval.py",
     "test_s3.py",
     "test_evaluate.py",
+    "test_distributed.py",
+    "test_tao_page.py",
+    "test_tao.py",
+    "test_skill_page.py",
+    "test_matrix.py",
+    "test_benchmarks.py",
 )
 """Files that take longest, the worst first: begun last, one would keep everything waiting for a single process."""
 

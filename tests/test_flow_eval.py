@@ -24,6 +24,9 @@ import flow
 import flow_client
 import flow_faults
 
+pytestmark = pytest.mark.thorough
+"""A dozen trainings, each in a process of its own; tests/tools/test_workflow.py walks the same way for every change."""
+
 LEFT_TO_THE_SCRIPT = {"wrong layout", "label out of range", "bad range"}
 """Each is one more training; their fixes have tests where they are made."""
 

@@ -116,7 +116,7 @@ def test_a_search_without_validation_data_holds_out_a_part_and_says_so(tmp_path:
     facts = [f"{key}={value}" for key, value in dataset(tmp_path / "data").items() if ".val_dataset." not in key]
     intervals = ["train.validation_interval=5", "train.checkpoint_interval=5"]
     command = ["run", "train", *facts, *intervals, "batch_size=8", "num_workers=0", "lr=0.02"]
-    command += ["--trials", "2", "--max-epochs", "2", "--min-epochs", "1"]
+    command += ["--trials", "1", "--max-epochs", "2"]
     planned = call_json([*command, "--dry-run"], tmp_path)
     assert planned["plan"]["inferred"]["dataset.validation_split"]["value"] == 0.2
     assert "20% of the training sequences" in planned["automl"]["validation"]
