@@ -113,7 +113,7 @@ class Memory:
 
 def deciding(known: int) -> dict[str, float]:
     """Seconds of a suggestion, seconds and bytes of a report, when a search knows so many trials."""
-    from tao_skill.automl.execution.artifacts import Kept
+    from tao_skill.automl.execution.artifacts import SearchArtifacts
     from tao_skill.automl.search.search import Search
     from tao_skill.jobs.record import Job
     from tao_skill.models import get_model
@@ -123,7 +123,7 @@ def deciding(known: int) -> dict[str, float]:
         setup = _setup(model, folder, known)
         search = Search(setup, Memory(_trials(setup, known)))
         job = Job(id="search", model=model.name, action="train", spec=setup.spec, results_dir=name, created="")
-        kept = Kept(folder=folder, model=model, job=job, setup=setup)
+        kept = SearchArtifacts(folder=folder, model=model, job=job, setup=setup)
         suggest_s = seconds(search.next_task)
         report_s = seconds(lambda: kept.report(search.trials, elapsed_s=1.0))
         size = sum((folder / file).stat().st_size for file in ("report.json", "report.html"))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.dispatch import reply
 from tao_skill.agent_tools.roots import Roots
 from tao_skill.cli.program import tao_skill
@@ -181,7 +181,7 @@ def filled(value: Any, word: str, data: list[str]) -> Any:
 
 
 def test_no_argument_of_a_tool_leaves_the_roots_or_breaks_it(folder: Path, tiny: Path) -> None:
-    here = Workplace(roots=Roots(folders=(folder,)), results_root=folder / "results", environment=os.environ)
+    here = ToolContext(roots=Roots(folders=(folder,)), results_root=folder / "results", environment=os.environ)
     data = [f"{key}={value}" for key, value in dataset(tiny).items()]
     for word in (*LEAVING, *ODD, *SHELL, NUL):
         for name, calls in ARGUMENTS.items():

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from tasks import EPOCHS, SPACE, Metrics, Task, Training
 
 from tao_skill.automl.search import search
-from tao_skill.automl.search.asha import Budget, Goal, Trial, make_ladder, winner
+from tao_skill.automl.search.asha import Budget, Goal, Trial, make_rung_schedule, winner
 
 GOAL = Goal(metric="val_acc", maximize=True)
 METRIC = GOAL.metric
@@ -77,7 +77,7 @@ def ours(task: Task, seed: int, epochs: int) -> Found:
         space=SPACE,
         spec=task.default,
         goal=GOAL,
-        ladder=make_ladder(EPOCHS),
+        ladder=make_rung_schedule(EPOCHS),
         budget=Budget(trials=epochs, max_epochs=EPOCHS, epochs_total=epochs),
         seed=seed,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tao_skill.automl.report.report import build_report
-from tao_skill.automl.search.asha import Budget, Goal, Trial, make_ladder
+from tao_skill.automl.search.asha import Budget, Goal, Trial, make_rung_schedule
 from tao_skill.automl.search.search import Search, Setup, Task
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
@@ -98,7 +98,7 @@ def make_setup(*, lr: float = 0.01, batch: int = 64, trials: int = 14, seed: int
         space=space,
         spec=spec,
         goal=Goal(metric="val_acc", maximize=True),
-        ladder=make_ladder(9, min_epochs=1),
+        ladder=make_rung_schedule(9, min_epochs=1),
         budget=Budget(trials=trials, max_epochs=9, **budget),
         seed=seed,
     )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tao_skill.automl.search.asha import Budget, Goal, Trial, make_ladder, projections, winner
+from tao_skill.automl.search.asha import Budget, Goal, Trial, make_rung_schedule, projections, winner
 from tao_skill.automl.search.search import REPEATS, Search, Setup, Task
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
@@ -44,7 +44,7 @@ class Pages:
 
 def setup_of(*, trials: int = 12, epochs: int | None = None, top: int = 27, **more: Any) -> Setup:
     budget = Budget(trials=trials, max_epochs=top, epochs_total=epochs)
-    return Setup(space=SPACE, spec=SPEC, goal=GOAL, ladder=make_ladder(top), budget=budget, **more)
+    return Setup(space=SPACE, spec=SPEC, goal=GOAL, ladder=make_rung_schedule(top), budget=budget, **more)
 
 
 def curve(values: Mapping[str, Any], epochs: int) -> list[dict[str, float]]:

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from tao_skill.automl.execution.database import parse
 from tao_skill.automl.execution.study import StudyJournal, open_study
-from tao_skill.automl.search.asha import Budget, Goal, Trial, make_ladder
+from tao_skill.automl.search.asha import Budget, Goal, Trial, make_rung_schedule
 from tao_skill.automl.search.search import Search, Setup
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
@@ -169,7 +169,7 @@ def test_a_search_goes_on_from_what_was_kept(url: str) -> None:
         space=SPACE,
         spec=spec,
         goal=GOAL,
-        ladder=make_ladder(9),
+        ladder=make_rung_schedule(9),
         budget=Budget(trials=6, max_epochs=9),
         sampler="random",
     )

@@ -29,13 +29,13 @@ from tao_skill.runner import open_job
 from tao_skill.agent_tools import run
 from tao_skill.agent_tools.dispatch import reply
 from tao_skill.agent_tools.roots import Roots
-from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.context import ToolContext
 
 root, outside = Path(sys.argv[1]), Path(sys.argv[2])
 roots = Roots(folders=(root,))
 if sys.argv[3] == "enclosed":
     assert enclose(roots, os.environ)
-here = Workplace(roots=roots, results_root=root / "results", environment=os.environ)
+here = ToolContext(roots=roots, results_root=root / "results", environment=os.environ)
 
 def swap(path, target):
     path.rename(path.with_name("was"))

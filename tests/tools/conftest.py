@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.dispatch import Reply, reply
 from tao_skill.agent_tools.roots import Roots
 
@@ -26,12 +26,12 @@ def root(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def here(root: Path) -> Workplace:
-    return Workplace(roots=Roots(folders=(root,)), results_root=root / "results", environment=os.environ)
+def here(root: Path) -> ToolContext:
+    return ToolContext(roots=Roots(folders=(root,)), results_root=root / "results", environment=os.environ)
 
 
 @pytest.fixture(scope="module")
-def call(here: Workplace) -> Call:
+def call(here: ToolContext) -> Call:
     def call_tool(name: str, **arguments: Any) -> Reply:
         return reply(name, arguments, here)
 

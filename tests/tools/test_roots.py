@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.dispatch import reply
 from tao_skill.agent_tools.roots import Roots
 from tao_skill.errors import OutsideRoots
@@ -115,7 +115,7 @@ def test_a_record_that_points_outside_is_not_followed(tmp_path: Path, outside: P
     linked.mkdir()
     (outside / "job.json").write_text(json.dumps(record | {"id": "train-2", "results_dir": str(root)}))
     (linked / "job.json").symlink_to(outside / "job.json")
-    here = Workplace(roots=Roots(folders=(root,)), results_root=root / "results", environment=os.environ)
+    here = ToolContext(roots=Roots(folders=(root,)), results_root=root / "results", environment=os.environ)
     for name in ("read_report", "job_status", "job_logs", "cancel_job"):
         assert reply(name, {"job": "train-1"}, here).document["error"]["code"] == "outside_roots", name
         assert reply(name, {"job": "train-2"}, here).document["error"]["code"] == "not_found", name
@@ -129,6 +129,6 @@ def test_pretrained_weights_are_taken_from_a_registry_in_the_roots_only(
 ) -> None:
     (outside / "mine.pth").write_bytes(b"weights")
     environment = {**os.environ, "TAO_SKILL_PRETRAINED": str(outside)}
-    here = Workplace(roots=Roots(folders=(root,)), results_root=root / "results", environment=environment)
+    here = ToolContext(roots=Roots(folders=(root,)), results_root=root / "results", environment=environment)
     asked = {"action": "train", "overrides": overrides, "base_experiment": "mine"}
     assert reply("plan", asked, here).document["error"]["code"] == "outside_roots"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from tao_skill import bank
-from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.tool import CONCISE, Answer, Detail, ModelName, Object, call
 from tao_skill.model import Action, Model
 from tao_skill.models import MODELS, get_model
@@ -30,7 +30,7 @@ class Models(Answer):
     models: Annotated[list[Object], Param("")]
 
 
-def list_models(_: Nothing, here: Workplace) -> Models:
+def list_models(_: Nothing, here: ToolContext) -> Models:
     """Every model with its actions."""
     return Models(models=described_models(), next=[call("describe_action", action="train")])
 
@@ -69,7 +69,7 @@ class ActionDescription(Answer):
     template: Annotated[str | None, Param("Spec file; full only.")] = None
 
 
-def describe_action(asked: DescribeArguments, here: Workplace) -> ActionDescription:
+def describe_action(asked: DescribeArguments, here: ToolContext) -> ActionDescription:
     """Files and popular keys of an action; in full its schema and template.
 
     Raises:
@@ -143,7 +143,7 @@ class Inspection(Answer):
     suggested: Annotated[Object, Param("Overrides.")] = field(default_factory=dict)
 
 
-def inspect_data(asked: InspectArguments, here: Workplace) -> Inspection:
+def inspect_data(asked: InspectArguments, here: ToolContext) -> Inspection:
     """Describe a data set.
 
     Raises:

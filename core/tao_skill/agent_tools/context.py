@@ -20,7 +20,7 @@ Listener = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workplace:
+class ToolContext:
     """What a tool works in.
 
     Attributes:

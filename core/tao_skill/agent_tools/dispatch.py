@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.registry import TOOLS
 from tao_skill.agent_tools.tool import Tool
 from tao_skill.errors import BadRequest, CannotWrite, Command, Fix, NotFound, Option, Problem, TaoSkillError
@@ -36,7 +36,7 @@ class Reply:
         return _text(self.document)
 
 
-def reply(name: str, arguments: Mapping[str, Any], here: Workplace) -> Reply:
+def reply(name: str, arguments: Mapping[str, Any], here: ToolContext) -> Reply:
     """Call a tool; an expected error is answered as `{"error": {"code", "message", "fix"}}`."""
     try:
         tool = _tool(name)

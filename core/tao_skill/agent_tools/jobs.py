@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any, Final
 
-from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.tool import CONCISE, Answer, Detail, Object, call
 from tao_skill.jobs.document import following, job_document, job_row
 from tao_skill.jobs.launch import cancel, tail
@@ -42,7 +42,7 @@ class JobAnswer(Answer):
     warnings: Annotated[list[str] | None, Param("")] = None
 
 
-def job_status(asked: JobArguments, here: Workplace) -> JobAnswer:
+def job_status(asked: JobArguments, here: ToolContext) -> JobAnswer:
     """How a job stands now."""
     return job_answer(here.find(asked.job)[1], here, asked.detail)
 
@@ -56,12 +56,12 @@ class WaitArguments:
     detail: Detail = CONCISE
 
 
-def wait_for_job(asked: WaitArguments, here: Workplace) -> JobAnswer:
+def wait_for_job(asked: WaitArguments, here: ToolContext) -> JobAnswer:
     """How a job ended, or stands when the time is over."""
     return job_answer(here.wait(asked.job, asked.timeout_s), here, asked.detail)
 
 
-def cancel_job(asked: JobArguments, here: Workplace) -> JobAnswer:
+def cancel_job(asked: JobArguments, here: ToolContext) -> JobAnswer:
     """Stop a job.
 
     Raises:
@@ -87,7 +87,7 @@ class Log(Answer):
     log: Annotated[str, Param("")]
 
 
-def job_logs(asked: LogArguments, here: Workplace) -> Log:
+def job_logs(asked: LogArguments, here: ToolContext) -> Log:
     """The end of a job's log, at most 20,000 characters."""
     store, job = here.find(asked.job)
     text = tail(store, job.id, asked.lines)
@@ -109,7 +109,7 @@ class Jobs(Answer):
     total: Annotated[int, Param("")]
 
 
-def list_jobs(asked: ListArguments, here: Workplace) -> Jobs:
+def list_jobs(asked: ListArguments, here: ToolContext) -> Jobs:
     """The newest jobs."""
     rows = [job_row(job) for job in islice(here.store.newest(), asked.limit)]
     return Jobs(jobs=rows, total=here.store.count(), next=[_of_newest(rows)])
@@ -119,7 +119,7 @@ def _of_newest(rows: Sequence[Object]) -> Object:
     return call("job_status", job=rows[0]["id"]) if rows else call("list_models")
 
 
-def job_answer(job: Job, here: Workplace, detail: str, warnings: Sequence[str] = ()) -> JobAnswer:
+def job_answer(job: Job, here: ToolContext, detail: str, warnings: Sequence[str] = ()) -> JobAnswer:
     """The answer about a job."""
     document = job_document(job)
     if detail == CONCISE:

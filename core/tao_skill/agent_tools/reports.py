@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.jobs import JobRef, next_calls
 from tao_skill.agent_tools.tool import CONCISE, Answer, Detail, Object, call
 from tao_skill.automl.report.report import read_report as read_search
@@ -40,7 +40,7 @@ class Report(Answer):
     report: Annotated[Object, Param("")]
 
 
-def read_report(asked: ReportArguments, here: Workplace) -> Report:
+def read_report(asked: ReportArguments, here: ToolContext) -> Report:
     """The report of a search, a training, an evaluation or an inference; any other job's metrics.
 
     Raises:
@@ -66,7 +66,7 @@ def _kind(job: Job) -> str:
     return "search" if job.automl is not None else job.action if job.action in _SHORT else "other"
 
 
-def _read(store: Store, job: Job, here: Workplace) -> dict[str, Any]:
+def _read(store: Store, job: Job, here: ToolContext) -> dict[str, Any]:
     if job.automl is not None:
         here.roots.confine("job", str(store.folder(job.id) / "report.json"))
         folder = store.folder(job.id)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from tao_skill import bank
-from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.jobs import JobAnswer, job_answer
 from tao_skill.agent_tools.tool import CONCISE, Answer, Detail, ModelName, Object, call
 from tao_skill.automl import submit
@@ -92,7 +92,7 @@ class PlanAnswer(Answer):
     warnings: Annotated[list[str] | None, Param("")] = None
 
 
-def plan(asked: PlanArguments, here: Workplace) -> PlanAnswer:
+def plan(asked: PlanArguments, here: ToolContext) -> PlanAnswer:
     """What a run would do; nothing is written.
 
     Raises:
@@ -111,7 +111,7 @@ def plan(asked: PlanArguments, here: Workplace) -> PlanAnswer:
     return PlanAnswer(**document, warnings=warnings, next=[call("run_action", **again)])
 
 
-def run_action(asked: RunArguments, here: Workplace) -> JobAnswer:
+def run_action(asked: RunArguments, here: ToolContext) -> JobAnswer:
     """Start a job in a process of its own, and wait for it so long.
 
     Raises:
@@ -146,7 +146,7 @@ def _override_words(asked: PlanArguments) -> list[str]:
     return override_texts(model.config, asked.overrides, bank.skill_info(model.name)["spec_shorthand"])
 
 
-def _planned(asked: PlanArguments, here: Workplace, key: str | None) -> Plan:
+def _planned(asked: PlanArguments, here: ToolContext, key: str | None) -> Plan:
     model = get_model(asked.model)
     if asked.spec is not None:
         here.roots.confine("spec", asked.spec)

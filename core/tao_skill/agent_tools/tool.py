@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, Final
 
-from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.context import ToolContext
 from tao_skill.spec.param import Param
 from tao_skill.spec.schema import value_schema
 from tao_skill.spec.tree import Node, alternatives, children
@@ -54,7 +54,7 @@ class Tool:
     description: str
     arguments: type
     answer: type
-    function: Callable[[Any, Workplace], Answer]
+    function: Callable[[Any, ToolContext], Answer]
     verb: tuple[str, ...]
     read_only: bool = True
     destructive: bool = False

@@ -33,7 +33,7 @@ def mcp(roots: tuple[Path, ...], results_root: Path | None, address: str | None,
     """Serve the tools to an agent over the Model Context Protocol."""
     if importlib.util.find_spec("mcp") is None:
         raise MissingDependency("the package mcp is not installed", fix="pip install 'tao-skill[mcp]'")
-    from tao_skill.agent_tools.context import Workplace
+    from tao_skill.agent_tools.context import ToolContext
     from tao_skill.agent_tools.roots import Roots
     from tao_skill.mcp_server.enclosure import enclose
     from tao_skill.mcp_server.server import serve_stdio
@@ -45,7 +45,7 @@ def mcp(roots: tuple[Path, ...], results_root: Path | None, address: str | None,
     if not allowed.holds(results):
         raise BadRequest(f"the results root {results} lies in no --root", fix=f"add --root {results}")
     os.chdir(folders[0])
-    here = Workplace(roots=allowed, results_root=results, environment=os.environ)
+    here = ToolContext(roots=allowed, results_root=results, environment=os.environ)
     if not enclose(allowed, os.environ):
         note("warning: no Landlock here, so whoever can swap folders for links in a --root can lead jobs out of it")
     if address is None:

@@ -16,7 +16,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.context import ToolContext
 from tao_skill.errors import BadRequest
 from tao_skill.mcp_server.server import make_server
 
@@ -98,7 +98,7 @@ _UNAUTHORIZED: Final = JSONResponse(
 )
 
 
-def serve_http(here: Workplace, address: Address) -> None:
+def serve_http(here: ToolContext, address: Address) -> None:
     """Serve many clients until interrupted; the URL is printed on standard error once the server listens.
 
     Raises:
@@ -120,7 +120,7 @@ def serve_http(here: Workplace, address: Address) -> None:
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def _application(here: Workplace, address: Address, port: int) -> ASGIApp:
+def _application(here: ToolContext, address: Address, port: int) -> ASGIApp:
     app = make_server(here).streamable_http_app(
         streamable_http_path=PATH,
         max_request_body_size=BODY_BYTES,

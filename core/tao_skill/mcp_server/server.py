@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 
 from tao_skill import __version__
 from tao_skill.agent_tools import prompts, resources
-from tao_skill.agent_tools.context import Workplace
+from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.dispatch import Reply, reply
 from tao_skill.agent_tools.formats import definitions
 from tao_skill.errors import TaoSkillError
@@ -32,7 +32,7 @@ CALLS_AT_ONCE: Final = 64
 _log: Final = logging.getLogger(__name__)
 
 
-def make_server(here: Workplace) -> Server[Any]:
+def make_server(here: ToolContext) -> Server[Any]:
     """The server over a workplace, for any transport."""
     lanes = anyio.CapacityLimiter(CALLS_AT_ONCE)
 
@@ -77,7 +77,7 @@ class _Progress:
             from_thread.run(self.ctx.session.report_progress, done, 1.0, text)
 
 
-def _answer(name: str, arguments: dict[str, Any], here: Workplace) -> Reply:
+def _answer(name: str, arguments: dict[str, Any], here: ToolContext) -> Reply:
     """The reply to a call; a defect of ours is logged and answered like any error."""
     try:
         return reply(name, arguments, here)
@@ -139,7 +139,7 @@ async def _get_prompt(ctx: Any, params: types.GetPromptRequestParams) -> types.G
     return types.GetPromptResult(messages=[message])
 
 
-def serve_stdio(here: Workplace) -> None:
+def serve_stdio(here: ToolContext) -> None:
     """Serve one client on standard input and output, until it hangs up."""
     from mcp.server.stdio import stdio_server
 

@@ -33,7 +33,7 @@ PACKAGES: Final = ("optuna", "torch", "pytorch-lightning", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class SearchArtifacts:
     """The files of a search.
 
     Attributes:

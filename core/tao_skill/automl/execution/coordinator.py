@@ -13,13 +13,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from tao_skill.automl.execution.artifacts import Kept
+from tao_skill.automl.execution.artifacts import SearchArtifacts
 from tao_skill.automl.execution.database import default_url
 from tao_skill.automl.execution.devices import find_gpus
 from tao_skill.automl.execution.pool import Pool
 from tao_skill.automl.execution.queue import Queue, Result
 from tao_skill.automl.execution.study import open_study
-from tao_skill.automl.execution.throttle import Sparing
+from tao_skill.automl.execution.throttle import Throttle
 from tao_skill.automl.report import live
 from tao_skill.automl.search.asha import DEFAULT_TRIAL
 from tao_skill.automl.search.search import Search, Task
@@ -61,7 +61,9 @@ def search(folder: Path, model: Model, job: Job, spec: Mapping[str, Any], secret
     setup = make_setup(model, spec, settings)
     url = os.environ.pop(STORAGE_VARIABLE, None) or settings.storage or default_url(folder)
     environment = launch.environment(secrets)
-    kept = Kept(folder=folder, model=model, job=job, setup=setup, workers=settings.workers, keep_all=settings.keep_all)
+    kept = SearchArtifacts(
+        folder=folder, model=model, job=job, setup=setup, workers=settings.workers, keep_all=settings.keep_all
+    )
     with reporting(Path(job.results_dir), "Search") as status:
         study, queue = open_study(url, job.id, space=setup.space, goal=setup.goal), Queue(url, job.id)
         gpus = find_gpus(environment)
@@ -78,7 +80,7 @@ class Coordinator:
     """Hands out the work of a search and takes in what comes of it, until there is no more."""
 
     def __init__(
-        self, search: Search, queue: Queue, pool: Pool, kept: Kept, status: StatusLog, settings: Settings
+        self, search: Search, queue: Queue, pool: Pool, kept: SearchArtifacts, status: StatusLog, settings: Settings
     ) -> None:
         self.search, self.queue, self.pool, self.kept, self.status = search, queue, pool, kept, status
         self.settings = settings
@@ -86,7 +88,7 @@ class Coordinator:
         earlier_s = self.told["progress"]["elapsed_s"] if self.told else 0.0
         self.began = time.monotonic() - earlier_s
         self.stopping = False
-        self.report = Sparing(self._tell)
+        self.report = Throttle(self._tell)
 
     def elapsed_s(self) -> float:
         """Seconds that the search has taken, in all its attempts."""

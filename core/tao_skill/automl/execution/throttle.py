@@ -13,7 +13,7 @@ QUICK_S: Final = 0.05
 """What work may take that is done at once."""
 
 
-class Sparing:
+class Throttle:
     """Something to be done after events, such as a report that grows with all there is to report."""
 
     def __init__(self, do: Callable[[], object]) -> None:

@@ -113,7 +113,7 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ladder:
+class RungSchedule:
     """Rungs in epochs, the last one full training; of `eta` configurations of a rung one goes on."""
 
     rungs: tuple[int, ...]
@@ -163,7 +163,7 @@ class Ladder:
         return sorted(waiting, key=lambda one: hopes[one.number], reverse=True)
 
 
-def make_ladder(max_epochs: int, *, eta: int = 3, min_epochs: int = 3) -> Ladder:
+def make_rung_schedule(max_epochs: int, *, eta: int = 3, min_epochs: int = 3) -> RungSchedule:
     """Rungs R, R/eta, R/eta^2, as long as they are at least `min_epochs`; at most three.
 
     Raises:
@@ -174,7 +174,7 @@ def make_ladder(max_epochs: int, *, eta: int = 3, min_epochs: int = 3) -> Ladder
     rungs = [max_epochs]
     while len(rungs) < 3 and rungs[-1] / eta >= min_epochs:
         rungs.append(max(1, round(rungs[-1] / eta)))
-    return Ladder(rungs=tuple(reversed(rungs)), eta=eta)
+    return RungSchedule(rungs=tuple(reversed(rungs)), eta=eta)
 
 
 def _at_least(name: str, value: int, least: int) -> None:
@@ -195,7 +195,7 @@ def winner(trials: Sequence[Trial], goal: Goal, max_epochs: int) -> Trial:
     return best if goal.score(best.best(goal)) > goal.score(default.best(goal)) else default
 
 
-def projections(trials: Sequence[Trial], goal: Goal, ladder: Ladder) -> dict[int, float]:
+def projections(trials: Sequence[Trial], goal: Goal, ladder: RungSchedule) -> dict[int, float]:
     """One number for each trial that has trained, larger better: what it would probably reach in full.
 
     To the best value of a trial that stopped at a rung is added what those trained in full have gained since, in the

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from tao_skill.automl.search.asha import DEFAULT_TRIAL, Budget, Goal, Ladder, State, Trial, spent
+from tao_skill.automl.search.asha import DEFAULT_TRIAL, Budget, Goal, RungSchedule, State, Trial, spent
 from tao_skill.automl.search.search import Setup
 
 _LUCK: Final = Goal(metric="luck", maximize=True)
@@ -37,9 +37,9 @@ def remaining_epochs(setup: Setup, trials: Sequence[Trial]) -> int:
     return max(0, min(begun + round(left), limit))
 
 
-def _climb(trials: list[Trial], ladder: Ladder, count: int) -> int:
+def _climb(trials: list[Trial], ladder: RungSchedule, count: int) -> int:
     """Epochs until nothing is left to do for `count` trials; a rung is one epoch of these trials' records."""
-    steps = Ladder(rungs=tuple(range(1, len(ladder.rungs) + 1)), eta=ladder.eta)
+    steps = RungSchedule(rungs=tuple(range(1, len(ladder.rungs) + 1)), eta=ladder.eta)
     budget = Budget(trials=count, max_epochs=len(ladder.rungs))
     lots = random.Random(0)  # noqa: S311 - an order, no secret
     known = [one.history[0]["luck"] for one in trials if one.history and one.number != DEFAULT_TRIAL]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from tao_skill.automl.search.asha import DEFAULT_TRIAL, Budget, Goal, Ladder, State, Trial, projections
+from tao_skill.automl.search.asha import DEFAULT_TRIAL, Budget, Goal, RungSchedule, State, Trial, projections
 from tao_skill.automl.search.samplers import Seen, draw
 from tao_skill.automl.space.space import Space
 
@@ -58,7 +58,7 @@ class Setup:
     space: Space
     spec: Mapping[str, Any]
     goal: Goal
-    ladder: Ladder
+    ladder: RungSchedule
     budget: Budget
     sampler: str = "tpe"
     seed: int = 0

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from tao_skill import bank
-from tao_skill.automl.search.asha import Budget, Goal, Ladder, make_ladder
+from tao_skill.automl.search.asha import Budget, Goal, RungSchedule, make_rung_schedule
 from tao_skill.automl.search.samplers import check_sampler
 from tao_skill.automl.search.search import Setup
 from tao_skill.automl.settings import PRUNERS, Settings
@@ -67,11 +67,11 @@ def _goal(settings: Settings, monitoring: Mapping[str, str]) -> Goal:
     return Goal(metric=metric, maximize=not metric.endswith("loss"))
 
 
-def _ladder(settings: Settings, epochs: int) -> Ladder:
+def _ladder(settings: Settings, epochs: int) -> RungSchedule:
     if settings.pruner not in PRUNERS:
         raise BadRequest(
             f"there is no pruner {settings.pruner!r}", fix=Fix("use ", Option("pruner", "|".join(PRUNERS)))
         )
     if settings.pruner == "none":
-        return Ladder(rungs=(epochs,), eta=settings.eta)
-    return make_ladder(epochs, eta=settings.eta, min_epochs=settings.min_epochs)
+        return RungSchedule(rungs=(epochs,), eta=settings.eta)
+    return make_rung_schedule(epochs, eta=settings.eta, min_epochs=settings.min_epochs)

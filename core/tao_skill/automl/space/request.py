@@ -19,7 +19,7 @@ _RANGE_FIX: Final = "write low:high with low < high, both finite, and above 0 fo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ParameterRequest:
     """A parameter the user wants searched, with a range or options where given; log None: the schema's scale."""
 
     low: float | None = None
@@ -33,7 +33,7 @@ class Asked:
         return self.low is not None or bool(self.choices)
 
 
-def parse_request(text: str, shorthand: Mapping[str, str]) -> tuple[str, Asked]:
+def parse_request(text: str, shorthand: Mapping[str, str]) -> tuple[str, ParameterRequest]:
     """The key a user asks to be searched, and how.
 
     Raises:
@@ -44,13 +44,13 @@ def parse_request(text: str, shorthand: Mapping[str, str]) -> tuple[str, Asked]:
         raise BadRequest(f"{text!r} is no search request", fix=f"write {FORMS}")
     key, values = shorthand.get(match["key"], match["key"]), match["values"]
     if values is None:
-        return key, Asked()
+        return key, ParameterRequest()
     if ranged := _RANGE.fullmatch(values):
         return key, _parse_range(key, values, ranged)
-    return key, Asked(choices=tuple(part.strip() for part in values.split(",")))
+    return key, ParameterRequest(choices=tuple(part.strip() for part in values.split(",")))
 
 
-def _parse_range(key: str, text: str, match: re.Match[str]) -> Asked:
+def _parse_range(key: str, text: str, match: re.Match[str]) -> ParameterRequest:
     try:
         low, high = float(match["low"]), float(match["high"])
     except ValueError:
@@ -59,7 +59,7 @@ def _parse_range(key: str, text: str, match: re.Match[str]) -> Asked:
         turned = f"{match['high']}:{match['low']}"
         fix = f"use {turned} instead of {match['low']}:{match['high']}" if high < low else _RANGE_FIX
         raise BadRequest(f"{text!r} is no range for {key}", fix=fix, path=key)
-    return Asked(low=low, high=high, log=match["scale"] == "log" if match["scale"] else None)
+    return ParameterRequest(low=low, high=high, log=match["scale"] == "log" if match["scale"] else None)
 
 
 def read_option(key: str, leaf: Mapping[str, Any], text: str) -> Any:

@@ -17,7 +17,7 @@ from tao_skill.automl.space.dimension import (
     powers,
     whole_steps,
 )
-from tao_skill.automl.space.request import Asked, parse_request, read_option
+from tao_skill.automl.space.request import ParameterRequest, parse_request, read_option
 from tao_skill.errors import BadRequest
 from tao_skill.outcome import Limit
 from tao_skill.spec.schema import leaves as leaf_schemas
@@ -31,7 +31,7 @@ _KINDS: Final[Mapping[str, Kind]] = {"number": "float", "integer": "int", "strin
 _MIRRORED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
-class NoRoom(Exception):
+class EmptyRange(Exception):
     """A parameter has fewer than two values to choose from; the message says why."""
 
 
@@ -106,8 +106,8 @@ def build_space(
             left_out[key] = limit.inert
             continue
         try:
-            found[key] = _dimension(key, leaves, asked.get(key, Asked()), limit)
-        except NoRoom as lack:
+            found[key] = _dimension(key, leaves, asked.get(key, ParameterRequest()), limit)
+        except EmptyRange as lack:
             if key in ranged:
                 raise BadRequest(f"{key} {lack}", fix="widen the range or the options", path=key) from None
             left_out[key] = str(lack)
@@ -144,11 +144,11 @@ def _check_searchable(key: str, leaves: Leaves, *, to_search: bool) -> None:
         raise BadRequest(f"{key} may not be searched, accepted: {', '.join(may)}", fix="set it in the spec", path=key)
 
 
-def _dimension(key: str, leaves: Leaves, asked: Asked, limit: Limit) -> Dimension:
+def _dimension(key: str, leaves: Leaves, asked: ParameterRequest, limit: Limit) -> Dimension:
     """The dimension of a parameter.
 
     Raises:
-        NoRoom: it has fewer than two values.
+        EmptyRange: it has fewer than two values.
     """
     leaf = leaves[key]
     clauses = parse_condition(leaf["x-automl"].get("condition"))
@@ -179,10 +179,10 @@ def _conditions(key: str, leaves: Leaves) -> tuple[tuple[str, Any], ...]:
 
 
 def _with_options(
-    plain: Dimension, leaf: Mapping[str, Any], asked: Asked, limit: Limit, clauses: Sequence[Clause]
+    plain: Dimension, leaf: Mapping[str, Any], asked: ParameterRequest, limit: Limit, clauses: Sequence[Clause]
 ) -> Dimension:
     if asked.low is not None:
-        raise NoRoom("has options, no range")
+        raise EmptyRange("has options, no range")
     known, weights = _options(leaf)
     options = [read_option(plain.key, leaf, text) for text in asked.choices] or known
     if plain.kind == "choice":
@@ -190,7 +190,7 @@ def _with_options(
     else:
         chosen = sorted({option for option in options if _is_allowed(option, plain, leaf, limit, clauses)})
     if len(chosen) < 2:
-        raise NoRoom("has fewer than two options that schema, conditions and data allow")
+        raise EmptyRange("has fewer than two options that schema, conditions and data allow")
     drawn = tuple(weights[option] for option in chosen) if weights and plain.kind == "choice" else ()
     return replace(plain, choices=tuple(chosen), weights=() if asked.choices else drawn)
 
@@ -214,7 +214,7 @@ def _is_allowed(
 
 
 def _with_range(
-    plain: Dimension, leaf: Mapping[str, Any], asked: Asked, limit: Limit, clauses: Sequence[Clause]
+    plain: Dimension, leaf: Mapping[str, Any], asked: ParameterRequest, limit: Limit, clauses: Sequence[Clause]
 ) -> Dimension:
     """The range the user, the data or the schema suggest, within the bounds of schema, data and plain conditions."""
     hints = leaf["x-automl"]
@@ -226,15 +226,15 @@ def _with_range(
     low, high = -math.inf if low is None else low, math.inf if high is None else high
     low, high = _narrowed(low, high, plain, leaf, limit, clauses)
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise NoRoom(f"has no finite range; search it as {plain.key}=low:high")
+        raise EmptyRange(f"has no finite range; search it as {plain.key}=low:high")
     if step is not None:
         low, high = whole_steps(low, high, step)
     if low >= high:
-        raise NoRoom(f"has no room: fewer than two values from {low:g} to {high:g}")
+        raise EmptyRange(f"has no room: fewer than two values from {low:g} to {high:g}")
     if powered is not None:
         listed = [one for one in powers(powered, low, high) if _is_allowed(one, plain, leaf, limit, clauses)]
         if len(listed) < 2:
-            raise NoRoom(f"has no room: fewer than two values keep {hints['condition']!r}")
+            raise EmptyRange(f"has no room: fewer than two values keep {hints['condition']!r}")
         return replace(plain, choices=tuple(listed))
     log = (hints.get("log", False) if asked.log is None else asked.log) and low > 0
     off = hints.get("off") if asked.low is None or asked.low == hints.get("off") else None

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import time
 
-from tao_skill.automl.execution.throttle import SHARE, Sparing
+from tao_skill.automl.execution.throttle import SHARE, Throttle
 
 
 def test_what_is_quick_is_done_after_every_event() -> None:
     done: list[int] = []
-    work = Sparing(lambda: done.append(len(done)))
+    work = Throttle(lambda: done.append(len(done)))
     for events in range(1, 6):
         work.ask()
         assert len(done) == events
@@ -23,7 +23,7 @@ def test_what_is_slow_takes_its_share_of_the_time_and_is_caught_up_with() -> Non
         time.sleep(took_s)
         done.append(time.monotonic())
 
-    work, began = Sparing(slow), time.monotonic()
+    work, began = Throttle(slow), time.monotonic()
     while time.monotonic() < began + 3 * took_s / SHARE - 0.5:
         work.ask()
         time.sleep(0.005)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tao_skill.automl.execution.artifacts import Kept
+from tao_skill.automl.execution.artifacts import SearchArtifacts
 from tao_skill.automl.search.asha import Trial, winner
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.trials import trial_folder
@@ -20,7 +20,7 @@ FINAL = {0: 0.5, 1: 0.9, 2: 0.7, 3: 0.3}
 ORDERS = list(permutations(FINAL))
 
 
-def make_kept(folder: Path) -> Kept:
+def make_kept(folder: Path) -> SearchArtifacts:
     job = Job(
         id="train-1",
         model="pose_classification",
@@ -28,7 +28,7 @@ def make_kept(folder: Path) -> Kept:
         results_dir=str(folder / "train"),
         created="2026-01-01",
     )
-    return Kept(folder=folder, model=get_model(None), job=job, setup=make_setup())
+    return SearchArtifacts(folder=folder, model=get_model(None), job=job, setup=make_setup())
 
 
 BEST, LAST = "model_epoch_002_step_00003.pth", "model_epoch_008_step_00009.pth"

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from tao_skill.automl.search.asha import (
     Budget,
     Goal,
-    Ladder,
+    RungSchedule,
     State,
     Step,
     Trial,
-    make_ladder,
+    make_rung_schedule,
     projections,
     spent,
     winner,
@@ -22,7 +22,7 @@ from tao_skill.automl.search.asha import (
 from tao_skill.errors import BadRequest
 
 GOAL = Goal(metric="val_acc", maximize=True)
-LADDER = Ladder(rungs=(3, 9, 27))
+LADDER = RungSchedule(rungs=(3, 9, 27))
 PLENTY = Budget(trials=100, max_epochs=27)
 
 
@@ -58,12 +58,12 @@ def next_step(*trials: Trial, budget: Budget = PLENTY, new: bool = True) -> Step
 def test_rungs_are_a_ninth_a_third_and_all_of_the_epochs_but_at_least_three(
     epochs: int, rungs: tuple[int, ...]
 ) -> None:
-    assert make_ladder(epochs).rungs == rungs
+    assert make_rung_schedule(epochs).rungs == rungs
 
 
 @given(epochs=st.integers(1, 2000), eta=st.integers(2, 9), least=st.integers(1, 50))
 def test_rungs_rise_to_the_full_training_and_keep_the_least_epochs(epochs: int, eta: int, least: int) -> None:
-    rungs = make_ladder(epochs, eta=eta, min_epochs=least).rungs
+    rungs = make_rung_schedule(epochs, eta=eta, min_epochs=least).rungs
     assert rungs[-1] == epochs
     assert len(rungs) <= 3
     assert list(rungs) == sorted(set(rungs))
@@ -73,8 +73,8 @@ def test_rungs_rise_to_the_full_training_and_keep_the_least_epochs(epochs: int, 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: make_ladder(27, eta=1), "eta is 1"),
-        (lambda: make_ladder(27, min_epochs=0), "min_epochs is 0"),
+        (lambda: make_rung_schedule(27, eta=1), "eta is 1"),
+        (lambda: make_rung_schedule(27, min_epochs=0), "min_epochs is 0"),
         (lambda: Budget(trials=0, max_epochs=27), "trials is 0"),
         (lambda: Budget(trials=2, max_epochs=0), "max_epochs is 0"),
         (lambda: Budget(trials=2, max_epochs=27, epochs_total=26), "epochs_total is 26"),
@@ -135,7 +135,7 @@ class TestWhatIsNext:
         assert next_step(failed, *others, *(trial(n, 0.1, to=3) for n in (4, 5, 6))) == Step(number=2, target=9)
 
     def test_without_rungs_every_configuration_is_trained_in_full(self) -> None:
-        assert Ladder(rungs=(27,)).next_step([DEFAULT], GOAL, PLENTY) == Step(number=1, target=27, is_new=True)
+        assert RungSchedule(rungs=(27,)).next_step([DEFAULT], GOAL, PLENTY) == Step(number=1, target=27, is_new=True)
 
 
 class TestTheEnd:
