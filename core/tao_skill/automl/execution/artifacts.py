@@ -87,11 +87,14 @@ class SearchArtifacts:
                 self._keep_best(trial_results(self.folder, trial.number, ACTION))
 
     def _keep_best(self, results_dir: Path) -> None:
+        paths = list(results_dir.glob("*.pth"))
+        if len(paths) < 2:  # as an earlier call left it: a search of many trials reads no index again
+            return
         try:
             best = self.model.select_result(ACTION, results_dir, self.setup.goal.metric).path
         except NotFound:  # it failed before its first checkpoint
             return
-        for path in results_dir.glob("*.pth"):
+        for path in paths:
             if path.name != best.name:
                 path.unlink(missing_ok=True)
 

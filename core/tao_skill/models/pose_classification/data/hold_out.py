@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from tao_skill.io.atomic import remembered
 from tao_skill.models.pose_classification.config import DatasetConfig
@@ -48,6 +50,10 @@ def split(ids: Sequence[int], share: float, seed: int) -> Split:
     return Split(training=training, validation=tuple(sorted(held)))
 
 
+_split_once: Final = lru_cache(maxsize=2)(split)
+"""A plan needs the split of one label file several times."""
+
+
 def split_of(dataset: DatasetConfig, seed: int) -> Split | None:
     """The split of a spec's training set; None where nothing is held out.
 
@@ -57,7 +63,7 @@ def split_of(dataset: DatasetConfig, seed: int) -> Split | None:
     if not holds_out(dataset):
         return None
     assert dataset.validation_split is not None
-    return split(class_ids(Path(dataset.train_dataset.label_path)), dataset.validation_split, seed)
+    return _split_once(class_ids(Path(dataset.train_dataset.label_path)), dataset.validation_split, seed)
 
 
 def training_size(dataset: DatasetConfig, sequences: int, seed: int) -> int:
