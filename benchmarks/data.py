@@ -32,9 +32,9 @@ from pairs import Row, row
 from tao_skill.models.pose_classification.actions import train
 from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.data import sequences as arrays
+from tao_skill.models.pose_classification.data import sequences
 from tao_skill.models.pose_classification.data.datamodule import SkeletonData
-from tao_skill.models.pose_classification.network import allocator as memory
+from tao_skill.models.pose_classification.network import allocator
 from tao_skill.models.pose_classification.training.module import PoseClassifier
 from tao_skill.spec import load
 from tao_skill.status import StatusLog
@@ -89,7 +89,7 @@ def _peak_mib(pid: int) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def write_set(folder: Path, data_NCTVM: arrays.Sequences) -> dict[str, Any]:
+def write_set(folder: Path, data_NCTVM: sequences.Sequences) -> dict[str, Any]:
     """A training set of one class, and the spec keys of it."""
     folder.mkdir()
     np.save(folder / "data.npy", data_NCTVM)
@@ -103,7 +103,7 @@ def facts(data: Path, n: int) -> dict[str, Any]:
     return {"dataset.train_dataset.data_path": str(data), "dataset.train_dataset.label_path": str(label)}
 
 
-def moving(shortest: int, longest: int) -> arrays.Sequences:
+def moving(shortest: int, longest: int) -> sequences.Sequences:
     """Skeletons of `nvidia` that move for so many of 300 frames, all lengths between alike."""
     rng = np.random.default_rng(0)
     data_NCTVM = rng.normal(size=(SEQUENCES, 3, FRAMES, 34, 1)).astype(np.float32)
@@ -117,8 +117,8 @@ def cases(work: Path, irds: Path | None) -> Iterator[tuple[str, dict[str, Any]]]
     """Training sets as spec keys."""
     yield f"nvidia, T = {FRAMES}, mean {MEAN}", write_set(work / "nvidia", moving(24, 176))
     if irds:
-        data_NCTVM = arrays.open_sequences(irds / "train_data.npy")[:SEQUENCES]
-        mean = arrays.frames_used(data_NCTVM).mean()
+        data_NCTVM = sequences.open_sequences(irds / "train_data.npy")[:SEQUENCES]
+        mean = sequences.frames_used(data_NCTVM).mean()
         layout = {"model.graph_layout": "ntu-rgb+d"}
         yield f"irds, T = 150, mean {mean:.0f}", write_set(work / "irds", data_NCTVM) | layout
 
@@ -142,7 +142,7 @@ def _epoch(work: Path, keys: dict[str, Any]) -> tuple[float, float]:
 def train_with(work: Path, keys: dict[str, Any], callbacks: list[Callback], **attributes: Any) -> None:
     """Train as the action does, with these callbacks beside its own and attributes of the trainer set."""
     config = build({"results_dir": str(work), "dataset.batch_size": BATCH, "train.optim.lr": 0.01, **keys})
-    memory.keep_freed()
+    allocator.keep_freed()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # it would print the whole profile
     with tempfile.TemporaryDirectory(dir=work) as folder:
         trainer = train.build_trainer(config, Path(folder), StatusLog(Path(folder), silent=True))

@@ -25,7 +25,7 @@ import torch
 from pairs import Row, row
 from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES, adjacency
 from tao_skill.models.pose_classification.network.stgcn import STGCN as Ours
-from tao_skill.models.pose_classification.training.checkpoint import PREFIX, load, network_state, save
+from tao_skill.models.pose_classification.training.checkpoint_file import PREFIX, load, network_state, save
 from textbook import STGCN
 
 PLAIN = "plain PyTorch"

@@ -74,13 +74,13 @@ def answer(ours: bool, threads: int, bf16: bool, asked: Connection) -> None:
     import torch
     import torch.nn.functional as F
 
-    from tao_skill.models.pose_classification.network import allocator as memory
+    from tao_skill.models.pose_classification.network import allocator
     from tao_skill.models.pose_classification.network.graph import LAYOUTS
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     if ours:
-        memory.keep_freed()
+        allocator.keep_freed()
     trained: dict[str, Any] = {}
     while case := asked.recv():
         net, optimizer = trained[case.layout] = trained.get(case.layout) or prepared(ours, case.layout)

@@ -12,7 +12,7 @@ import pytest
 
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
-from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.spec import load
 from tests.postgresql_server import INSTALL, PostgreSQLServer, programs
 
@@ -133,10 +133,10 @@ def leave_checkpoints(folder: Path, *metrics: Mapping[str, float]) -> None:
     """Fill a results folder as a training does, with an empty checkpoint an epoch and the index of their metrics."""
     folder.mkdir(parents=True)
     entries = [
-        results.Checkpoint(file=results.checkpoint_name(i, i), epoch=i, step=i, metrics=one)
+        checkpoint_index.Checkpoint(file=checkpoint_index.checkpoint_name(i, i), epoch=i, step=i, metrics=one)
         for i, one in enumerate(metrics)
     ]
     for entry in entries:
         (folder / entry.file).touch()
-    results.write_index(folder, entries)
-    (folder / results.LATEST).symlink_to(entries[-1].file)
+    checkpoint_index.write_index(folder, entries)
+    (folder / checkpoint_index.LATEST).symlink_to(entries[-1].file)

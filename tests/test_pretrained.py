@@ -7,7 +7,7 @@ import pytest
 from tao_skill import pretrained
 from tao_skill.errors import BadRequest, KeyConflict, NotFound
 from tao_skill.jobs.store import Store
-from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.runner import Plan, open_job
 from tao_skill.spec.tree import lookup
 from tests.conftest import dataset, leave_checkpoints
@@ -25,7 +25,7 @@ def registry(tmp_path: Path) -> Path:
         (folder / name).touch()
     leave_checkpoints(folder / "trained", {"val_acc": 0.9}, {"val_acc": 0.8})
     (folder / "linked").mkdir()
-    for name in (results.BEST, results.LATEST):
+    for name in (checkpoint_index.BEST, checkpoint_index.LATEST):
         (folder / "linked" / name).touch()
     (folder / "empty").mkdir()
     return folder
@@ -80,7 +80,7 @@ def test_the_registry_lies_where_the_environment_says(tmp_path: Path) -> None:
 
 def test_named_weights_go_before_a_parents_and_after_a_given_path(tmp_path: Path, tiny: Path, registry: Path) -> None:
     parent, _ = open_job(train(tmp_path, tiny, registry, "plain"), Store(tmp_path / "results"), now=NOW)
-    left = Path(parent.results_dir) / results.checkpoint_name(0, 3)
+    left = Path(parent.results_dir) / checkpoint_index.checkpoint_name(0, 3)
     left.parent.mkdir(parents=True)
     left.touch()
     below = train(tmp_path, tiny, registry, "single", parent=parent.id)

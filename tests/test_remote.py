@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from tao_skill.errors import BadData, BadRequest, CannotWrite, MissingDependency, NotFound
-from tao_skill.io import s3 as remote
-from tao_skill.io import s3_cache as cache
-from tao_skill.io.s3 import S3, Unreachable
+from tao_skill.io import s3_cache
+from tao_skill.io.s3 import S3, Unreachable, _access, check_address, credentials
 from tao_skill.io.s3_cache import Staged
 from tests.conftest import until
 from tests.s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
@@ -24,8 +23,8 @@ CONTENT = b"0123456789" * 1000
 STAGE = """
 import os, sys
 from pathlib import Path
-from tao_skill.io import s3 as remote, s3_cache as cache
-staged = cache.stage(sys.argv[1], cache.cache_root(os.environ), remote.S3(os.environ), lambda done, total: None)
+from tao_skill.io import s3, s3_cache
+staged = s3_cache.stage(sys.argv[1], s3_cache.cache_root(os.environ), s3.S3(os.environ), lambda done, total: None)
 print(staged.path)
 """
 
@@ -47,7 +46,7 @@ def server(shared: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 
 
 def stage(server: S3Server, uri: str, root: Path, **changes: str | None) -> Staged:
-    return cache.stage(uri, root, S3(server.environment(root, **changes)), lambda done, total: None)
+    return s3_cache.stage(uri, root, S3(server.environment(root, **changes)), lambda done, total: None)
 
 
 def start_staging(server: S3Server, uri: str, root: Path) -> subprocess.Popen[str]:
@@ -67,7 +66,7 @@ def whole_files(root: Path) -> set[str]:
 def test_an_object_is_fetched_once_with_progress_and_then_only_looked_at(server: S3Server, tmp_path: Path) -> None:
     uri = server.put("a/train_data.npy", CONTENT)
     seen: list[tuple[int, int]] = []
-    first = cache.stage(uri, tmp_path, S3(server.environment(tmp_path)), lambda *told: seen.append(told))
+    first = s3_cache.stage(uri, tmp_path, S3(server.environment(tmp_path)), lambda *told: seen.append(told))
     assert first.path.read_bytes() == CONTENT
     assert first.path.name == "train_data.npy"
     assert "fetched, 10000 bytes" in first.origin
@@ -86,7 +85,7 @@ def test_a_changed_object_is_fetched_again_and_the_old_copy_stays_for_who_reads_
     new = stage(server, server.put("changing", CONTENT[::-1]), tmp_path).path
     assert (old.read_bytes(), new.read_bytes()) == (CONTENT, CONTENT[::-1])
     assert stage(server, server.put("changing", CONTENT), tmp_path).path == old
-    assert cache._newest(old.parents[1]) == old.with_name("entry.json")
+    assert s3_cache._newest(old.parents[1]) == old.with_name("entry.json")
 
 
 @pytest.mark.parametrize("broken", [CONTENT[:-1], CONTENT[:-1] + b"x", None], ids=["cut", "one byte", "gone"])
@@ -112,7 +111,7 @@ def test_what_arrives_damaged_is_refused_and_not_kept(server: S3Server, tmp_path
 def test_an_object_that_changes_while_it_is_read_is_never_mixed(
     server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "_CHUNK", 4000)
+    monkeypatch.setattr("tao_skill.io.s3._CHUNK", 4000)
     uri = server.put("moving", CONTENT)
     changes = iter([CONTENT[::-1]])
 
@@ -178,16 +177,16 @@ def test_without_the_server_a_whole_copy_serves_and_says_so(tmp_path: Path, monk
     cut.write_bytes(CONTENT[:10])
     s3 = S3(other.environment(tmp_path))
     other.stop()
-    found = cache.stage(uri, tmp_path, s3, lambda done, total: None)
+    found = s3_cache.stage(uri, tmp_path, s3, lambda done, total: None)
     assert found.path == path
     assert "may be old: the S3 server does not answer" in found.origin
-    described = cache.describe(uri, tmp_path, s3)
+    described = s3_cache.describe(uri, tmp_path, s3)
     assert described is not None
     assert described.size == len(CONTENT)
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1 does not answer for s3://recordings/lost"):
-        cache.stage(lost, tmp_path, s3, lambda done, total: None)
+        s3_cache.stage(lost, tmp_path, s3, lambda done, total: None)
     with pytest.raises(Unreachable):
-        cache.describe(f"s3://{BUCKET}/never", tmp_path, s3)
+        s3_cache.describe(f"s3://{BUCKET}/never", tmp_path, s3)
 
 
 def test_a_missing_object_is_not_found_even_if_a_copy_is_there(server: S3Server, tmp_path: Path) -> None:
@@ -234,7 +233,7 @@ def test_the_session_token_the_region_and_the_profile_reach_the_server(
     none = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
     stage(server, uri, tmp_path, **none, AWS_PROFILE="lab", ACCESS_KEY="OLD", SECRET_KEY="old")
     assert server.signed_with == {"LAB"}
-    arguments = remote._access({"AWS_ACCESS_KEY_ID": "a", "AWS_SESSION_TOKEN": "t", "AWS_REGION": "eu-north-1"})
+    arguments = _access({"AWS_ACCESS_KEY_ID": "a", "AWS_SESSION_TOKEN": "t", "AWS_REGION": "eu-north-1"})
     assert (arguments["token"], arguments["client_kwargs"]) == ("t", {"region_name": "eu-north-1"})
 
 
@@ -258,7 +257,7 @@ def test_credentials_in_an_endpoint_are_in_no_error_and_no_name(server: S3Server
         with pytest.raises((BadRequest, Unreachable)) as caught:
             stage(server, f"s3://{BUCKET}/a", tmp_path, AWS_ENDPOINT_URL=endpoint)
         assert SECRET_KEY not in str(caught.value.as_dict())
-    assert remote.credentials({"AWS_ENDPOINT_URL": "http://user:hunter2@host"}) == ["user:hunter2"]
+    assert credentials({"AWS_ENDPOINT_URL": "http://user:hunter2@host"}) == ["user:hunter2"]
 
 
 @pytest.mark.parametrize(
@@ -273,7 +272,7 @@ def test_credentials_in_an_endpoint_are_in_no_error_and_no_name(server: S3Server
 )
 def test_other_addresses_are_refused_without_being_shown(address: str, said: str) -> None:
     with pytest.raises(BadRequest, match=said) as caught:
-        remote.check_address(address)
+        check_address(address)
     assert "hunter2" not in str(caught.value.as_dict())
 
 
@@ -293,6 +292,6 @@ def test_a_hostile_name_stays_inside_the_cache(server: S3Server, tmp_path: Path)
 
 
 def test_the_cache_is_where_the_environment_says(tmp_path: Path) -> None:
-    assert cache.cache_root({"TAO_SKILL_CACHE": str(tmp_path)}) == tmp_path
-    assert cache.cache_root({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "tao-skill"
-    assert cache.cache_root({"XDG_CACHE_HOME": "relative"}) == Path.home() / ".cache" / "tao-skill"
+    assert s3_cache.cache_root({"TAO_SKILL_CACHE": str(tmp_path)}) == tmp_path
+    assert s3_cache.cache_root({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "tao-skill"
+    assert s3_cache.cache_root({"XDG_CACHE_HOME": "relative"}) == Path.home() / ".cache" / "tao-skill"

@@ -11,7 +11,7 @@ from tao_skill.errors import NotFound, SpecError
 from tao_skill.jobs.record import Ending
 from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.models.pose_classification.training.devices import plan_devices
 from tao_skill.runner import Plan, Request, load_runner, open_job, plan
 from tao_skill.spec import load
@@ -156,7 +156,7 @@ def test_a_parent_that_is_not_complete_is_warned_of(tmp_path: Path, parent: str,
     assert not any("parent" in warning for warning in planned(tmp_path, "evaluate", parent=parent).warnings)
     other, _ = open_job(planned(tmp_path, overrides=data, automl="off", key="new"), Store(tmp_path), now=NOW)
     Path(other.results_dir).mkdir(parents=True)
-    (Path(other.results_dir) / results.checkpoint_name(0, 3)).touch()
+    (Path(other.results_dir) / checkpoint_index.checkpoint_name(0, 3)).touch()
     warnings = planned(tmp_path, "evaluate", parent=other.id).warnings
     assert any(f"{other.id} is PENDING" in warning for warning in warnings)
 
@@ -170,11 +170,11 @@ def test_an_own_checkpoint_is_resumed_from_and_the_key_still_fits(tmp_path: Path
     store = Store(tmp_path)
     first, is_new = open_job(planned(tmp_path, overrides=data, automl="off", key="k"), store, now=NOW)
     assert is_new
-    own = Path(first.results_dir) / results.checkpoint_name(0, 3)
+    own = Path(first.results_dir) / checkpoint_index.checkpoint_name(0, 3)
     own.parent.mkdir(parents=True)
     own.touch()
     assert "train.resume_training_checkpoint_path" not in planned(tmp_path, overrides=data, automl="off").inferred
-    (own.parent / results.LATEST).symlink_to(own.name)
+    (own.parent / checkpoint_index.LATEST).symlink_to(own.name)
     again = planned(tmp_path, overrides=data, automl="off", key="k")
     assert again.inferred["train.resume_training_checkpoint_path"]["value"] == str(own)
     same, is_new = open_job(again, store, now=NOW)
@@ -258,8 +258,8 @@ def test_what_a_search_found_and_was_after_is_what_follows_builds_on(tmp_path: P
 def test_the_sequences_a_model_was_trained_on_shape_its_export(tmp_path: Path, data: list[str], parent: str) -> None:
     assert lookup(planned(tmp_path, "export", parent=parent).spec, "export.sequence_length") is None
     folder = next(tmp_path.glob("train-*/train"))
-    known = [replace(one, sequence_length=150, num_persons=1) for one in results.read_index(folder)]
-    results.write_index(folder, known)
+    known = [replace(one, sequence_length=150, num_persons=1) for one in checkpoint_index.read_index(folder)]
+    checkpoint_index.write_index(folder, known)
     found = planned(tmp_path, "export", parent=parent)
     assert lookup(found.spec, "export.sequence_length") == 150
     assert lookup(found.spec, "export.num_persons") == 1

@@ -20,7 +20,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tao_skill.jobs import secrets as private
+from tao_skill.jobs.secrets import secret_values
 from tests.conftest import dataset
 from tests.s3_server import BUCKET, SECRET_KEY, S3Server
 
@@ -113,7 +113,7 @@ def test_variables_are_private_by_their_names_and_passwords_by_their_place() -> 
     environment = {**SECRETS, "HOME": "/home/somebody", "MONKEY": "no secret at all", "X_KEY": "short"}
     environment["TAO_SKILL_STORAGE"] = f"postgresql://me:{DATABASE}@host/db"
     environment["HTTPS_PROXY"] = f"http://me:{quote(OTHER_KEY + '/', safe='')}@proxy:80"
-    hidden = private.values(environment)
+    hidden = secret_values(environment)
     assert {*SECRETS.values(), DATABASE, f"{OTHER_KEY}/"} <= set(hidden)
     assert "/home/somebody" not in hidden
     assert "short" not in hidden

@@ -14,8 +14,7 @@ from typing import Any, Final
 
 from tao_skill import bank
 from tao_skill.errors import BadRequest, Fix, NotFound, Option, Problem, SpecError, TaoSkillError
-from tao_skill.io import atomic as files
-from tao_skill.io import s3 as remote
+from tao_skill.io import atomic, s3
 from tao_skill.jobs.record import Job, new_id, timestamp
 from tao_skill.jobs.secrets import is_private
 from tao_skill.jobs.store import Store
@@ -200,7 +199,7 @@ def plan(
     describe = sources.look(environment, request.upload)
     _stop(sources.address_problems(model, runner.action, values))
     completed, problems = sources.complete_folders(
-        runner.data, values, lambda text: describe(text) is not None if remote.is_remote(text) else Path(text).is_file()
+        runner.data, values, lambda text: describe(text) is not None if s3.is_remote(text) else Path(text).is_file()
     )
     _stop(problems)
     completed |= sources.actual_checkpoints(model, runner.action, values)
@@ -274,7 +273,7 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
     if not written.exists():  # also where an earlier call was killed just here
         from tao_skill.io.strict_yaml import dump_yaml
 
-        files.write_text(written, dump_yaml(escaped(opened.spec)))
+        atomic.write_text(written, dump_yaml(escaped(opened.spec)))
     return opened, is_new
 
 

@@ -60,7 +60,7 @@ def get_skills(names: Sequence[str], folder: Path | None = None) -> list[Skill]:
     return [known[name] for name in dict.fromkeys(names or known)]
 
 
-def install(skills: Sequence[Skill], to: Path, *, force: bool = False) -> list[dict[str, Any]]:
+def install_skills(skills: Sequence[Skill], to: Path, *, force: bool = False) -> list[dict[str, Any]]:
     """Copy each skill to `to`/<its name>, in one step each; a copy that is there already stays untouched.
 
     Returns:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tao_skill.errors import BadData
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.io.strict_json import REPORT_BYTES, parse_json, read_bytes
 
 STATUS_FILE: Final = "status.json"
@@ -67,7 +67,7 @@ class StatusLog:
         if kpi:
             line["kpi"] = {name: finite(value) for name, value in kpi.items()}
         text = json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
-        with files.open_to_append(self.path) as stream:
+        with atomic.open_to_append(self.path) as stream:
             stream.write(text.encode("utf-8"))
 
     def progress(self, **facts: Any) -> None:
@@ -75,7 +75,7 @@ class StatusLog:
         val_acc, eta_s."""
         if self.silent:
             return
-        files.write_json(self.progress_path, {name: finite(value) for name, value in facts.items()})
+        atomic.write_json(self.progress_path, {name: finite(value) for name, value in facts.items()})
 
 
 def finite(value: Any) -> Any:

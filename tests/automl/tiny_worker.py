@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from tao_skill.automl.execution import trial_worker as worker
+from tao_skill.automl.execution import trial_worker
 from tao_skill.automl.search.search import Task
 from tao_skill.errors import BadData
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 
 
 class Logistic:
@@ -48,7 +48,7 @@ class Logistic:
             self.break_as_asked(task.values, len(history))
             # Noted first: whoever is killed in between trains the epoch again.
             _note(self.folder / "epochs", f"{task.number} {len(history)} {os.getpid()}")
-            files.write_json(checkpoint, {"weights": weights_C.tolist(), "history": history})
+            atomic.write_json(checkpoint, {"weights": weights_C.tolist(), "history": history})
             self.epoch = len(history)
         return history
 
@@ -70,4 +70,4 @@ def _note(path: Path, line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(worker.main(sys.argv[1:], Logistic, beat_s=0.2, poll_s=0.05))
+    sys.exit(trial_worker.main(sys.argv[1:], Logistic, beat_s=0.2, poll_s=0.05))

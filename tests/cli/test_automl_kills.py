@@ -60,7 +60,7 @@ PLACES = {
         module="tao_skill.automl.execution.queue", function="Queue.put", matching="number=[12].*target=2"
     ),
     "promoting, handed out and not yet training": Place(
-        module=f"{NET}.training.checkpoint", function="check_resumable", matching=r"trials/000[12]/"
+        module=f"{NET}.training.checkpoint_file", function="check_resumable", matching=r"trials/000[12]/"
     ),
     "final, the last report half there": Place(
         module="pathlib", function="Path.replace", matching=r"report\.html", nth=2

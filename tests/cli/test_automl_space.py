@@ -13,7 +13,7 @@ import pytest
 
 from tao_skill.automl.report.html import render
 from tao_skill.cli import main
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.jobs.record import Job, timestamp
 from tao_skill.jobs.store import Store
 from tests.automl.searches import make_setup, reported, trained
@@ -135,8 +135,8 @@ def test_a_search_is_shown_as_its_report_says(tmp_path: Path, capsys: pytest.Cap
     where = ["--results-root", str(tmp_path)]
     error = answer_json(["automl", "show", job.id, *where], capsys, code=3)["error"]
     assert "has no report yet" in error["message"]
-    files.write_json(folder / "report.json", report)
-    files.write_text(folder / "report.html", render(report))
+    atomic.write_json(folder / "report.json", report)
+    atomic.write_text(folder / "report.html", render(report))
     shown = answer_json(["automl", "show", "latest", *where], capsys)
     assert shown.pop("next")
     assert shown == report

@@ -127,11 +127,11 @@ cd "$1"
 "$2" -m tao_skill run train -e "$3" --automl off --key full --json train.num_epochs=3 || echo "exit $?"
 "$2" - <<'PYTHON'
 from pathlib import Path
-from tao_skill.models.pose_classification.training import checkpoint
+from tao_skill.models.pose_classification.training import checkpoint_file
 from tao_skill.models.pose_classification.training import checkpoint_index as results
 (folder,) = Path("results").glob("train-*/train")
 newest = results.latest(folder)
-print("kept", newest.name, len(checkpoint.load(newest)["state_dict"]))
+print("kept", newest.name, len(checkpoint_file.load(newest)["state_dict"]))
 print("temporary", [path.name for path in folder.glob(".*")])
 PYTHON
 """

@@ -22,8 +22,7 @@ from tao_skill import bank, skills, status
 from tao_skill.agent_tools import reports
 from tao_skill.automl.report import report
 from tao_skill.cli import tao_mounts
-from tao_skill.io import encryption
-from tao_skill.io import s3_cache as copies
+from tao_skill.io import encryption, s3_cache
 from tao_skill.jobs import launch
 from tao_skill.jobs.document import following, job_document
 from tao_skill.jobs.record import Attempt, Job
@@ -31,14 +30,11 @@ from tao_skill.jobs.store import RECORD_FILE, Store
 from tao_skill.models.pose_classification import MODEL
 from tao_skill.models.pose_classification.actions import dataset_convert, gen_trt_engine, train
 from tao_skill.models.pose_classification.config import DatasetConvertConfig, ExperimentConfig
-from tao_skill.models.pose_classification.data import deepstream, label_map
-from tao_skill.models.pose_classification.data import sequences as arrays
+from tao_skill.models.pose_classification.data import deepstream, label_map, sequences
 from tao_skill.models.pose_classification.data.imports import kinetics, labels, ntu, openpose, pyskl
-from tao_skill.models.pose_classification.deploy import scorers
-from tao_skill.models.pose_classification.deploy import tensorrt_precision as quantize
+from tao_skill.models.pose_classification.deploy import scorers, tensorrt_precision
 from tao_skill.models.pose_classification.network.stgcn import STGCN
-from tao_skill.models.pose_classification.training import checkpoint
-from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.outcome import ImportRequest
 from tao_skill.planning.routing import decide
 from tao_skill.spec import load
@@ -72,10 +68,10 @@ class Parser:
 
 
 def _sequences(path: Path) -> None:
-    data = arrays.open_sequences(path)
+    data = sequences.open_sequences(path)
     if data.size < 2**20:
         torch.from_numpy(np.array(data[:1], np.float32))
-        arrays.frames_used(data)
+        sequences.frames_used(data)
 
 
 def _npy_seeds() -> list[bytes]:
@@ -155,7 +151,7 @@ def _net() -> STGCN:
 
 def _checkpoint(key: str | None) -> Callable[[Path], Any]:
     def read(path: Path) -> None:
-        checkpoint.load_network(_net(), path, key)
+        checkpoint_file.load_network(_net(), path, key)
 
     return read
 
@@ -227,9 +223,9 @@ def _scored(path: Path) -> None:
 
 
 def _engine_source(path: Path) -> None:
-    model = quantize.read_onnx(path, None)
-    quantize.to_fp16(model)
-    quantize.to_int8(model, {name: 1.0 for node in model.graph.node for name in node.input})
+    model = tensorrt_precision.read_onnx(path, None)
+    tensorrt_precision.to_fp16(model)
+    tensorrt_precision.to_int8(model, {name: 1.0 for node in model.graph.node for name in node.input})
 
 
 def _spec(path: Path) -> None:
@@ -310,12 +306,16 @@ def _record(path: Path) -> None:
 
 
 def _index(path: Path) -> None:
-    results.best(results.read_index(path.parent), "val_acc")
-    results.latest(path.parent)
+    checkpoint_index.best(checkpoint_index.read_index(path.parent), "val_acc")
+    checkpoint_index.latest(path.parent)
 
 
 _CHECKPOINTS: Final = [
-    asdict(results.Checkpoint(file=results.checkpoint_name(n, n), epoch=n, step=n, metrics={"val_acc": 0.5 + n}))
+    asdict(
+        checkpoint_index.Checkpoint(
+            file=checkpoint_index.checkpoint_name(n, n), epoch=n, step=n, metrics={"val_acc": 0.5 + n}
+        )
+    )
     for n in range(2)
 ]
 _STATUS: Final = (
@@ -398,7 +398,7 @@ _EVALUATION: Final = {
     "classes": [{"name": "a", "accuracy": 50.0}, {"name": "b", "accuracy": None}],
     "confusion_matrix": [[1, 1], [0, 0]],
 }
-_ENTRY: Final = asdict(copies.Entry(uri="s3://b/x.npy", file="x.npy", size=1, version="1", blake2b="00"))
+_ENTRY: Final = asdict(s3_cache.Entry(uri="s3://b/x.npy", file="x.npy", size=1, version="1", blake2b="00"))
 _RANGES: Final = {"onnx_sha256": "00", "sequences": 12, "ranges": {"x": 1.5}}
 _MOUNTS: Final = {
     "Mounts": [{"source": "/", "destination": "/workspace"}, {"source": "~", "destination": "/workspace/y"}],
@@ -420,7 +420,7 @@ _JOINED: Final = '{"people": [{"pose_keypoints_2d": [' + ", ".join(["0.5"] * 54)
 
 PARSERS: Final[Mapping[str, Parser]] = {
     "sequences": Parser(read=_sequences, file="x.npy", seeds=_npy_seeds, tokens=(b"'<f4'", b"(-1,", b"'|O'", b"True")),
-    "labels": Parser(read=arrays.read_labels, file="y.pkl", seeds=_label_seeds, tokens=_OPCODES),
+    "labels": Parser(read=sequences.read_labels, file="y.pkl", seeds=_label_seeds, tokens=_OPCODES),
     "pyskl": Parser(read=_imported(pyskl.read, split="a"), file="x.pkl", seeds=_pyskl_seeds, tokens=_OPCODES),
     "kinetics": Parser(read=kinetics.read_clip, file="c.json", seeds=_text(_kinetics(0), _kinetics(9))),
     "ntu": Parser(read=ntu.read_clip, file="S001C001P001R001A001.skeleton", seeds=_ntu_seeds),
@@ -439,7 +439,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "deepstream": Parser(read=_converted, file="r.json", seeds=_text(_recording())),
     "checkpoint": Parser(read=_checkpoint(None), file="c.pth", seeds=_checkpoint_seeds, tokens=_OPCODES, weight=0.5),
     "checkpoint's pickle": Parser(
-        read=lambda path: checkpoint.network_state(checkpoint.load(path)),
+        read=lambda path: checkpoint_file.network_state(checkpoint_file.load(path)),
         file="c.pth",
         seeds=_pickle_seeds,
         tokens=_OPCODES,
@@ -469,7 +469,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
         tokens=(b"not ", b"AutoML ", b"skip ", b"if ", b"n't", b", ", b"? ", "なし".encode()),
     ),
     "job.json": Parser(read=_record, file=f"{JOB}/{RECORD_FILE}", seeds=_text(_job().to_dict())),
-    "checkpoints.json": Parser(read=_index, file=results.INDEX, seeds=_text(_CHECKPOINTS)),
+    "checkpoints.json": Parser(read=_index, file=checkpoint_index.INDEX, seeds=_text(_CHECKPOINTS)),
     "status.json": Parser(read=_status, file=status.STATUS_FILE, seeds=lambda: [_STATUS]),
     "progress.json": Parser(
         read=_progress,
@@ -482,7 +482,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "report of a search": Parser(read=_report, file=report.REPORT_FILE, seeds=_text(_search_report()), weight=0.5),
     "report of an evaluation": Parser(read=_told("evaluate"), file="r.json", seeds=_text(_EVALUATION)),
     "calibration cache": Parser(read=gen_trt_engine._read_ranges, file="c.json", seeds=_text(_RANGES)),
-    "cache entry": Parser(read=lambda path: copies._entry(path.parent), file="entry.json", seeds=_text(_ENTRY)),
+    "cache entry": Parser(read=lambda path: s3_cache._entry(path.parent), file="entry.json", seeds=_text(_ENTRY)),
     "SKILL.md": Parser(read=_skill, file="SKILL.md", seeds=lambda: [b"---\nname: a\ndescription: b\n---\n# A\n"]),
     "skill_info.yaml": Parser(
         read=_bank, file="references/m/skill_info.yaml", seeds=lambda: [b"automl_enabled: true\naliases: [a]\n"]

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tao_skill.errors import BadState, JobFailed
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.jobs import launch
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
@@ -63,7 +63,7 @@ def test_a_job_runs_to_its_end_and_its_record_holds_the_result(store: Store, mak
     assert (ended.state, process.wait(LIMIT_S)) == ("COMPLETE", 0)
     assert ended.metrics == {"value": 0.75, "nothing": None}
     answer = store.root / "out" / "answer.txt"
-    assert ended.artifacts == ({"kind": "answer", "path": str(answer), "sha256": files.sha256(answer)},)
+    assert ended.artifacts == ({"kind": "answer", "path": str(answer), "sha256": atomic.sha256(answer)},)
     assert seen[-1]["epochs"] == 1
     assert "attempt 1 of" in launch.tail(store, opened.id, 10)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from tao_skill.errors import BadData
-from tao_skill.jobs import job_process as worker
+from tao_skill.jobs import job_process
 from tao_skill.jobs.secrets import SECRETS_VARIABLE
 from tao_skill.model import Action
 from tao_skill.models.pose_classification import MODEL
@@ -122,4 +122,4 @@ TINY = replace(
 )
 
 if __name__ == "__main__":
-    sys.exit(worker.main(sys.argv[1:], find_model=lambda name: TINY))
+    sys.exit(job_process.main(sys.argv[1:], find_model=lambda name: TINY))

@@ -5,33 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tao_skill.agent_tools import catalogue as bank
-from tao_skill.agent_tools import jobs, reports, run
+from tao_skill.agent_tools import catalogue, jobs, reports, run
 from tao_skill.agent_tools.tool import Tool
 
 _TOOLS: Final = (
     Tool(
         name="list_models",
         description="Models and their actions.",
-        arguments=bank.Nothing,
-        answer=bank.Models,
-        function=bank.list_models,
+        arguments=catalogue.Nothing,
+        answer=catalogue.Models,
+        function=catalogue.list_models,
         verb=("models",),
     ),
     Tool(
         name="describe_action",
         description="Data and popular spec keys of an action; full: JSON Schema and spec template.",
-        arguments=bank.DescribeArguments,
-        answer=bank.ActionDescription,
-        function=bank.describe_action,
+        arguments=catalogue.DescribeArguments,
+        answer=catalogue.ActionDescription,
+        function=catalogue.describe_action,
         verb=("schema",),
     ),
     Tool(
         name="inspect_data",
         description="Check skeleton sequences and labels before training: classes, layout, defects, settings to try.",
-        arguments=bank.InspectArguments,
-        answer=bank.Inspection,
-        function=bank.inspect_data,
+        arguments=catalogue.InspectArguments,
+        answer=catalogue.Inspection,
+        function=catalogue.inspect_data,
         verb=("data", "inspect"),
     ),
     Tool(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tao_skill.errors import OutsideRoots
-from tao_skill.io import s3 as remote
+from tao_skill.io import s3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Roots:
         Raises:
             OutsideRoots: it is none of what this server may touch; `key` is named.
         """
-        if remote.is_remote(path):
+        if s3.is_remote(path):
             if not (self.allow_remote and path.startswith("s3://")):
                 raise OutsideRoots(
                     f"{key} is an address, and this server reads local files only",

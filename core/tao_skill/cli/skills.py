@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from tao_skill import skills as bank_skills
 from tao_skill.cli.terminal.options import json_option
 from tao_skill.cli.terminal.output import emit
 from tao_skill.errors import BadRequest
+from tao_skill.skills import AGENT_FOLDERS, get_skills, install_skills, list_skills
 
 
 @click.group()
@@ -21,7 +21,7 @@ def skills() -> None:
 @json_option
 def list_(as_json: bool) -> None:
     """List the skills with their descriptions."""
-    found = bank_skills.list_skills()
+    found = list_skills()
     described = [{"name": one.name, "description": one.description, "path": str(one.path)} for one in found]
     text = "\n\n".join(f"{one.name}\n  {one.description}" for one in found)
     emit({"skills": described}, text, as_json=as_json, then=[["skills", "install", "--help"]])
@@ -32,7 +32,7 @@ def list_(as_json: bool) -> None:
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Print the SKILL.md of NAME."""
-    (skill,) = bank_skills.get_skills([name])
+    (skill,) = get_skills([name])
     document = {
         "name": skill.name,
         "description": skill.description,
@@ -48,9 +48,9 @@ def show(name: str, as_json: bool) -> None:
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Folder that gets a folder per skill.")
 @click.option(
     "--agent",
-    type=click.Choice(list(bank_skills.AGENT_FOLDERS)),
+    type=click.Choice(list(AGENT_FOLDERS)),
     help="The folder of this project that the agent reads: "
-    + ", ".join(f"{folder} ({agent})" for agent, folder in bank_skills.AGENT_FOLDERS.items())
+    + ", ".join(f"{folder} ({agent})" for agent, folder in AGENT_FOLDERS.items())
     + ".",
 )
 @click.option("--force", is_flag=True, help="Replace folders that differ.")
@@ -62,7 +62,7 @@ def install(names: tuple[str, ...], to: Path | None, agent: str | None, force: b
     """
     if (to is None) == (agent is None):
         raise BadRequest("a skill is installed to one place", fix="give either --to DIR or --agent NAME")
-    folder = to or Path(bank_skills.AGENT_FOLDERS[agent or ""])
-    done = bank_skills.install(bank_skills.get_skills(names), folder.absolute(), force=force)
+    folder = to or Path(AGENT_FOLDERS[agent or ""])
+    done = install_skills(get_skills(names), folder.absolute(), force=force)
     text = "\n".join(f"{one['state']:<10} {one['path']}" for one in done)
     emit({"folder": str(folder.absolute()), "skills": done}, text, as_json=as_json, then=[["doctor"]])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tao_skill.errors import BadData, CannotWrite, NotFound
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.io.s3 import S3, RemoteObject, Unreachable, damaged
 from tao_skill.io.strict_json import read_json
 
@@ -133,9 +133,9 @@ def _fetch(found: RemoteObject, folder: Path, s3: S3, on_progress: OnProgress) -
         if done != found.size or found.md5 not in (None, theirs.hexdigest()):
             raise damaged(found.uri)
 
-    files.write_with(path, receive)
+    atomic.write_with(path, receive)
     entry = Entry(uri=found.uri, file=path.name, size=done, version=found.version, blake2b=own.hexdigest())
-    files.write_json(folder / _ENTRY, asdict(entry))
+    atomic.write_json(folder / _ENTRY, asdict(entry))
     return path
 
 

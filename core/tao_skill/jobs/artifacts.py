@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill.errors import BadData
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.jobs.record import Job
 
 
 def recorded(kind: str, path: Path) -> dict[str, str]:
     """The artifact as a record has it."""
-    return {"kind": kind, "path": str(path)} | ({"sha256": files.sha256(path)} if path.is_file() else {})
+    return {"kind": kind, "path": str(path)} | ({"sha256": atomic.sha256(path)} if path.is_file() else {})
 
 
 def verify(job: Job) -> Sequence[dict[str, str]]:
@@ -37,4 +37,4 @@ def _state(artifact: dict[str, Any]) -> str:
         return "missing"
     if "sha256" not in artifact:
         return "unknown"
-    return "ok" if path.is_file() and files.sha256(path) == artifact["sha256"] else "changed"
+    return "ok" if path.is_file() and atomic.sha256(path) == artifact["sha256"] else "changed"

@@ -21,10 +21,10 @@ from typing import Any, Final
 
 from tao_skill.errors import UNWRITABLE, BadState, CannotWrite, JobFailed, NotFound, SpecError, TaoSkillError
 from tao_skill.io.s3 import join
-from tao_skill.jobs import secrets as private
 from tao_skill.jobs.artifacts import recorded
 from tao_skill.jobs.peers import end_with_parent, peers
 from tao_skill.jobs.record import INTERRUPTED, Ending, Job, resume_hint, timestamp
+from tao_skill.jobs.secrets import SECRETS_VARIABLE, receive_secrets, secret_values
 from tao_skill.jobs.staging import stage_inputs
 from tao_skill.jobs.store import Store
 from tao_skill.jobs.upload import upload_job
@@ -51,9 +51,9 @@ def main(arguments: Sequence[str], find_model: FindModel = get_model, perform: P
         The exit status of the attempt, or of the help.
     """
     folder, number = Path(arguments[0]), int(arguments[1])
-    private.receive()
-    secrets: dict[str, str] = json.loads(os.environ.pop(private.SECRETS_VARIABLE, "{}"))
-    redact = redactor([*secrets.values(), *private.values(os.environ)])
+    receive_secrets()
+    secrets: dict[str, str] = json.loads(os.environ.pop(SECRETS_VARIABLE, "{}"))
+    redact = redactor([*secrets.values(), *secret_values(os.environ)])
     sys.stdout, sys.stderr = RedactedStream(1, redact), RedactedStream(2, redact)
     signal.signal(signal.SIGTERM, _stop)
     if not is_first():

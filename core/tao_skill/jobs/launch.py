@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from tao_skill.errors import BadData, JobFailed
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.io.strict_json import read_json
 from tao_skill.jobs.process import is_alive, signal_group
 from tao_skill.jobs.progress import can_be_told
@@ -51,7 +51,7 @@ def start(
     """
     number = len(store.claim(job.id).attempts)
     try:
-        with files.open_to_append(store.log_path(job.id)) as log:
+        with atomic.open_to_append(store.log_path(job.id)) as log:
             command = [*worker, str(store.folder(job.id)), str(number)]
             process = spawn(command, environment(secrets), output=log, own_session=True)
     except OSError as error:

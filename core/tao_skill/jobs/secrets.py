@@ -37,7 +37,7 @@ def spawn(
     output: int | IO[bytes] | None = None,
     own_session: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a process that calls `receive` first.
+    """Start a process that calls `receive_secrets` first.
 
     Args:
         output: where it prints to; None for where this process does. own_session: it outlives this one's terminal.
@@ -66,12 +66,12 @@ def is_private(name: str) -> bool:
     return _PRIVATE.search(name) is not None
 
 
-def receive() -> None:
+def receive_secrets() -> None:
     """Take the variables that `spawn` sends."""
     os.environ.update(json.loads(sys.stdin.buffer.read() or b"{}"))
 
 
-def values(environment: Mapping[str, str]) -> list[str]:
+def secret_values(environment: Mapping[str, str]) -> list[str]:
     """What must be in no log: private values and passwords in addresses; shorter ones stand for nothing secret."""
     names = [name for name in environment if is_private(name) and name != SECRETS_VARIABLE]
     found = [environment[name] for name in names if "://" not in environment[name]]

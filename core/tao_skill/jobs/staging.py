@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill.errors import NotFound, Problem, SpecError
-from tao_skill.io import s3_cache as cache
+from tao_skill.io import s3_cache
 from tao_skill.io.s3 import S3
 from tao_skill.jobs.record import Job
 from tao_skill.model import Model
@@ -31,7 +31,7 @@ def stage_inputs(model: Model, job: Job, environment: Mapping[str, str]) -> dict
     if not wanted:
         return {}
     status = StatusLog(Path(job.results_dir), silent=not is_first(environment))
-    root, s3 = cache.cache_root(environment), S3(environment)
+    root, s3 = s3_cache.cache_root(environment), S3(environment)
     with _reported(status):
         return {key: _staged(key, uri, root, s3, status) for key, uri in wanted}
 
@@ -39,7 +39,7 @@ def stage_inputs(model: Model, job: Job, environment: Mapping[str, str]) -> dict
 def _staged(key: str, uri: str, root: Path, s3: S3, status: StatusLog) -> Path:
     transfer = Transfer(status, "staging", uri)
     try:
-        found = cache.stage(uri, root, s3, transfer.show)
+        found = s3_cache.stage(uri, root, s3, transfer.show)
     except NotFound as error:
         raise SpecError([Problem(key=key, message=f"{key}: {error.message}", fix=error.fix)]) from error
     said = f"{key}: {uri} ({found.origin})"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tao_skill.errors import UNWRITABLE, BadData, BadRequest, BadState, CannotWrite, Command, Fix, NotFound
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.io.strict_json import read_json, truncate
 from tao_skill.jobs.process import is_alive, is_mine, process_created, signal_name, this_host, this_process
 from tao_skill.jobs.record import (
@@ -303,7 +303,7 @@ class Store:
             job = self._read(folder)
             changed = change(job)
             if changed != job:
-                files.write_json(folder / RECORD_FILE, changed.to_dict())
+                atomic.write_json(folder / RECORD_FILE, changed.to_dict())
             return changed
 
     def _create(self, folder: Path, job: Job) -> None:
@@ -315,12 +315,12 @@ class Store:
         staging = Path(tempfile.mkdtemp(dir=self.root, prefix=_STAGING))
         try:
             staging.chmod(0o755)
-            files.write_json(staging / RECORD_FILE, job.to_dict())
+            atomic.write_json(staging / RECORD_FILE, job.to_dict())
             staging.rename(folder)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        files.sync_folder(self.root)
+        atomic.sync_folder(self.root)
 
     def _read(self, folder: Path) -> Job:
         path = self._require(folder)

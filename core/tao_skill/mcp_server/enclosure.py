@@ -11,7 +11,7 @@ from typing import Final
 
 from tao_skill import bank
 from tao_skill.agent_tools.roots import Roots
-from tao_skill.io import s3_cache as cache
+from tao_skill.io import s3_cache
 from tao_skill.mcp_server import landlock
 
 _PROGRAMS: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/proc", "/sys")
@@ -57,5 +57,5 @@ def _written(roots: Roots, environment: Mapping[str, str]) -> Iterator[Path]:
     for name in _DEVICES:
         yield from Path("/dev").glob(name)
     if roots.allow_remote:
-        (folder := cache.cache_root(environment)).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder := s3_cache.cache_root(environment)).mkdir(mode=0o700, parents=True, exist_ok=True)
         yield folder

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tao_skill.errors import BadRequest, Fix, Option, Problem, TaoSkillError
-from tao_skill.io import s3 as remote
+from tao_skill.io.s3 import S3, RemoteObject, check_address, is_remote, join
 from tao_skill.model import Model
 from tao_skill.outcome import Advice
 from tao_skill.spec import load
@@ -59,7 +59,7 @@ def address_problems(model: Model, action: str, values: Mapping[str, Any]) -> It
     """Addresses that cannot be read, and those where results would have to be written."""
     for leaf, value in remote_values(model, action, values):
         try:
-            remote.check_address(value)
+            check_address(value)
         except BadRequest as error:
             yield Problem(key=leaf.key, message=f"{leaf.key}: {error.message}", fix=error.fix)
             continue
@@ -80,7 +80,7 @@ def confine_paths(model: Model, values: Mapping[str, Any], confine: Confine) -> 
 
 
 def missing_objects(
-    model: Model, action: str, spec: Mapping[str, Any], describe: Callable[[str], remote.RemoteObject | None]
+    model: Model, action: str, spec: Mapping[str, Any], describe: Callable[[str], RemoteObject | None]
 ) -> Advice:
     """Objects that are not there; what is there is checked once the job has a copy, and that is a warning."""
     keys = [(leaf.key, value) for leaf, value in remote_values(model, action, spec) if leaf.param.reads_file]
@@ -102,7 +102,7 @@ def remote_values(model: Model, action: str, values: Mapping[str, Any]) -> Itera
     for leaf in iter_params(model.config, action):
         value = lookup(values, leaf.key)
         is_path = leaf.param.reads_file or leaf.param.writes
-        if is_path and isinstance(value, str) and remote.is_remote(value):
+        if is_path and isinstance(value, str) and is_remote(value):
             yield leaf, value
 
 
@@ -134,7 +134,7 @@ def actual_checkpoints(model: Model, action: str, values: Mapping[str, Any]) -> 
     completed: dict[str, Completed] = {}
     for leaf in iter_params(model.config, action):
         value = lookup(values, leaf.key)
-        if leaf.param.checkpoint and isinstance(value, str) and not is_blank(value) and not remote.is_remote(value):
+        if leaf.param.checkpoint and isinstance(value, str) and not is_blank(value) and not is_remote(value):
             given = Path(value).absolute()
             if (found := model.actual_checkpoint(given)) != given:
                 reason = f"{given.name} stands for {found.name}, the newest of that epoch"
@@ -142,22 +142,22 @@ def actual_checkpoints(model: Model, action: str, values: Mapping[str, Any]) -> 
     return completed
 
 
-def look(environment: Mapping[str, str], upload: str | None) -> Callable[[str], remote.RemoteObject | None]:
+def look(environment: Mapping[str, str], upload: str | None) -> Callable[[str], RemoteObject | None]:
     """What describes remote objects, each once; a bucket that shall be written to has to be there now."""
-    s3 = remote.S3(environment)
+    s3 = S3(environment)
     if upload is not None:
         _check_upload(s3, upload)
 
     @functools.cache
-    def describe(uri: str) -> remote.RemoteObject | None:
-        from tao_skill.io import s3_cache as cache
+    def describe(uri: str) -> RemoteObject | None:
+        from tao_skill.io import s3_cache
 
-        return cache.describe(uri, cache.cache_root(environment), s3)
+        return s3_cache.describe(uri, s3_cache.cache_root(environment), s3)
 
     return describe
 
 
-def _check_upload(s3: remote.S3, prefix: str) -> None:
+def _check_upload(s3: S3, prefix: str) -> None:
     try:
         s3.require_bucket(prefix)
     except TaoSkillError as error:
@@ -211,7 +211,7 @@ class _Section:
         for need in self.needs:
             if need.key in self.given and need.key not in self.folders:
                 continue
-            path = remote.join(self.folders.get(need.key, folder), need.files[position])
+            path = join(self.folders.get(need.key, folder), need.files[position])
             if self.is_file(path):
                 completed[need.key] = Completed(value=path, reason=self._reason(need, position))
             elif need.required or need.key in self.folders:
@@ -222,7 +222,7 @@ class _Section:
         """Optional files of which nothing was given, from the folder of other data, if all of them are there."""
         if folder is None or self.given or any(need.required for need in self.needs):
             return {}
-        paths = {need.key: remote.join(folder, need.files[0]) for need in self.needs}
+        paths = {need.key: join(folder, need.files[0]) for need in self.needs}
         if not all(self.is_file(path) for path in paths.values()):
             return {}
         return {key: Completed(value=path, reason=f"it lies in {folder} too") for key, path in paths.items()}
@@ -234,13 +234,13 @@ class _Section:
             if need.key not in self.folders and name in need.files:
                 return need.files.index(name)
         leading = next(need for need in self.needs if need.key in self.folders)
-        names = [remote.join(folder, name) for name in leading.files]
+        names = [join(folder, name) for name in leading.files]
         return next((place for place, path in enumerate(names) if self.is_file(path)), None)
 
     def _is_folder(self, value: Any) -> bool:
         if not isinstance(value, str):
             return False
-        if not remote.is_remote(value):
+        if not is_remote(value):
             return Path(value).is_dir()
         return value.endswith("/") or not self.is_file(value)
 
@@ -261,4 +261,4 @@ class _Section:
 
 
 def _absolute(folder: str) -> str:
-    return folder.rstrip("/") if remote.is_remote(folder) else str(Path(folder).absolute())
+    return folder.rstrip("/") if is_remote(folder) else str(Path(folder).absolute())

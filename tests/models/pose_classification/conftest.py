@@ -10,8 +10,7 @@ import onnx
 import pytest
 import torch
 
-from tao_skill.models.pose_classification.deploy import onnx_graph as fold
-from tao_skill.models.pose_classification.deploy import tensorrt_engine
+from tao_skill.models.pose_classification.deploy import onnx_graph, tensorrt_engine
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tests.models.pose_classification.fake_tensorrt import VERSIONS, fake_tensorrt
 
@@ -29,7 +28,7 @@ def network() -> STGCN:
 def onnx_file(network: STGCN, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network as ONNX, as the export action writes it."""
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    onnx.save(fold.to_onnx(network.state_dict(), frames=FRAMES), path)
+    onnx.save(onnx_graph.to_onnx(network.state_dict(), frames=FRAMES), path)
     return path
 
 

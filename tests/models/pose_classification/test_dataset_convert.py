@@ -23,7 +23,7 @@ from tao_skill.models.pose_classification.config import DatasetConvertConfig, Ex
 from tao_skill.models.pose_classification.data import deepstream
 from tao_skill.models.pose_classification.data.sequences import frames_used, open_sequences
 from tao_skill.models.pose_classification.data.windows import runs, starts
-from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.spec import load
 from tao_skill.status import read_status
 from tests.cli.test_flow import call_json
@@ -510,7 +510,7 @@ def test_a_conversion_is_a_job_and_its_combined_array_goes_through_inference(
         f"tao-skill run inference --parent latest:train inference.test_dataset.data_path={combined}"
     ]
     words = made["next"][0].replace("--parent latest:train", "").split()[1:]
-    trained = [f"inference.checkpoint={tmp_path / 'trained' / 'train' / results.LATEST}", "num_workers=0"]
+    trained = [f"inference.checkpoint={tmp_path / 'trained' / 'train' / checkpoint_index.LATEST}", "num_workers=0"]
     predicted = call_json([*words, *trained], tmp_path)
     names = Path(predicted["artifacts"][0]["path"]).read_text().splitlines()
     assert len(names) == made["metrics"]["windows"] == len(open_sequences(combined))

@@ -25,8 +25,7 @@ from tao_skill.models.pose_classification.data.datamodule import SkeletonData
 from tao_skill.models.pose_classification.data.dataset import Batch, Order, Skeletons, loader
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tao_skill.models.pose_classification.network.stgcn import STGCN
-from tao_skill.models.pose_classification.training import checkpoint
-from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.models.pose_classification.training.devices import check_processes, plan_devices
 from tao_skill.models.pose_classification.training.module import dropout_seed
 from tao_skill.models.pose_classification.training.parallel import SharedBatchNorm2d
@@ -86,9 +85,9 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    newest = results.latest(folder / "train")
+    newest = checkpoint_index.latest(folder / "train")
     assert newest is not None
-    return checkpoint.network_state(checkpoint.load(newest))
+    return checkpoint_file.network_state(checkpoint_file.load(newest))
 
 
 def losses(folder: Path) -> list[tuple[str, float]]:
@@ -147,13 +146,13 @@ def test_two_processes_leave_one_set_of_files_and_the_same_metrics(one: Path, tw
     assert len(list((two / "train" / "tensorboard").rglob("events*"))) == 1
     first, second = (json.loads((two / f"metrics_{rank}.json").read_text()) for rank in (0, 1))
     assert first == second == read_status(two / "train")[-1]["kpi"]
-    index = [results.read_index(folder / "train") for folder in (one, two)]
+    index = [checkpoint_index.read_index(folder / "train") for folder in (one, two)]
     assert [(entry.file, entry.epoch) for entry in index[0]] == [(entry.file, entry.epoch) for entry in index[1]]
 
 
 @pytest.mark.thorough
 def test_a_killed_pair_goes_on_to_the_uninterrupted_result(odd: Path, two: Path, tmp_path: Path) -> None:
-    inside = tmp_path / "train" / results.checkpoint_name(0, 2)
+    inside = tmp_path / "train" / checkpoint_index.checkpoint_name(0, 2)
     with ended(pair(odd, tmp_path, **CALM)) as process:
         until(lambda: inside.exists() or process.poll() is not None, LIMIT_S)
         for child in psutil.Process(process.pid).children(recursive=True):
@@ -169,7 +168,7 @@ def test_a_killed_pair_goes_on_to_the_uninterrupted_result(odd: Path, two: Path,
 @pytest.mark.thorough
 def test_the_number_of_processes_may_change_between_epochs(odd: Path, one: Path, two: Path, tmp_path: Path) -> None:
     key = "train__resume_training_checkpoint_path"
-    first = results.checkpoint_name(0, 3)
+    first = checkpoint_index.checkpoint_name(0, 3)
     alone = experiment(odd, tmp_path / "alone", dataset__batch_size=6, **CALM, **{key: str(two / "train" / first)})
     train.run(alone)
     train_pair(odd, tmp_path / "again", **CALM, **{key: str(one / "train" / first)})

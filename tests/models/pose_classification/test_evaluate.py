@@ -14,8 +14,8 @@ from tao_skill.models.pose_classification.actions import evaluate, export, infer
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.sequences import read_labels
 from tao_skill.models.pose_classification.network.stgcn import NETWORKS
-from tao_skill.models.pose_classification.training import checkpoint_index as results
-from tao_skill.models.pose_classification.training.checkpoint import load, save
+from tao_skill.models.pose_classification.training import checkpoint_index
+from tao_skill.models.pose_classification.training.checkpoint_file import load, save
 from tao_skill.status import read_status
 from tests.conftest import experiment
 
@@ -193,8 +193,8 @@ def test_resampled_training_is_scored_alike_as_checkpoint_and_as_onnx(
 ) -> None:
     beside = {"dataset__resample_frames": 12, "model__model_type": model_type}
     train.run(experiment(tiny, tmp_path, train__num_epochs=1, **beside))
-    path = tmp_path / "train" / results.BEST
-    assert {one.sequence_length for one in results.read_index(tmp_path / "train")} == {12}
+    path = tmp_path / "train" / checkpoint_index.BEST
+    assert {one.sequence_length for one in checkpoint_index.read_index(tmp_path / "train")} == {12}
     exported = export.run(experiment(tiny, tmp_path, export__checkpoint=str(path), export__num_persons=1, **beside))
     (onnx_path,) = (artifact.path for artifact in exported.artifacts)
     found = [probabilities(tiny, one, tmp_path, **beside) for one in (path, onnx_path)]
@@ -217,7 +217,7 @@ def test_int8_of_a_resampled_st_gcn_plus_plus_keeps_most_classes(tiny: Path, tmp
     beside = {"dataset__resample_frames": 16, "model__model_type": "ST-GCN++", "export__num_persons": 1}
     train.run(experiment(tiny, tmp_path, train__num_epochs=6, train__optim__lr=0.02, **beside))
     settings = {
-        "export__checkpoint": str(tmp_path / "train" / results.BEST),
+        "export__checkpoint": str(tmp_path / "train" / checkpoint_index.BEST),
         "export__precision": "int8",
         "export__calibration__data_path": str(tiny / "train_data.npy"),
         "export__sample_data": str(tiny / "val_data.npy"),

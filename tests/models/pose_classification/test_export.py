@@ -19,8 +19,7 @@ from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.deploy.scorers import fitted
 from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
 from tao_skill.models.pose_classification.network.stgcn import STGCN, build_net
-from tao_skill.models.pose_classification.training import checkpoint
-from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.outcome import Outcome
 from tests.conftest import experiment
 from tests.models.pose_classification.conftest import acquainted
@@ -30,7 +29,7 @@ from tests.models.pose_classification.conftest import acquainted
 def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     train.run(experiment(tiny, folder))
-    return folder / "train" / results.LATEST
+    return folder / "train" / checkpoint_index.LATEST
 
 
 def run(tiny: Path, trained: Path, folder: Path, **changes: Any) -> Outcome:
@@ -64,7 +63,7 @@ def test_every_layout_and_strategy_trains_exports_and_agrees(layout: str, strate
         dataset__val_dataset__data_path=None,
         dataset__val_dataset__label_path=None,
         train__num_epochs=1,
-        export__checkpoint=str(tmp_path / "train" / results.LATEST),
+        export__checkpoint=str(tmp_path / "train" / checkpoint_index.LATEST),
         export__sequence_length=16,
         export__sample_data=str(tmp_path / "train_data.npy"),
     )
@@ -72,7 +71,7 @@ def test_every_layout_and_strategy_trains_exports_and_agrees(layout: str, strate
     outcome = export.run(config)
     assert outcome.metrics["max_difference"] <= export.TOLERANCE
     net = build_net(config.model, 3).eval()
-    checkpoint.load_network(net, Path(config.export.checkpoint))
+    checkpoint_file.load_network(net, Path(config.export.checkpoint))
     with torch.no_grad():
         wanted_NK = net(torch.from_numpy(x_NCTVM)).numpy()
     assert np.abs(scores(outcome.artifacts[0].path, x_NCTVM) - wanted_NK).max() <= export.TOLERANCE
@@ -152,7 +151,7 @@ def discerning(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, ST
         scores_NK = net(x_NCTVM)
         assert net.fcn.bias is not None
         net.fcn.bias.sub_(scores_NK.mean(dim=0))
-    checkpoint.save({"state_dict": net.state_dict()}, folder / "c.pth")
+    checkpoint_file.save({"state_dict": net.state_dict()}, folder / "c.pth")
     return folder / "poses.npy", folder / "c.pth", net
 
 
@@ -328,7 +327,7 @@ def test_real_recordings_are_what_the_parity_is_measured_on(real_data: Path, tmp
     recorded = np.load(data)[[0, 98], :, :32].astype(np.float32)
     assert np.array_equal(x_NCTVM[[0, -1]], recorded)
     torch.manual_seed(0)
-    checkpoint.save({"state_dict": build_net(config.model, 6).state_dict()}, tmp_path / "c.pth")
+    checkpoint_file.save({"state_dict": build_net(config.model, 6).state_dict()}, tmp_path / "c.pth")
     config = experiment(
         tmp_path,
         tmp_path,

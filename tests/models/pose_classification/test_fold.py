@@ -13,13 +13,11 @@ import torch.nn.functional as F
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from tao_skill.models.pose_classification.deploy import onnx_file
-from tao_skill.models.pose_classification.deploy import onnx_graph as fold
-from tao_skill.models.pose_classification.deploy import tensorrt_precision as quantize
+from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, tensorrt_precision
 from tao_skill.models.pose_classification.deploy.scorers import open_scorer
 from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
 from tao_skill.models.pose_classification.network.stgcn import NETWORKS, STGCN, STGCNPlusPlus
-from tao_skill.models.pose_classification.training import checkpoint
+from tao_skill.models.pose_classification.training import checkpoint_file
 from tests.conftest import experiment
 from tests.models.pose_classification.conftest import acquainted
 
@@ -67,7 +65,7 @@ def test_it_gives_the_same_scores_in_double_precision(
     net = network(layout, strategy, persons, edge_importance=edge_importance, kind=kind, center=center).double()
     x_NCTVM = torch.randn(1, 3, 8, LAYOUTS[layout].joints, persons, dtype=torch.float64)
     x_NCTVM[:, :, 6:] = 0
-    model = fold.to_onnx(net.state_dict(), frames=8, persons=persons)
+    model = onnx_graph.to_onnx(net.state_dict(), frames=8, persons=persons)
     (found_NK,) = ReferenceEvaluator(model, new_ops=[MaxPool]).run(None, {"input": x_NCTVM.numpy()})
     with torch.no_grad():
         np.testing.assert_allclose(found_NK, net(x_NCTVM).numpy(), rtol=1e-11, atol=1e-11)
@@ -77,7 +75,9 @@ def test_it_gives_the_same_scores_in_double_precision(
 @pytest.mark.parametrize("kind", NETWORKS.values())
 def test_any_number_of_frames_is_taken_where_none_is_fixed(kind: type[STGCN], persons: int) -> None:
     net = network("coco", "spatial", persons, kind=kind, center=True).double()
-    evaluator = ReferenceEvaluator(fold.to_onnx(net.state_dict(), frames=None, persons=persons), new_ops=[MaxPool])
+    evaluator = ReferenceEvaluator(
+        onnx_graph.to_onnx(net.state_dict(), frames=None, persons=persons), new_ops=[MaxPool]
+    )
     for n, frames in ((1, 5), (3, 12)):
         x_NCTVM = torch.randn(n, 3, frames, 17, persons, dtype=torch.float64)
         (found_NK,) = evaluator.run(None, {"input": x_NCTVM.numpy()})
@@ -86,7 +86,7 @@ def test_any_number_of_frames_is_taken_where_none_is_fixed(kind: type[STGCN], pe
 
 
 def scored(net: STGCN, x_NCTVM: torch.Tensor, folder: Path, **model: Any) -> Any:
-    checkpoint.save({"state_dict": net.state_dict()}, folder / "c.pth")
+    checkpoint_file.save({"state_dict": net.state_dict()}, folder / "c.pth")
     config = experiment(folder, folder, dataset__num_classes=5, model__graph_layout="ntu_edge", **model)
     return open_scorer(folder / "c.pth", config, CPU)(x_NCTVM.numpy())
 
@@ -104,7 +104,7 @@ def test_a_checkpoint_is_scored_as_torch_scores_it_whatever_frames_and_persons(t
 def test_threads_share_the_sequences_and_nothing_else(tmp_path: Path) -> None:
     net = network("coco", "distance", 1)
     x_NCTVM = torch.randn(7, 3, 12, 17, 1).numpy()
-    session = onnx_file.open_session(fold.to_onnx(net.state_dict(), frames=None).SerializeToString(), tmp_path)
+    session = onnx_file.open_session(onnx_graph.to_onnx(net.state_dict(), frames=None).SerializeToString(), tmp_path)
     alone, together = (onnx_file.scores(session, x_NCTVM, 5, tmp_path, threads=threads) for threads in (1, 3))
     assert np.array_equal(alone, together)
 
@@ -119,11 +119,11 @@ def test_what_is_no_number_gets_no_class(tmp_path: Path) -> None:
 def test_st_gcn_plus_plus_in_the_precisions_of_tensorrt(tmp_path: Path) -> None:
     net = network("ntu_edge", "spatial", 1, kind=STGCNPlusPlus, center=True, frames=20)
     x_NCTVM = torch.randn(4, 3, 20, 24, 1).numpy()
-    model = fold.to_onnx(net.state_dict(), frames=20)
-    ranges = quantize.calibrate(model, [x_NCTVM])
+    model = onnx_graph.to_onnx(net.state_dict(), frames=20)
+    ranges = tensorrt_precision.calibrate(model, [x_NCTVM])
     exact_NK, *others = (
         onnx_file.scores(onnx_file.open_session(one.SerializeToString(), tmp_path), x_NCTVM, 5, tmp_path)
-        for one in (model, quantize.to_fp16(model), quantize.to_int8(model, ranges))
+        for one in (model, tensorrt_precision.to_fp16(model), tensorrt_precision.to_int8(model, ranges))
     )
     spread = exact_NK.std()
     for found_NK, most in zip(others, (0.02, 0.5), strict=True):

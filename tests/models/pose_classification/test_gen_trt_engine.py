@@ -22,10 +22,7 @@ from tao_skill.io import encryption
 from tao_skill.models.pose_classification.actions import gen_trt_engine
 from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.deploy import onnx_graph as fold
-from tao_skill.models.pose_classification.deploy import onnx_int8 as qdq
-from tao_skill.models.pose_classification.deploy import tensorrt_engine
-from tao_skill.models.pose_classification.deploy import tensorrt_precision as quantize
+from tao_skill.models.pose_classification.deploy import onnx_graph, onnx_int8, tensorrt_engine, tensorrt_precision
 from tao_skill.models.pose_classification.network.graph import LAYOUTS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.spec import load
@@ -126,8 +123,8 @@ def test_fp16_bears_millimetres(network: STGCN, tmp_path: Path) -> None:
     assert scaled.data_bn.running_var is not None
     scaled.data_bn.running_mean.fill_(2000.0)
     scaled.data_bn.running_var.fill_(500.0**2)
-    model = quantize.read_onnx(export(scaled.eval(), tmp_path / "mm.onnx"), None)
-    exact_NK, halved_NK = onnx_scores(model, x_NCTVM), onnx_scores(quantize.to_fp16(model), x_NCTVM)
+    model = tensorrt_precision.read_onnx(export(scaled.eval(), tmp_path / "mm.onnx"), None)
+    exact_NK, halved_NK = onnx_scores(model, x_NCTVM), onnx_scores(tensorrt_precision.to_fp16(model), x_NCTVM)
     np.testing.assert_allclose(halved_NK, exact_NK, atol=0.01 * np.abs(exact_NK).max())
 
 
@@ -151,10 +148,13 @@ def test_reduced_precision_tells_real_recordings_apart_as_fp32_does(real_data: P
     layout = next(name for name, one in LAYOUTS.items() if one.joints == x_NCTVM.shape[3])
     torch.manual_seed(7)
     net = acquainted(STGCN(layout=layout, num_classes=10, dropout=0.0), torch.from_numpy(x_NCTVM))
-    model = quantize.read_onnx(export(net, tmp_path / "real.onnx", torch.from_numpy(x_NCTVM[:2])), None)
-    ranges = quantize.calibrate(model, np.array_split(x_NCTVM[::2], 4))
+    model = tensorrt_precision.read_onnx(export(net, tmp_path / "real.onnx", torch.from_numpy(x_NCTVM[:2])), None)
+    ranges = tensorrt_precision.calibrate(model, np.array_split(x_NCTVM[::2], 4))
     exact_NK = onnx_scores(model, x_NCTVM)
-    for converted, least in ((quantize.to_fp16(model), 0.9999), (quantize.to_int8(model, ranges), 0.99)):
+    for converted, least in (
+        (tensorrt_precision.to_fp16(model), 0.9999),
+        (tensorrt_precision.to_int8(model, ranges), 0.99),
+    ):
         found_NK = onnx_scores(converted, x_NCTVM)
         likeness_K = [np.corrcoef(found_NK[:, k], exact_NK[:, k])[0, 1] for k in range(10)]
         assert least < min(likeness_K) < 1
@@ -200,7 +200,7 @@ def test_calibration_with_nan_is_refused(onnx_file: Path) -> None:
     x_NCTVM = np.zeros((2, 3, FRAMES, 34, 1), np.float32)
     x_NCTVM[1, 0, 0, 0, 0] = np.nan
     with pytest.raises(BadData, match="no numbers"):
-        quantize.calibrate(quantize.read_onnx(onnx_file, None), [x_NCTVM, np.zeros_like(x_NCTVM)])
+        tensorrt_precision.calibrate(tensorrt_precision.read_onnx(onnx_file, None), [x_NCTVM, np.zeros_like(x_NCTVM)])
 
 
 def test_batches_are_split_and_filled_to_the_profile(
@@ -300,22 +300,22 @@ def test_an_onnx_of_other_inputs_is_refused(onnx_file: Path, tmp_path: Path) -> 
     model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))
     onnx.save(model, tmp_path / "two.onnx")
     with pytest.raises(BadData, match="'more'"):
-        quantize.read_onnx(tmp_path / "two.onnx", None)
+        tensorrt_precision.read_onnx(tmp_path / "two.onnx", None)
 
 
 def test_an_onnx_of_any_length_is_refused(tmp_path: Path) -> None:
     state = STGCN().state_dict()
-    onnx.save(fold.to_onnx(state, frames=None, persons=2), tmp_path / "any.onnx")
+    onnx.save(onnx_graph.to_onnx(state, frames=None, persons=2), tmp_path / "any.onnx")
     with pytest.raises(BadData, match=r"any\.onnx has an input of \(-1, 3, -1, 34, 2\)") as caught:
-        quantize.read_onnx(tmp_path / "any.onnx", None)
+        tensorrt_precision.read_onnx(tmp_path / "any.onnx", None)
     assert "export.sequence_length" in caught.value.fix
 
 
 def test_an_onnx_that_is_int8_for_onnxruntime_is_refused(onnx_file: Path, skeletons: Path, tmp_path: Path) -> None:
     model = onnx.load(onnx_file)
-    onnx.save(qdq.to_int8(model, qdq.calibrate(model, [np.load(skeletons)])), tmp_path / "int8.onnx")
+    onnx.save(onnx_int8.to_int8(model, onnx_int8.calibrate(model, [np.load(skeletons)])), tmp_path / "int8.onnx")
     with pytest.raises(BadData, match=r"int8\.onnx is in int8") as caught:
-        quantize.read_onnx(tmp_path / "int8.onnx", None)
+        tensorrt_precision.read_onnx(tmp_path / "int8.onnx", None)
     assert "export.precision=fp32" in caught.value.fix
 
 
@@ -339,7 +339,7 @@ def test_onnx_and_engine_may_be_encrypted(trt: Any, onnx_file: Path, skeletons: 
         with pytest.raises(BadData, match="encrypted"):
             tensorrt_engine.open_engine(engine, key)
         with pytest.raises(BadData, match="encrypted"):
-            quantize.read_onnx(sealed, key)
+            tensorrt_precision.read_onnx(sealed, key)
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tao_skill.errors import BadData, TaoSkillError
 from tao_skill.io import encryption
 from tao_skill.models.pose_classification.data.sequences import open_sequences, read_labels
-from tao_skill.models.pose_classification.deploy import onnx_file
-from tao_skill.models.pose_classification.deploy import tensorrt_precision as quantize
-from tao_skill.models.pose_classification.training import checkpoint
+from tao_skill.models.pose_classification.deploy import onnx_file, tensorrt_precision
+from tao_skill.models.pose_classification.training import checkpoint_file
 from tao_skill.safe_pickle.arrays import label_value, read_arrays
 
 SECONDS = 5.0
@@ -286,7 +285,8 @@ def test_a_hostile_checkpoint_is_refused(
     make, said = CHECKPOINTS[name]
     (tmp_path / "c.pth").write_bytes(encryption.sealed(make(), key))
     assert any(
-        part in refused(lambda path: checkpoint.load(path, key), tmp_path / "c.pth").message for part in said.split("|")
+        part in refused(lambda path: checkpoint_file.load(path, key), tmp_path / "c.pth").message
+        for part in said.split("|")
     )
     assert [one.name for one in tmp_path.iterdir()] == ["c.pth"]
 
@@ -297,7 +297,7 @@ def test_what_torch_saves_is_loaded_as_it_was(tmp_path: Path) -> None:
     state = {"net": net.state_dict(), "own": torch.nn.Parameter(torch.ones(2)), "wide": wide, "none": torch.ones(0, 3)}
     value = {"state_dict": state, "counts": {0: 1, 5: 2**40}, "texts": ("a", None, True, b"xy", 0.5)}
     torch.save(value, tmp_path / "c.pth")
-    loaded = checkpoint.load(tmp_path / "c.pth")
+    loaded = checkpoint_file.load(tmp_path / "c.pth")
     torch.testing.assert_close(loaded["state_dict"], state)
     assert loaded["counts"] == value["counts"]
     assert loaded["texts"] == value["texts"]
@@ -307,17 +307,17 @@ def test_what_torch_saves_is_loaded_as_it_was(tmp_path: Path) -> None:
 def test_a_checkpoint_cut_short_is_refused(share: float, tmp_path: Path) -> None:
     whole = archive(saved(GOOD))
     (tmp_path / "c.pth").write_bytes(whole[: int(len(whole) * share)])
-    refused(checkpoint.load, tmp_path / "c.pth")
+    refused(checkpoint_file.load, tmp_path / "c.pth")
 
 
 @pytest.mark.parametrize("length", [15, 16, 17, 31, 32, 33, 43, 44, 45, 60])
 def test_an_encrypted_file_cut_short_is_refused(length: int, tmp_path: Path) -> None:
     sealed = encryption.sealed(b"x" * 100, "a secret")
     (tmp_path / "c.pth").write_bytes(sealed[:length])
-    refused(lambda path: checkpoint.load(path, "a secret"), tmp_path / "c.pth")
+    refused(lambda path: checkpoint_file.load(path, "a secret"), tmp_path / "c.pth")
 
 
-@pytest.mark.parametrize("read", [checkpoint.load, lambda path: onnx_file.load(path, None)], ids=["torch", "onnx"])
+@pytest.mark.parametrize("read", [checkpoint_file.load, lambda path: onnx_file.load(path, None)], ids=["torch", "onnx"])
 def test_a_model_of_gigabytes_is_not_read(read: Callable[[Path], Any], tmp_path: Path) -> None:
     with (tmp_path / "m").open("wb") as stream:
         stream.truncate(2**40)
@@ -426,7 +426,7 @@ def model(place: str, tensor: TensorProto) -> onnx.ModelProto:
 
 OPENERS: dict[str, Callable[[Path], Any]] = {
     "to run": lambda path: onnx_file.load(path, None),
-    "to convert": lambda path: quantize.read_onnx(path, None),
+    "to convert": lambda path: tensorrt_precision.read_onnx(path, None),
 }
 
 
@@ -461,6 +461,6 @@ def test_a_weight_that_says_another_shape_is_refused(tmp_path: Path) -> None:
     tensor = numpy_helper.from_array(np.ones(1, np.float32), "w")
     tensor.dims[:] = [1_000_000_000_000]
     (tmp_path / "m.onnx").write_bytes(model("weight", tensor).SerializeToString())
-    refused(lambda path: quantize.read_onnx(path, None), tmp_path / "m.onnx")
+    refused(lambda path: tensorrt_precision.read_onnx(path, None), tmp_path / "m.onnx")
     with pytest.raises(BadData, match="cannot be run"):
         onnx_file.open_session((tmp_path / "m.onnx").read_bytes(), tmp_path / "m.onnx")

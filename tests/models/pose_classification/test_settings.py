@@ -22,8 +22,7 @@ from tao_skill.models.pose_classification.actions import dataset_convert, evalua
 from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig, TrainConfig
 from tao_skill.models.pose_classification.deploy import predict, tensorrt_engine
-from tao_skill.models.pose_classification.training import checkpoint, tracking
-from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index, tracking
 from tao_skill.models.pose_classification.training.devices import Devices, check_nodes, plan_devices
 from tao_skill.models.pose_classification.training.module import SCHEDULERS
 from tao_skill.spec.tree import iter_params
@@ -42,13 +41,13 @@ def ground(tiny: Path, onnx_file: Path, tmp_path_factory: pytest.TempPathFactory
     """A trained model to compare with and to build on."""
     folder = tmp_path_factory.mktemp("ground")
     train.run(experiment(tiny, folder))
-    return {"tiny": tiny, "folder": folder, "checkpoint": folder / "train" / results.LATEST, "onnx": onnx_file}
+    return {"tiny": tiny, "folder": folder, "checkpoint": folder / "train" / checkpoint_index.LATEST, "onnx": onnx_file}
 
 
 def final(folder: Path) -> dict[str, torch.Tensor]:
-    newest = results.latest(folder)
+    newest = checkpoint_index.latest(folder)
     assert newest is not None
-    return checkpoint.network_state(checkpoint.load(newest))
+    return checkpoint_file.network_state(checkpoint_file.load(newest))
 
 
 def differs(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -100,8 +99,12 @@ def steps_saved(value: Any, expected: list[int], **beside: Any) -> Callable[[Gro
 
     def prove(ground: Ground, folder: Path, key: str) -> None:
         train.run(experiment(ground["tiny"], folder, **beside, **{key: value}))
-        index = results.read_index(folder / "train")
-        kept = [one.step for one in index if not (one == results.best(index, "val_acc") and one.step not in expected)]
+        index = checkpoint_index.read_index(folder / "train")
+        kept = [
+            one.step
+            for one in index
+            if not (one == checkpoint_index.best(index, "val_acc") and one.step not in expected)
+        ]
         assert kept == expected
 
     return prove
@@ -210,7 +213,7 @@ def another_model(ground: Ground) -> str:
     folder = ground["folder"] / "another"
     if not folder.exists():
         train.run(experiment(ground["tiny"], folder, train__seed=5, train__optim__lr=0.1))
-    return str(folder / "train" / results.LATEST)
+    return str(folder / "train" / checkpoint_index.LATEST)
 
 
 def batches_are(size: int) -> Callable[[Ground, Path, str], None]:
@@ -253,33 +256,33 @@ def schedule_differs(value: Any, **beside: Any) -> Callable[[Ground, Path, str],
 
 def encrypts(ground: Ground, folder: Path, key: str) -> None:
     train.run(experiment(ground["tiny"], folder, **{key: "a secret"}))
-    newest = results.latest(folder / "train")
+    newest = checkpoint_index.latest(folder / "train")
     assert newest is not None
     with pytest.raises(TaoSkillError, match="not set"):
-        checkpoint.load(newest)
-    assert "state_dict" in checkpoint.load(newest, "a secret")
+        checkpoint_file.load(newest)
+    assert "state_dict" in checkpoint_file.load(newest, "a secret")
 
 
 def recorded_in_checkpoint(value: Any, field: str) -> Callable[[Ground, Path, str], None]:
     def prove(ground: Ground, folder: Path, key: str) -> None:
         train.run(experiment(ground["tiny"], folder, **{key: value}))
-        newest = results.latest(folder / "train")
+        newest = checkpoint_index.latest(folder / "train")
         assert newest is not None
-        assert checkpoint.load(newest)["tao_skill"][field] == value
+        assert checkpoint_file.load(newest)["tao_skill"][field] == value
 
     return prove
 
 
 def resumes_from(ground: Ground, folder: Path, key: str) -> None:
-    first = ground["folder"] / "train" / results.checkpoint_name(0, 3)
+    first = ground["folder"] / "train" / checkpoint_index.checkpoint_name(0, 3)
     train.run(experiment(ground["tiny"], folder, **{key: str(first)}))
-    assert [one.step for one in results.read_index(folder / "train")] == [6]
+    assert [one.step for one in checkpoint_index.read_index(folder / "train")] == [6]
     assert not differs(final(folder / "train"), final(ground["folder"] / "train"))
 
 
 def validates_at(ground: Ground, folder: Path, key: str) -> None:
     train.run(experiment(ground["tiny"], folder, **{key: 2}))
-    assert ["val_acc" in one.metrics for one in results.read_index(folder / "train")] == [False, True]
+    assert ["val_acc" in one.metrics for one in checkpoint_index.read_index(folder / "train")] == [False, True]
 
 
 def monitored(ground: Ground, folder: Path, key: str) -> None:
@@ -288,7 +291,7 @@ def monitored(ground: Ground, folder: Path, key: str) -> None:
     for monitor in ("val_loss", "train_loss"):
         config = experiment(ground["tiny"], folder / monitor, train__optim__lr_scheduler="AutoReduce", **{key: monitor})
         metrics = train.run(config).metrics
-        saved = checkpoint.load(folder / monitor / "train" / results.LATEST)
+        saved = checkpoint_file.load(folder / monitor / "train" / checkpoint_index.LATEST)
         best[monitor] = saved["lr_schedulers"][0]["best"]
         assert best[monitor] <= metrics[monitor]
     assert best["val_loss"] != best["train_loss"]

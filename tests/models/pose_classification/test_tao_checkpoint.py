@@ -26,8 +26,7 @@ from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.actions import evaluate, inference, train
 from tao_skill.models.pose_classification.data.dataset import Order, Skeletons, loader
 from tao_skill.models.pose_classification.network.stgcn import STGCN
-from tao_skill.models.pose_classification.training import checkpoint
-from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.status import read_status
 from tests.conftest import experiment
 
@@ -83,14 +82,14 @@ FORMS: dict[str, tuple[str, Change]] = {
     "with hyperparameters": ("c.pth", lambda saved: saved | {"hyper_parameters": {"lr": 0.1, "steps": [1, None]}}),
     "state_dict and version": ("c.pth", lambda saved: {name: saved[name] for name in WEIGHTS}),
     "prefixed keys": ("c.pth", lambda saved: dict(saved["state_dict"])),
-    "bare keys": ("c.pth", lambda saved: checkpoint.network_state(saved)),
-    "bare keys in state_dict": ("c.pth", lambda saved: {"state_dict": checkpoint.network_state(saved)}),
+    "bare keys": ("c.pth", lambda saved: checkpoint_file.network_state(saved)),
+    "bare keys in state_dict": ("c.pth", lambda saved: {"state_dict": checkpoint_file.network_state(saved)}),
 }
 
 
 def test_what_lightning_leaves_for_tao_has_the_names_and_keys_that_are_counted_on(tao: Path) -> None:
-    names = {results.checkpoint_name(epoch, epoch + 1) for epoch in range(EPOCHS)}
-    assert {path.name for path in tao.iterdir()} == names | {results.LATEST}
+    names = {checkpoint_index.checkpoint_name(epoch, epoch + 1) for epoch in range(EPOCHS)}
+    assert {path.name for path in tao.iterdir()} == names | {checkpoint_index.LATEST}
     saved = torch.load(tao / HALF, weights_only=True)
     assert {"epoch", "global_step", "pytorch-lightning_version", "optimizer_states", "lr_schedulers"} <= saved.keys()
     assert "tao_skill" not in saved
@@ -120,7 +119,7 @@ def test_each_form_evaluates_infers_and_starts_training_alike(form: str, tao: Pa
     got_NK = torch.tensor([one["probabilities"] for one in report["predictions"]])
     torch.testing.assert_close(got_NK, wanted_NK, atol=1e-5, rtol=0)
     net = STGCN()
-    assert checkpoint.load_pretrained(net, path) == f"weights of {path}"
+    assert checkpoint_file.load_pretrained(net, path) == f"weights of {path}"
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), expected.parameters(), strict=True))
 
 
@@ -136,13 +135,13 @@ def test_a_training_of_tao_goes_on_to_the_weights_it_would_have_had(
     folder = tmp_path / "train"
     folder.mkdir()
     shutil.copy(tao / HALF, folder / name)
-    (folder / results.LATEST).symlink_to(name)
+    (folder / checkpoint_index.LATEST).symlink_to(name)
     same: dict[str, Any] = {"model__dropout": 0.0, "dataset__batch_size": BATCH}
     same |= {"train__optim__lr_steps": [3], "train__optim__lr_decay": 0.5}
     train.run(experiment(tiny, tmp_path, train__num_epochs=EPOCHS, **same))
     assert f"Resuming from {name}." in [line["message"] for line in read_status(folder)]
-    last = results.checkpoint_name(EPOCHS - 1, EPOCHS)
-    ended = checkpoint.load(folder / last)
+    last = checkpoint_index.checkpoint_name(EPOCHS - 1, EPOCHS)
+    ended = checkpoint_file.load(folder / last)
     assert ended["lr_schedulers"][0]["last_epoch"] == EPOCHS
     half, expected = (torch.load(tao / file, weights_only=True)["state_dict"] for file in (HALF, last))
     assert distance(ended["state_dict"], expected) < 0.01 * distance(half, expected)
@@ -196,7 +195,7 @@ def test_what_tao_encrypted_is_refused_with_the_reason(method: Any, foreign: Mod
     assert isinstance(value, enum.Enum | int | str)
     torch.save({"epoch": 3, "state_dict": bytes(range(256)), "state_dict_encrypted": value}, tmp_path / "tao.tlt")
     with pytest.raises(BadData, match=r"encrypted by TAO \(state_dict_encrypted\)"):
-        checkpoint.load(tmp_path / "tao.tlt", "nvidia_tao")
+        checkpoint_file.load(tmp_path / "tao.tlt", "nvidia_tao")
 
 
 def test_objects_beside_the_weights_are_not_run_and_the_fix_gets_rid_of_them(
@@ -205,7 +204,7 @@ def test_objects_beside_the_weights_are_not_run_and_the_fix_gets_rid_of_them(
     path = tmp_path / "objects.pth"
     torch.save(torch.load(tao / HALF, weights_only=True) | {"hyper_parameters": foreign.Settings()}, path)
     with pytest.raises(BadData, match=r"names eff_codec.Settings, .* was not run") as caught:
-        checkpoint.load(path)
+        checkpoint_file.load(path)
     _, *words = shlex.split(caught.value.fix.partition(": ")[2])
     subprocess.run([sys.executable, *words], cwd=tmp_path, check=True)
-    checkpoint.load_network(STGCN(), tmp_path / "weights.pth")
+    checkpoint_file.load_network(STGCN(), tmp_path / "weights.pth")

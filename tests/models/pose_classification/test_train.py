@@ -19,8 +19,7 @@ from tao_skill.models.pose_classification.config import Optim, TrainConfig
 from tao_skill.models.pose_classification.data.dataset import Order
 from tao_skill.models.pose_classification.data.sequences import read_labels
 from tao_skill.models.pose_classification.network.stgcn import build_net
-from tao_skill.models.pose_classification.training import checkpoint
-from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.models.pose_classification.training.module import SCHEDULERS
 from tao_skill.status import of_present_training, read_status
 from tests.conftest import experiment
@@ -28,9 +27,9 @@ from tests.models.pose_classification.test_net import reference_scores
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    newest = results.latest(folder / "train")
+    newest = checkpoint_index.latest(folder / "train")
     assert newest is not None
-    return checkpoint.network_state(checkpoint.load(newest))
+    return checkpoint_file.network_state(checkpoint_file.load(newest))
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -106,9 +105,9 @@ def test_training_resumes_inside_an_epoch_without_a_trace(tiny: Path, tmp_path: 
     steps = {"train__checkpoint_interval_unit": "step", "train__checkpoint_interval": 1, "dataset__num_workers": 1}
     steps |= {"train__optim__lr_scheduler": "Cosine"}
     whole = train.run(experiment(tiny, tmp_path / "whole", **steps))
-    inside = tmp_path / "whole" / "train" / results.checkpoint_name(1, 5)
+    inside = tmp_path / "whole" / "train" / checkpoint_index.checkpoint_name(1, 5)
     copied = shutil.copytree(inside.parent, tmp_path / "other", symlinks=True)
-    (copied / results.checkpoint_name(1, 6)).unlink()
+    (copied / checkpoint_index.checkpoint_name(1, 6)).unlink()
     inside = copied / "model_epoch_001.pth"
     again = train.run(experiment(tiny, tmp_path / "again", train__resume_training_checkpoint_path=str(inside), **steps))
     assert again.metrics["train_loss"] == whole.metrics["train_loss"]
@@ -137,8 +136,8 @@ def test_a_damaged_checkpoint_is_passed_over(
     trained, key = three_epochs
     config = experiment(tiny, tmp_path, train__num_epochs=3, encryption_key=key)
     folder = shutil.copytree(trained, tmp_path / "train", symlinks=True)
-    whole = checkpoint.load(folder / results.LATEST, key)["state_dict"]
-    paths = results.newest_first(folder)
+    whole = checkpoint_file.load(folder / checkpoint_index.LATEST, key)["state_dict"]
+    paths = checkpoint_index.newest_first(folder)
     assert [path.name[:15] for path in paths] == ["model_epoch_002", "model_epoch_001", "model_epoch_000"]
     for path in paths[:damaged]:
         content = bytearray(path.read_bytes())
@@ -152,7 +151,9 @@ def test_a_damaged_checkpoint_is_passed_over(
     said = capfd.readouterr().err
     assert said.count(f"{paths[0].name} is ") == 1
     assert ("training begins anew" if damaged == 3 else "Resuming from model_epoch_001") in said
-    assert all(torch.equal(value, whole[name]) for name, value in checkpoint.load(paths[0], key)["state_dict"].items())
+    assert all(
+        torch.equal(value, whole[name]) for name, value in checkpoint_file.load(paths[0], key)["state_dict"].items()
+    )
 
 
 def test_without_the_latest_link_training_begins_anew_and_nothing_of_the_old_one_is_taken_for_it(
@@ -160,16 +161,18 @@ def test_without_the_latest_link_training_begins_anew_and_nothing_of_the_old_one
 ) -> None:
     trained, key = three_epochs
     folder = shutil.copytree(trained, tmp_path / "again" / "train", symlinks=True)
-    (folder / results.LATEST).unlink()
+    (folder / checkpoint_index.LATEST).unlink()
     short = {"encryption_key": key, "train__num_epochs": 2, "train__validation_interval": 5, "train__optim__lr": 0.01}
     train.run(experiment(tiny, tmp_path / "new", **short))
     fresh = train.run(experiment(tiny, tmp_path / "again", **short))
     assert "begins anew, beside the checkpoints there" in capfd.readouterr().err
-    left, right = (checkpoint.load(at / results.LATEST, key)["state_dict"] for at in (folder, tmp_path / "new/train"))
+    left, right = (
+        checkpoint_file.load(at / checkpoint_index.LATEST, key)["state_dict"] for at in (folder, tmp_path / "new/train")
+    )
     assert all(torch.equal(left[name], right[name]) for name in left)
     assert (folder / "model_epoch_002_step_00009.pth").exists()
-    assert [one.epoch for one in results.read_index(folder)] == [0, 1]
-    assert results.select("train", folder, "val_acc", {}).path.name == "model_epoch_001_step_00006.pth"
+    assert [one.epoch for one in checkpoint_index.read_index(folder)] == [0, 1]
+    assert checkpoint_index.select("train", folder, "val_acc", {}).path.name == "model_epoch_001_step_00006.pth"
     assert "best_checkpoint" not in {artifact.kind for artifact in fresh.artifacts}
     assert [set(epoch) for epoch in train.history(folder, 3)] == [{"train_loss", "train_acc"}] * 2
 
@@ -183,12 +186,12 @@ def test_an_epoch_trained_again_replaces_what_was_told_of_it_and_of_those_after_
 
 def test_a_damaged_index_is_named(tiny: Path, tmp_path: Path) -> None:
     train.run(experiment(tiny, tmp_path))
-    index = tmp_path / "train" / results.INDEX
+    index = tmp_path / "train" / checkpoint_index.INDEX
     index.write_text(index.read_text()[:-20])
     with pytest.raises(BadData, match="checkpoints.json"):
-        results.read_index(index.parent)
+        checkpoint_index.read_index(index.parent)
     index.unlink()
-    assert results.latest(index.parent)
+    assert checkpoint_index.latest(index.parent)
 
 
 def test_a_finished_run_leaves_taos_files(tiny: Path, tmp_path: Path) -> None:
@@ -202,7 +205,7 @@ def test_a_finished_run_leaves_taos_files(tiny: Path, tmp_path: Path) -> None:
         "pc_model_latest.pth",
     ]
     assert (folder / "pc_model_latest.pth").readlink() == Path("model_epoch_001_step_00006.pth")
-    saved = checkpoint.load(folder / "pc_model_latest.pth")
+    saved = checkpoint_file.load(folder / "pc_model_latest.pth")
     assert {"state_dict", "pytorch-lightning_version", "epoch", "global_step", "optimizer_states"} <= saved.keys()
     assert all(name.startswith("model.") for name in saved["state_dict"])
     lines = read_status(folder)
@@ -230,10 +233,10 @@ def test_the_learning_rate_that_each_epoch_trained_with_is_in_its_lines_and_tabl
 
 def test_the_best_checkpoint_is_kept_also_beyond_the_interval(tiny: Path, tmp_path: Path) -> None:
     train.run(experiment(tiny, tmp_path, train__num_epochs=4, train__checkpoint_interval=4, train__optim__lr=0.05))
-    index = results.read_index(tmp_path / "train")
+    index = checkpoint_index.read_index(tmp_path / "train")
     lines = [line["kpi"] for line in read_status(tmp_path / "train")[:-1] if "val_acc" in line.get("kpi", {})]
     best = max(lines, key=lambda kpi: (kpi["val_acc"], -kpi["val_loss"]))
-    winner = results.best(index, "val_acc")
+    winner = checkpoint_index.best(index, "val_acc")
     assert winner is not None
     assert winner.metrics["val_acc"] == best["val_acc"]
     assert winner.metrics["val_loss"] == best["val_loss"]
@@ -248,14 +251,14 @@ def test_more_sequences_in_a_batch_than_there_are_is_fine(tiny: Path, tmp_path: 
 
 def test_without_a_validation_set_the_latest_checkpoint_is_chosen_and_said(tiny: Path, tmp_path: Path) -> None:
     train.run(experiment(tiny, tmp_path, dataset__val_dataset__data_path=None, dataset__val_dataset__label_path=None))
-    chosen = results.select("train", tmp_path / "train", "val_acc", {})
+    chosen = checkpoint_index.select("train", tmp_path / "train", "val_acc", {})
     assert chosen.path.name == "model_epoch_001_step_00006.pth"
     assert "no validation" in chosen.reason
 
 
 def test_pretrained_weights_start_training_and_another_head_is_made_anew(tiny: Path, tmp_path: Path) -> None:
     train.run(experiment(tiny, tmp_path / "first"))
-    start = str(tmp_path / "first" / "train" / results.LATEST)
+    start = str(tmp_path / "first" / "train" / checkpoint_index.LATEST)
     still = {"train__num_epochs": 1, "train__optim__lr": 1e-12, "model__pretrained_model_path": start}
     train.run(experiment(tiny, tmp_path / "second", **still))
     before, after = weights(tmp_path / "first"), weights(tmp_path / "second")
@@ -294,11 +297,11 @@ def test_cosine_falls_from_the_whole_rate_to_nothing_over_the_epochs() -> None:
 def test_a_diverged_training_ends_in_order_and_says_so(tiny: Path, tmp_path: Path) -> None:
     outcome = train.run(experiment(tiny, tmp_path, train__optim__lr=1e30))
     assert not np.isfinite(outcome.metrics["train_loss"])
-    assert "val_loss" not in results.read_index(tmp_path / "train")[-1].metrics
+    assert "val_loss" not in checkpoint_index.read_index(tmp_path / "train")[-1].metrics
     lines = read_status(tmp_path / "train")
     assert any("lower train.optim.lr" in line["message"] for line in lines)
     assert lines[-1]["kpi"]["train_loss"] is None
-    newest = results.latest(tmp_path / "train")
+    newest = checkpoint_index.latest(tmp_path / "train")
     task = {"evaluate__checkpoint": str(newest), "evaluate__test_dataset__data_path": str(tiny / "val_data.npy")}
     labels = {"evaluate__test_dataset__label_path": str(tiny / "val_label.pkl")}
     with pytest.raises(BadData, match="scores that are no numbers"):
@@ -307,6 +310,6 @@ def test_a_diverged_training_ends_in_order_and_says_so(tiny: Path, tmp_path: Pat
 
 def test_the_index_is_plain_json(tiny: Path, tmp_path: Path) -> None:
     train.run(experiment(tiny, tmp_path, train__num_epochs=1))
-    (entry,) = json.loads((tmp_path / "train" / results.INDEX).read_text())
+    (entry,) = json.loads((tmp_path / "train" / checkpoint_index.INDEX).read_text())
     assert entry["file"] == "model_epoch_000_step_00003.pth"
     assert set(entry["metrics"]) == {"val_loss", "val_acc", "avg_accuracy", "train_loss", "train_acc"}

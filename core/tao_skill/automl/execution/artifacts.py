@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from tao_skill import __version__
 from tao_skill.automl.execution.objective import trial_spec
-from tao_skill.automl.report import html as page
+from tao_skill.automl.report import html
 from tao_skill.automl.report.report import PAGE_FILE, REPORT_FILE, build_report, read_report
 from tao_skill.automl.search.asha import DEFAULT_TRIAL, Trial
 from tao_skill.automl.search.search import Setup
 from tao_skill.automl.search.setup import ACTION
 from tao_skill.automl.search.verdict import finalists, judge, why_ended
 from tao_skill.errors import JobFailed, NotFound, TaoSkillError
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.io.strict_yaml import dump_yaml
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.trials import trial_results
@@ -65,8 +65,8 @@ class SearchArtifacts:
             "versions": {"tao-skill": __version__, **{name: version(name) for name in PACKAGES}},
         }
         report = build_report(self.setup, trials, facts=facts)
-        files.write_json(self.folder / REPORT_FILE, report)
-        files.write_text(self.folder / PAGE_FILE, page.render(report))
+        atomic.write_json(self.folder / REPORT_FILE, report)
+        atomic.write_text(self.folder / PAGE_FILE, html.render(report))
         return report
 
     def prune(self, trials: Sequence[Trial], *, over: bool = False) -> None:
@@ -116,7 +116,7 @@ class SearchArtifacts:
                 _same(path, target / path.name)
         values = dict(verdict.trial.values)
         spec = trial_spec(self.model, self.job.spec, values, self.setup.ladder.rungs[-1])
-        files.write_text(self.folder / BEST_SPEC, dump_yaml(escaped(spec)))
+        atomic.write_text(self.folder / BEST_SPEC, dump_yaml(escaped(spec)))
         self.prune(trials, over=True)
         return Outcome(metrics=self._metrics(trials, verdict.trial), artifacts=self._artifacts(target), chosen=values)
 
@@ -147,7 +147,7 @@ class SearchArtifacts:
 def _same(source: Path, target: Path) -> None:
     """The same file or link under another name, without a second copy where the disk can."""
     if source.is_symlink():
-        files.replace_link(target, str(source.readlink()))
+        atomic.replace_link(target, str(source.readlink()))
         return
     if target.exists() and target.samefile(source):  # renaming would do nothing, and leave both names
         return
@@ -158,4 +158,4 @@ def _same(source: Path, target: Path) -> None:
     except OSError:
         shutil.copyfile(source, partial)
     partial.replace(target)
-    files.sync_folder(target.parent)
+    atomic.sync_folder(target.parent)

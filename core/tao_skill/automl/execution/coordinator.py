@@ -26,8 +26,7 @@ from tao_skill.automl.search.search import Search, Task
 from tao_skill.automl.search.setup import make_setup
 from tao_skill.automl.settings import Settings, read_settings
 from tao_skill.errors import BadRequest, JobFailed
-from tao_skill.jobs import job_process as worker
-from tao_skill.jobs import launch
+from tao_skill.jobs import job_process, launch
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.secrets import STORAGE_VARIABLE
 from tao_skill.model import Model
@@ -195,4 +194,4 @@ class Coordinator:
 
 
 if __name__ == "__main__":
-    sys.exit(worker.main(sys.argv[1:], perform=partial(search, Path(sys.argv[1]))))
+    sys.exit(job_process.main(sys.argv[1:], perform=partial(search, Path(sys.argv[1]))))

@@ -13,7 +13,7 @@ from tao_skill.automl.search.search import Task
 from tao_skill.automl.search.setup import EPOCHS, TRIAL_SETTINGS, make_setup
 from tao_skill.automl.settings import read_settings
 from tao_skill.errors import BadRequest
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.io.strict_yaml import dump_yaml
 from tao_skill.jobs.job_process import whole_spec
 from tao_skill.jobs.secrets import SECRETS_VARIABLE
@@ -65,7 +65,7 @@ class TrainObjective:
     def _write_spec(self, folder: Path, task: Task) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         spec = trial_spec(self.model, self.recorded, task.values, int(lookup(self.spec, EPOCHS)))
-        files.write_text(folder / SPEC_FILE, dump_yaml(escaped(spec)))
+        atomic.write_text(folder / SPEC_FILE, dump_yaml(escaped(spec)))
 
     def progress(self) -> Mapping[str, Any]:
         """Nothing beside the trainer's own status file."""

@@ -12,7 +12,7 @@ from typing import Final
 from tao_skill.automl.execution.devices import share
 from tao_skill.automl.execution.queue import Queue
 from tao_skill.errors import JobFailed
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.jobs.launch import PYTHON
 from tao_skill.jobs.process import let_end, this_host
 from tao_skill.jobs.secrets import STORAGE_VARIABLE, spawn
@@ -105,7 +105,7 @@ class Pool:
 
     def _start(self, i: int) -> subprocess.Popen[bytes]:
         self.log(i).parent.mkdir(parents=True, exist_ok=True)
-        with files.open_to_append(self.log(i)) as log:
+        with atomic.open_to_append(self.log(i)) as log:
             command = [*self._command, str(self._folder), self.name(i), str(os.getpid())]
             return spawn(command, self._environments[i], output=log)
 

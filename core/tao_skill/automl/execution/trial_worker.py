@@ -26,9 +26,9 @@ from tao_skill.automl.execution.failures import failure_of
 from tao_skill.automl.execution.queue import Claimed, Queue
 from tao_skill.automl.search.search import Objective, Task
 from tao_skill.errors import TaoSkillError
-from tao_skill.jobs import secrets as private
 from tao_skill.jobs.job_process import Redact, RedactedStream, redactor
 from tao_skill.jobs.peers import end_with_parent
+from tao_skill.jobs.secrets import SECRETS_VARIABLE, STORAGE_VARIABLE, receive_secrets, secret_values
 
 OBJECTIVE: Final = "tao_skill.automl.execution.objective:objective_of"
 
@@ -72,8 +72,8 @@ def main(arguments: Sequence[str], objective_of: ObjectiveOf | None = None, **pa
     """
     folder, name, parent = Path(arguments[0]), arguments[1], int(arguments[2])
     end_with_parent(parent)
-    private.receive()
-    url = os.environ.pop(private.STORAGE_VARIABLE)
+    receive_secrets()
+    url = os.environ.pop(STORAGE_VARIABLE)
     redact = _redactor(url)
     sys.stdout, sys.stderr = RedactedStream(1, redact), RedactedStream(2, redact)
     try:
@@ -104,8 +104,8 @@ def serve(folder: Path, url: str, name: str, objective_of: ObjectiveOf | None = 
 
 
 def _redactor(url: str) -> Redact:
-    secrets = json.loads(os.environ.get(private.SECRETS_VARIABLE, "{}"))
-    return redactor([password(url) or "", *secrets.values(), *private.values(os.environ)])
+    secrets = json.loads(os.environ.get(SECRETS_VARIABLE, "{}"))
+    return redactor([password(url) or "", *secrets.values(), *secret_values(os.environ)])
 
 
 def work(

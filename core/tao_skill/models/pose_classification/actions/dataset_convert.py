@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tao_skill.errors import BadData, SpecError
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.model import task_results_dir
 from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.config import DatasetConvertConfig, ExperimentConfig
@@ -152,7 +152,7 @@ def write(settings: DatasetConvertConfig, people: list[Person], spool: IO[bytes]
     if settings.combine:
         _write_array(folder / COMBINED, people, settings, spool)
         names[COMBINED] = "combined_sequences"
-    files.write_with(folder / MANIFEST, lambda stream: stream.writelines(_manifest(settings, people)))
+    atomic.write_with(folder / MANIFEST, lambda stream: stream.writelines(_manifest(settings, people)))
     return names | {MANIFEST: "manifest"}
 
 
@@ -167,7 +167,7 @@ def publish(folder: Path, results_dir: Path, names: Iterable[str]) -> None:
         for path in moved:
             path.unlink()
         raise
-    files.sync_folder(results_dir)
+    atomic.sync_folder(results_dir)
 
 
 def windows(people: Iterable[Person], settings: DatasetConvertConfig) -> Iterator[Window]:
@@ -227,7 +227,7 @@ def _write_array(path: Path, people: list[Person], settings: DatasetConvertConfi
             x_CTV1[:, : len(x_TCV), :, 0] = x_TCV.transpose(1, 0, 2)
             stream.write(x_CTV1.tobytes())
 
-    files.write_with(path, write_to)
+    atomic.write_with(path, write_to)
 
 
 def _frames(window: Window, spool: IO[bytes], settings: DatasetConvertConfig) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.model import task_results_dir
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.sequences import read_labels
@@ -33,7 +33,7 @@ def run(config: ExperimentConfig) -> Outcome:
         true_N = np.array(read_labels(Path(config.evaluate.test_dataset.label_path)).ids)
         report = score(true_N, scores_NK.argmax(axis=1), names)
         report["loss"] = float(-np.log(np.maximum(scores_NK[np.arange(len(true_N)), true_N], 1e-30)).mean())
-        files.write_json(results_dir / REPORT, report)
+        atomic.write_json(results_dir / REPORT, report)
         metrics = {"accuracy": report["accuracy"], "avg_accuracy": report["avg_accuracy"]}
         print(table(report))
         finish_run(tracked, metrics)

@@ -14,15 +14,12 @@ import torch
 from onnx import ModelProto
 
 from tao_skill.errors import BadData, BadRequest, JobFailed
-from tao_skill.io import atomic as files
-from tao_skill.io import encryption
+from tao_skill.io import atomic, encryption
 from tao_skill.model import task_results_dir
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.augment import some
 from tao_skill.models.pose_classification.data.sequences import open_sequences
-from tao_skill.models.pose_classification.deploy import onnx_file
-from tao_skill.models.pose_classification.deploy import onnx_graph as fold
-from tao_skill.models.pose_classification.deploy import onnx_int8 as qdq
+from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, onnx_int8
 from tao_skill.models.pose_classification.deploy.predict import own_label_map
 from tao_skill.models.pose_classification.deploy.scorers import fitted, trained_network, trimming_warning
 from tao_skill.models.pose_classification.network.graph import LAYOUTS
@@ -79,7 +76,7 @@ def run(config: ExperimentConfig) -> Outcome:
             status.write("RUNNING", verdict(found["int8_agreement"]))
         metrics["opset"] = float(model.opset_import[0].version)
         data = encryption.sealed(model.SerializeToString(), config.encryption_key)
-        files.write_with(path, lambda stream: stream.write(data))
+        atomic.write_with(path, lambda stream: stream.write(data))
         finish_run(tracked, metrics)
         status.write("SUCCESS", f"Exported to {path}.", kpi=metrics)
     return Outcome(metrics=metrics, artifacts=[Artifact(kind="onnx", path=path)])
@@ -128,7 +125,7 @@ def to_onnx(net: STGCN, config: ExperimentConfig) -> ModelProto:
     Raises:
         BadRequest: the installed onnx does not know the opset.
     """
-    opset = config.export.opset_version or fold.OPSET
+    opset = config.export.opset_version or onnx_graph.OPSET
     if opset > (newest := onnx.defs.onnx_opset_version()):
         raise BadRequest(
             f"export.opset_version is {opset}, and onnx {onnx.__version__} knows none above {newest}",
@@ -136,7 +133,7 @@ def to_onnx(net: STGCN, config: ExperimentConfig) -> ModelProto:
         )
     _, frames, _, persons = input_shape(config)
     batch = None if config.export.batch_size == -1 else config.export.batch_size
-    model = fold.to_onnx(net.state_dict(), frames=frames, persons=persons, batch=batch, opset=opset)
+    model = onnx_graph.to_onnx(net.state_dict(), frames=frames, persons=persons, batch=batch, opset=opset)
     onnx.helper.set_model_props(model, onnx_file.metadata(config))
     return model
 
@@ -172,9 +169,9 @@ def rounded(model: ModelProto, config: ExperimentConfig) -> tuple[ModelProto, di
     if calibration.data_path is None:
         raise BadData("int8 has no calibration data", fix="set export.calibration.data_path")
     seen, size = recorded(config, calibration.data_path, calibration.sequences), max(1, config.export.batch_size)
-    coarse = qdq.to_int8(model, qdq.calibrate(model, np.split(seen, len(seen) // size)))
+    coarse = onnx_int8.to_int8(model, onnx_int8.calibrate(model, np.split(seen, len(seen) // size)))
     judged, exact_NK = [seen], scores(model, [seen])
-    coarse = qdq.corrected(coarse, (scores(coarse, judged) - exact_NK).mean(axis=0))
+    coarse = onnx_int8.corrected(coarse, (scores(coarse, judged) - exact_NK).mean(axis=0))
     if config.export.sample_data is not None:
         judged = samples(config, JUDGED)
         exact_NK = scores(model, judged)

@@ -19,15 +19,13 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from tao_skill.errors import BadData, JobFailed
-from tao_skill.io import atomic as files
-from tao_skill.io import encryption
+from tao_skill.io import atomic, encryption
 from tao_skill.io.strict_json import read_json
 from tao_skill.model import task_results_dir
 from tao_skill.models.pose_classification.config import Calibration, ExperimentConfig, GenTrtEngineConfig
 from tao_skill.models.pose_classification.data.augment import some
 from tao_skill.models.pose_classification.data.sequences import open_sequences
-from tao_skill.models.pose_classification.deploy import onnx_file, tensorrt_engine
-from tao_skill.models.pose_classification.deploy import tensorrt_precision as quantize
+from tao_skill.models.pose_classification.deploy import onnx_file, tensorrt_engine, tensorrt_precision
 from tao_skill.models.pose_classification.deploy.tensorrt_engine import cause, message_log, started
 from tao_skill.models.pose_classification.training.tracking import finish_run, start_run
 from tao_skill.outcome import Artifact, Outcome
@@ -60,14 +58,14 @@ def run(config: ExperimentConfig) -> Outcome:
     results_dir = task_results_dir(config, "gen_trt_engine").absolute()
     with reporting(results_dir, "TensorRT engine generation") as status:
         tracked = start_run(config, "gen_trt_engine")
-        model = quantize.read_onnx(Path(task.onnx_file), config.encryption_key)
-        profile = batch_profile(task, quantize.input_shape(model)[0])
+        model = tensorrt_precision.read_onnx(Path(task.onnx_file), config.encryption_key)
+        profile = batch_profile(task, tensorrt_precision.input_shape(model)[0])
         model = _at_precision(model, task, status)
         status.write("RUNNING", f"TensorRT {trt.__version__} builds {task.tensorrt.data_type}, batch {profile}.")
         began = time.monotonic()
         plan = build(trt, model, task, profile)
         output = Path(task.trt_engine or results_dir / OUTPUT).absolute()
-        files.write_with(output, lambda stream: stream.write(encryption.sealed(plan, config.encryption_key)))
+        atomic.write_with(output, lambda stream: stream.write(encryption.sealed(plan, config.encryption_key)))
         metrics = {"build_s": round(time.monotonic() - began, 3), "engine_mib": len(plan) / MIB}
         finish_run(tracked, metrics)
         status.write("SUCCESS", "TensorRT engine generation finished.", kpi=metrics)
@@ -113,7 +111,7 @@ def build(trt: Any, model: ModelProto, task: GenTrtEngineConfig, profile: tuple[
         )
     settings = builder.create_builder_config()
     settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, task.tensorrt.workspace_size * MIB)
-    name, sizes = model.graph.input[0].name, quantize.input_shape(model)[1:]
+    name, sizes = model.graph.input[0].name, tensorrt_precision.input_shape(model)[1:]
     shapes = builder.create_optimization_profile()
     shapes.set_shape(name, *((batch, *sizes) for batch in profile))
     settings.add_optimization_profile(shapes)
@@ -127,7 +125,7 @@ def build(trt: Any, model: ModelProto, task: GenTrtEngineConfig, profile: tuple[
         )
     if cache is not None:
         updated = bytes(settings.get_timing_cache().serialize())
-        files.write_with(Path(task.timing_cache or ""), lambda stream: stream.write(updated))
+        atomic.write_with(Path(task.timing_cache or ""), lambda stream: stream.write(updated))
     return bytes(plan)
 
 
@@ -147,15 +145,15 @@ def _attach_timing_cache(settings: Any, path: str | None, log: Any) -> Any:
 
 def _at_precision(model: ModelProto, task: GenTrtEngineConfig, status: StatusLog) -> ModelProto:
     if task.tensorrt.data_type == "fp16":
-        return quantize.to_fp16(model)
+        return tensorrt_precision.to_fp16(model)
     if task.tensorrt.data_type == "int8":
-        return quantize.to_int8(model, _ranges(model, task.tensorrt.calibration, status))
+        return tensorrt_precision.to_int8(model, _ranges(model, task.tensorrt.calibration, status))
     return model
 
 
 def _ranges(model: ModelProto, calibration: Calibration, status: StatusLog) -> dict[str, float]:
     """Ranges of this very model from the cache, else from the calibration data; those are kept in the cache."""
-    digest, cache = quantize.digest(model), calibration.cal_cache_file
+    digest, cache = tensorrt_precision.digest(model), calibration.cal_cache_file
     if cache and Path(cache).is_file():
         stored = _read_ranges(Path(cache))
         if stored.onnx_sha256 == digest:
@@ -168,10 +166,10 @@ def _ranges(model: ModelProto, calibration: Calibration, status: StatusLog) -> d
                 path=cache,
             )
     count = calibration.cal_batches * calibration.cal_batch_size
-    shape, resampled = quantize.input_shape(model), onnx_file.is_resampled(model)
-    ranges = quantize.calibrate(model, calibration_batches(calibration, shape, resampled=resampled))
+    shape, resampled = tensorrt_precision.input_shape(model), onnx_file.is_resampled(model)
+    ranges = tensorrt_precision.calibrate(model, calibration_batches(calibration, shape, resampled=resampled))
     if cache:
-        files.write_json(Path(cache), asdict(_Ranges(onnx_sha256=digest, sequences=count, ranges=ranges)))
+        atomic.write_json(Path(cache), asdict(_Ranges(onnx_sha256=digest, sequences=count, ranges=ranges)))
     status.write("RUNNING", f"Calibrated with {count} sequences of {calibration.cal_image_dir}.")
     return ranges
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.model import task_results_dir
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.sequences import read_labels
@@ -33,8 +33,8 @@ def run(config: ExperimentConfig) -> Outcome:
         report = describe(scores_NK, names)
         metrics = _scored(report, config.inference.test_dataset.label_path, scores_NK)
         output = Path(config.inference.output_file or results_dir / OUTPUT).absolute()
-        files.write_text(output, "".join(f"{one['name']}\n" for one in report["predictions"]))
-        files.write_json(output.with_suffix(".json"), report)
+        atomic.write_text(output, "".join(f"{one['name']}\n" for one in report["predictions"]))
+        atomic.write_json(output.with_suffix(".json"), report)
         finish_run(tracked, metrics)
         status.write("SUCCESS", "Inference finished.", kpi=metrics)
     return Outcome(

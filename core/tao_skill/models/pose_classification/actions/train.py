@@ -21,10 +21,9 @@ from tao_skill.model import task_results_dir
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.datamodule import SkeletonData
 from tao_skill.models.pose_classification.data.hold_out import is_validated
-from tao_skill.models.pose_classification.network import allocator as memory
+from tao_skill.models.pose_classification.network import allocator
 from tao_skill.models.pose_classification.network.stgcn import STGCN
-from tao_skill.models.pose_classification.training import checkpoint
-from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.models.pose_classification.training.callbacks import CheckpointFiles, Checkpoints, Report
 from tao_skill.models.pose_classification.training.devices import Devices, check_nodes, check_processes, plan_devices
 from tao_skill.models.pose_classification.training.module import LEARNING_RATE, PoseClassifier
@@ -72,7 +71,7 @@ def advance(config: ExperimentConfig, until: int, metric: str) -> list[dict[str,
     """
     results_dir = task_results_dir(config, "train").absolute()
     with reporting(results_dir, "Training", silent=not is_first()) as status:
-        saved = results.settle(results_dir, metric)
+        saved = checkpoint_index.settle(results_dir, metric)
         epochs = history(results_dir, until)
         if min(saved, len(epochs)) < until:  # an epoch is told of before its checkpoint is there
             _fit(config, results_dir, status, until=until, metric=metric)
@@ -95,13 +94,15 @@ def history(results_dir: Path, until: int) -> list[dict[str, float]]:
 def _fit(
     config: ExperimentConfig, results_dir: Path, status: StatusLog, *, until: int | None = None, metric: str = METRIC
 ) -> dict[str, float]:
-    memory.keep_freed()
+    allocator.keep_freed()
     pl.seed_everything(config.train.seed, workers=True)
     run = start_run(config, "train") if is_first() else None
     module = PoseClassifier(config)
     resume = _find_resumable(module.model, config, results_dir, status)
     if resume is None and config.model.pretrained_model_path:
-        said = checkpoint.load_pretrained(module.model, Path(config.model.pretrained_model_path), config.encryption_key)
+        said = checkpoint_file.load_pretrained(
+            module.model, Path(config.model.pretrained_model_path), config.encryption_key
+        )
         _say(status, f"Starting from {said}.")
     trainer = build_trainer(config, results_dir, status, run, until=until, metric=metric)
     if resume is not None:
@@ -199,12 +200,15 @@ def _find_resumable(net: STGCN, config: ExperimentConfig, results_dir: Path, sta
     """
     key, given = config.encryption_key, config.train.resume_training_checkpoint_path
     passed_over: list[BadData] = []
-    if not given and results.latest(results_dir) is None and results.newest(results_dir):
-        _say(status, f"{results.LATEST} is not in {results_dir}: training begins anew, beside the checkpoints there.")
-    for path in [results.actual(Path(given))] if given else results.newest_first(results_dir):
+    if not given and checkpoint_index.latest(results_dir) is None and checkpoint_index.newest(results_dir):
+        _say(
+            status,
+            f"{checkpoint_index.LATEST} is not in {results_dir}: training begins anew, beside the checkpoints there.",
+        )
+    for path in [checkpoint_index.actual(Path(given))] if given else checkpoint_index.newest_first(results_dir):
         try:
-            checkpoint.check_resumable(net, path, key)
-        except (checkpoint.Damaged, encryption.CannotOpen) as error:
+            checkpoint_file.check_resumable(net, path, key)
+        except (checkpoint_file.Damaged, encryption.CannotOpen) as error:
             if given:
                 raise
             passed_over.append(error)
@@ -224,7 +228,7 @@ def _final(module: PoseClassifier, trainer: pl.Trainer, metric: str) -> dict[str
     metrics = dict(module.metrics)
     checkpoints = trainer.checkpoint_callback
     assert isinstance(checkpoints, Checkpoints)
-    winner = results.best(checkpoints.index, metric)
+    winner = checkpoint_index.best(checkpoints.index, metric)
     if winner is not None:
         metrics |= {f"best_{metric}": winner.metrics[metric], "best_epoch": float(winner.epoch)}
     return metrics
@@ -232,8 +236,8 @@ def _final(module: PoseClassifier, trainer: pl.Trainer, metric: str) -> dict[str
 
 def _artifacts(results_dir: Path) -> list[Artifact]:
     kinds: dict[str, Any] = {
-        "latest_checkpoint": results.latest(results_dir),
-        "best_checkpoint": results_dir / results.BEST,
+        "latest_checkpoint": checkpoint_index.latest(results_dir),
+        "best_checkpoint": results_dir / checkpoint_index.BEST,
         "status": results_dir / "status.json",
         "tensorboard": results_dir / "tensorboard",
         "csv": results_dir / "csv",

@@ -16,8 +16,7 @@ from tao_skill.io.atomic import nearest
 from tao_skill.io.s3 import is_remote
 from tao_skill.models.pose_classification.checks.small_sets import small_set_warning
 from tao_skill.models.pose_classification.config import ON_MODEL, Calibration, DatasetConfig, ExperimentConfig, Gpus
-from tao_skill.models.pose_classification.data import label_map
-from tao_skill.models.pose_classification.data import npy_header as npy
+from tao_skill.models.pose_classification.data import label_map, npy_header
 from tao_skill.models.pose_classification.data.hold_out import (
     class_ids,
     holds_out,
@@ -234,7 +233,7 @@ def _calibration(section: str, calibration: Calibration) -> Iterator[Problem]:
     if is_remote(path):
         return
     try:
-        sequences = npy.shape(path)[0]
+        sequences = npy_header.shape(path)[0]
     except TaoSkillError as error:
         yield Problem(key=key, message=f"{key}: {error.message}", fix=error.fix)
         return
@@ -265,12 +264,12 @@ def _data(
         return
     key = f"{section}.{name}"
     try:
-        shape = npy.shape(data_path)
+        shape = npy_header.shape(data_path)
     except TaoSkillError as error:
         yield Problem(key=key, message=f"{key}: {error.message}", fix=error.fix)
         return
     yield from _shape(config, key, shape)
-    if not npy.is_plainly_finite(data_path):
+    if not npy_header.is_plainly_finite(data_path):
         yield from _not_finite(key, data_path)
     if label_path and not is_remote(label_path):
         yield from _labels(config, f"{section}.label_path", label_path, shape[0])
@@ -410,7 +409,7 @@ def _held_out_warning(config: ExperimentConfig) -> str:
 
 def _train_data_warnings(config: ExperimentConfig) -> Iterator[str]:
     dataset = config.dataset
-    sequences, _, frames, _, _ = npy.shape(dataset.train_dataset.data_path)
+    sequences, _, frames, _, _ = npy_header.shape(dataset.train_dataset.data_path)
     n = training_size(dataset, sequences, config.train.seed)
     if warning := small_set_warning(n, config.train.optim.lr, dataset.batch_size):
         yield warning

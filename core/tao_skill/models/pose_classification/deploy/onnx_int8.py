@@ -18,7 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
-from tao_skill.models.pose_classification.deploy import tensorrt_precision as quantize
+from tao_skill.models.pose_classification.deploy import tensorrt_precision
 
 ROUNDED: Final = ("Conv", "Add")
 UNSIGNED_MAX: Final = 255
@@ -43,9 +43,9 @@ def calibrate(model: ModelProto, batches_NCTVM: Iterable[NDArray[np.float32]]) -
     Raises:
         BadData: a value is not finite.
     """
-    ranges = quantize.extremes(model, list(dict.fromkeys(_rounded(model.graph))), batches_NCTVM)
+    ranges = tensorrt_precision.extremes(model, list(dict.fromkeys(_rounded(model.graph))), batches_NCTVM)
     stored, relus = _stored(model.graph), _relus(model.graph)
-    for node in quantize.blocks(model.graph):
+    for node in tensorrt_precision.blocks(model.graph):
         if node.op_type == "Add" and node.input[1] in stored and node.output[0] in relus:
             low, high = ranges[node.input[0]]
             ranges[node.input[0]] = max(low, -float(stored[node.input[1]].max())), high
@@ -67,12 +67,12 @@ def to_int8(model: ModelProto, ranges: Ranges) -> ModelProto:
     Raises:
         BadData: the opset knows no scale per channel.
     """
-    quantize.check_opset(model)
+    tensorrt_precision.check_opset(model)
     converted = deepcopy(model)
     graph, relus = converted.graph, _relus(model.graph)
     stored = _stored(graph)
     steps = {name: _activation_steps(*limits) for name, limits in ranges.items()}
-    inside = {node.name for node in quantize.blocks(graph)}
+    inside = {node.name for node in tensorrt_precision.blocks(graph)}
     nodes: list[NodeProto] = []
     for node in list(graph.node):
         if node.name in inside and node.op_type == "Relu":
@@ -85,7 +85,7 @@ def to_int8(model: ModelProto, ranges: Ranges) -> ModelProto:
         nodes.append(node)
         if (made := node.output[0]) in steps:
             nodes += [_linear(graph, "Quantize", made, steps[made]), _linear(graph, "Dequantize", made, steps[made])]
-    quantize.replace_nodes(graph, nodes)
+    tensorrt_precision.replace_nodes(graph, nodes)
     onnx.checker.check_model(converted, full_check=True)
     return converted
 
@@ -96,13 +96,13 @@ def _stored(graph: GraphProto) -> dict[str, NDArray[np.float32]]:
 
 def _relus(graph: GraphProto) -> dict[str, str]:
     """What goes into each ReLU of the blocks, and what comes out."""
-    return {node.input[0]: node.output[0] for node in quantize.blocks(graph) if node.op_type == "Relu"}
+    return {node.input[0]: node.output[0] for node in tensorrt_precision.blocks(graph) if node.op_type == "Relu"}
 
 
 def _rounded(graph: GraphProto) -> Iterator[str]:
     """Tensors that go into or come out of what is computed in integers, with the ReLU after it."""
     stored, relus = {one.name for one in graph.initializer}, _relus(graph)
-    for node in quantize.blocks(graph):
+    for node in tensorrt_precision.blocks(graph):
         if node.op_type in ROUNDED:
             yield from (name for name in node.input if name not in stored)
             yield relus.get(node.output[0], node.output[0])

@@ -14,10 +14,9 @@ import torch
 
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.deploy import onnx_file, tensorrt_engine
-from tao_skill.models.pose_classification.deploy import onnx_graph as fold
+from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, tensorrt_engine
 from tao_skill.models.pose_classification.network.stgcn import STGCN, build_net
-from tao_skill.models.pose_classification.training import checkpoint
+from tao_skill.models.pose_classification.training import checkpoint_file
 
 Array = npt.NDArray[np.float32]
 
@@ -84,7 +83,7 @@ def trained_network(path: Path, config: ExperimentConfig) -> tuple[STGCN, Mappin
         BadData: the file cannot be read, is of another network, or was trained on sequences of another length.
     """
     net = build_net(config.model, config.dataset.num_classes)
-    facts = checkpoint.load_network(net, path, config.encryption_key)
+    facts = checkpoint_file.load_network(net, path, config.encryption_key)
     here = config.dataset.resample_frames
     if (there := facts.get("resample_frames", here)) != here:
         raise BadData(
@@ -126,7 +125,7 @@ def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scor
 
 def _folded(net: STGCN, path: Path) -> Scorer:
     """The network in onnxruntime; the head is linear, so that the mean over persons may come after it."""
-    model = fold.to_onnx(net.state_dict(), frames=None)
+    model = onnx_graph.to_onnx(net.state_dict(), frames=None)
     session = onnx_file.open_session(model.SerializeToString(), path)
 
     def score(x_NCTVM: Array) -> Array:

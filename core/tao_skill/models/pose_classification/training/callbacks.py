@@ -13,11 +13,10 @@ import pytorch_lightning as pl
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning.callbacks import Callback, Checkpoint
 
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.models.pose_classification.config import TrainConfig
 from tao_skill.models.pose_classification.data.datamodule import SkeletonData
-from tao_skill.models.pose_classification.training import checkpoint as files_of_checkpoint
-from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.models.pose_classification.training.module import LEARNING_RATE, STAGE_METRICS, PoseClassifier
 from tao_skill.status import StatusLog
 
@@ -30,11 +29,11 @@ class CheckpointFiles(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: Mapping[str, Any], path: Any, storage_options: Any = None) -> None:
         """Durable, and encrypted if there is a key."""
-        files_of_checkpoint.save(checkpoint, Path(path), self.key)
+        checkpoint_file.save(checkpoint, Path(path), self.key)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Plain data only, whatever the caller asks for."""
-        return files_of_checkpoint.load(Path(path), self.key)
+        return checkpoint_file.load(Path(path), self.key)
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete one file."""
@@ -51,7 +50,7 @@ class Checkpoints(Checkpoint):
         self.results_dir = results_dir
         self.train = train
         self.metric = metric
-        self.index = results.read_index(results_dir)
+        self.index = checkpoint_index.read_index(results_dir)
         self._due = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -61,10 +60,10 @@ class Checkpoints(Checkpoint):
         """
         start = trainer.ckpt_path
         goes_on = start is not None and Path(start).resolve().parent == self.results_dir.resolve()
-        known: list[results.Checkpoint] = trainer.strategy.broadcast(self.index)
+        known: list[checkpoint_index.Checkpoint] = trainer.strategy.broadcast(self.index)
         self.index = [one for one in known if goes_on and one.step <= trainer.global_step]
         if trainer.is_global_zero:
-            results.drop_stale_best(self.results_dir, self.index)
+            checkpoint_index.drop_stale_best(self.results_dir, self.index)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -92,13 +91,13 @@ class Checkpoints(Checkpoint):
             self._save(trainer, epoch, metrics, extra=not due)
 
     def _beats_all(self, metrics: Mapping[str, float]) -> bool:
-        this = results.Checkpoint(file="", epoch=0, step=2**62, metrics=metrics)
-        return self.metric in metrics and results.best([*self.index, this], self.metric) is this
+        this = checkpoint_index.Checkpoint(file="", epoch=0, step=2**62, metrics=metrics)
+        return self.metric in metrics and checkpoint_index.best([*self.index, this], self.metric) is this
 
     def _save(self, trainer: pl.Trainer, epoch: int, metrics: Mapping[str, float], *, extra: bool = False) -> None:
         frames, persons = _data(trainer).frames_and_persons
-        one = results.Checkpoint(
-            file=results.checkpoint_name(epoch, trainer.global_step),
+        one = checkpoint_index.Checkpoint(
+            file=checkpoint_index.checkpoint_name(epoch, trainer.global_step),
             epoch=epoch,
             step=trainer.global_step,
             metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
@@ -114,11 +113,11 @@ class Checkpoints(Checkpoint):
         if trainer.is_global_zero:
             self._write(one, beaten)
 
-    def _write(self, one: results.Checkpoint, beaten: Sequence[results.Checkpoint]) -> None:
-        results.write_index(self.results_dir, self.index)
-        files.replace_link(self.results_dir / results.LATEST, one.file)
-        if winner := results.best(self.index, self.metric):
-            files.replace_link(self.results_dir / results.BEST, winner.file)
+    def _write(self, one: checkpoint_index.Checkpoint, beaten: Sequence[checkpoint_index.Checkpoint]) -> None:
+        checkpoint_index.write_index(self.results_dir, self.index)
+        atomic.replace_link(self.results_dir / checkpoint_index.LATEST, one.file)
+        if winner := checkpoint_index.best(self.index, self.metric):
+            atomic.replace_link(self.results_dir / checkpoint_index.BEST, winner.file)
         for other in beaten:
             (self.results_dir / other.file).unlink(missing_ok=True)
 

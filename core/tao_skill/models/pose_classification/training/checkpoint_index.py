@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from tao_skill.errors import BadRequest, Fix, NotFound, Option
-from tao_skill.io import atomic as files
+from tao_skill.io import atomic
 from tao_skill.io.strict_json import read_json
 from tao_skill.outcome import Selection
 
@@ -95,7 +95,7 @@ def actual(path: Path) -> Path:
 
 def write_index(results_dir: Path, checkpoints: list[Checkpoint]) -> None:
     """Record the checkpoints and their metrics."""
-    files.write_json(results_dir / INDEX, [asdict(checkpoint) for checkpoint in checkpoints])
+    atomic.write_json(results_dir / INDEX, [asdict(checkpoint) for checkpoint in checkpoints])
 
 
 def latest(results_dir: Path) -> Path | None:
@@ -145,9 +145,9 @@ def settle(results_dir: Path, metric: str) -> int:
     checkpoints = read_index(results_dir)
     if not checkpoints:
         return 0
-    files.replace_link(results_dir / LATEST, checkpoints[-1].file)
+    atomic.replace_link(results_dir / LATEST, checkpoints[-1].file)
     if winner := best(checkpoints, metric):
-        files.replace_link(results_dir / BEST, winner.file)
+        atomic.replace_link(results_dir / BEST, winner.file)
     return checkpoints[-1].epoch + 1
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tao_skill.errors import BadData, NotFound
-from tao_skill.io import strict_json as text
+from tao_skill.io import strict_json
 
 FILE_BYTES_LIMIT: Final = 64 * 2**20
 """Largest file of one recording; a folder may hold any number of them."""
@@ -59,7 +59,7 @@ class Clip:
         Raises:
             BadData: it is empty, or made of bytes that are no UTF-8.
         """
-        if not self.name or not text.is_utf8(self.name):
+        if not self.name or not strict_json.is_utf8(self.name):
             raise bad(self.place, f"the clip has the name {self.name!r}", "rename it")
 
 
@@ -97,7 +97,7 @@ def read_text(file: Path) -> str:
     if size > FILE_BYTES_LIMIT:
         raise bad(file, f"has {size} bytes; one recording has at most {FILE_BYTES_LIMIT}", "cut the recording")
     try:
-        return text.read_text(file, FILE_BYTES_LIMIT)
+        return strict_json.read_text(file, FILE_BYTES_LIMIT)
     except UnicodeDecodeError as error:
         raise bad(file, f"is no text ({error.reason} at byte {error.start})", "copy or write it again") from error
 
@@ -109,7 +109,7 @@ def read_json(file: Path) -> Any:
         BadData: it is too large, cut short or no JSON.
     """
     try:
-        return text.bounded(text.parse_json(read_text(file)), FILE_BYTES_LIMIT)
+        return strict_json.bounded(strict_json.parse_json(read_text(file)), FILE_BYTES_LIMIT)
     except ValueError as error:
         raise bad(file, f"is cut short or no JSON ({error})", "copy or write it again") from error
 

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from tao_skill.errors import BadData
-from tao_skill.io import atomic as files
-from tao_skill.io import encryption
+from tao_skill.io import atomic, encryption
 from tao_skill.models.pose_classification.network.architecture import BRANCHED
 from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES, adjacency
 from tao_skill.models.pose_classification.network.stgcn import STGCN
-from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.safe_pickle import torch_archive
 
 PREFIX: Final = "model."
@@ -60,7 +59,7 @@ def save(checkpoint: Mapping[str, Any], path: Path, key: str | None = None) -> N
     """
     plain = io.BytesIO()  # writing straight to the file, torch would hide why that failed
     torch.save(checkpoint, plain)
-    files.write_with(path, lambda stream: stream.write(encryption.sealed(plain.getvalue(), key)))
+    atomic.write_with(path, lambda stream: stream.write(encryption.sealed(plain.getvalue(), key)))
 
 
 def load(path: Path, key: str | None = None) -> dict[str, Any]:
@@ -71,7 +70,7 @@ def load(path: Path, key: str | None = None) -> dict[str, Any]:
         CannotOpen: encrypted with another key.
         BadData: missing, not a checkpoint, encrypted by TAO.
     """
-    path = results.actual(path)
+    path = checkpoint_index.actual(path)
     if not path.is_file():
         raise BadData(f"checkpoint {path} does not exist", fix="give the path of a .pth file", path=str(path))
     data = encryption.read(path, key)
