@@ -130,7 +130,7 @@ from pathlib import Path
 from tao_skill.models.pose_classification.training import checkpoint_file
 from tao_skill.models.pose_classification.training import checkpoint_index as results
 (folder,) = Path("results").glob("train-*/train")
-newest = results.latest(folder)
+newest = checkpoint_index.latest(folder)
 print("kept", newest.name, len(checkpoint_file.load(newest)["state_dict"]))
 print("temporary", [path.name for path in folder.glob(".*")])
 PYTHON
