@@ -128,7 +128,7 @@ cd "$1"
 "$2" - <<'PYTHON'
 from pathlib import Path
 from tao_skill.models.pose_classification.training import checkpoint_file
-from tao_skill.models.pose_classification.training import checkpoint_index as results
+from tao_skill.models.pose_classification.training import checkpoint_index
 (folder,) = Path("results").glob("train-*/train")
 newest = checkpoint_index.latest(folder)
 print("kept", newest.name, len(checkpoint_file.load(newest)["state_dict"]))
