@@ -13,8 +13,8 @@ import pytest
 
 from tao_skill import bank
 from tao_skill.errors import NotFound
-from tao_skill.models.pose_classification import MODEL
-from tao_skill.planning.infer import FUNCTIONS
+from tao_skill.models.pose_classification.model import MODEL
+from tao_skill.planning.infer import inference_functions
 from tao_skill.spec.param import REQUIRED
 from tao_skill.spec.tree import iter_params
 
@@ -157,7 +157,7 @@ def test_the_copies_inside_the_skill_are_byte_identical() -> None:
 
 @pytest.mark.parametrize("action", MODEL.actions)
 def test_a_runner_holds_what_the_tables_say_and_covers_what_the_action_requires(action: str) -> None:
-    table = skill_tables.read_tables(ROOT / SKILL, MODEL, FUNCTIONS)[action]
+    table = skill_tables.read_tables(ROOT / SKILL, MODEL, inference_functions(MODEL))[action]
     namespace: dict[str, Any] = {"__name__": "runner"}
     exec(bank.runner_path(MODEL.name, action).read_text("utf-8"), namespace)
     runner = namespace["RUNNER"]

@@ -13,7 +13,10 @@ from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.models.pose_classification.training.devices import plan_devices
-from tao_skill.runner import Plan, Request, load_runner, open_job, plan
+from tao_skill.planning.job import open_job
+from tao_skill.planning.plan import Plan, make_plan
+from tao_skill.planning.request import Request
+from tao_skill.runner import load_runner
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
 from tests.conftest import dataset, leave_checkpoints
@@ -24,7 +27,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 def planned(root: Path, action: str = "train", environment: dict[str, str] | None = None, **asked: Any) -> Plan:
     runner = load_runner("pose_classification", action)
-    return plan(runner, Request(**asked), Store(root), environment=environment or {}, now=NOW, token="beef")
+    return make_plan(runner, Request(**asked), Store(root), environment=environment or {}, now=NOW, token="beef")
 
 
 @pytest.fixture

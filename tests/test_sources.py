@@ -16,7 +16,10 @@ from tao_skill.io.s3 import S3, is_remote
 from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.planning.inputs import Completed, complete_folders
-from tao_skill.runner import Request, load_runner, open_job, plan
+from tao_skill.planning.job import open_job
+from tao_skill.planning.plan import make_plan
+from tao_skill.planning.request import Request
+from tao_skill.runner import load_runner
 from tao_skill.spec.load import override
 from tao_skill.spec.tree import iter_params, lookup
 from tests.conftest import dataset, leave_checkpoints, without_label_map
@@ -274,7 +277,7 @@ def test_class_names_outside_the_roots_are_not_read(tiny: Path, tmp_path: Path) 
     request = Request(overrides=[f"train_data={tmp_path / 'root'}"])
     runner, store = load_runner("pose_classification", "train"), Store(tmp_path / "jobs")
     with pytest.raises(OutsideRoots, match=r"dataset\.label_map is .*label_map\.json"):
-        plan(runner, request, store, environment={}, now=NOW, token="beef", confine=roots.confine)
+        make_plan(runner, request, store, environment={}, now=NOW, token="beef", confine=roots.confine)
 
 
 def test_a_folder_that_lacks_the_names_stops_a_plan(tmp_path: Path) -> None:

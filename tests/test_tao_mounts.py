@@ -15,8 +15,8 @@ import yaml
 from tao_skill.cli import main as tao_skill_main
 from tao_skill.cli import tao_mounts
 from tao_skill.cli.tao import main as pose_classification_main
-from tao_skill.models.pose_classification import MODEL
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
+from tao_skill.models.pose_classification.model import MODEL
 from tests.test_tao import SPECS, environment, record
 
 PROJECT = "/workspace/tao-experiments"

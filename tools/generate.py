@@ -11,7 +11,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from skill_tables import ActionTable, DataRow, TableError, read_tables
 from tao_skill.io.atomic import write_text
 from tao_skill.model import Model
 from tao_skill.models import MODELS
-from tao_skill.planning.infer import FUNCTIONS
+from tao_skill.planning.infer import inference_functions
 from tao_skill.spec.schema import build_schema
 from tao_skill.spec.template import build_template
 from tao_skill.spec.tree import iter_params
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout (default: this one)")
     given = parser.parse_args(arguments)
     try:
-        files = generated_files(given.root, FUNCTIONS)
+        files = generated_files(given.root)
     except (TableError, OSError, yaml.YAMLError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if problems else 0
 
 
-def generated_files(root: Path, functions: Collection[str]) -> dict[str, str]:
+def generated_files(root: Path) -> dict[str, str]:
     """Text of every generated file, by path relative to `root`, in a fixed order.
 
     Raises:
@@ -84,7 +84,7 @@ def generated_files(root: Path, functions: Collection[str]) -> dict[str, str]:
     """
     files: dict[str, str] = {}
     for model in MODELS.values():
-        files |= _files_of(root, model, functions)
+        files |= _files_of(root, model)
     return files | {name: _json(content) for name, content in manifests(root).items()}
 
 
@@ -118,9 +118,9 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _files_of(root: Path, model: Model, functions: Collection[str]) -> dict[str, str]:
+def _files_of(root: Path, model: Model) -> dict[str, str]:
     skill = f"skills/{model.skill}"
-    tables = read_tables(root / skill / "SKILL.md", model, functions)
+    tables = read_tables(root / skill / "SKILL.md", model, inference_functions(model))
     info_text = (root / "references" / model.name / INFO).read_text(encoding="utf-8")
     info = _checked_info(model, yaml.safe_load(info_text))
     schemas, templates, runners = {}, {}, {}
@@ -163,7 +163,7 @@ def _manifest(
     for action in model.actions.values():
         paths = {kind: place.format(model=model.name, action=action.name) for kind, place in places.items()}
         entries = {kind: {"path": path, "sha256": _sha256(files[path])} for kind, path in paths.items()}
-        actions[action.name] = {"summary": action.summary, "available": action.entry is not None, **entries}
+        actions[action.name] = {"summary": action.summary, "available": True, **entries}
     train = json.loads(files[places["schema"].format(model=model.name, action="train")])
     return {
         "model": model.name,

@@ -17,7 +17,7 @@ import pytest
 
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.staging import stage_inputs
-from tao_skill.models.pose_classification import MODEL
+from tao_skill.models.pose_classification.model import MODEL
 from tests.cli.test_flow import SMALL, TAO_SKILL
 from tests.conftest import dataset
 from tests.s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server

@@ -27,15 +27,15 @@ from tao_skill.jobs import launch
 from tao_skill.jobs.document import following, job_document
 from tao_skill.jobs.record import Attempt, Job
 from tao_skill.jobs.store import RECORD_FILE, Store
-from tao_skill.models.pose_classification import MODEL
 from tao_skill.models.pose_classification.actions import dataset_convert, gen_trt_engine, train
 from tao_skill.models.pose_classification.config import DatasetConvertConfig, ExperimentConfig
 from tao_skill.models.pose_classification.data import deepstream, label_map, sequences
 from tao_skill.models.pose_classification.data.imports import kinetics, labels, ntu, openpose, pyskl
+from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 from tao_skill.models.pose_classification.deploy import scorers, tensorrt_precision
+from tao_skill.models.pose_classification.model import MODEL
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
-from tao_skill.outcome import ImportRequest
 from tao_skill.planning.routing import decide
 from tao_skill.spec import load
 from tao_skill.spec.keys import full_keys
@@ -105,8 +105,8 @@ def _pyskl_seeds() -> list[bytes]:
     ]
 
 
-def _imported(read: Callable[[ImportRequest], Any], **options: Any) -> Callable[[Path], Any]:
-    return lambda path: list(read(ImportRequest(source=path, out=path.parent / "out", **options)))
+def _imported(read: Callable[[RecordingImport], Any], **options: Any) -> Callable[[Path], Any]:
+    return lambda path: list(read(RecordingImport(source=path, out=path.parent / "out", **options)))
 
 
 def _text(*values: Any) -> Callable[[], list[bytes]]:

@@ -18,7 +18,10 @@ from tao_skill.errors import SpecError
 from tao_skill.jobs.record import Ending
 from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.runner import SPEC_FILE, Plan, Request, load_runner, open_job, plan
+from tao_skill.planning.job import SPEC_FILE, open_job
+from tao_skill.planning.plan import Plan, make_plan
+from tao_skill.planning.request import Request
+from tao_skill.runner import load_runner
 from tao_skill.spec import load
 from tao_skill.spec.references import MAX_DEPTH, Scope, escaped, resolve
 from tao_skill.spec.tree import lookup
@@ -52,7 +55,7 @@ def planned(
     (root / "s.yaml").write_text(text, "utf-8")
     request = Request(spec_file=root / "s.yaml", overrides=overrides, **asked)
     runner = load_runner("pose_classification", action)
-    return plan(runner, request, Store(root), environment=environment or {}, now=NOW, token="beef")
+    return make_plan(runner, request, Store(root), environment=environment or {}, now=NOW, token="beef")
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from tao_skill.agent_tools.tool import CONCISE, Answer, Detail, Object, call
 from tao_skill.jobs.document import following, job_document, job_row
 from tao_skill.jobs.launch import cancel, tail
 from tao_skill.jobs.record import TERMINAL, Job
+from tao_skill.model import TRAIN
+from tao_skill.models import get_model
 from tao_skill.spec.param import Param
 
 LOG_CHARACTERS: Final = 20_000
-REPORTING: Final = ("train", "evaluate", "inference")
-"""Actions whose jobs read_report has more to say of than their metrics."""
 
 JobRef = Annotated[str, Param("Id, its start, latest, or latest:ACTION.")]
 
@@ -135,7 +135,7 @@ def _in_short(job: Job, document: dict[str, Any]) -> dict[str, Any]:
         kept["route"] = {"route": job.route.get("route")}
     elif job.state == "COMPLETE":
         kept["metrics"] = {name: round(one, 4) if one is not None else None for name, one in job.metrics.items()}
-        kept["artifacts"] = document["artifacts"] if job.action != "train" else None
+        kept["artifacts"] = document["artifacts"] if job.action != TRAIN else None
     return {"job": {name: document["job"][name] for name in ("id", "action", "state")}, **kept}
 
 
@@ -148,7 +148,8 @@ def next_calls(job: Job) -> Iterator[Object]:
         yield call("job_logs", job=job.id, lines=20)
         return
     then = list(following(job))
-    if job.action in REPORTING or not then:
+    action = get_model(job.model).actions.get(job.action)
+    if job.action == TRAIN or (action and action.report) or not then:
         yield call("read_report", job=job.id)
     for one in then:
         yield call("run_action", action=one.action, parent=one.parent, overrides=list(one.overrides), wait_s=50)

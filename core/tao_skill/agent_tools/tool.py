@@ -79,6 +79,12 @@ class Tool:
         return {node.name: node for node in children(self.arguments)}
 
 
+def given(arguments: object) -> dict[str, Any]:
+    """The arguments that differ from their defaults, in order."""
+    kind: type = type(arguments)
+    return {node.name: value for node in children(kind) if (value := getattr(arguments, node.name)) != node.default}
+
+
 def call(tool: str, **arguments: Any) -> Object:
     """A call to propose, without what is not given."""
     return {"tool": tool, "arguments": {name: one for name, one in arguments.items() if one not in (None, (), [])}}

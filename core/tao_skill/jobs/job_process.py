@@ -31,9 +31,9 @@ from tao_skill.jobs.upload import upload_job
 from tao_skill.model import Model
 from tao_skill.models import get_model
 from tao_skill.outcome import Outcome
-from tao_skill.planning.inputs import remote_values
 from tao_skill.ranks import is_first
 from tao_skill.spec.load import build, override
+from tao_skill.spec.paths import remote_values
 
 FindModel = Callable[[str], Model]
 Redact = Callable[[str], str]
@@ -158,7 +158,7 @@ def _attempt(
 def _run(job: Job, secrets: Mapping[str, str], find_model: FindModel, perform: Perform) -> Outcome:
     model = find_model(job.model)
     spec = whole_spec(model, job, secrets)
-    if any(remote_values(model, job.action, job.spec)):  # only now can data be looked at
+    if any(remote_values(model.config, job.action, job.spec)):  # only now can data be looked at
         _check(model, build(model.config, spec), job.action)
     return perform(model, job, spec, secrets)
 
@@ -174,7 +174,7 @@ def _act(model: Model, job: Job, spec: Mapping[str, Any], secrets: Mapping[str, 
     """The action itself, in all its processes of this machine."""
     action, config = model.action(job.action), build(model.config, spec)
     with peers(action.count_processes(config), secrets):
-        return action.load()(config)
+        return action.run(config)
 
 
 def _begun(store: Store, job_id: str) -> Job:

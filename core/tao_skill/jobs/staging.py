@@ -13,8 +13,8 @@ from tao_skill.io import s3_cache
 from tao_skill.io.s3 import S3
 from tao_skill.jobs.record import Job
 from tao_skill.model import Model
-from tao_skill.planning.inputs import remote_values
 from tao_skill.ranks import is_first
+from tao_skill.spec.paths import remote_values
 from tao_skill.status import StatusLog
 
 PROGRESS_EVERY_S = 0.5
@@ -27,7 +27,9 @@ def stage_inputs(model: Model, job: Job, environment: Mapping[str, str]) -> dict
         SpecError: an object is gone.
         BadData, BadRequest, MissingDependency: as `cache.stage`.
     """
-    wanted = [(leaf.key, value) for leaf, value in remote_values(model, job.action, job.spec) if leaf.param.reads_file]
+    wanted = [
+        (leaf.key, value) for leaf, value in remote_values(model.config, job.action, job.spec) if leaf.param.reads_file
+    ]
     if not wanted:
         return {}
     status = StatusLog(Path(job.results_dir), silent=not is_first(environment))

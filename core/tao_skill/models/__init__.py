@@ -9,9 +9,9 @@ from typing import Final
 from tao_skill import bank
 from tao_skill.errors import Fix, NotFound, Option
 from tao_skill.model import Model
-from tao_skill.models import pose_classification
+from tao_skill.models.pose_classification.model import MODEL as POSE_CLASSIFICATION
 
-MODELS: Final[Mapping[str, Model]] = MappingProxyType({pose_classification.MODEL.name: pose_classification.MODEL})
+MODELS: Final[Mapping[str, Model]] = MappingProxyType({model.name: model for model in (POSE_CLASSIFICATION,)})
 
 
 def get_model(name: str | None = None) -> Model:

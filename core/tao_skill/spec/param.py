@@ -30,6 +30,7 @@ class Param:
         condition: relation a suggested value must keep, e.g. `< train.optim.lr`.
         depends_on: (key, value) that must hold for the parameter to have an effect.
         parent: key of the parameter this one is set relative to.
+        tao_flags: options of TAO's command line that stand for the key.
     """
 
     description: str
@@ -57,6 +58,7 @@ class Param:
     condition: str | None = None
     depends_on: tuple[str, Any] | None = None
     parent: str | None = None
+    tao_flags: tuple[str, ...] = ()
 
     @property
     def may_search(self) -> bool:

@@ -18,14 +18,14 @@ from tao_skill.errors import BadData, BadRequest, NotFound, TaoSkillError
 from tao_skill.models.pose_classification.data.imports import dataset
 from tao_skill.models.pose_classification.data.imports.dataset import import_data
 from tao_skill.models.pose_classification.data.imports.openpose import BODY_25, COCO_18
+from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 from tao_skill.models.pose_classification.data.inspect import inspect
 from tao_skill.models.pose_classification.data.sequences import open_sequences, read_labels
-from tao_skill.outcome import ImportRequest
 
 
 def importing(source: Path, out: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
     """The array and the report."""
-    report = import_data(ImportRequest(source=source, out=out, **options))
+    report = import_data(RecordingImport(source=source, out=out, **options))
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     data = open_sequences(report["files"][0])
     assert data.dtype == np.dtype("<f4")
@@ -37,7 +37,7 @@ def refused(source: Path, out: Path, *, match: str, kind: type[TaoSkillError] = 
     """It is refused in one line with a fix, and nothing is written."""
     before = sorted(out.iterdir()) if out.exists() else []
     with pytest.raises(kind) as caught:
-        import_data(ImportRequest(source=source, out=out, **options))
+        import_data(RecordingImport(source=source, out=out, **options))
     assert re.search(match, caught.value.message), caught.value.message
     assert "\n" not in caught.value.message
     assert caught.value.path is None or Path(caught.value.path).exists() or kind is NotFound

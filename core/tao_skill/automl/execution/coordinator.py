@@ -182,7 +182,7 @@ class Coordinator:
         return sum(trial.state == "running" for trial in self.search.trials)
 
     def _is_late(self) -> bool:
-        budget = self.settings.time_budget_s
+        budget = self.settings.time_budget
         return budget is not None and self.elapsed_s() >= budget
 
     def _stop(self, number: int, frame: FrameType | None) -> None:

@@ -306,12 +306,25 @@ class Optim:
     ] = 0.1
 
 
+NUM_GPUS: Final = ("-g", "--gpus", "--num_gpus")
+GPU_IDS: Final = ("--gpu_ids", "--gpu_index")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gpus:
-    num_gpus: Annotated[int, Param("GPUs per node; the larger of num_gpus and gpu_ids wins.", minimum=1)] = 1
-    gpu_ids: Annotated[list[int], Param("GPU indices.", minimum=0)] = field(default_factory=lambda: [0])
+    num_gpus: Annotated[
+        int, Param("GPUs per node; the larger of num_gpus and gpu_ids wins.", minimum=1, tao_flags=NUM_GPUS)
+    ] = 1
+    gpu_ids: Annotated[list[int], Param("GPU indices.", minimum=0, tao_flags=GPU_IDS)] = field(
+        default_factory=lambda: [0]
+    )
     num_nodes: Annotated[
-        int, Param("Machines that work together; more than one needs a launcher such as torchrun.", minimum=1)
+        int,
+        Param(
+            "Machines that work together; more than one needs a launcher such as torchrun.",
+            minimum=1,
+            tao_flags=("--num_nodes",),
+        ),
     ] = 1
 
 
@@ -324,7 +337,12 @@ class OnTestSet(Gpus):
         int, Param("Sequences in a batch; -1 takes dataset.batch_size.", minimum=-1, reject=(0,))
     ] = -1
     gpu_id: Annotated[
-        int | None, Param("GPU index, where gpu_ids has one in older TAO specs; it wins when given.", minimum=0)
+        int | None,
+        Param(
+            "GPU index, where gpu_ids has one in older TAO specs; it wins when given.",
+            minimum=0,
+            tao_flags=("--gpu_id",),
+        ),
     ] = None
 
 
@@ -405,7 +423,7 @@ class ExportConfig:
     results_dir: Annotated[
         str | None, Param("Where export writes; results_dir/export when not given.", writes=True)
     ] = None
-    gpu_id: Annotated[int, Param("GPU index.", minimum=0)] = 0
+    gpu_id: Annotated[int, Param("GPU index.", minimum=0, tao_flags=("--gpu_id",))] = 0
     batch_size: Annotated[int, Param("Fixed batch of the ONNX input; -1 is dynamic.", minimum=-1, reject=(0,))] = -1
     opset_version: Annotated[int | None, Param("ONNX opset; 18 when not given.", minimum=12)] = None
     sequence_length: Annotated[
@@ -465,7 +483,7 @@ class GenTrtEngineConfig:
     results_dir: Annotated[
         str | None, Param("Where the build writes; results_dir/gen_trt_engine when not given.", writes=True)
     ] = None
-    gpu_id: Annotated[int, Param("GPU index.", minimum=0)] = 0
+    gpu_id: Annotated[int, Param("GPU index.", minimum=0, tao_flags=("--gpu_id",))] = 0
     batch_size: Annotated[int, Param("Fixed batch; -1 takes the profile's.", minimum=-1, reject=(0,))] = -1
     verbose: Annotated[bool, Param("Log every builder message.")] = False
     timing_cache: Annotated[str | None, Param("Timing cache to read and update.", writes=True)] = None
@@ -497,9 +515,14 @@ class ExperimentConfig:
     replaced: ClassVar[Mapping[str, str]] = MappingProxyType({"dataset.trim_padding": "dataset.resample_frames"})
     """Keys that older versions read, and the key to set instead of each."""
 
-    encryption_key: Annotated[str | None, Param("Key that checkpoints are encrypted with.", secret=True)] = None
+    encryption_key: Annotated[
+        str | None, Param("Key that checkpoints are encrypted with.", secret=True, tao_flags=("-k", "--key"))
+    ] = None
     results_dir: Annotated[
-        str | None, Param("Folder that results go to; the job's own when not given.", writes=True)
+        str | None,
+        Param(
+            "Folder that results go to; the job's own when not given.", writes=True, tao_flags=("-r", "--results_dir")
+        ),
     ] = None
     model_name: Annotated[str | None, Param("Name recorded with the model and its runs.")] = None
     wandb: Annotated[Wandb, Param("Weights & Biases logging.")] = field(default_factory=Wandb)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tao_skill.io.atomic import remembered
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data.sequences import read_labels
+from tao_skill.spec.tree import lookup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,15 @@ class Split:
 
     training: tuple[int, ...]
     validation: tuple[int, ...]
+
+
+def validation_data(spec: Mapping[str, Any]) -> str:
+    """The data that a training with this spec validates on, in words."""
+    path, share = lookup(spec, "dataset.val_dataset.data_path"), lookup(spec, "dataset.validation_split")
+    if path or share is None:
+        return str(path or "the validation set")
+    seed = lookup(spec, "train.seed")
+    return f"{share:.0%} of the training sequences, held out by class with train.seed {seed}"
 
 
 def is_validated(dataset: DatasetConfig) -> bool:

@@ -17,6 +17,7 @@ from tao_skill.models.pose_classification.config import DatasetConfig, ModelConf
 from tao_skill.models.pose_classification.data.sequences import Labels, blocks, frames_used, open_sequences, read_labels
 from tao_skill.models.pose_classification.network.architecture import STRIDE
 from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.outcome import DataReport
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,6 +93,20 @@ def inspect(
         "other": other,
     }
     return report | {"warnings": list(_warnings(report)), "suggested": _suggested(report)}
+
+
+def data_report(
+    data_path: Path, label_path: Path | None, other_data: Path | None, other_labels: Path | None
+) -> DataReport:
+    """`inspect` in full, and in brief: what a decision rests on; the warnings describe the rest."""
+    full = inspect(data_path, label_path, other_data, other_labels)
+    labels = full["labels"]
+    brief = {
+        "data": {"shape": full["data"]["shape"]},
+        "labels": {name: labels[name] for name in ("count", "classes", "imbalance")} if labels else None,
+        **{name: full[name] for name in ("layouts", "warnings", "suggested")},
+    }
+    return DataReport(full=full, brief=brief, suggested=full["suggested"])
 
 
 def not_finite(data_NCTVM: Sequences) -> Oddity:

@@ -116,6 +116,27 @@ def newest(results_dir: Path) -> Path | None:
     return results_dir / index[-1].file if index else None
 
 
+def result_files(results_dir: Path) -> list[Path]:
+    """Every checkpoint, the links to checkpoints and the index; nothing where there is no checkpoint."""
+    checkpoints = sorted(results_dir.glob("*.pth"))
+    index = results_dir / INDEX
+    return [*checkpoints, *([index] if checkpoints and index.exists() else [])]
+
+
+def keep_only_best(results_dir: Path, metric: str) -> None:
+    """Delete every checkpoint and link but the best by `metric`; where no checkpoint was written, nothing happens."""
+    paths = list(results_dir.glob("*.pth"))
+    if len(paths) < 2:  # an earlier call did it: reading the index of every trial again would take long
+        return
+    try:
+        best_file = _of_train(results_dir, metric, {}).path
+    except NotFound:
+        return
+    for path in paths:
+        if path.name != best_file.name:
+            path.unlink(missing_ok=True)
+
+
 def drop_stale_best(results_dir: Path, checkpoints: list[Checkpoint]) -> None:
     """Remove a best link that leads to none of these checkpoints, as it is an earlier training's."""
     link = results_dir / BEST

@@ -20,9 +20,9 @@ from tao_skill.models.pose_classification.data.imports.clip import FRAMES_LIMIT,
 from tao_skill.models.pose_classification.data.imports.formats import FORMATS, choose
 from tao_skill.models.pose_classification.data.imports.labels import Classes, read_label_file
 from tao_skill.models.pose_classification.data.imports.people import PEOPLE_KEPT
+from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 from tao_skill.models.pose_classification.data.inspect import SHOWN, inspect
 from tao_skill.models.pose_classification.network.graph import LAYOUTS
-from tao_skill.outcome import ImportRequest
 
 DROPPED: Final = ("empty_clips", "clips_with_more_people", "clips_with_more_frames")
 """What is left out: clips without anyone, people beyond M and frames beyond T; each by clip with what it had."""
@@ -31,7 +31,7 @@ INSPECT_BYTES: Final = 2**30
 """Largest array that is inspected at once; a larger one takes minutes, and the report says how to do it."""
 
 
-def import_data(request: ImportRequest) -> dict[str, Any]:
+def import_data(request: RecordingImport) -> dict[str, Any]:
     """Write the array, labels and label map where classes are known, and a manifest of what was left out.
 
     A split that is imported again is replaced. One clip is in memory at a time, but for a pickle, which is read whole.
@@ -70,7 +70,7 @@ def import_data(request: ImportRequest) -> dict[str, Any]:
     }
 
 
-def _split_name(request: ImportRequest) -> str:
+def _split_name(request: RecordingImport) -> str:
     """What the files are called after: the split, else the source."""
     name = request.split or re.sub(r"[^\w.-]", "_", request.source.resolve().stem)
     if not re.fullmatch(r"\w[\w.-]*", name):
@@ -82,7 +82,7 @@ def _split_name(request: ImportRequest) -> str:
 class _Split:
     """What becomes of the clips of one split."""
 
-    request: ImportRequest
+    request: RecordingImport
     layout: str
     names: list[str] = field(default_factory=list)
     ids: list[int | None] = field(default_factory=list)

@@ -12,7 +12,7 @@ from typing import Final
 from tao_skill.errors import BadRequest, NotFound
 from tao_skill.models.pose_classification.data.imports import kinetics, ntu, openpose, pyskl
 from tao_skill.models.pose_classification.data.imports.clip import Clip
-from tao_skill.outcome import ImportRequest
+from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Format:
         rule: what its coordinates become.
     """
 
-    read: Callable[[ImportRequest], Iterator[Clip]]
+    read: Callable[[RecordingImport], Iterator[Clip]]
     rule: str
     patterns: tuple[str, ...]
     unless: str = ""
@@ -46,7 +46,7 @@ FORMATS: Final[Mapping[str, Format]] = {
 }
 
 
-def choose(request: ImportRequest) -> tuple[str, str]:
+def choose(request: RecordingImport) -> tuple[str, str]:
     """Name of the format, and how it was chosen.
 
     Raises:

@@ -24,14 +24,14 @@ from tao_skill.models.pose_classification.data.imports.clip import (
     read_json,
 )
 from tao_skill.models.pose_classification.data.imports.people import PEOPLE_KEPT, by_score, in_picture, sequence
-from tao_skill.outcome import ImportRequest
+from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 
 JOINTS: Final = 18
 RULE: Final = "x and y are shares of the picture minus 0.5, and 0 where the score is 0; channels are x, y, score"
 _FIX: Final = 'give clips of the form {"data": [{"frame_index", "skeleton": [{"pose", "score"}]}], "label_index"}'
 
 
-def read(request: ImportRequest) -> Iterator[Clip]:
+def read(request: RecordingImport) -> Iterator[Clip]:
     """The clips of a folder.
 
     Raises:

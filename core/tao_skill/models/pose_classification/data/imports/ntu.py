@@ -26,7 +26,7 @@ from tao_skill.models.pose_classification.data.imports.clip import (
     read_text,
 )
 from tao_skill.models.pose_classification.data.imports.people import by_motion
-from tao_skill.outcome import ImportRequest
+from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 
 JOINTS: Final = 25
 RULE: Final = "x, y, z in metres as the camera sees them; the bodies that move most come first"
@@ -50,7 +50,7 @@ SPLITS: Final[Mapping[str, tuple[str, bool]]] = MappingProxyType(
 """Names of the published splits: rule, and whether it is the half to train on."""
 
 
-def read(request: ImportRequest) -> Iterator[Clip]:
+def read(request: RecordingImport) -> Iterator[Clip]:
     """The clips of a folder, those of a published split where one is named.
 
     Raises:

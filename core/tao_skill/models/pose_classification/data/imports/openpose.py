@@ -24,7 +24,7 @@ from tao_skill.models.pose_classification.data.imports.clip import (
     read_json,
 )
 from tao_skill.models.pose_classification.data.imports.people import by_score, in_picture, sequence
-from tao_skill.outcome import ImportRequest
+from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 
 RULE: Final = (
     "x / width - 0.5 and y / height - 0.5, and 0 where the score is 0; channels are x, y, score; "
@@ -49,7 +49,7 @@ _ORDERS: Final[Mapping[int, list[int]]] = {
 _NAME: Final = re.compile(r"(?:(?P<clip>.*)_)?(?P<frame>\d{12})_keypoints\.json", re.DOTALL)
 
 
-def read(request: ImportRequest) -> Iterator[Clip]:
+def read(request: RecordingImport) -> Iterator[Clip]:
     """The clips of a folder, frames directly in it or in folders of their own.
 
     Raises:

@@ -24,7 +24,7 @@ from tao_skill.models.pose_classification.data.imports.clip import (
     clip_files,
 )
 from tao_skill.models.pose_classification.data.imports.people import PEOPLE_KEPT, in_picture
-from tao_skill.outcome import ImportRequest
+from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 from tao_skill.safe_pickle.arrays import PickledArray, read_arrays
 
 RULE: Final = (
@@ -37,7 +37,7 @@ LAYOUTS: Final[Mapping[tuple[int, int], str]] = {(17, 2): "coco", (18, 2): "open
 _FIX: Final = 'write {"split": {name: [frame_dir]}, "annotations": [{"frame_dir", "label", "keypoint", ...}]}'
 
 
-def read(request: ImportRequest) -> Iterator[Clip]:
+def read(request: RecordingImport) -> Iterator[Clip]:
     """The clips of one split, or all where the file has no splits. Names of a split without annotation are passed over.
 
     Raises:
@@ -81,7 +81,7 @@ def _wanted(file: Path, splits: dict[str, Any], split: str | None) -> set[str] |
     return set(names)
 
 
-def _clip(place: Place, name: str, annotation: dict[str, Any], request: ImportRequest) -> Clip:
+def _clip(place: Place, name: str, annotation: dict[str, Any], request: RecordingImport) -> Clip:
     keypoint_PTVC = _array(place, annotation, "keypoint")
     label = annotation.get("label")
     if label is not None and type(label) is not int:
@@ -121,7 +121,7 @@ def _array(place: Place, annotation: dict[str, Any], key: str, shape: tuple[int,
     return array.astype(np.float64)
 
 
-def _tracked(place: Place, keypoint_PTVC: Array, request: ImportRequest) -> Array:
+def _tracked(place: Place, keypoint_PTVC: Array, request: RecordingImport) -> Array:
     if request.width or request.height:
         raise BadRequest(f"{place} is 3D: it has no --width or --height", fix="leave both out")
     return keypoint_PTVC.transpose(3, 1, 2, 0)
@@ -136,7 +136,7 @@ def _seen(keypoint_PTV2: Array, score_PTV: Array | None) -> Array:
     return np.take_along_axis(seen_PTV3, order_PT[:, :, None, None], axis=0).transpose(3, 1, 2, 0)
 
 
-def _size(place: Place, annotation: dict[str, Any], request: ImportRequest) -> tuple[float, float]:
+def _size(place: Place, annotation: dict[str, Any], request: RecordingImport) -> tuple[float, float]:
     """Width and height of the picture: what the annotation says, else what the call says."""
     shape = annotation.get("img_shape") or (request.height, request.width)
     sizes = shape[:2] if isinstance(shape, tuple | list) else ()
