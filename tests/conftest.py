@@ -14,7 +14,7 @@ from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.spec import load
-from tests.postgresql_server import INSTALL, PostgreSQLServer, programs
+from tests.support.postgresql_server import INSTALL, PostgreSQLServer, programs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REAL_DATA = REPOSITORY.parent / "shared" / "data"

@@ -20,9 +20,9 @@ import yaml
 from tao_skill.automl.execution.queue import Queue
 from tao_skill.status import read_status
 from tests.cli.conftest import report_of, results_of
-from tests.cli.held import LIMIT_S, Place, held, kill_search
+from tests.support.breakpoints import LIMIT_S, Place, held, kill_search
 from tests.cli.test_flow import TAO_SKILL, call_json
-from tests.postgresql_server import PostgreSQLServer
+from tests.support.postgresql_server import PostgreSQLServer
 
 BUDGET = ["--trials", "3", "--max-epochs", "2", "--min-epochs", "1", "--eta", "2", "--metric", "train_loss"]
 

@@ -16,7 +16,7 @@ from tao_skill.cli import main
 from tao_skill.io import atomic
 from tao_skill.jobs.record import Job, timestamp
 from tao_skill.jobs.store import Store
-from tests.automl.searches import make_setup, reported, trained
+from tests.support.searches import make_setup, reported, trained
 from tests.conftest import dataset
 
 

@@ -20,7 +20,7 @@ from tao_skill.jobs.staging import stage_inputs
 from tao_skill.models.pose_classification import MODEL
 from tests.cli.test_flow import SMALL, TAO_SKILL
 from tests.conftest import dataset
-from tests.s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
+from tests.support.s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
 FAST = [*SMALL, "epochs=1"]
 PREFIX = f"s3://{BUCKET}/results"

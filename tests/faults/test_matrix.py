@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.test_flow import SMALL, TAO_SKILL, call, call_json
 from tests.conftest import dataset, until
-from tests.faults.work import (
+from tests.support.actions import (
     LIMIT_S,
     SEARCH,
     Work,
@@ -28,7 +28,7 @@ from tests.faults.work import (
     kill_all,
     measure,
 )
-from tests.models.pose_classification.test_dataset_convert import recording
+from tests.models.pose_classification.actions.test_dataset_convert import recording
 
 ActionMoment = tuple[str, int]
 

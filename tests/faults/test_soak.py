@@ -13,7 +13,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from tests.mcp_server.conftest import SERVER, environment
-from tests.models.pose_classification.test_dataset_convert import recording
+from tests.models.pose_classification.actions.test_dataset_convert import recording
 
 FIRST = 3
 """Jobs after which a server has loaded all that it loads."""

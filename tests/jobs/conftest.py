@@ -11,7 +11,7 @@ import pytest
 from tao_skill.jobs.record import Job, new_id, timestamp
 from tao_skill.jobs.store import Store
 
-TINY_WORKER = (sys.executable, str(Path(__file__).with_name("tiny_worker.py")))
+TINY_WORKER = (sys.executable, str(REPOSITORY / "tests" / "support" / "job_worker.py"))
 MakeJob = Callable[..., Job]
 
 

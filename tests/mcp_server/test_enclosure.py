@@ -13,7 +13,7 @@ import pytest
 
 from tao_skill.mcp_server import landlock
 from tests.mcp_server.conftest import SERVER, environment
-from tests.models.pose_classification.test_dataset_convert import recording
+from tests.models.pose_classification.actions.test_dataset_convert import recording
 
 pytestmark = pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
 

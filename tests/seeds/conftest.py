@@ -13,7 +13,7 @@ import pytest
 from tao_skill.cli import main as tao_skill
 from tao_skill.cli.tao import main as pose_classification
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
-from tests.test_tao import bodypose3d
+from tests.cli.test_tao import bodypose3d
 
 SEEDS = Path(__file__).parent
 PLACEHOLDERS = {"/path/to/experiment_results": "results", "/path/to/": ""}

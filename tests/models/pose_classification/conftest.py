@@ -12,7 +12,7 @@ import torch
 
 from tao_skill.models.pose_classification.deploy import onnx_graph, tensorrt_engine
 from tao_skill.models.pose_classification.network.stgcn import STGCN
-from tests.models.pose_classification.fake_tensorrt import VERSIONS, fake_tensorrt
+from tests.support.fake_tensorrt import VERSIONS, fake_tensorrt
 
 FRAMES = 16
 

@@ -29,9 +29,9 @@ from tao_skill.spec.tree import iter_params
 from tao_skill.status import StatusLog
 from tests.conftest import experiment, until
 from tests.models.pose_classification.conftest import install
-from tests.models.pose_classification.fake_tensorrt import VERSIONS
-from tests.models.pose_classification.test_dataset_convert import recording
-from tests.models.pose_classification.test_gen_trt_engine import KEY, built, contents
+from tests.support.fake_tensorrt import VERSIONS
+from tests.models.pose_classification.actions.test_dataset_convert import recording
+from tests.models.pose_classification.actions.test_gen_trt_engine import KEY, built, contents
 
 Ground = dict[str, Any]
 
