@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ import pytest
 from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.dispatch import Reply, reply
 from tao_skill.agent_tools.roots import Roots
-
-Call = Callable[..., Reply]
+from tests.support.tools import Call
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,8 @@ from tao_skill.agent_tools.formats import definitions
 from tao_skill.errors import BadRequest, Command, Fix, Option
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.spec.check import check
-from tests.conftest import REPOSITORY
-from tests.agent_tools.conftest import Call
-
-
-def tokens(text: str) -> int:
-    """More than common tokenizers count of JSON: words of at most six letters, digits by three, runs of signs."""
-    return len(re.findall(r"[A-Za-z]{1,6}|\d{1,3}|[^\sA-Za-z\d]{1,3}|\s{2,}", text))
+from tests.support.folders import REPOSITORY
+from tests.support.tools import Call, tokens
 
 
 @pytest.mark.parametrize(

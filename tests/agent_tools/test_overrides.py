@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from tao_skill.automl import submit
 from tao_skill.cli.program import tao_skill
-from tests.agent_tools.conftest import Call
+from tests.support.tools import Call
 
 MIXED: dict[str, Any] = {
     "train.num_epochs": 30,

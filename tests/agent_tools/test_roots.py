@@ -14,7 +14,7 @@ from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.dispatch import reply
 from tao_skill.agent_tools.roots import Roots
 from tao_skill.errors import OutsideRoots
-from tests.agent_tools.conftest import Call
+from tests.support.tools import Call
 
 
 @pytest.fixture

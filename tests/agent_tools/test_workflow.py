@@ -13,8 +13,7 @@ from jsonschema import Draft202012Validator
 
 from tao_skill.agent_tools.registry import TOOLS
 from tao_skill.cli.program import tao_skill
-from tests.agent_tools.conftest import Call
-from tests.agent_tools.test_dispatch import tokens
+from tests.support.tools import Call, tokens
 
 Transcript = list[tuple[str, dict[str, Any], dict[str, Any]]]
 

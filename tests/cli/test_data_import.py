@@ -8,25 +8,13 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
-from tests.cli.test_flow import HEAVY, call, call_json
-
-
-def clip(seed: int, class_id: int, frames: int = 8) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    return {
-        "data": [
-            {"frame_index": t, "skeleton": [{"pose": rng.random(36).tolist(), "score": [0.5] * 18}]}
-            for t in range(1, frames)
-        ],
-        "label": ["run", "walk"][class_id],
-        "label_index": class_id,
-    }
+from tests.support.command_line import HEAVY, call, call_json
+from tests.support.recordings import clip
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tao_skill.cli.program import tao_skill
 from tao_skill.cli.terminal.options import exit_code
 from tao_skill.errors import BadRequest, CannotWrite, NotFound
 from tao_skill.skills import AGENT_FOLDERS, get_skills, install_skills, list_skills, replace_folder
-from tests.conftest import REPOSITORY
+from tests.support.folders import REPOSITORY
 
 NAMES = sorted(path.parent.name for path in (REPOSITORY / "skills").glob("*/SKILL.md"))
 

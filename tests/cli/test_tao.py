@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import pickle
 import re
 import shlex
@@ -25,7 +24,9 @@ from tao_skill.cli import main as tao_skill_main
 from tao_skill.cli.tao import main
 from tao_skill.models.pose_classification import MODEL
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
-from tests.conftest import REAL_DATA, REPOSITORY
+from tests.support.folders import REAL_DATA, REPOSITORY
+from tests.support.recordings import recording
+from tests.support.tao import SPECS, environment, record
 
 PROGRAMS = {
     "pose_classification": (sys.executable, "-c", "from tao_skill.cli.tao import main; main()"),
@@ -34,7 +35,6 @@ PROGRAMS = {
 }
 """`tao` is the alias of docs/coming_from_tao.md."""
 
-SPECS = Path(__file__).parent / "specs"
 SHORT = "train.num_epochs=1"
 TAO_FIELDS = {"date", "time", "status", "verbosity", "message"}
 
@@ -44,24 +44,12 @@ def words(command: str) -> list[str]:
     return [*PROGRAMS[program], *rest]
 
 
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("TAO_SKILL_")}
-
-
 def call(command: str, folder: Path, *, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         words(command), cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == code, f"{command}\n{done.stdout}{done.stderr}"
     return done
-
-
-def record(folder: Path, action: str) -> dict[str, Any]:
-    """The newest job record of an action."""
-    path = max((folder / "results").glob(f"{action}-*/job.json"), key=lambda path: path.stat().st_mtime)
-    found = json.loads(path.read_text())
-    assert isinstance(found, dict)
-    return found
 
 
 def status(folder: Path) -> list[dict[str, Any]]:
@@ -79,28 +67,13 @@ def table() -> dict[str, list[str]]:
     return {row[0].split()[3]: row for row in rows}
 
 
-def bodypose3d(path: Path, frames: int = 30) -> None:
-    """A file as deepstream-bodypose-3d writes it, with one person."""
-    rng = np.random.default_rng(0)
-    objects = [
-        {name: [*rng.uniform(1.0, 900.0, 136).round(6)] for name in ("pose25d", "pose3d")} | {"object_id": 0}
-        for _ in range(frames)
-    ]
-    facts = {"batch_id": 0, "ntp_timestamp": 0, "num_obj_meta": 1}
-    batches = [
-        {"num_frames_in_batch": 1, "batches": [facts | {"frame_num": number, "objects": [one]}]}
-        for number, one in enumerate(objects)
-    ]
-    path.write_text(json.dumps(batches))
-
-
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the nvidia spec and its data, in which both training commands of the table have run."""
     folder = tmp_path_factory.mktemp("ground")
     write_sample(folder / "data" / "nvidia", train=12, val=6, frames=16, seed=3)
     shutil.copy(SPECS / "experiment_nvidia.yaml", folder / "spec.yaml")
-    bodypose3d(folder / "bodypose3d.json")
+    recording(folder / "bodypose3d.json", frames=30, ids=(0,))
     for command in table()["train"]:
         call(f"{command} {SHORT}", folder)
     return folder

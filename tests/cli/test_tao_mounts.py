@@ -17,7 +17,7 @@ from tao_skill.cli import tao_mounts
 from tao_skill.cli.tao import main as pose_classification_main
 from tao_skill.models.pose_classification import MODEL
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
-from tests.cli.test_tao import SPECS, environment, record
+from tests.support.tao import SPECS, environment, record
 
 PROJECT = "/workspace/tao-experiments"
 DATA = f"{PROJECT}/data"

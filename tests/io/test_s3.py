@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,8 @@ from tao_skill.errors import BadData, BadRequest, CannotWrite, MissingDependency
 from tao_skill.io import s3_cache
 from tao_skill.io.s3 import S3, Unreachable, _access, check_address, credentials
 from tao_skill.io.s3_cache import Staged
-from tests.conftest import until
-from tests.support.s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
+from tests.support.servers.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
+from tests.support.waiting import until
 
 CONTENT = b"0123456789" * 1000
 
@@ -29,20 +28,13 @@ print(staged.path)
 """
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[S3Server]:
-    server = S3Server()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def server(shared: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+def server(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    shared.forget()
-    return shared
+    s3_server.forget()
+    return s3_server
 
 
 def stage(server: S3Server, uri: str, root: Path, **changes: str | None) -> Staged:

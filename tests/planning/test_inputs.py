@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,9 +19,9 @@ from tao_skill.planning.inputs import Completed, complete_folders
 from tao_skill.runner import Request, load_runner, open_job, plan
 from tao_skill.spec.load import override
 from tao_skill.spec.tree import iter_params, lookup
-from tests.conftest import dataset, leave_checkpoints, without_label_map
-from tests.support.s3_server import S3Server
-from tests.test_runner import NOW, planned
+from tests.support.experiments import dataset, leave_checkpoints, without_label_map
+from tests.support.plans import NOW, planned
+from tests.support.servers.s3 import S3Server
 
 TRAIN, VAL = "dataset.train_dataset", "dataset.val_dataset"
 TEST = "evaluate.test_dataset"
@@ -31,21 +31,14 @@ MakeFolder = Callable[..., str]
 LookAt = Callable[[str], bool]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    server = S3Server()
-    yield server
-    server.stop()
-
-
 @pytest.fixture(params=["local", "s3"])
-def folder(request: pytest.FixtureRequest, server: S3Server, tmp_path: Path) -> MakeFolder:
+def folder(request: pytest.FixtureRequest, s3_server: S3Server, tmp_path: Path) -> MakeFolder:
     """Makes a folder that holds the named files, on disk or on the server."""
 
     def make(*names: str, called: str = "data") -> str:
         if request.param == "s3":
             for name in names:
-                server.put(f"{tmp_path.name}/{called}/{name}", name.encode())
+                s3_server.put(f"{tmp_path.name}/{called}/{name}", name.encode())
             return f"s3://recordings/{tmp_path.name}/{called}"
         (tmp_path / called).mkdir()
         for name in names:
@@ -56,8 +49,8 @@ def folder(request: pytest.FixtureRequest, server: S3Server, tmp_path: Path) -> 
 
 
 @pytest.fixture
-def is_file(server: S3Server, tmp_path: Path) -> LookAt:
-    s3 = S3(server.environment(tmp_path))
+def is_file(s3_server: S3Server, tmp_path: Path) -> LookAt:
+    s3 = S3(s3_server.environment(tmp_path))
     return lambda text: s3.describe(text) is not None if is_remote(text) else Path(text).is_file()
 
 

@@ -19,10 +19,11 @@ from tao_skill.planning.user_request.clauses import PHRASES
 from tao_skill.planning.user_request.lexicon import LANGUAGES
 from tao_skill.planning.user_request.verdict import MOST_CHARACTERS, judge
 from tao_skill.runner import Request, load_runner, plan
-from tests.conftest import REPOSITORY, dataset
-from tests.test_runner import NOW
+from tests.support.experiments import dataset_overrides
+from tests.support.folders import REPOSITORY
+from tests.support.plans import NOW
 
-GROUPS: list[dict[str, Any]] = parse_yaml((REPOSITORY / "tests" / "planning" / "policy_phrases.yaml").read_text("utf-8"))
+GROUPS: list[dict[str, Any]] = parse_yaml(Path(__file__).with_name("policy_phrases.yaml").read_text("utf-8"))
 OUTCOMES = ("off", "auto", "unclear")
 PHRASE_LISTS = [
     pytest.param(outcome, group[outcome], id=f"{group['about']}: {outcome}")
@@ -190,7 +191,7 @@ def test_quoted_words_are_short_and_hold_no_control_sequence() -> None:
 
 
 def test_a_plan_with_an_unclear_request_is_refused_with_exit_code_2(tmp_path: Path, tiny: Path) -> None:
-    overrides = [f"{key}={value}" for key, value in dataset(tiny).items()]
+    overrides = dataset_overrides(tiny)
 
     def route_of(**asked: Any) -> str:
         request = Request(overrides=overrides, **asked)

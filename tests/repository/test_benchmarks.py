@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.support.folders import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
 

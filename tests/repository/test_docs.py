@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
-from tests.conftest import REPOSITORY
+from tests.support.folders import REPOSITORY
 
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 

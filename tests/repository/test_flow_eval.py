@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.support.folders import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "evals"))
 
@@ -25,7 +25,7 @@ import flow_client
 import flow_faults
 
 pytestmark = pytest.mark.thorough
-"""A dozen trainings, each in a process of its own; tests/agent_tools/test_workflow.py walks the same way for every change."""
+"""A dozen trainings, each in its own process; tests/agent_tools/test_workflow.py does the same for every change."""
 
 LEFT_TO_THE_SCRIPT = {"wrong layout", "label out of range", "bad range"}
 """Each is one more training; their fixes have tests where they are made."""

@@ -17,12 +17,12 @@ from tao_skill.models.pose_classification import MODEL
 from tao_skill.planning.infer import FUNCTIONS
 from tao_skill.spec.param import REQUIRED
 from tao_skill.spec.tree import iter_params
+from tests.support.folders import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[1]
 SKILL = Path("skills") / MODEL.skill / "SKILL.md"
 BANK = ("schemas", "references", "runners", "skills")
 
-sys.path.insert(0, str(ROOT / "tools"))
+sys.path.insert(0, str(REPOSITORY / "tools"))
 generate = importlib.import_module("generate")
 skill_tables = importlib.import_module("skill_tables")
 MANIFESTS = importlib.import_module("manifests").MANIFESTS
@@ -32,10 +32,10 @@ MANIFESTS = importlib.import_module("manifests").MANIFESTS
 def checkout(tmp_path: Path) -> Path:
     """A copy of everything the generator reads and writes."""
     for folder in BANK:
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", *MANIFESTS):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, tmp_path / name)
+        shutil.copyfile(REPOSITORY / name, tmp_path / name)
     return tmp_path
 
 
@@ -48,7 +48,7 @@ def contents(root: Path) -> dict[Path, bytes]:
 
 
 def test_every_generated_file_of_this_checkout_is_current() -> None:
-    assert check(ROOT) == 0
+    assert check(REPOSITORY) == 0
 
 
 def test_generating_again_and_from_nothing_gives_the_same_bytes(checkout: Path) -> None:
@@ -137,7 +137,7 @@ def test_the_manifest_describes_the_files_that_are_there() -> None:
     assert list(manifest["actions"]) == list(MODEL.actions)
     for entry in manifest["actions"].values():
         for kind in ("schema", "template", "runner"):
-            data = (ROOT / entry[kind]["path"]).read_bytes()
+            data = (REPOSITORY / entry[kind]["path"]).read_bytes()
             assert hashlib.sha256(data).hexdigest() == entry[kind]["sha256"]
     automl, info = manifest["automl"], bank.skill_info(MODEL.name)
     assert (automl["enabled"], automl["metric"], automl["direction"]) == (True, "val_acc", "maximize")
@@ -150,14 +150,14 @@ def test_the_copies_inside_the_skill_are_byte_identical() -> None:
     for kind in ("schemas", "references"):
         copies, packaged = (
             {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
-            for folder in (ROOT / SKILL.parent / kind, ROOT / kind / MODEL.name)
+            for folder in (REPOSITORY / SKILL.parent / kind, REPOSITORY / kind / MODEL.name)
         )
         assert {name: data for name, data in copies.items() if not name.endswith(".md")} == packaged
 
 
 @pytest.mark.parametrize("action", MODEL.actions)
 def test_a_runner_holds_what_the_tables_say_and_covers_what_the_action_requires(action: str) -> None:
-    table = skill_tables.read_tables(ROOT / SKILL, MODEL, FUNCTIONS)[action]
+    table = skill_tables.read_tables(REPOSITORY / SKILL, MODEL, FUNCTIONS)[action]
     namespace: dict[str, Any] = {"__name__": "runner"}
     exec(bank.runner_path(MODEL.name, action).read_text("utf-8"), namespace)
     runner = namespace["RUNNER"]
@@ -171,7 +171,7 @@ class TestBank:
     def test_is_found_in_the_checkout_in_a_named_folder_and_through_the_environment(
         self, checkout: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert bank.root() == ROOT
+        assert bank.root() == REPOSITORY
         assert bank.root(checkout) == checkout
         monkeypatch.setenv(bank.VARIABLE, str(checkout))
         assert bank.skills_dir() == checkout / "skills"
@@ -196,5 +196,5 @@ class TestBank:
             bank.skill_info(MODEL.name, checkout)
 
     def test_holds_strict_json_only(self) -> None:
-        for path in ROOT.glob("schemas/**/*.json"):
+        for path in REPOSITORY.glob("schemas/**/*.json"):
             json.loads(path.read_text("utf-8"), parse_constant=pytest.fail)

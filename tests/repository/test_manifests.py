@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tao_skill import __version__
-from tests.conftest import REPOSITORY
+from tests.support.folders import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "tools"))
 manifests = importlib.import_module("manifests")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from tests.conftest import REPOSITORY
+from tests.support.folders import REPOSITORY
 
 HARDWARE = {"tensorrt"}
 """Installed where there is hardware for it."""

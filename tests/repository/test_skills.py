@@ -26,8 +26,8 @@ from tao_skill.cli.terminal.options import exit_code
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.network.graph import LAYOUTS
 from tao_skill.spec.tree import iter_params
-from tests.cli.test_data_import import clip
-from tests.conftest import REPOSITORY
+from tests.support.folders import REPOSITORY
+from tests.support.recordings import clip
 
 SKILLS = sorted(path.parent for path in (REPOSITORY / "skills").glob("*/SKILL.md"))
 SECTIONS = (

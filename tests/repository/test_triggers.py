@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from evals import triggers
-from tests.conftest import REPOSITORY
+from tests.support.folders import REPOSITORY
 
 NAMES = sorted(path.parent.name for path in (REPOSITORY / "skills").glob("*/SKILL.md"))
 FLOORS = {"requests": (0.75, 0.80, 0.80), "held_out": (0.70, 0.55, 0.70)}

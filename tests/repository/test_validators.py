@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.conftest import REPOSITORY
+from tests.support.folders import REPOSITORY
 
 INSTALL_S = 60
 SKILLS = sorted(path.parent for path in (REPOSITORY / "skills").glob("*/SKILL.md"))

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY, dataset
+from tests.support.experiments import dataset_overrides
+from tests.support.folders import REPOSITORY
 
 LIGHT = ("click", "filelock", "jsonschema", "numpy", "psutil", "pyyaml")
 
@@ -61,7 +62,7 @@ def test_taos_own_command_is_installed(installed: Path, tmp_path: Path) -> None:
 
 
 def test_a_dry_run_works_from_another_folder(installed: Path, tiny: Path, tmp_path: Path) -> None:
-    pairs = [f"{key}={value}" for key, value in dataset(tiny).items()]
+    pairs = dataset_overrides(tiny)
     planned = json.loads(run([installed, "run", "train", "--dry-run", "--json", *pairs], tmp_path))
     assert planned["route"]["route"] == "automl"
     assert list(tmp_path.iterdir()) == []

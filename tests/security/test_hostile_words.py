@@ -23,7 +23,8 @@ from tao_skill.errors import BadRequest, JobFailed, NotFound, TaoSkillError
 from tao_skill.jobs import launch
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
-from tests.conftest import REPOSITORY, dataset
+from tests.support.experiments import dataset_overrides
+from tests.support.folders import REPOSITORY
 
 LEAVING = (
     "../x",
@@ -93,7 +94,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(command: str, word: str, tiny: Path) -> tuple[int, str, str]:
-    pairs = [f"{key}={value}" for key, value in dataset(tiny).items()]
+    pairs = dataset_overrides(tiny)
     words: list[str] = []
     for part in command.split():
         words += pairs if part == "DATA" else [part.replace("{}", word)]
@@ -182,7 +183,7 @@ def filled(value: Any, word: str, data: list[str]) -> Any:
 
 def test_no_argument_of_a_tool_leaves_the_roots_or_breaks_it(folder: Path, tiny: Path) -> None:
     here = ToolContext(roots=Roots(folders=(folder,)), results_root=folder / "results", environment=os.environ)
-    data = [f"{key}={value}" for key, value in dataset(tiny).items()]
+    data = dataset_overrides(tiny)
     for word in (*LEAVING, *ODD, *SHELL, NUL):
         for name, calls in ARGUMENTS.items():
             for arguments in calls:

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from tao_skill.jobs.secrets import secret_values
-from tests.conftest import dataset
-from tests.support.s3_server import BUCKET, SECRET_KEY, S3Server
+from tests.support.experiments import dataset_overrides
+from tests.support.servers.s3 import BUCKET, SECRET_KEY, S3Server
 
 KEY = 'k3y "of\\the&house 7c1e'
 SECRETS = {
@@ -97,16 +97,9 @@ class Person:
         return document
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    started = S3Server()
-    yield started
-    started.stop()
-
-
 @pytest.fixture
-def person(server: S3Server, tmp_path: Path) -> Person:
-    return Person(server, tmp_path)
+def person(s3_server: S3Server, tmp_path: Path) -> Person:
+    return Person(s3_server, tmp_path)
 
 
 def test_variables_are_private_by_their_names_and_passwords_by_their_place() -> None:
@@ -120,7 +113,7 @@ def test_variables_are_private_by_their_names_and_passwords_by_their_place() -> 
 
 
 def test_a_plan_shows_no_secret_and_a_hidden_one_is_not_taken_for_a_key(person: Person, tiny: Path) -> None:
-    pairs = [f"{key}={value}" for key, value in dataset(tiny).items()]
+    pairs = dataset_overrides(tiny)
     given = f"encryption_key={json.dumps(KEY)}"
     planned = person.run("run", "train", *pairs, "--automl", "off", given, "--dry-run")
     assert "encryption_key=***" in planned["next"][0]
@@ -132,7 +125,7 @@ def test_a_plan_shows_no_secret_and_a_hidden_one_is_not_taken_for_a_key(person: 
 
 @pytest.mark.attacks
 def test_nothing_of_a_flow_holds_a_secret(person: Person, server: S3Server, tiny: Path, tmp_path: Path) -> None:
-    pairs = [f"{key}={value}" for key, value in dataset(tiny).items()]
+    pairs = dataset_overrides(tiny)
     small = [*pairs, "batch_size=6", "num_workers=1", "lr=0.02"]
     budget = ["--trials", "2", "--max-epochs", "2", "--min-epochs", "1"]
     nowhere = f"postgresql://me:{DATABASE}@127.0.0.1:1/db"
@@ -194,7 +187,7 @@ async def calls(client: Client, person: Person, tiny: Path) -> None:
         content: dict[str, Any] = result.structured_content
         return content
 
-    pairs = [f"{key}={value}" for key, value in dataset(tiny).items()]
+    pairs = dataset_overrides(tiny)
     overrides = [*pairs, "epochs=1", "num_workers=0", f"encryption_key={OTHER_KEY}"]
     for wrong in ("trian.lr=1", "epochs=zero"):
         assert "error" in await call("plan", action="train", overrides=[*overrides, wrong])

@@ -14,7 +14,7 @@ from tao_skill.cli import tao
 from tao_skill.jobs.store import Store
 from tao_skill.model import Model
 from tao_skill.runner import Plan, Request, load_runner, plan
-from tests.seeds.conftest import SEEDS, run
+from tests.support.tao import SEEDS, run
 
 COMMANDS: list[str] = yaml.safe_load((SEEDS / "commands.yaml").read_text())
 PLANNED = [command for command in COMMANDS if command.startswith("tao model")]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.postgresql_server import PostgreSQLServer
+from tests.support.servers.postgresql import PostgreSQLServer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

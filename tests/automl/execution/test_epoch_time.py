@@ -16,7 +16,7 @@ from tao_skill.models import get_model
 from tao_skill.models.pose_classification.network.architecture import forward_flop
 from tao_skill.models.pose_classification.network.graph import LAYOUTS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
-from tests.conftest import experiment
+from tests.support.experiments import experiment
 
 MODEL = get_model(None)
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -15,7 +15,7 @@ from tao_skill.automl.execution.queue import LOSSES, Claimed, Queue
 from tao_skill.automl.search.search import Task
 from tao_skill.errors import BadRequest, JobFailed
 from tao_skill.io.strict_json import mask_password
-from tests.support.postgresql_server import PASSWORD, PostgreSQLServer
+from tests.support.servers.postgresql import PASSWORD, PostgreSQLServer
 
 HISTORY = ({"val_acc": 0.5, "val_loss": math.inf}, {"val_acc": 0.1 + 0.2, "val_loss": 1e-300})
 

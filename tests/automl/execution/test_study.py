@@ -23,7 +23,7 @@ from tao_skill.automl.search.search import Search, Setup
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
 from tao_skill.errors import BadRequest
-from tests.support.postgresql_server import PostgreSQLServer
+from tests.support.servers.postgresql import PostgreSQLServer
 
 GOAL = Goal(metric="val_acc", maximize=True)
 SPACE = Space(

@@ -22,12 +22,13 @@ from tao_skill.automl.execution.queue import LOSSES, Queue, Result
 from tao_skill.automl.execution.trial_worker import work
 from tao_skill.automl.search.search import Task
 from tao_skill.errors import BadData, BadRequest, CannotWrite, JobFailed, MissingDependency
-from tests.support.trial_worker import Logistic
-from tests.conftest import until
-from tests.support.postgresql_server import PASSWORD, PostgreSQLServer
+from tests.support.folders import PROCESSES
+from tests.support.processes.trial_worker import Logistic
+from tests.support.servers.postgresql import PASSWORD, PostgreSQLServer
+from tests.support.waiting import gone, until
 
 LIMIT_S = 60
-TINY = (sys.executable, str(REPOSITORY / "tests" / "support" / "trial_worker.py"))
+TINY = (sys.executable, str(PROCESSES / "trial_worker.py"))
 
 COORDINATE = """
 import os, sys, time
@@ -78,10 +79,6 @@ def alone(tmp_path: Path, number: int, target: int) -> Sequence[Mapping[str, flo
     """The history of a training that nothing disturbs."""
     (undisturbed := tmp_path / f"alone-{number}").mkdir()
     return Logistic(undisturbed)(Task(number=number, values={"lr": 0.1 * (number + 1)}, target=target))
-
-
-def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_two_workers_finish_all_tasks_in_one_process_each(queue: Queue, folder: Path, url: str, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import math
 import os
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 
@@ -13,34 +12,9 @@ from tao_skill.automl.search.samplers import GRID, SAMPLERS, STARTUP, Seen, chec
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
 from tao_skill.errors import BadRequest, MissingDependency
+from tests.support.draws import SPACE, SPEC, history, score
 
 ALL = (*SAMPLERS, GRID)
-SPACE = Space(
-    dimensions=(
-        Dimension(key="lr", kind="float", low=1e-4, high=1.0, log=True),
-        Dimension(key="optimizer", kind="choice", choices=("sgd", "adam")),
-        Dimension(key="strategy", kind="choice", choices=("a", "b"), weights=(1.0, 3.0)),
-        Dimension(key="momentum", kind="float", low=0.5, high=0.99, when=(("optimizer", "sgd"),)),
-        Dimension(key="patience", kind="int", low=1, high=10, step=1),
-        Dimension(key="clip", kind="float", low=0.0, high=10.0, off=0.0),
-    )
-)
-SPEC = {"lr": 0.1, "optimizer": "sgd", "strategy": "a", "momentum": 0.9, "patience": 1, "clip": 0.0}
-
-
-def score(values: dict[str, Any]) -> float:
-    """Best at lr 0.01 with adam and no clipping."""
-    return -abs(math.log10(values["lr"]) + 2) - (values["optimizer"] == "sgd") - values["clip"] / 10
-
-
-def history(sampler: str, count: int, seed: int = 0) -> list[Seen]:
-    """A search of `count` configurations after the user's own."""
-    seen = [Seen(values=SPEC, score=score(SPEC))]
-    for number in range(1, count + 1):
-        values = draw(SPACE, SPEC, number, seen, sampler=sampler, seed=seed)
-        assert values is not None
-        seen.append(Seen(values=values, score=score(values)))
-    return seen
 
 
 @pytest.mark.parametrize("sampler", ALL)
@@ -95,7 +69,7 @@ def test_another_process_suggests_the_same(sampler: str) -> None:
     here = draw(SPACE, SPEC, len(seen), seen, sampler=sampler, seed=7)
     script = (
         "import json, sys\n"
-        "from tests.automl.search.test_samplers import SPACE, SPEC, history\n"
+        "from tests.support.draws import SPACE, SPEC, history\n"
         "from tao_skill.automl.search.samplers import draw\n"
         "seen = history(sys.argv[1], int(sys.argv[2]), seed=7)\n"
         "print(json.dumps(draw(SPACE, SPEC, len(seen), seen, sampler=sys.argv[1], seed=7)))\n"

@@ -22,7 +22,7 @@ from tao_skill.spec.param import Param
 from tao_skill.spec.schema import build_schema, default_values
 from tao_skill.spec.tree import iter_params, lookup
 from tests.support.draws import draws
-from tests.conftest import dataset
+from tests.support.experiments import dataset
 
 SCHEMA = bank.load_schema("pose_classification", "train")
 SHORT = bank.skill_info("pose_classification")["spec_shorthand"]

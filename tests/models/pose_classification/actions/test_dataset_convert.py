@@ -26,8 +26,9 @@ from tao_skill.models.pose_classification.data.windows import runs, starts
 from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.spec import load
 from tao_skill.status import read_status
-from tests.cli.test_flow import call_json
-from tests.conftest import experiment
+from tests.support.command_line import call_json
+from tests.support.experiments import experiment
+from tests.support.recordings import batch, frame, person, pose, recording
 
 SAMPLE = "deepstream_bodypose3d/bodypose3d_from_irds.json"
 POSE_TYPES = ("3dbp", "25dbp", "2dbp")
@@ -39,35 +40,6 @@ def spec(data: Path, out: Path, /, **changes: Any) -> ExperimentConfig:
     config = load.build(ExperimentConfig, load.override(ExperimentConfig, {}, keyed))
     assert isinstance(config, ExperimentConfig)
     return config
-
-
-def pose(rng: np.random.Generator, joints: int = 34) -> list[float]:
-    """x, y, z, confidence of each joint; one joint in five has none."""
-    values = rng.uniform(-1000.0, 3000.0, (joints, 4)).round(6)
-    values[:, 3] = np.where(rng.random(joints) < 0.2, 0.0, rng.uniform(0.1, 1.0, joints).round(6))
-    return [float(value) for value in values.ravel()]
-
-
-def person(object_id: int, seed: int = 0) -> dict[str, Any]:
-    rng = np.random.default_rng([seed, object_id % 2**32])
-    return {"object_id": object_id, "pose25d": pose(rng), "pose3d": pose(rng)}
-
-
-def frame(frame_num: int, *objects: dict[str, Any], batch_id: int = 0) -> dict[str, Any]:
-    stamp = 1639431716322229000 + frame_num
-    facts = {"batch_id": batch_id, "frame_num": frame_num, "ntp_timestamp": stamp, "num_obj_meta": len(objects)}
-    return facts | {"objects": list(objects)}
-
-
-def batch(*frames: dict[str, Any]) -> dict[str, Any]:
-    return {"num_frames_in_batch": len(frames), "batches": list(frames)}
-
-
-def recording(path: Path, frames: int = 12, ids: tuple[int, ...] = (3, 2**63 + 5)) -> list[dict[str, Any]]:
-    """Everybody in every frame."""
-    found = [batch(frame(number, *(person(one, number) for one in ids))) for number in range(frames)]
-    path.write_text(json.dumps(found))
-    return found
 
 
 def by_hand(found: list[Any], object_id: int, config: DatasetConvertConfig) -> np.ndarray:

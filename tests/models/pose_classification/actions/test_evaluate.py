@@ -17,7 +17,7 @@ from tao_skill.models.pose_classification.network.stgcn import NETWORKS
 from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.models.pose_classification.training.checkpoint_file import load, save
 from tao_skill.status import read_status
-from tests.conftest import experiment
+from tests.support.experiments import experiment
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGI
 from tao_skill.models.pose_classification.network.stgcn import STGCN, build_net
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.outcome import Outcome
-from tests.conftest import experiment
-from tests.models.pose_classification.conftest import acquainted
+from tests.support.experiments import experiment
+from tests.support.networks import acquainted
 
 
 @pytest.fixture(scope="module")

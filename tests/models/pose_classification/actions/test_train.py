@@ -22,18 +22,13 @@ from tao_skill.models.pose_classification.network.stgcn import build_net
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.models.pose_classification.training.module import SCHEDULERS
 from tao_skill.status import of_present_training, read_status
-from tests.conftest import experiment
-from tests.models.pose_classification.network.test_stgcn import reference_scores
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    newest = checkpoint_index.latest(folder / "train")
-    assert newest is not None
-    return checkpoint_file.network_state(checkpoint_file.load(newest))
+from tests.support.equations import reference_scores
+from tests.support.experiments import experiment
+from tests.support.networks import weights
 
 
 def assert_same(one: Path, other: Path) -> None:
-    left, right = weights(one), weights(other)
+    left, right = weights(one / "train"), weights(other / "train")
     assert left.keys() == right.keys()
     assert all(torch.equal(left[name], right[name]) for name in left)
 
@@ -62,7 +57,7 @@ def test_training_equals_a_plain_pytorch_loop(tiny: Path, tmp_path: Path) -> Non
                     step = grad * min(1.0, 0.5 / float(size)) + optim.weight_decay * p
                     velocity[name] = optim.momentum * velocity[name] + step
                     p -= rate * (step + optim.momentum * velocity[name])
-    trained = weights(tmp_path)
+    trained = weights(tmp_path / "train")
     # Rounding differs by processor, and training magnifies it in a channel that hardly varies: a few weights may stray.
     off = torch.cat([(trained[name] - p.detach()).flatten() for name, p in net.named_parameters()])
     gone = torch.cat([(p.detach() - before[name]).flatten() for name, p in net.named_parameters()])
@@ -261,10 +256,10 @@ def test_pretrained_weights_start_training_and_another_head_is_made_anew(tiny: P
     start = str(tmp_path / "first" / "train" / checkpoint_index.LATEST)
     still = {"train__num_epochs": 1, "train__optim__lr": 1e-12, "model__pretrained_model_path": start}
     train.run(experiment(tiny, tmp_path / "second", **still))
-    before, after = weights(tmp_path / "first"), weights(tmp_path / "second")
+    before, after = weights(tmp_path / "first" / "train"), weights(tmp_path / "second" / "train")
     torch.testing.assert_close(after["fcn.weight"], before["fcn.weight"])
     train.run(experiment(tiny, tmp_path / "third", dataset__num_classes=8, **still))
-    assert weights(tmp_path / "third")["fcn.weight"].shape[0] == 8
+    assert weights(tmp_path / "third" / "train")["fcn.weight"].shape[0] == 8
     said = [line["message"] for line in read_status(tmp_path / "third" / "train")]
     assert any("head newly initialised" in message for message in said)
     with pytest.raises(BadData, match="graph_strategy|does not fit"):

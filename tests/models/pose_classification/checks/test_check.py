@@ -17,7 +17,7 @@ from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.sequences import read_labels
 from tao_skill.spec.tree import iter_params
-from tests.conftest import experiment
+from tests.support.experiments import experiment
 
 
 def problems(tiny: Path, tmp_path: Path, **changes: Any) -> dict[str, tuple[str, str]]:

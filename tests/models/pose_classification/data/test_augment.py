@@ -17,12 +17,7 @@ from tao_skill.models.pose_classification.data.augment import (
     resample,
 )
 from tao_skill.models.pose_classification.data.dataset import Batch, Skeletons
-
-
-def sequence(used: int, frames: int) -> np.ndarray:
-    x = np.zeros((3, frames, 4, 1), np.float32)
-    x[:, :used] = np.random.default_rng(0).normal(size=(3, used, 4, 1)) + 5
-    return x
+from tests.support.recordings import sequence
 
 
 def test_random_choose_takes_a_contiguous_fragment_inside_the_used_frames() -> None:

@@ -12,8 +12,8 @@ from tao_skill.errors import NotFound
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data.dataset import Batch, Order, Skeletons, loader
 from tao_skill.models.pose_classification.data.sequences import used_frames
-from tests.conftest import experiment
-from tests.models.pose_classification.data.test_augment import sequence
+from tests.support.experiments import experiment
+from tests.support.recordings import sequence
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

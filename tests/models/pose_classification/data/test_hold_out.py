@@ -17,7 +17,7 @@ from tao_skill.models.pose_classification.data.datamodule import SkeletonData
 from tao_skill.models.pose_classification.data.dataset import Batch
 from tao_skill.models.pose_classification.data.hold_out import split
 from tao_skill.models.pose_classification.network.architecture import epoch_flop
-from tests.conftest import experiment
+from tests.support.experiments import experiment
 
 NONE = {"dataset__val_dataset__data_path": None, "dataset__val_dataset__label_path": None}
 FIFTH = {**NONE, "dataset__validation_split": 0.2}

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 from tao_skill.models.pose_classification.data.inspect import inspect, small_set_warning
-
-REAL = Path(__file__).parents[4] / "shared" / "data"
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real data sets are not beside the checkout")
+from tests.support.folders import REAL_DATA, needs_real_data
 
 
 def save(folder: Path, data: Any, ids: list[int], name: str = "train") -> tuple[Path, Path]:
@@ -147,9 +145,9 @@ def test_the_small_set_warning_names_what_to_change() -> None:
     assert small_set_warning(50_000, 0.1, 64) is None
 
 
-@needs_real
+@needs_real_data
 def test_the_real_set_is_understood() -> None:
-    irds = REAL / "irds"
+    irds = REAL_DATA / "irds"
     report = inspect(irds / "train_data.npy", irds / "train_label.pkl", irds / "val_data.npy", irds / "val_label.pkl")
     assert report["layouts"] == ["ntu-rgb+d"]
     assert report["labels"]["classes"] == report["suggested"]["dataset.num_classes"] == 9

@@ -29,9 +29,7 @@ from tao_skill.models.pose_classification.data.sequences import (
     open_sequences,
     read_labels,
 )
-
-REAL = Path(__file__).parents[4] / "shared" / "data"
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real data sets are not beside the checkout")
+from tests.support.folders import REAL_DATA, needs_real_data
 
 NAMES = ["walk", "bücken"]
 
@@ -352,13 +350,13 @@ def test_frames_used_ends_at_the_last_nonzero_frame(chunk: int) -> None:
     assert frames_used(data, chunk).tolist() == [4, 6, 1, 0]
 
 
-@needs_real
+@needs_real_data
 @pytest.mark.parametrize(
     ("folder", "shape", "classes"), [("irds", (1401, 3, 150, 25, 1), 9), ("utkinect", (100, 3, 100, 24, 1), 10)]
 )
 def test_real_sets_are_read(folder: str, shape: tuple[int, ...], classes: int) -> None:
-    data = open_sequences(REAL / folder / "train_data.npy")
-    labels = read_labels(REAL / folder / "train_label.pkl")
+    data = open_sequences(REAL_DATA / folder / "train_data.npy")
+    labels = read_labels(REAL_DATA / folder / "train_label.pkl")
     assert data.shape == shape
     assert len(labels.names) == len(labels.ids) == shape[0]
     assert set(labels.ids) == set(range(classes))

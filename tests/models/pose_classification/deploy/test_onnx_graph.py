@@ -18,8 +18,8 @@ from tao_skill.models.pose_classification.deploy.scorers import open_scorer
 from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
 from tao_skill.models.pose_classification.network.stgcn import NETWORKS, STGCN, STGCNPlusPlus
 from tao_skill.models.pose_classification.training import checkpoint_file
-from tests.conftest import experiment
-from tests.models.pose_classification.conftest import acquainted
+from tests.support.experiments import experiment
+from tests.support.networks import acquainted
 
 CPU = torch.device("cpu")
 

@@ -25,15 +25,18 @@ from tao_skill.models.pose_classification.data.datamodule import SkeletonData
 from tao_skill.models.pose_classification.data.dataset import Batch, Order, Skeletons, loader
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tao_skill.models.pose_classification.network.stgcn import STGCN
-from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
+from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.models.pose_classification.training.devices import check_processes, plan_devices
 from tao_skill.models.pose_classification.training.module import dropout_seed
 from tao_skill.models.pose_classification.training.parallel import SharedBatchNorm2d
 from tao_skill.ranks import is_first
 from tao_skill.status import read_status
-from tests.conftest import REPOSITORY, dataset, experiment, until
+from tests.support.experiments import dataset_overrides, experiment
+from tests.support.folders import PROCESSES, REPOSITORY
+from tests.support.networks import weights
+from tests.support.waiting import until
 
-SCRIPT = REPOSITORY / "tests" / "support" / "training_process.py"
+SCRIPT = PROCESSES / "training_process.py"
 LIMIT_S = 240
 CALM: dict[str, Any] = {
     "model__dropout": 0.0,
@@ -84,12 +87,6 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=LIMIT_S)
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    newest = checkpoint_index.latest(folder / "train")
-    assert newest is not None
-    return checkpoint_file.network_state(checkpoint_file.load(newest))
-
-
 def losses(folder: Path) -> list[tuple[str, float]]:
     """Loss by stage, epoch after epoch."""
     kpis = [line["kpi"] for line in read_status(folder / "train")[:-1] if "kpi" in line]
@@ -101,7 +98,7 @@ def assert_close(one: Path, other: Path, *, epochs: slice = slice(None)) -> None
     assert [name for name, _ in left] == [name for name, _ in right]
     # Each adds up in its own order, and every step widens the difference by what it divides by small deviations.
     assert [value for _, value in left] == pytest.approx([value for _, value in right], rel=1e-3)
-    mine, theirs = weights(one), weights(other)
+    mine, theirs = weights(one / "train"), weights(other / "train")
     assert mine.keys() == theirs.keys()
     for name, value in mine.items():
         torch.testing.assert_close(value, theirs[name], rtol=1e-2, atol=5e-4)
@@ -160,7 +157,7 @@ def test_a_killed_pair_goes_on_to_the_uninterrupted_result(odd: Path, two: Path,
         assert process.wait(LIMIT_S) != 0
     train_pair(odd, tmp_path, **CALM)
     assert any(line["message"].startswith("Resuming") for line in read_status(tmp_path / "train"))
-    whole, parts = weights(two), weights(tmp_path)
+    whole, parts = weights(two / "train"), weights(tmp_path / "train")
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
     assert [loss for _, loss in losses(tmp_path)][-4:] == pytest.approx([loss for _, loss in losses(two)], rel=1e-12)
 
@@ -273,7 +270,7 @@ def test_only_one_of_all_processes_is_the_first() -> None:
 def tao_skill(odd: Path, root: Path, *more: str, **variables: str) -> subprocess.Popen[str]:
     """A train job from the command line."""
     settings = ["batch_size=3", "num_workers=0", "dropout=0", "lr=0.001", *more]
-    settings += [f"{key}={value}" for key, value in dataset(odd).items()]
+    settings += dataset_overrides(odd)
     return subprocess.Popen(
         [sys.executable, "-m", "tao_skill", *["run", "train", "--automl", "off", "--key", "k", "--json"], *settings],
         env=environment(TAO_SKILL_RESULTS=str(root), **variables),
@@ -333,7 +330,7 @@ def test_two_machines_run_one_job_by_the_same_command(odd: Path, one: Path, tmp_
 
 
 def test_launched_processes_need_a_key_to_find_their_job(odd: Path, tmp_path: Path) -> None:
-    files = [f"{key}={value}" for key, value in dataset(odd).items()]
+    files = dataset_overrides(odd)
     done = subprocess.run(
         [sys.executable, "-m", "tao_skill", "run", "train", "--automl", "off", *files],
         env=environment(TAO_SKILL_RESULTS=str(tmp_path), RANK="1"),

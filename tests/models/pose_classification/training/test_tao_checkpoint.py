@@ -28,7 +28,7 @@ from tao_skill.models.pose_classification.data.dataset import Order, Skeletons, 
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.status import read_status
-from tests.conftest import experiment
+from tests.support.experiments import experiment
 
 EPOCHS = 4
 HALF = "model_epoch_001_step_00002.pth"

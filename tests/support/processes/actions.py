@@ -23,7 +23,7 @@ import torch
 import yaml
 
 from tao_skill.jobs.record import TERMINAL
-from tests.cli.test_flow import TAO_SKILL, call
+from tests.support.command_line import TAO_SKILL, call
 
 LIMIT_S = 180
 SEARCH = ["--trials", "3", "--max-epochs", "2", "--min-epochs", "1", "--eta", "2"]

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tao_skill.models.pose_classification.actions import train
-from tests.conftest import experiment
+from tests.support.experiments import experiment
 
 if __name__ == "__main__":
     data, folder, settings = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])

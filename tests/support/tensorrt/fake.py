@@ -1,6 +1,6 @@
 """A fake of TensorRT's Python package that is strict about names, arguments and order of calls.
 
-tensorrt_api.json holds what the real bindings of two versions offer. A member that is not in it does not exist here; a
+api.json holds what the real bindings of two versions offer. A member that is not in it does not exist here; a
 call whose arguments fit none of its recorded signatures raises TypeError, as pybind11 does. "Building" keeps the ONNX;
 "executing" runs it with onnxruntime between the addresses given, so results are real numbers. Nothing here shows that a
 real TensorRT would accept the same network, or how fast it would be.
@@ -12,6 +12,7 @@ import ctypes
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -21,8 +22,12 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
+import torch
 
-API: dict[str, Any] = json.loads(Path(__file__).with_name("tensorrt_api.json").read_text("utf-8"))
+from tao_skill.models.pose_classification.deploy import tensorrt_engine
+
+API: dict[str, Any] = json.loads(Path(__file__).with_name("api.json").read_text("utf-8"))
 VERSIONS = [name for name in API if name != "source"]
 UNSUPPORTED = ("BitShift", "Det", "MaxUnpool")
 """A few operators that TensorRT's list of supported ONNX operators says no to."""
@@ -420,3 +425,10 @@ def fake_tensorrt(version: str, *, has_gpu: bool = True) -> Any:
         setattr(trt, name, cls)
     trt._make = lambda name, *given: made[name](*given)
     return trt
+
+
+def install(version: str, monkeypatch: pytest.MonkeyPatch, *, has_gpu: bool = True) -> Any:
+    module = fake_tensorrt(version, has_gpu=has_gpu)
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    monkeypatch.setattr(tensorrt_engine, "find_gpu", lambda gpu_id: torch.device("cpu"))
+    return module

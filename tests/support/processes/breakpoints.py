@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from tests.cli.test_flow import TAO_SKILL
+from tests.support.command_line import TAO_SKILL
 
 LIMIT_S = 120
 VARIABLE = "HOLD_AT"
@@ -45,7 +45,7 @@ def hold(*called):
 
 def holding(function):
     @functools.wraps(function)
-    def held(*args, **kwargs):
+    def paused_at(*args, **kwargs):
         if place["when"] == "before":
             hold(args, kwargs)
         found = function(*args, **kwargs)
@@ -81,7 +81,7 @@ if any(word.startswith("tao_skill.automl") for word in sys.orig_argv):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Breakpoint:
     """Where a process of a search stops: at the nth call of a function whose arguments, as printed, match."""
 
     module: str
@@ -92,7 +92,7 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class PausedSearch:
     """A command and the process of its search that stands still."""
 
     command: subprocess.Popen[bytes]
@@ -100,7 +100,7 @@ class Held:
 
 
 @contextmanager
-def held(command: Sequence[str], root: Path, place: Place, folder: Path) -> Iterator[Held]:
+def paused_at(command: Sequence[str], root: Path, place: Breakpoint, folder: Path) -> Iterator[PausedSearch]:
     """Run a command until a process of its search stops at the place; one that ends without fails the test."""
     (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
     marker = folder / "held"
@@ -119,7 +119,7 @@ def held(command: Sequence[str], root: Path, place: Place, folder: Path) -> Iter
             assert running.poll() is None, f"it ended before {place}:\n{(folder / 'output').read_text()}"
             assert time.monotonic() < deadline, place
             time.sleep(0.05)
-        yield Held(command=running, pid=int(marker.read_text()))
+        yield PausedSearch(command=running, pid=int(marker.read_text()))
     finally:
         if running.poll() is None:  # the test failed
             _kill_jobs(root)
@@ -127,7 +127,7 @@ def held(command: Sequence[str], root: Path, place: Place, folder: Path) -> Iter
         running.wait()
 
 
-def kill_search(search: Held) -> None:
+def kill_search(search: PausedSearch) -> None:
     """SIGKILL to all processes of a search."""
     os.killpg(os.getpgid(search.pid), signal.SIGKILL)
 
