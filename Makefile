@@ -56,7 +56,7 @@ thorough: $(VENV)/dev ## The tests, and those that take too long for each change
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder -m "thorough or not thorough"
 
 attacks: $(VENV)/dev ## Whole flows whose every file, answer and process is read for secrets; the tests take a part.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_secrets.py -m "attacks or not attacks"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/security/test_secrets.py -m "attacks or not attacks"
 
 $(VENV)/release: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[release]'

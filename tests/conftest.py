@@ -3,42 +3,37 @@
 from __future__ import annotations
 
 import signal
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
-from tao_skill.models.pose_classification.training import checkpoint_index
-from tao_skill.spec import load
-from tests.postgresql_server import INSTALL, PostgreSQLServer, programs
+from tests.support.folders import REAL_DATA
+from tests.support.servers.postgresql import INSTALL, PostgreSQLServer, programs
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-REAL_DATA = REPOSITORY.parent / "shared" / "data"
+if TYPE_CHECKING:
+    from tests.support.servers.s3 import S3Server
 
 LONG = (
-    "test_docs.py",
-    "test_train.py",
-    "test_settings.py",
-    "test_automl_kills.py",
-    "test_flow.py",
-    "test_automl_flow.py",
-    "test_flow_eval.py",
-    "test_s3.py",
-    "test_evaluate.py",
-    "test_distributed.py",
-    "test_tao_page.py",
-    "test_tao.py",
-    "test_skill_page.py",
-    "test_matrix.py",
-    "test_benchmarks.py",
+    "repository/test_docs.py",
+    "models/pose_classification/actions/test_train.py",
+    "models/pose_classification/test_settings.py",
+    "cli/test_automl_kills.py",
+    "cli/test_flow.py",
+    "cli/test_automl_flow.py",
+    "repository/test_flow_eval.py",
+    "cli/test_s3.py",
+    "models/pose_classification/actions/test_evaluate.py",
+    "models/pose_classification/training/test_parallel.py",
+    "seeds/test_tao_page.py",
+    "cli/test_tao.py",
+    "seeds/test_skill_page.py",
+    "faults/test_matrix.py",
+    "repository/test_benchmarks.py",
 )
 """Files that take longest, the worst first: begun last, one would keep everything waiting for a single process."""
-
-T = TypeVar("T")
 
 
 def pytest_configure() -> None:
@@ -49,7 +44,9 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest."""
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    folder = Path(__file__).parent
+    places = {folder / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(LONG)))
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +73,15 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[S3Server]:
+    from tests.support.servers.s3 import S3Server  # boto3 and moto take a second to load
+
+    server = S3Server()
+    yield server
+    server.stop()
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQLServer]:
     found = programs()
@@ -84,59 +90,3 @@ def postgresql() -> Iterator[PostgreSQLServer]:
     server = PostgreSQLServer(found)
     yield server
     server.remove()
-
-
-def dataset(folder: Path) -> dict[str, Any]:
-    """Spec keys of the generated set."""
-    return {
-        f"dataset.{split}_dataset.{name}_path": str(folder / f"{split}_{name}.{ending}")
-        for split in ("train", "val")
-        for name, ending in (("data", "npy"), ("label", "pkl"))
-    }
-
-
-def without_label_map(folder: Path, target: Path) -> Path:
-    """Links to the arrays and labels of a set, in a folder that names no classes."""
-    for path in (*folder.glob("*.npy"), *folder.glob("*.pkl")):
-        (target / path.name).symlink_to(path)
-    return target
-
-
-def experiment(folder: Path, results_dir: Path, /, **overrides: Any) -> ExperimentConfig:
-    """A config that trains on the generated set in a second; keys with `__` for dots change it."""
-    pairs = {
-        **dataset(folder),
-        "results_dir": str(results_dir),
-        "dataset.batch_size": 5,
-        "dataset.num_workers": 0,
-        "model.dropout": 0.2,
-        "train.num_epochs": 2,
-        "train.optim.lr": 0.02,
-        **{key.replace("__", "."): value for key, value in overrides.items()},
-    }
-    config = load.build(ExperimentConfig, load.override(ExperimentConfig, {}, pairs.items()))
-    assert isinstance(config, ExperimentConfig)
-    return config
-
-
-def until(condition: Callable[[], T | None], seconds: float = 60, *, meanwhile: Callable[[], Any] = lambda: None) -> T:
-    """What a condition gives once that is true; the test fails when it is not within `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        meanwhile()
-        time.sleep(0.02)
-    return found
-
-
-def leave_checkpoints(folder: Path, *metrics: Mapping[str, float]) -> None:
-    """Fill a results folder as a training does, with an empty checkpoint an epoch and the index of their metrics."""
-    folder.mkdir(parents=True)
-    entries = [
-        checkpoint_index.Checkpoint(file=checkpoint_index.checkpoint_name(i, i), epoch=i, step=i, metrics=one)
-        for i, one in enumerate(metrics)
-    ]
-    for entry in entries:
-        (folder / entry.file).touch()
-    checkpoint_index.write_index(folder, entries)
-    (folder / checkpoint_index.LATEST).symlink_to(entries[-1].file)

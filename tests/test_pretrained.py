@@ -11,8 +11,8 @@ from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.planning.job import open_job
 from tao_skill.planning.plan import Plan
 from tao_skill.spec.tree import lookup
-from tests.conftest import dataset, leave_checkpoints
-from tests.test_runner import NOW, planned
+from tests.support.experiments import dataset_overrides, leave_checkpoints
+from tests.support.plans import NOW, planned
 
 KEY = "model.pretrained_model_path"
 
@@ -33,7 +33,7 @@ def registry(tmp_path: Path) -> Path:
 
 
 def train(tmp_path: Path, tiny: Path, registry: Path, name: str, *more: str, **asked: str) -> Plan:
-    overrides = [*(f"{key}={value}" for key, value in dataset(tiny).items()), *more]
+    overrides = [*dataset_overrides(tiny), *more]
     environment = {pretrained.VARIABLE: str(registry)}
     root = tmp_path / "results"
     return planned(root, environment=environment, overrides=overrides, base_experiment=name, automl="off", **asked)

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,25 +12,17 @@ from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.models.pose_classification.training.devices import plan_devices
 from tao_skill.planning.job import open_job
-from tao_skill.planning.plan import Plan, make_plan
-from tao_skill.planning.request import Request
-from tao_skill.runner import load_runner
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
-from tests.conftest import dataset, leave_checkpoints
+from tests.support.experiments import dataset_overrides, leave_checkpoints
+from tests.support.plans import NOW, planned
 
 NAMED = ["dataset.label_map={a: 0, b: 1, c: 2, d: 3, e: 4, f: 5}"]
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-def planned(root: Path, action: str = "train", environment: dict[str, str] | None = None, **asked: Any) -> Plan:
-    runner = load_runner("pose_classification", action)
-    return make_plan(runner, Request(**asked), Store(root), environment=environment or {}, now=NOW, token="beef")
 
 
 @pytest.fixture
 def data(tiny: Path) -> list[str]:
-    return [f"{key}={value}" for key, value in dataset(tiny).items()]
+    return dataset_overrides(tiny)
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
-from tests.cli.conftest import report_of, results_of
-from tests.cli.test_flow import TAO_SKILL, call, call_json
-from tests.conftest import dataset
+from tests.support.command_line import TAO_SKILL, call, call_json
+from tests.support.experiments import dataset
+from tests.support.search_reports import report_of, results_of
 
 BUDGET = ["--trials", "4", "--max-epochs", "4", "--min-epochs", "1", "--eta", "2"]
 

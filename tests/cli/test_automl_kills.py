@@ -19,62 +19,66 @@ import yaml
 
 from tao_skill.automl.execution.queue import Queue
 from tao_skill.status import read_status
-from tests.cli.conftest import report_of, results_of
-from tests.cli.held import LIMIT_S, Place, held, kill_search
-from tests.cli.test_flow import TAO_SKILL, call_json
-from tests.postgresql_server import PostgreSQLServer
+from tests.support.command_line import TAO_SKILL, call_json
+from tests.support.processes.breakpoints import LIMIT_S, Breakpoint, kill_search, paused_at
+from tests.support.search_reports import report_of, results_of
+from tests.support.servers.postgresql import PostgreSQLServer
 
 BUDGET = ["--trials", "3", "--max-epochs", "2", "--min-epochs", "1", "--eta", "2", "--metric", "train_loss"]
 
 MID_EPOCH = "training, in the middle of the second epoch of trial 0"
 NET = "tao_skill.models.pose_classification"
 PLACES = {
-    MID_EPOCH: Place(module=f"{NET}.training.module", function="PoseClassifier.training_step", nth=5),
-    "checkpointing, the last of trial 0 written and not yet renamed": Place(
+    MID_EPOCH: Breakpoint(module=f"{NET}.training.module", function="PoseClassifier.training_step", nth=5),
+    "checkpointing, the last of trial 0 written and not yet renamed": Breakpoint(
         module="pathlib", function="Path.replace", matching=r"trials/0000/.*model_epoch_001.*\.tmp"
     ),
-    "checkpointing, it is renamed and not yet in the index": Place(
+    "checkpointing, it is renamed and not yet in the index": Breakpoint(
         module="pathlib", function="Path.replace", when="after", matching=r"trials/0000/.*model_epoch_001.*\.tmp"
     ),
-    "checkpointing, it is in the index and no link leads to it": Place(
+    "checkpointing, it is in the index and no link leads to it": Breakpoint(
         module=f"{NET}.training.checkpoint_index", function="write_index", when="after", matching="model_epoch_001"
     ),
-    "retention, the checkpoint that it supersedes is about to be deleted": Place(
+    "retention, the checkpoint that it supersedes is about to be deleted": Breakpoint(
         module="pathlib", function="Path.unlink", matching=r"trials/0000/.*model_epoch_000\S*\.pth'"
     ),
-    "reporting, trial 0 is trained and the queue not told": Place(
+    "reporting, trial 0 is trained and the queue not told": Breakpoint(
         module="tao_skill.automl.execution.queue", function="Queue.finish"
     ),
-    "reporting, the queue is told and the search does not know": Place(
+    "reporting, the queue is told and the search does not know": Breakpoint(
         module="tao_skill.automl.search.search", function="Search.succeed"
     ),
-    "reporting, the search knows and has not said so": Place(
+    "reporting, the search knows and has not said so": Breakpoint(
         module="tao_skill.automl.execution.queue", function="Queue.acknowledge"
     ),
-    "sampling, inside the draw": Place(module="tao_skill.automl.space.space", function="Space.suggest", when="after"),
-    "sampling, drawn and not saved": Place(module="tao_skill.automl.search.samplers", function="draw", when="after"),
-    "sampling, saved and not handed out": Place(
+    "sampling, inside the draw": Breakpoint(
+        module="tao_skill.automl.space.space", function="Space.suggest", when="after"
+    ),
+    "sampling, drawn and not saved": Breakpoint(
+        module="tao_skill.automl.search.samplers", function="draw", when="after"
+    ),
+    "sampling, saved and not handed out": Breakpoint(
         module="tao_skill.automl.execution.queue", function="Queue.put", matching="number=1.*target=1"
     ),
-    "promoting, saved and not handed out": Place(
+    "promoting, saved and not handed out": Breakpoint(
         module="tao_skill.automl.execution.queue", function="Queue.put", matching="number=[12].*target=2"
     ),
-    "promoting, handed out and not yet training": Place(
+    "promoting, handed out and not yet training": Breakpoint(
         module=f"{NET}.training.checkpoint_file", function="check_resumable", matching=r"trials/000[12]/"
     ),
-    "final, the last report half there": Place(
+    "final, the last report half there": Breakpoint(
         module="pathlib", function="Path.replace", matching=r"report\.html", nth=2
     ),
-    "final, one file of the winner in its place": Place(
+    "final, one file of the winner in its place": Breakpoint(
         module="tao_skill.automl.execution.artifacts", function="_same", when="after"
     ),
-    "final, the best spec written and not yet renamed": Place(
+    "final, the best spec written and not yet renamed": Breakpoint(
         module="pathlib", function="Path.replace", matching=r"best_spec\.yaml.*\.tmp"
     ),
-    "final, some checkpoints of the others deleted": Place(
+    "final, some checkpoints of the others deleted": Breakpoint(
         module="pathlib", function="Path.unlink", when="after", matching=r"trials/\d+/train/\S*\.pth'"
     ),
-    "final, all is done but the record": Place(module="tao_skill.jobs.store", function="Store.close_attempt"),
+    "final, all is done but the record": Breakpoint(module="tao_skill.jobs.store", function="Store.close_attempt"),
 }
 
 QUICK = {
@@ -112,8 +116,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "place",
     [pytest.param(place, id=name, marks=() if name in QUICK else pytest.mark.faults) for name, place in PLACES.items()],
 )
-def test_all_processes_are_killed_while(place: Place, train: list[str], root: Path, tmp_path: Path) -> None:
-    with held(go_on(train, root, by_id=place.when == "after"), root, place, tmp_path) as search:
+def test_all_processes_are_killed_while(place: Breakpoint, train: list[str], root: Path, tmp_path: Path) -> None:
+    with paused_at(go_on(train, root, by_id=place.when == "after"), root, place, tmp_path) as search:
         kill_search(search)
         assert search.command.wait(LIMIT_S) == 1
     (folder,) = root.glob("train-*")
@@ -139,7 +143,7 @@ def test_the_trial_of_a_killed_worker_is_taken_up_by_one_elsewhere(
     train: list[str], undisturbed: tuple[Path, dict[str, Any]], postgresql: PostgreSQLServer, tmp_path: Path
 ) -> None:
     url, root, place = postgresql.database("killed"), tmp_path / "results", PLACES[MID_EPOCH]
-    with held([*train, "--storage", url, "--workers", "1", "--json"], root, place, tmp_path) as search:
+    with paused_at([*train, "--storage", url, "--workers", "1", "--json"], root, place, tmp_path) as search:
         (folder,) = root.glob("train-*")
         with (tmp_path / "elsewhere").open("w") as output:
             words = ["automl", "worker", "--job", folder.name, "--storage", url, "--results-root", str(root)]

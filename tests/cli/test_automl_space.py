@@ -16,8 +16,8 @@ from tao_skill.cli import main
 from tao_skill.io import atomic
 from tao_skill.jobs.record import Job, timestamp
 from tao_skill.jobs.store import Store
-from tests.automl.searches import make_setup, reported, trained
-from tests.conftest import dataset
+from tests.support.experiments import dataset_overrides
+from tests.support.searches import make_setup, reported, trained
 
 
 def answer(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> tuple[str, str]:
@@ -36,7 +36,7 @@ def answer_json(arguments: list[str], capsys: pytest.CaptureFixture[str], code: 
 
 @pytest.fixture
 def space(tiny: Path) -> list[str]:
-    return ["automl", "space", *(f"{key}={value}" for key, value in dataset(tiny).items())]
+    return ["automl", "space", *dataset_overrides(tiny)]
 
 
 def test_without_a_spec_the_defaults_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,7 +91,7 @@ def test_what_cannot_be_searched_is_named(
 
 def test_remote_data_leave_the_space_as_it_is(space: list[str], tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tao_skill.models import get_model
-    from tests.conftest import experiment
+    from tests.support.experiments import experiment
 
     config = experiment(tiny, tiny, dataset__train_dataset__data_path="s3://bucket/train_data.npy")
     limits = get_model(None).search_limits(config)

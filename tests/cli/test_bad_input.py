@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tao_skill.cli import main
-from tests.conftest import dataset, without_label_map
+from tests.support.experiments import dataset_overrides, without_label_map
 
 Break = Callable[[Path], list[str]]
 
@@ -95,7 +95,7 @@ def test_it_is_refused_before_a_job_exists(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     break_it, said = CASES[name]
-    overrides = [f"{key}={value}" for key, value in dataset(folder).items()] + break_it(folder)
+    overrides = dataset_overrides(folder) + break_it(folder)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(SystemExit) as ended:
         main(["run", "train", "--automl", "off", *overrides])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tao_skill.cli.completion import SHELLS
-from tests.cli.test_flow import TAO_SKILL, call, call_json
+from tests.support.command_line import TAO_SKILL, call, call_json
 
 
 def test_the_doctor_finds_nothing_wrong_here(tmp_path: Path) -> None:

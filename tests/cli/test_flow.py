@@ -17,37 +17,13 @@ import pytest
 import torch
 
 from tao_skill.cli.program import tao_skill
-from tests.conftest import dataset
-
-TAO_SKILL = (sys.executable, "-m", "tao_skill")
-SMALL = ["batch_size=5", "num_workers=0", "lr=0.02", "dropout=0.2"]
-
-
-def call(
-    arguments: Sequence[str], root: Path, *, code: int = 0, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*TAO_SKILL, *arguments],
-        env={**os.environ, "TAO_SKILL_RESULTS": str(root)},
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        timeout=300,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
-
-
-def call_json(arguments: Sequence[str], root: Path, *, code: int = 0) -> dict[str, Any]:
-    document = json.loads(call([*arguments, "--json"], root, code=code).stdout)
-    assert isinstance(document, dict)
-    return document
+from tests.support.command_line import HEAVY, SMALL, TAO_SKILL, call, call_json
+from tests.support.experiments import dataset_overrides
 
 
 @pytest.fixture(scope="module")
 def train(tiny: Path) -> list[str]:
-    return ["run", "train", "--automl", "off", *SMALL, *(f"{key}={value}" for key, value in dataset(tiny).items())]
+    return ["run", "train", "--automl", "off", *SMALL, *dataset_overrides(tiny)]
 
 
 @pytest.fixture(scope="module")
@@ -260,9 +236,6 @@ def test_only_training_pays_for_lightning() -> None:
     ]
     code = f"import sys, {', '.join(modules)}; sys.exit('pytorch_lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-HEAVY = ("torch", "pytorch_lightning", "lightning_fabric", "optuna", "onnx", "torchmetrics")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["models"], ["jobs", "list"], "dry run"])

@@ -17,8 +17,8 @@ import pytest
 from tao_skill.cli import program
 from tao_skill.jobs.record import Ending, Job, new_id, timestamp
 from tao_skill.jobs.store import Store
-from tests.cli.test_flow import TAO_SKILL
-from tests.conftest import dataset
+from tests.support.command_line import TAO_SKILL
+from tests.support.experiments import dataset_overrides
 
 COLOURED = "\x1b[31mno space left\x1b[0m"
 LIBRARIES = {"click", "filelock", "jsonschema", "numpy", "psutil", "torch", "yaml"}
@@ -133,7 +133,7 @@ def test_help_and_job_queries_load_no_library_and_no_parameters(words: list[str]
 
 
 def test_a_dry_run_on_plain_data_does_not_load_numpy(tiny: Path, tmp_path: Path) -> None:
-    facts = [f"{key}={value}" for key, value in dataset(tiny).items()]
+    facts = dataset_overrides(tiny)
     modules = loaded(["run", "train", *facts, "--dry-run"], {"TAO_SKILL_RESULTS": str(tmp_path)})
     assert modules & LIBRARIES == {"click", "jsonschema", "yaml"}
     assert not own(modules) & {"tao_skill.cli.jobs", "tao_skill.jobs.launch", "tao_skill.io.s3_cache"}

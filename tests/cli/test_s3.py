@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ import pytest
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.staging import stage_inputs
 from tao_skill.models.pose_classification.model import MODEL
-from tests.cli.test_flow import SMALL, TAO_SKILL
-from tests.conftest import dataset
-from tests.s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
+from tests.support.command_line import SMALL, TAO_SKILL
+from tests.support.experiments import dataset_overrides
+from tests.support.servers.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
 FAST = [*SMALL, "epochs=1"]
 PREFIX = f"s3://{BUCKET}/results"
@@ -63,11 +63,9 @@ class User:
 
 
 @pytest.fixture(scope="module")
-def shared(tiny: Path) -> Iterator[S3Server]:
-    server = S3Server()
-    server.put_folder(tiny, "tiny", "*.npy", "*.pkl")
-    yield server
-    server.stop()
+def shared(s3_server: S3Server, tiny: Path) -> S3Server:
+    s3_server.put_folder(tiny, "tiny", "*.npy", "*.pkl")
+    return s3_server
 
 
 @pytest.fixture
@@ -181,7 +179,7 @@ def test_a_dry_run_fetches_nothing_and_says_what_comes_later(user: User, tmp_pat
 def test_only_addresses_load_the_s3_libraries_and_neither_loads_torch(
     user: User, tiny: Path, remote: bool, loaded: bool
 ) -> None:
-    pairs = [f"train_data=s3://{BUCKET}/tiny"] if remote else [f"{key}={value}" for key, value in dataset(tiny).items()]
+    pairs = [f"train_data=s3://{BUCKET}/tiny"] if remote else dataset_overrides(tiny)
     words = ["run", "train", "--dry-run", *pairs]
     code = (
         "import sys\nfrom tao_skill.cli import main\n"
@@ -245,7 +243,7 @@ def wait_for(condition: Any, timeout_s: float = 120) -> Any:
 
 
 def test_a_canceled_job_is_uploaded_as_canceled(user: User, tiny: Path) -> None:
-    pairs = [f"{key}={value}" for key, value in dataset(tiny).items()]
+    pairs = dataset_overrides(tiny)
     train = ["run", "train", "--automl", "off", *SMALL, "epochs=500", *pairs, "--upload", PREFIX + "/canceled"]
     running = user.start(train)
     saved = wait_for(lambda: list(user.root.glob("*/train/pc_model_latest.pth")))
@@ -297,7 +295,7 @@ def test_results_that_lie_outside_the_job_are_uploaded_too(
 
 
 def test_an_upload_needs_an_ended_job_and_a_place(trained: tuple[User, dict[str, Any]], user: User, tiny: Path) -> None:
-    pairs = [f"{key}={value}" for key, value in dataset(tiny).items()]
+    pairs = dataset_overrides(tiny)
     train = ["run", "train", "--automl", "off", *SMALL, "epochs=500", *pairs, "--key", "k"]
     job_id = user.run([*train, "--detach"])["job"]["id"]
     assert user.run(["jobs", "upload", job_id, PREFIX], code=2)["error"]["code"] == "bad_state"

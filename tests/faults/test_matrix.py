@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_flow import SMALL, TAO_SKILL, call, call_json
-from tests.conftest import dataset, until
-from tests.faults.work import (
+from tests.support.command_line import SMALL, TAO_SKILL, call, call_json
+from tests.support.experiments import dataset_overrides
+from tests.support.processes.actions import (
     LIMIT_S,
     SEARCH,
     Work,
@@ -28,7 +28,8 @@ from tests.faults.work import (
     kill_all,
     measure,
 )
-from tests.models.pose_classification.test_dataset_convert import recording
+from tests.support.recordings import recording
+from tests.support.waiting import until
 
 ActionMoment = tuple[str, int]
 
@@ -65,7 +66,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def work(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Work]:
     """What is done for an action; measured once, when it is asked for first."""
     folder = tmp_path_factory.mktemp("faults")
-    facts = [f"{key}={value}" for key, value in dataset(tiny).items()]
+    facts = dataset_overrides(tiny)
     train = ["run", "train", *SMALL, *facts, "--key", "broken"]
     recording(folder / "people.json")
     commands = {

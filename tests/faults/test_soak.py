@@ -12,8 +12,8 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from tests.mcp_server.conftest import SERVER, environment
-from tests.models.pose_classification.test_dataset_convert import recording
+from tests.support.recordings import recording
+from tests.support.servers.mcp import SERVER, environment
 
 FIRST = 3
 """Jobs after which a server has loaded all that it loads."""

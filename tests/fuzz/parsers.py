@@ -40,7 +40,7 @@ from tao_skill.planning.routing import decide
 from tao_skill.spec import load
 from tao_skill.spec.keys import full_keys
 from tao_skill.spec.references import Scope, resolve
-from tests.conftest import experiment
+from tests.support.experiments import experiment
 
 KEY: Final = "a secret"
 JOB: Final = "train-20260101-000000-abcd"

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,9 +8,7 @@ import pytest
 
 from tao_skill.jobs.record import Job, new_id, timestamp
 from tao_skill.jobs.store import Store
-
-TINY_WORKER = (sys.executable, str(Path(__file__).with_name("tiny_worker.py")))
-MakeJob = Callable[..., Job]
+from tests.support.jobs import MakeJob
 
 
 @pytest.fixture

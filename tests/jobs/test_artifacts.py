@@ -11,7 +11,7 @@ from tao_skill.cli import main
 from tao_skill.jobs.artifacts import damage, recorded, verify
 from tao_skill.jobs.record import Ending
 from tao_skill.jobs.store import Store
-from tests.jobs.conftest import MakeJob
+from tests.support.jobs import MakeJob
 
 
 @pytest.mark.parametrize(

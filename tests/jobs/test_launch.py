@@ -15,10 +15,8 @@ from tao_skill.io import atomic
 from tao_skill.jobs import launch
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
-from tests.conftest import until
-from tests.jobs.conftest import TINY_WORKER, MakeJob
-
-LIMIT_S = 30
+from tests.support.jobs import LIMIT_S, TINY_WORKER, MakeJob, begin, finish
+from tests.support.waiting import gone, until
 
 START = """
 import sys
@@ -30,27 +28,11 @@ launch.start(store, store.get(sys.argv[2]), {}, worker=sys.argv[3:])
 """
 
 
-def begin(store: Store, job: Job, **secrets: str) -> tuple[Job, subprocess.Popen[bytes]]:
-    opened, _ = store.open(job)
-    return opened, launch.start(store, opened, secrets, worker=TINY_WORKER)
-
-
-def finish(store: Store, job: Job, **secrets: str) -> Job:
-    opened, process = begin(store, job, **secrets)
-    ended = launch.wait(store, opened.id, LIMIT_S, process=process)
-    process.wait(LIMIT_S)
-    return ended
-
-
 def running(store: Store, job: Job) -> tuple[subprocess.Popen[bytes], int]:
     """Start an endless job; its process, and the pid of the child it spawned."""
     opened, process = begin(store, job)
     until(lambda: opened.progress_path.exists())
     return process, int((store.folder(opened.id) / "child").read_text())
-
-
-def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_job_runs_to_its_end_and_its_record_holds_the_result(store: Store, make: MakeJob) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from tao_skill.jobs import launch
 from tao_skill.jobs.store import Store
-from tests.jobs.conftest import MakeJob
-from tests.jobs.test_launch import LIMIT_S, begin, finish, gone, until
+from tests.support.jobs import LIMIT_S, MakeJob, begin, finish
+from tests.support.waiting import gone, until
 
 
 def test_both_processes_know_the_secret_and_where_to_meet_and_one_answers(store: Store, make: MakeJob) -> None:

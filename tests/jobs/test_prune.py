@@ -15,7 +15,7 @@ from tao_skill.errors import BadData
 from tao_skill.jobs.prune import REMOVED, old_jobs, remove
 from tao_skill.jobs.record import Ending, Job
 from tao_skill.jobs.store import Store
-from tests.jobs.conftest import MakeJob
+from tests.support.jobs import MakeJob
 
 LONG_AGO = "2020-01-01T00:00:00.000000+00:00"
 LIMIT = datetime(2024, 1, 1, tzinfo=UTC)

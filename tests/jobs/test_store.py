@@ -13,7 +13,7 @@ import pytest
 from tao_skill.errors import BadData, BadRequest, BadState, KeyConflict, NotFound
 from tao_skill.jobs.record import Ending, Job, new_id
 from tao_skill.jobs.store import Store
-from tests.jobs.conftest import MakeJob
+from tests.support.jobs import MakeJob
 
 COMPLETE = Ending(state="COMPLETE", exit_code=0, metrics={"val_acc": 0.5})
 ERROR = Ending(state="ERROR", exit_code=1, error={"code": "job_failed", "message": "no", "fix": "yes"})

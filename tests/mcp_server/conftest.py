@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-SERVER = (sys.executable, "-m", "tao_skill", "mcp")
+from tests.support.servers.mcp import TOKEN, serving
 
 
 @pytest.fixture(scope="session")
@@ -24,29 +19,8 @@ def root(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def environment(token: str | None = None) -> dict[str, str]:
-    """That of a server; TAO_SKILL_RESULTS of the person who tests is left out."""
-    kept = {name: value for name, value in os.environ.items() if name != "TAO_SKILL_RESULTS"}
-    return kept | ({"TAO_SKILL_MCP_TOKEN": token} if token else {})
-
-
-@contextmanager
-def serving(
-    root: Path, *, token: str | None = None, options: Sequence[str] = (), host: str = "127.0.0.1"
-) -> Iterator[str]:
-    """The address of a server over HTTP on a free port, while it runs."""
-    process = subprocess.Popen(
-        [*SERVER, "--root", str(root), "--http", f"{host}:0", *options],
-        env=environment(token),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
-        said = process.stderr.readline()
-        match = re.fullmatch(rf"serving on (http://{re.escape(host)}:\d+/mcp)\n", said)
-        assert match, said + process.stderr.read()
-        yield match[1]
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+@pytest.fixture(scope="module")
+def address(root: Path) -> Iterator[str]:
+    """A server over HTTP that asks for a token."""
+    with serving(root, token=TOKEN) as url:
+        yield url

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tao_skill.mcp_server import landlock
-from tests.mcp_server.conftest import SERVER, environment
-from tests.models.pose_classification.test_dataset_convert import recording
+from tests.support.recordings import recording
+from tests.support.servers.mcp import SERVER, environment
 
 pytestmark = pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -18,29 +16,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from tao_skill.agent_tools.formats import definitions
-from tests.mcp_server.conftest import SERVER, environment, serving
-
-TOKEN = "correct-horse-battery-staple"
-HELLO = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
-}
-Headers = dict[str, str] | dict[str, bytes]
-HEADERS = {"Accept": "application/json, text/event-stream", "Authorization": f"Bearer {TOKEN}"}
-
-
-@pytest.fixture(scope="module")
-def address(root: Path) -> Iterator[str]:
-    with serving(root, token=TOKEN) as url:
-        yield url
-
-
-def post(address: str, headers: Headers | None = None, **more: Any) -> httpx2.Response:
-    given: dict[str, Any] = {**HEADERS, **(headers or {})}
-    kept = {name: value for name, value in given.items() if value}
-    return httpx2.post(address, headers=kept, **({"json": HELLO} | more))
+from tests.support.servers.mcp import HELLO, SERVER, TOKEN, Headers, environment, post, serving
 
 
 def test_the_official_client_lists_and_calls(address: str) -> None:

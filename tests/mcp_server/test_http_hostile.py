@@ -8,8 +8,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import anyio
@@ -20,17 +19,10 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from tao_skill.mcp_server.http import SESSIONS
-from tests.mcp_server.conftest import serving
-from tests.mcp_server.test_http import HELLO, TOKEN, post
+from tests.support.servers.mcp import HELLO, TOKEN, post
 
 Where = tuple[str, int]
 NAME = "127.0.0.1"
-
-
-@pytest.fixture(scope="module")
-def address(root: Path) -> Iterator[str]:
-    with serving(root, token=TOKEN) as url:
-        yield url
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from tests.mcp_server.conftest import SERVER, environment, serving
+from tests.support.servers.mcp import SERVER, environment, serving
 
 PACKAGE = "@modelcontextprotocol/inspector"
 VERSION = "0.21.2"  # of those that run on Node 20, the last

@@ -19,8 +19,8 @@ from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from tao_skill.agent_tools.formats import definitions
-from tests.conftest import REPOSITORY
-from tests.mcp_server.conftest import SERVER, environment
+from tests.support.folders import REPOSITORY
+from tests.support.servers.mcp import SERVER, environment
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ import yaml
 from tao_skill.models import get_model
 from tao_skill.spec.param import REQUIRED
 from tao_skill.spec.tree import iter_params
+from tests.support.tao import SEEDS
 
-SEEDS = Path(__file__).parent
 PARAMETERS: dict[str, Any] = yaml.safe_load((SEEDS / "parameters.yaml").read_text())
 CHOICES: dict[str, list[str]] = yaml.safe_load((SEEDS / "choices.yaml").read_text())
 LEAVES = {leaf.key: leaf for leaf in iter_params(get_model(None).config)}

@@ -13,8 +13,8 @@ from tao_skill import bank
 from tao_skill.cli import main as tao_skill
 from tao_skill.models import get_model
 from tao_skill.runner import load_runner
-from tests.conftest import REPOSITORY
-from tests.seeds.conftest import overrides_of, run
+from tests.support.folders import REPOSITORY
+from tests.support.tao import overrides_of, run
 
 MODEL = get_model(None)
 ACTIONS = ("dataset_convert", "train", "evaluate", "export", "inference")

@@ -16,7 +16,7 @@ from tao_skill.model import Model
 from tao_skill.planning.plan import Plan, make_plan
 from tao_skill.planning.request import Request
 from tao_skill.runner import load_runner
-from tests.seeds.conftest import SEEDS, run
+from tests.support.tao import SEEDS, run
 
 COMMANDS: list[str] = yaml.safe_load((SEEDS / "commands.yaml").read_text())
 PLANNED = [command for command in COMMANDS if command.startswith("tao model")]

@@ -18,7 +18,7 @@ from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.spec import load
 from tao_skill.spec.keys import full_keys, override_pairs, override_texts
 from tao_skill.spec.schema import iter_params
-from tests.conftest import dataset
+from tests.support.experiments import dataset
 
 SHORT = bank.skill_info("pose_classification")["spec_shorthand"]
 

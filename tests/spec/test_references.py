@@ -25,7 +25,7 @@ from tao_skill.runner import load_runner
 from tao_skill.spec import load
 from tao_skill.spec.references import MAX_DEPTH, Scope, escaped, resolve
 from tao_skill.spec.tree import lookup
-from tests.conftest import dataset, leave_checkpoints
+from tests.support.experiments import dataset_overrides, leave_checkpoints
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 JOB = "train-20260102-030405-beef"
@@ -60,7 +60,7 @@ def planned(
 
 @pytest.fixture
 def data(tiny: Path) -> list[str]:
-    return [f"{key}={value}" for key, value in dataset(tiny).items()]
+    return dataset_overrides(tiny)
 
 
 def test_a_whole_reference_keeps_the_type_and_others_are_inserted() -> None:

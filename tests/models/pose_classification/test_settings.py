@@ -27,11 +27,11 @@ from tao_skill.models.pose_classification.training.devices import Devices, check
 from tao_skill.models.pose_classification.training.module import SCHEDULERS
 from tao_skill.spec.tree import iter_params
 from tao_skill.status import StatusLog
-from tests.conftest import experiment, until
-from tests.models.pose_classification.conftest import install
-from tests.models.pose_classification.fake_tensorrt import VERSIONS
-from tests.models.pose_classification.test_dataset_convert import recording
-from tests.models.pose_classification.test_gen_trt_engine import KEY, built, contents
+from tests.support.experiments import experiment
+from tests.support.recordings import recording
+from tests.support.tensorrt.engines import KEY, built, contents
+from tests.support.tensorrt.fake import VERSIONS, install
+from tests.support.waiting import until
 
 Ground = dict[str, Any]
 

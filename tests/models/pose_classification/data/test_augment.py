@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tao_skill.models.pose_classification.config import DatasetConfig
+from tao_skill.models.pose_classification.data.augment import (
+    cut,
+    pad,
+    random_choose,
+    random_move,
+    random_part,
+    random_rotate,
+    random_scale,
+    resample,
+)
+from tao_skill.models.pose_classification.data.dataset import Batch, Skeletons
+from tests.support.recordings import sequence
+
+
+def test_random_choose_takes_a_contiguous_fragment_inside_the_used_frames() -> None:
+    x = sequence(40, 100)
+    starts = set()
+    for seed in range(60):
+        part = random_choose(x, 16, np.random.default_rng(seed))
+        begin = next(i for i in range(100) if np.array_equal(x[:, i : i + 16], part))
+        starts.add(begin)
+        assert part.any(axis=(0, 2, 3)).all()
+    assert min(starts) < 5
+    assert max(starts) > 19
+
+
+def test_random_choose_pads_a_shorter_sequence_at_a_random_place() -> None:
+    x = sequence(10, 10)
+    places = {int(random_choose(x, 20, np.random.default_rng(s)).any(axis=(0, 2, 3)).argmax()) for s in range(40)}
+    assert len(places) > 5
+    assert random_choose(x, 20, np.random.default_rng(0)).shape == (3, 20, 4, 1)
+
+
+def test_an_all_zero_sequence_is_no_trouble() -> None:
+    assert random_choose(np.zeros((3, 30, 4, 1), np.float32), 8, np.random.default_rng(0)).shape[1] == 8
+
+
+def test_pad_adds_zero_frames_and_leaves_longer_sequences_whole() -> None:
+    x = sequence(10, 10)
+    assert np.array_equal(pad(x, 15)[:, :10], x)
+    assert not pad(x, 15)[:, 10:].any()
+    assert pad(x, 5) is x
+
+
+def test_random_move_is_one_similarity_a_frame_in_the_image_plane_and_spares_padding() -> None:
+    x = sequence(20, 30)
+    moved = random_move(x, np.random.default_rng(1))
+    assert np.array_equal(moved[2], x[2])
+    assert not moved[:, 20:].any()
+    for t in range(20):
+        plane, was = moved[:2, t, :, 0], x[:2, t, :, 0]
+        a, b = plane - plane[:, :1], was - was[:, :1]
+        scale = np.linalg.norm(a[:, 1:]) / np.linalg.norm(b[:, 1:])
+        assert 0.89 < scale < 1.11
+        np.testing.assert_allclose(a.T @ a, scale**2 * (b.T @ b), atol=1e-3)
+    assert not np.allclose(moved, x)
+
+
+def line(frames: int) -> np.ndarray:
+    """Joints that move evenly, each in its direction, away from places that are not zero."""
+    ways = np.random.default_rng(1).normal(size=(3, 1, 4, 1))
+    return (9 + ways * np.arange(frames)[:, None, None]).astype(np.float32)
+
+
+@pytest.mark.parametrize(("frames", "size"), [(12, 12), (12, 34), (34, 12), (1, 8)])
+def test_an_even_motion_is_as_even_after_resampling(frames: int, size: int) -> None:
+    x, found = line(frames), resample(line(frames), size)
+    assert found.shape == (3, size, 4, 1)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[:, [0, -1]], x[:, [0, -1]], rtol=1e-6)
+    even = x[:, :1] + (x[:, -1:] - x[:, :1]) * np.linspace(0, 1, size)[:, None, None]
+    np.testing.assert_allclose(found, even, rtol=1e-5)
+    if size == frames:
+        assert np.array_equal(found, x)
+
+
+def test_a_joint_missing_in_one_frame_is_not_mixed_with_zeros() -> None:
+    x = line(9)
+    x[:, 4, 2] = 0
+    found = resample(x, 33)
+    assert np.array_equal(
+        np.flatnonzero(~found[:, :, 2].any(axis=(0, 2))), [15, 16, 17, 18]
+    )  # of equally near ones, the even
+    kept = np.delete(np.arange(33), range(13, 20))
+    np.testing.assert_allclose(found[:, kept], resample(line(9), 33)[:, kept], rtol=1e-6)
+
+
+def test_a_part_lies_within_the_used_frames_and_has_at_least_its_share() -> None:
+    x = sequence(41, 100)
+    parts = np.array([random_part(x, 0.5, np.random.default_rng(seed)) for seed in range(80)])
+    first, last = parts.T
+    assert 0 <= first.min() < 1
+    assert 39 < last.max() <= 40
+    assert 20 <= (last - first).min() < 21
+    assert 39 < (last - first).max() <= 40
+    assert first.max() > 10
+    assert random_part(np.zeros((3, 9, 4, 1), np.float32), 0.5, np.random.default_rng(0)) == (0, 0)
+    assert np.array_equal(cut(x, 2.4, 7.6), x[:, 2:9])
+
+
+def test_a_part_is_resampled_at_its_own_times() -> None:
+    times = np.linspace(1.5, 6.25, 20)
+    ways = line(2)[:, 1:] - line(2)[:, :1]
+    np.testing.assert_allclose(resample(line(9), 20, (1.5, 6.25)), 9 + ways * times[:, None, None], rtol=1e-5)
+
+
+def test_a_turned_skeleton_keeps_its_shape_and_mostly_its_uprightness() -> None:
+    x, turns = sequence(20, 30), []
+    for seed in range(50):
+        turned = random_rotate(x, 30, np.random.default_rng(seed))
+        lengths = [np.linalg.norm(one[:, :, 1:] - one[:, :, :1], axis=0) for one in (x, turned)]
+        np.testing.assert_allclose(*lengths, rtol=1e-4, atol=1e-5)
+        assert not turned[:, 20:].any()
+        found, *_ = np.linalg.lstsq(x.reshape(3, -1).T, turned.reshape(3, -1).T, rcond=None)
+        assert np.linalg.det(found) == pytest.approx(1, abs=1e-4)
+        turns.append([np.degrees(np.arctan2(found[2, 0], found[0, 0])), np.degrees(np.arccos(found[1, 1]))])
+    about_y, lean = np.abs(turns).max(axis=0)
+    assert 25 < about_y < 31
+    assert 5 < lean < 15
+
+
+def test_scaling_stretches_each_axis_by_itself_and_all_frames_alike() -> None:
+    x, seen = sequence(20, 30), []
+    for seed in range(50):
+        scaled = random_scale(x, 0.2, np.random.default_rng(seed))
+        assert not scaled[:, 20:].any()
+        ratio_CTVM = scaled[:, :20] / x[:, :20]
+        np.testing.assert_allclose(ratio_CTVM, np.broadcast_to(ratio_CTVM[:, :1, :1], ratio_CTVM.shape), rtol=1e-5)
+        seen.append(ratio_CTVM[:, 0, 0, 0])
+    assert np.std(seen, axis=1).min() > 0
+    assert (0.8 <= np.min(seen) < 0.83, 1.17 < np.max(seen) <= 1.2) == (True, True)
+
+
+def test_resampled_sequences_are_read_without_padding_in_training_and_in_evaluation(tmp_path: Path) -> None:
+    used = (0, 1, 8, 22, 30)
+    x_NCTVM = np.stack([sequence(frames, 30) for frames in used]).astype(np.float16)
+    np.save(tmp_path / "x.npy", x_NCTVM)
+    config = DatasetConfig(resample_frames=12, temporal_crop=0.6, random_rotate=10, random_scale=0.1, random_move=True)
+    for augment in (None, config):
+        data = Skeletons(tmp_path / "x.npy", None, resample_frames=12, augment=augment, seed=3)
+        assert data.frames == 12
+        found, _ = data[Batch(1, (0, 1, 2, 3, 4))]
+        assert found.shape == (5, 3, 12, 4, 1)
+        assert found.numpy()[1:].any(axis=(1, 3, 4)).all()
+        assert not found[0].any()
+    plain, _ = Skeletons(tmp_path / "x.npy", None, resample_frames=12)[Batch(0, (3,))]
+    np.testing.assert_allclose(plain[0], resample(x_NCTVM[3, :, :22].astype(np.float32), 12), rtol=1e-6)
+
+
+def test_a_fragment_of_a_resampled_sequence_is_stretched_and_never_padded(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.stack([sequence(frames, 30) for frames in (5, 30)]))
+    config = DatasetConfig(resample_frames=16, random_choose=True, window_size=10)
+    data = Skeletons(tmp_path / "x.npy", None, resample_frames=16, augment=config, seed=3)
+    x_NCTVM, _ = data[Batch(1, (0, 1))]
+    assert x_NCTVM.numpy().any(axis=(1, 3, 4)).all()
+    np.testing.assert_allclose(x_NCTVM[0], resample(sequence(5, 5), 16), rtol=1e-6)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.network.layers import conv_before_norm, dropped_sum
+from tao_skill.models.pose_classification.network.stgcn import STGCN, STGCNPlusPlus, center_of
+from tests.support.equations import reference_scores
+
+EVERY_NETWORK = pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"), [("uniform", 2_640_442), ("distance", 2_870_690), ("spatial", 3_100_938)]
+)
+def test_parameter_counts_are_those_of_tao(strategy: str, expected: int) -> None:
+    assert sum(p.numel() for p in STGCN(strategy=strategy).parameters()) == expected
+
+
+def test_st_gcn_plus_plus_has_the_parameters_of_its_paper() -> None:
+    """Of the report's 1.39 million, those of NTU60; the head of 60 classes has 15,420."""
+    net = STGCNPlusPlus(layout="ntu-rgb+d", num_classes=60)
+    assert sum(p.numel() for p in net.parameters()) == pytest.approx(1.39e6, rel=0.01)
+    for learnt_KVV in net.edge_importance or ():
+        assert torch.equal(learnt_KVV, net.A)
+
+
+def test_state_dict_keys_are_those_of_tao() -> None:
+    bn = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+    expected = {"A", "fcn.weight", "fcn.bias", *(f"data_bn.{name}" for name in bn)}
+    expected |= {f"edge_importance.{i}" for i in range(10)}
+    for i in range(10):
+        block = f"st_gcn_networks.{i}"
+        expected |= {f"{block}.{conv}.{name}" for conv in ("gcn.conv", "tcn.2") for name in ("weight", "bias")}
+        expected |= {f"{block}.tcn.{j}.{name}" for j in (0, 3) for name in bn}
+        if i in (4, 7):
+            expected |= {f"{block}.residual.0.weight", f"{block}.residual.0.bias"}
+            expected |= {f"{block}.residual.1.{name}" for name in bn}
+    assert set(STGCN().state_dict()) == expected
+
+
+@EVERY_NETWORK
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_forward_equals_a_second_writing_of_the_equations(layout: str, training: bool, network: type[STGCN]) -> None:
+    torch.manual_seed(0)
+    net = network(layout=layout, num_classes=5, dropout=0.0).double().train(training)
+    for importance in net.edge_importance or ():
+        torch.nn.init.uniform_(importance)
+    x_NCTVM = torch.randn(2, 3, 12, LAYOUTS[layout].joints, LAYOUTS[layout].persons, dtype=torch.float64)
+    with torch.set_grad_enabled(training):
+        expected = reference_scores(dict(net.state_dict()), x_NCTVM, training=training)
+        torch.testing.assert_close(net(x_NCTVM), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_of_a_convolution_before_a_norm(stride: int) -> None:
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(2, 3, (9, 1), (stride, 1), (4, 0)).double()
+    x_NCTV = torch.randn(2, 2, 10, 2, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+
+    def convolved(x_NCTV: Tensor, weight: Tensor) -> Tensor:
+        conv.weight = weight  # type: ignore[assignment]
+        return conv_before_norm(x_NCTV, conv)
+
+    weight = conv.weight.detach().requires_grad_()
+    del conv.weight
+    assert torch.autograd.gradcheck(convolved, (x_NCTV.requires_grad_(), weight))
+    expected = F.conv2d(x_NCTV, weight, conv.bias, (stride, 1), (4, 0))
+    torch.testing.assert_close(convolved(x_NCTV, weight), expected)
+
+
+@pytest.mark.parametrize(("layout", "joint", "channels"), [("ntu-rgb+d", 20, 3), ("coco", 0, 2)])
+def test_centred_people_look_alike_wherever_they_stand(layout: str, joint: int, channels: int) -> None:
+    torch.manual_seed(0)
+    net = STGCN(layout=layout, num_classes=5, center=True).double().eval()
+    x_NCTVM = torch.randn(2, 3, 12, LAYOUTS[layout].joints, 2, dtype=torch.float64)
+    x_NCTVM[:, :, 9:] = 0
+    x_NCTVM[0, :, :, :, 1] = 0
+    walking = x_NCTVM.clone()
+    walking[:, :channels] += torch.randn(2, channels, 12, 1, 2, dtype=torch.float64) * (walking[:, :channels] != 0)
+    assert not torch.allclose(walking, x_NCTVM)
+    torch.testing.assert_close(net(walking), net(x_NCTVM), rtol=1e-9, atol=1e-9)
+    expected = reference_scores(dict(net.state_dict()), x_NCTVM, training=False)
+    torch.testing.assert_close(net(x_NCTVM), expected, rtol=1e-9, atol=1e-9)
+    assert int(center_of(layout, 3).sum(0).argmax()) == joint
+
+
+@EVERY_NETWORK
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradients_equal_those_of_the_equations(layout: str, strategy: str, network: type[STGCN]) -> None:
+    torch.manual_seed(0)
+    net = network(layout=layout, strategy=strategy, num_classes=5, dropout=0.0).double()
+    state = {name: value.detach().clone() for name, value in net.state_dict().items()}
+    learnt = {name: state[name].requires_grad_() for name, _ in net.named_parameters()}
+    x_NCTVM = torch.randn(2, 3, 8, LAYOUTS[layout].joints, 1, dtype=torch.float64)
+    ids_N = torch.tensor([1, 4])
+    F.cross_entropy(net(x_NCTVM), ids_N).backward()
+    F.cross_entropy(reference_scores(state, x_NCTVM, training=True), ids_N).backward()
+    found = {name: parameter.grad for name, parameter in net.named_parameters()}
+    torch.testing.assert_close(found, {name: value.grad for name, value in learnt.items()}, rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_keeps_its_share_and_scales_what_it_keeps(p: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(4, 8, 64, 25).contiguous(memory_format=torch.channels_last).requires_grad_()
+    residual = torch.zeros_like(x).requires_grad_()
+    out = dropped_sum(x.clone(), residual, p)
+    out.sum().backward()
+    kept = out > 0
+    spread = (p * (1 - p) / out.numel()) ** 0.5
+    assert abs(float(kept.double().mean()) - (1 - p)) < 4 * spread
+    assert out[kept].unique().numel() == 1
+    assert float(out[kept][0].detach()) == pytest.approx(1 / (1 - p), rel=1e-4)
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, out)
+    assert residual.grad is not None
+    assert torch.equal(residual.grad, kept.float())
+    torch.manual_seed(0)
+    assert torch.equal(dropped_sum(torch.ones_like(x), None, p), out)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_dropout_of_nothing_and_of_everything(p: float) -> None:
+    x = torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(dropped_sum(x.clone(), x.abs(), p), torch.relu(x * (1 - p) + x.abs()))
+
+
+@EVERY_NETWORK
+def test_blocks_drop_out_only_while_training(network: type[STGCN]) -> None:
+    net = network(dropout=0.5)
+    x = torch.randn(1, 3, 8, 34, 1)
+    assert not torch.equal(net.train()(x), net(x))
+    assert torch.equal(net.eval()(x), net(x))
+
+
+@EVERY_NETWORK
+def test_gradients_in_bf16_stray_no_further_than_those_of_the_equations(network: type[STGCN]) -> None:
+    torch.manual_seed(0)
+    net = network(layout="coco", num_classes=5, dropout=0.0)
+    x_NCTVM, ids_N = torch.randn(6, 3, 16, 17, 1), torch.tensor([0, 1, 2, 3, 4, 0])
+    state = dict(net.named_parameters()) | dict(net.named_buffers())
+
+    def gradient(*, lower: bool, plain: bool = False) -> Tensor:
+        net.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            scores_NK = reference_scores(state, x_NCTVM, training=True) if plain else net(x_NCTVM)
+        F.cross_entropy(scores_NK.float(), ids_N).backward()
+        assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in net.parameters())
+        return torch.cat([p.grad.flatten().clone() for p in net.parameters() if p.grad is not None])
+
+    exact, ours, plain = gradient(lower=False), gradient(lower=True), gradient(lower=True, plain=True)
+    kept, wanted = (float(F.cosine_similarity(exact, one, dim=0)) for one in (ours, plain))
+    assert kept > wanted - 0.05
+    assert 0.4 < kept < 0.9999

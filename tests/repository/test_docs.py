@@ -1,0 +1,82 @@
+"""What the documents say is run, and what they point at is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tao_skill.models.pose_classification.data.sample.sample import write_sample
+from tests.support.folders import REPOSITORY
+
+PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
+
+
+def commands(document: str) -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", document, re.DOTALL)
+    joined = "\n".join(blocks).replace("\\\n", " ")
+    return [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def run_all(page: Path, folder: Path) -> dict[str, str]:
+    """Run every command of a page's bash blocks in a folder; their standard outputs."""
+    environment = {name: value for name, value in os.environ.items() if name != "TAO_SKILL_RESULTS"}
+    outputs = {}
+    for command in commands(page.read_text()):
+        words = shlex.split(command)
+        assert words[0] == "tao-skill"
+        done = subprocess.run(
+            [sys.executable, "-m", "tao_skill", *words[1:]],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        outputs[command] = done.stdout
+    return outputs
+
+
+def test_the_readme_examples_run_as_written(tmp_path: Path) -> None:
+    outputs = run_all(REPOSITORY / "README.md", tmp_path)
+    assert len(outputs) >= 8
+    shown = json.loads(outputs["tao-skill jobs show latest:inference --json"])
+    evaluated = next((tmp_path / "results").glob("evaluate-*/job.json"))
+    assert shown["job"]["state"] == "COMPLETE"
+    assert json.loads(evaluated.read_text())["metrics"]["accuracy"] > 80
+
+
+def test_the_readme_is_short() -> None:
+    assert len((REPOSITORY / "README.md").read_text().split()) <= 900
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page.read_text())], ids=lambda page: page.name)
+def test_the_examples_of_a_page_run_beside_generated_data(page: Path, tmp_path: Path) -> None:
+    write_sample(tmp_path, train=24, val=6, frames=12)
+    assert run_all(page, tmp_path)
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    named = ("README.md", "AGENTS.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+    more = ("benchmarks/README.md", "evals/README.md")
+    for page in [*(REPOSITORY / name for name in (*named, *more)), *PAGES]:
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_page_is_linked_from_the_readme_or_another_page() -> None:
+    texts = "".join(page.read_text() for page in (REPOSITORY / "README.md", *PAGES))
+    assert [page.name for page in PAGES if f"{page.name})" not in texts and f"{page.name}#" not in texts] == []
+
+
+def test_the_exit_codes_are_in_the_help() -> None:
+    done = subprocess.run([sys.executable, "-m", "tao_skill", "--help"], capture_output=True, text=True, check=True)
+    for code in ("0", "1", "2", "3", "4", "130"):
+        assert re.search(rf"^\s+{code}\s+\w", done.stdout, re.MULTILINE)

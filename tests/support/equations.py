@@ -1,0 +1,85 @@
+"""The networks written a second time, from their equations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def reference_scores(state: dict[str, Tensor], x_NCTVM: Tensor, *, training: bool) -> Tensor:
+    """ST-GCN written a second time, straight from its equations and the state_dict, without modules."""
+    n, c, t, v, m = x_NCTVM.shape
+    people = []
+    if "center" in state:
+        places, joint = int(state["center"].sum()), int(state["center"].sum(0).argmax())
+        there = x_NCTVM != 0
+        x_NCTVM = x_NCTVM.clone()
+        x_NCTVM[:, :places] -= x_NCTVM[:, :places, :, joint : joint + 1].clone()
+        x_NCTVM = torch.where(there, x_NCTVM, torch.zeros(()).double())
+    moved = x_NCTVM.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)
+    x = norm(state, "data_bn", moved, training).view(n * m, v, c, t).permute(0, 2, 3, 1)
+    branched = "st_gcn_networks.0.tcn.frame.weight" in state
+    for i in range(10):
+        at, stride = f"st_gcn_networks.{i}", 2 if i in (4, 7) else 1
+        kernel = state.get(f"edge_importance.{i}", state["A"] if branched else torch.tensor(1.0))
+        y = gathered(state, at, kernel if branched else state["A"] * kernel, x)
+        if branched:
+            y = norm(state, f"{at}.gcn.bn", y, training)
+            y = F.relu(y + residual(state, f"{at}.gcn", x, 1, training))
+            y = branches(state, f"{at}.tcn", y, stride, training)
+        else:
+            y = F.relu(norm(state, f"{at}.tcn.0", y, training))
+            y = convolved(state, f"{at}.tcn.2", y, stride=(stride, 1), padding=(4, 0))
+            y = norm(state, f"{at}.tcn.3", y, training)
+        x = F.relu(y + residual(state, at, x, stride, training) if i > 0 else y)
+    for person in x.view(n, m, 256, -1, v).unbind(1):
+        people.append(person.flatten(2).mean(2))
+    return torch.stack(people).mean(0) @ state["fcn.weight"][:, :, 0, 0].T + state["fcn.bias"]
+
+
+def gathered(state: dict[str, Tensor], at: str, kernel: Tensor, x: Tensor) -> Tensor:
+    weight, bias = state[f"{at}.gcn.conv.weight"][:, :, 0, 0], state[f"{at}.gcn.conv.bias"]
+    width = len(weight) // len(kernel)
+    y = torch.zeros(len(x), width, *x.shape[2:], dtype=x.dtype)
+    for k, a_VV in enumerate(kernel):
+        part = slice(k * width, (k + 1) * width)
+        lifted = torch.tensordot(weight[part], x, ([1], [1])).permute(1, 0, 2, 3) + bias[part, None, None]
+        y = y + lifted @ a_VV
+    return y
+
+
+def residual(state: dict[str, Tensor], at: str, x: Tensor, stride: int, training: bool) -> Tensor:
+    if f"{at}.residual.0.weight" not in state:
+        return x
+    return norm(state, f"{at}.residual.1", convolved(state, f"{at}.residual.0", x, stride=(stride, 1)), training)
+
+
+def branches(state: dict[str, Tensor], at: str, x: Tensor, stride: int, training: bool) -> Tensor:
+    """Channels are shared out evenly among the six, and what is left goes to the first."""
+    step, width = (stride, 1), x.shape[1] // 6
+    first = x.shape[1] - 5 * width
+    sliced = F.relu(norm(state, f"{at}.slices.1", convolved(state, f"{at}.slices.0", x), training))
+    parts = list(sliced.split([first, width, width, width, width], 1))
+    for j in range(4):
+        apart = {"padding": (j + 1, 0), "dilation": (j + 1, 1)}
+        parts[j] = convolved(state, f"{at}.dilated.{j}", parts[j], stride=step, **apart)
+    parts[4] = F.max_pool2d(parts[4], (3, 1), step, (1, 0))
+    parts.append(convolved(state, f"{at}.frame", x, stride=step))
+    y = F.relu(norm(state, f"{at}.mix.0", torch.cat(parts, 1), training))
+    return norm(state, f"{at}.mix.3", convolved(state, f"{at}.mix.2", y), training)
+
+
+def convolved(state: dict[str, Tensor], at: str, x: Tensor, **how: Any) -> Tensor:
+    return F.conv2d(x, state[f"{at}.weight"], state[f"{at}.bias"], **how)
+
+
+def norm(state: dict[str, Tensor], at: str, x: Tensor, training: bool) -> Tensor:
+    shape = (1, -1) + (1,) * (x.dim() - 2)
+    over = [d for d in range(x.dim()) if d != 1]
+    mean = x.mean(over) if training else state[f"{at}.running_mean"]
+    variance = x.var(over, unbiased=False) if training else state[f"{at}.running_var"]
+    scaled = (x - mean.view(shape)) / (variance.view(shape) + 1e-5).sqrt()
+    return scaled * state[f"{at}.weight"].view(shape) + state[f"{at}.bias"].view(shape)

@@ -1,0 +1,48 @@
+"""Networks whose batch norms have seen data, and their ONNX as torch writes it; weights of trainings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
+
+FRAMES = 16
+
+
+def acquainted(net: STGCN, x_NCTVM: torch.Tensor) -> STGCN:
+    """The network with varied batch norms that have seen these sequences."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.8, 1.6)
+            torch.nn.init.normal_(module.bias, 0.0, 0.2)
+    net.train()
+    with torch.no_grad():
+        for batch_NCTVM in x_NCTVM.split(8):
+            net(batch_NCTVM)
+    return net.eval()
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Those of the newest checkpoint that a training left in its folder."""
+    newest = checkpoint_index.latest(folder)
+    assert newest is not None
+    return checkpoint_file.network_state(checkpoint_file.load(newest))
+
+
+def export(network: STGCN, path: Path, example_NCTVM: torch.Tensor | None = None) -> Path:
+    """The ONNX as torch writes it, with batch norms and transposes: input `input` of any batch, output `fc_pred`."""
+    torch.onnx.export(
+        network,
+        (torch.zeros(2, 3, FRAMES, 34, 1) if example_NCTVM is None else example_NCTVM,),
+        path,
+        input_names=["input"],
+        output_names=["fc_pred"],
+        dynamo=True,
+        dynamic_shapes=({0: "batch"},),
+        external_data=False,
+        verbose=False,
+    )
+    return path
