@@ -256,7 +256,7 @@ def test_only_a_mount_that_is_used_needs_its_source(source: str, said: str, call
     [
         ("{", "Expecting property name"),
         ("[]", "accepted: an object"),
-        ('{"Mount": []}', "it has an unknown Mount"),
+        ('{"Mount": []}', "it has an unknown field Mount"),
         ('{"Mounts": [{"source": "/a"}]}', "Mounts[0] has no destination"),
         ('{"Mounts": [{"source": 1, "destination": "/a"}]}', "Mounts[0].source is 1, accepted: text"),
         ('{"Mounts": [{"source": "/a", "destination": "a"}]}', "Mounts[0].destination is 'a'"),

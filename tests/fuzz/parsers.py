@@ -448,7 +448,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "sealed": Parser(
         read=_checkpoint(KEY),
         file="c.pth",
-        seeds=lambda: [encryption.sealed(data, KEY) for data in _checkpoint_seeds()],
+        seeds=lambda: [encryption.encrypt(data, KEY) for data in _checkpoint_seeds()],
         weight=0.1,
     ),
     "onnx": Parser(read=_scored, file="m.onnx", seeds=_onnx_seeds),
