@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 import storage
 from figures import Figure, Point, fill, keep, point, publish
 from machine import machine
-from tao_skill.jobs.launch import PATIENT
+from tao_skill.jobs.launch import PASSIVE_WAIT
 from tao_skill.models.pose_classification.network.architecture import TRAIN, forward_flop
 from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
 from train import Case, Stepper
@@ -209,7 +209,7 @@ def main() -> None:
     if given.epoch:
         print(json.dumps(epoch(*given.epoch)))
         return
-    os.environ |= PATIENT  # threads wait for each other as they do in a job
+    os.environ |= PASSIVE_WAIT  # threads wait for each other as they do in a job
     asked = Asked(rounds=given.rounds, threads=given.threads)
     for name in [] if given.draw else given.only:
         found = storage.measure(given.storage) if name == storage.NAME else {"points": list(FIGURES[name][1](asked))}

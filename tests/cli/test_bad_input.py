@@ -155,6 +155,6 @@ def test_a_full_disk_keeps_the_checkpoint_before(tiny: Path, tmp_path: Path) -> 
     assert document["error"]["code"] == "cannot_write"
     assert "No space left on device" in document["error"]["message"]
     assert "free disk space" in document["error"]["fix"]
-    assert "set results_dir to a place on another disk" in document["error"]["fix"]
+    assert "set results_dir to a path on another disk" in document["error"]["fix"]
     assert "kept model_epoch_000" in done.stdout
     assert "temporary []" in done.stdout

@@ -169,7 +169,7 @@ def test_the_kinetics_spec_runs_unchanged_on_kinetics_data(tmp_path: Path) -> No
     ("arguments", "said"),
     [
         (["train"], "Missing option '-e'"),
-        (["train", "-e", "gone.yaml"], "no spec file gone.yaml"),
+        (["train", "-e", "gone.yaml"], "spec file gone.yaml does not exist"),
         (["train", "-e", "spec.yaml", "train.num_epoch=3"], "did you mean train.num_epochs?"),
         (["train", "-e", "spec.yaml", "dataset.train_dataset.data_path=???"], "train_dataset.data_path is required"),
         (["train", "-e", "spec.yaml", "--gpu_ids", "one"], 'train.gpu_ids is ["one"]; accepted: a list of integers'),

@@ -24,7 +24,7 @@ from tao_skill.automl.report import report
 from tao_skill.cli import tao_mounts
 from tao_skill.io import encryption, s3_cache
 from tao_skill.jobs import launch
-from tao_skill.jobs.document import following, job_document
+from tao_skill.jobs.document import job_document, next_runs
 from tao_skill.jobs.record import Attempt, Job
 from tao_skill.jobs.store import RECORD_FILE, Store
 from tao_skill.models.pose_classification.actions import dataset_convert, gen_trt_engine, train
@@ -302,7 +302,7 @@ def _job() -> Job:
 def _record(path: Path) -> None:
     job = Store(path.parents[1])._read(path.parent)
     json.dumps([job_document(job), job.to_dict()], allow_nan=False, ensure_ascii=False).encode()
-    list(following(job))
+    list(next_runs(job))
 
 
 def _index(path: Path) -> None:
@@ -330,12 +330,12 @@ def _status(path: Path) -> None:
 
 
 def _progress(path: Path) -> None:
-    from tao_skill.jobs.progress import share, words
+    from tao_skill.jobs.progress import fraction_done, progress_text
 
     job = Job(**{**_job().__dict__, "results_dir": str(path.parent)})
     if (found := launch.read_progress(job)) is not None:
-        share(found)
-        words(found)
+        fraction_done(found)
+        progress_text(found)
 
 
 def _report(path: Path) -> None:
@@ -448,7 +448,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "sealed": Parser(
         read=_checkpoint(KEY),
         file="c.pth",
-        seeds=lambda: [encryption.sealed(data, KEY) for data in _checkpoint_seeds()],
+        seeds=lambda: [encryption.encrypt(data, KEY) for data in _checkpoint_seeds()],
         weight=0.1,
     ),
     "onnx": Parser(read=_scored, file="m.onnx", seeds=_onnx_seeds),

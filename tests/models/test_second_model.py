@@ -30,7 +30,8 @@ from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.dispatch import reply
 from tao_skill.agent_tools.roots import Roots
 root = Path(sys.argv[2]).resolve()
-print(reply("read_report", {"job": sys.argv[1]}, ToolContext(roots=Roots(folders=(root,)), results_root=root, environment={})).text)
+context = ToolContext(roots=Roots(folders=(root,)), results_root=root, environment={})
+print(reply("read_report", {"job": sys.argv[1]}, context).text)
 """
 
 

@@ -19,7 +19,7 @@ from tao_skill.jobs.store import Store
 from tao_skill.model import TRAIN, Action
 from tao_skill.models import get_model
 from tao_skill.spec.param import Param
-from tao_skill.status import of_present_training, read_status
+from tao_skill.status import drop_superseded, read_status
 
 LISTED: Final = 10
 """Epochs in a concise report."""
@@ -93,7 +93,7 @@ def _read(store: Store, job: Job, context: ToolContext) -> dict[str, Any]:
 
 def _history(job: Job) -> list[dict[str, Any]]:
     """The metrics of each status line of the training as it stands that has some."""
-    lines = of_present_training(read_status(Path(job.results_dir)))
+    lines = drop_superseded(read_status(Path(job.results_dir)))
     facts = ("epoch", "max_epoch", "kpi")
     return [{name: line[name] for name in facts if name in line} for line in lines if line.get("kpi")]
 

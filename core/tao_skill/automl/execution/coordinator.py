@@ -59,7 +59,7 @@ def search(folder: Path, model: Model, job: Job, spec: Mapping[str, Any], secret
     settings = read_settings(job.automl or {})
     setup = make_setup(model, spec, settings)
     url = os.environ.pop(STORAGE_VARIABLE, None) or settings.storage or default_url(folder)
-    environment = launch.environment(secrets)
+    environment = launch.worker_environment(secrets)
     kept = SearchArtifacts(
         folder=folder, model=model, job=job, setup=setup, workers=settings.workers, keep_all=settings.keep_all
     )

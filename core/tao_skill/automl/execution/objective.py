@@ -15,7 +15,7 @@ from tao_skill.automl.settings import read_settings
 from tao_skill.errors import BadRequest
 from tao_skill.io import atomic
 from tao_skill.io.strict_yaml import dump_yaml
-from tao_skill.jobs.job_process import whole_spec
+from tao_skill.jobs.job_process import runtime_spec
 from tao_skill.jobs.secrets import SECRETS_VARIABLE
 from tao_skill.jobs.store import Store
 from tao_skill.jobs.trials import SPEC_FILE, trial_folder
@@ -90,6 +90,6 @@ def objective_of(job_folder: Path) -> TrainObjective:
     secrets: dict[str, str] = json.loads(os.environ.pop(SECRETS_VARIABLE, "{}"))
     job = Store(job_folder.parent).get(job_folder.name)
     model = get_model(job.model)
-    spec = whole_spec(model, job, secrets)
+    spec = runtime_spec(model, job, secrets)
     setup = make_setup(model, spec, read_settings(job.automl or {}))
     return TrainObjective(model=model, spec=setup.spec, recorded=job.spec, metric=setup.goal.metric, folder=job_folder)

@@ -11,7 +11,7 @@ import click
 
 from tao_skill.cli.terminal.output import interactive, note
 from tao_skill.errors import NotFound
-from tao_skill.jobs.progress import moving_file, share, words
+from tao_skill.jobs.progress import fraction_done, progress_text, transfer_text
 from tao_skill.jobs.record import Job
 
 Listener = Callable[[Job, Mapping[str, Any] | None], None]
@@ -35,7 +35,9 @@ def follow(log: Path | None = None) -> Iterator[Listener]:
 
         def show(job: Job, progress: Mapping[str, Any] | None) -> None:
             if progress is not None:
-                bar.update(task, completed=share(progress), description=f"{job.action}  {words(progress)}")
+                bar.update(
+                    task, completed=fraction_done(progress), description=f"{job.action}  {progress_text(progress)}"
+                )
 
         yield show
 
@@ -104,11 +106,11 @@ def _lines() -> Listener:
 
     def show(job: Job, progress: Mapping[str, Any] | None) -> None:
         nonlocal told, moving
-        if progress is not None and "bytes_total" in progress and moving_file(progress) != moving:
-            moving = moving_file(progress)
+        if progress is not None and "bytes_total" in progress and transfer_text(progress) != moving:
+            moving = transfer_text(progress)
             note(f"{job.id}  {moving}")
         if progress is not None and progress.get("epochs_done", 0) > told:
             told = progress["epochs_done"]
-            note(f"{job.id}  {words({**progress, 'epoch': told - 1})}")
+            note(f"{job.id}  {progress_text({**progress, 'epoch': told - 1})}")
 
     return show

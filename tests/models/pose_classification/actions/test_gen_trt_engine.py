@@ -304,7 +304,7 @@ def test_an_engine_of_another_tensorrt_is_refused(
 
 def test_onnx_and_engine_may_be_encrypted(trt: Any, onnx_file: Path, skeletons: Path, tmp_path: Path) -> None:
     sealed = tmp_path / "sealed.onnx"
-    sealed.write_bytes(encryption.sealed(onnx_file.read_bytes(), "secret"))
+    sealed.write_bytes(encryption.encrypt(onnx_file.read_bytes(), "secret"))
     engine = built(sealed, tmp_path, encryption_key="secret")
     assert engine.read_bytes().startswith(b"TAOSKILL")
     assert tensorrt_engine.open_engine(engine, "secret")(np.load(skeletons)).shape == (12, 6)

@@ -21,7 +21,7 @@ from tao_skill.models.pose_classification.data.sequences import read_labels
 from tao_skill.models.pose_classification.network.stgcn import build_net
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.models.pose_classification.training.module import SCHEDULERS
-from tao_skill.status import of_present_training, read_status
+from tao_skill.status import drop_superseded, read_status
 from tests.support.equations import reference_scores
 from tests.support.experiments import experiment
 from tests.support.networks import weights
@@ -139,7 +139,7 @@ def test_a_damaged_checkpoint_is_passed_over(
         content[len(content) // 2] ^= 1
         path.write_bytes({"cut": content[:-100], "flipped": content, "emptied": b""}[damage])
     if key and damaged == 3 and damage != "emptied":  # they may be whole, and the key another one
-        with pytest.raises(encryption.CannotOpen):
+        with pytest.raises(encryption.CannotDecrypt):
             train.run(config)
         return
     train.run(config)
@@ -175,8 +175,8 @@ def test_without_the_latest_link_training_begins_anew_and_nothing_of_the_old_one
 def test_an_epoch_trained_again_replaces_what_was_told_of_it_and_of_those_after_it() -> None:
     told = [{"status": "STARTED"}, *({"epoch": n, "kpi": {"val_acc": 0.1}} for n in range(3)), {"status": "SUCCESS"}]
     again = [{"status": "STARTED"}, {"epoch": 1, "kpi": {"train_acc": 0.2}}, {"epoch": 1, "kpi": {"val_acc": 0.3}}]
-    assert of_present_training([*told, *again]) == [told[1], *again[1:]]
-    assert of_present_training([*told, again[0]]) == [*told[1:], again[0]]
+    assert drop_superseded([*told, *again]) == [told[1], *again[1:]]
+    assert drop_superseded([*told, again[0]]) == [*told[1:], again[0]]
 
 
 def test_a_damaged_index_is_named(tiny: Path, tmp_path: Path) -> None:

@@ -191,8 +191,8 @@ def as_numpy_1(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("names", "ids", "said"),
     [
-        (["a", "b"], np.array([0.5, 1.0]), "type 'f8', not integers or text"),
-        (["a", "b"], np.array([[0], [1]]), "not of one dimension"),
+        (["a", "b"], np.array([0.5, 1.0]), "type 'f8', accepted: integers or text"),
+        (["a", "b"], np.array([[0], [1]]), "not one-dimensional"),
         (["a", "b"], np.array([True, False]), "type 'b1'"),
         (["a", "b"], np.array([0, 1, 2]), "2 names and 3 class ids"),
         (np.array([0, 1]), np.array([0, 1]), "name 0 is a int"),

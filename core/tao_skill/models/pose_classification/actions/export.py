@@ -75,7 +75,7 @@ def run(config: ExperimentConfig) -> Outcome:
             metrics |= found
             status.write("RUNNING", verdict(found["int8_agreement"]))
         metrics["opset"] = float(model.opset_import[0].version)
-        data = encryption.sealed(model.SerializeToString(), config.encryption_key)
+        data = encryption.encrypt(model.SerializeToString(), config.encryption_key)
         atomic.write_with(path, lambda stream: stream.write(data))
         finish_run(tracked, metrics)
         status.write("SUCCESS", f"Exported to {path}.", kpi=metrics)

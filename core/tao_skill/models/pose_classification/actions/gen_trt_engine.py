@@ -65,7 +65,7 @@ def run(config: ExperimentConfig) -> Outcome:
         began = time.monotonic()
         plan = build(trt, model, task, profile)
         output = Path(task.trt_engine or results_dir / OUTPUT).absolute()
-        atomic.write_with(output, lambda stream: stream.write(encryption.sealed(plan, config.encryption_key)))
+        atomic.write_with(output, lambda stream: stream.write(encryption.encrypt(plan, config.encryption_key)))
         metrics = {"build_s": round(time.monotonic() - began, 3), "engine_mib": len(plan) / MIB}
         finish_run(tracked, metrics)
         status.write("SUCCESS", "TensorRT engine generation finished.", kpi=metrics)

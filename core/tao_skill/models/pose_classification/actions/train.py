@@ -31,7 +31,7 @@ from tao_skill.models.pose_classification.training.parallel import SharedStatist
 from tao_skill.models.pose_classification.training.tracking import finish_run, start_run
 from tao_skill.outcome import Artifact, Outcome
 from tao_skill.ranks import is_first
-from tao_skill.status import StatusLog, of_present_training, read_status, reporting
+from tao_skill.status import StatusLog, drop_superseded, read_status, reporting
 
 METRIC = "val_acc"
 
@@ -83,7 +83,7 @@ def advance(config: ExperimentConfig, until: int, metric: str) -> list[dict[str,
 def history(results_dir: Path, until: int) -> list[dict[str, float]]:
     """What was measured of each epoch before `until`, by the status lines; NaN where there is no number."""
     found: dict[int, dict[str, float]] = {}
-    for line in of_present_training(read_status(results_dir)):
+    for line in drop_superseded(read_status(results_dir)):
         if "epoch" in line and "kpi" in line and line["epoch"] < until:
             measured = ((name, value) for name, value in line["kpi"].items() if name != LEARNING_RATE)
             known = {name: math.nan if value is None else float(value) for name, value in measured}
@@ -195,7 +195,7 @@ def _find_resumable(net: STGCN, config: ExperimentConfig, results_dir: Path, sta
     """The checkpoint to go on from: the one given, else the newest of the folder that can be read.
 
     Raises:
-        CannotOpen: none of the folder's opens with the key.
+        CannotDecrypt: none of the folder's opens with the key.
         BadData: what was given, or can be read, does not fit.
     """
     key, given = config.encryption_key, config.train.resume_training_checkpoint_path
@@ -208,7 +208,7 @@ def _find_resumable(net: STGCN, config: ExperimentConfig, results_dir: Path, sta
     for path in [checkpoint_index.actual(Path(given))] if given else checkpoint_index.newest_first(results_dir):
         try:
             checkpoint_file.check_resumable(net, path, key)
-        except (checkpoint_file.Damaged, encryption.CannotOpen) as error:
+        except (checkpoint_file.Damaged, encryption.CannotDecrypt) as error:
             if given:
                 raise
             passed_over.append(error)
@@ -217,7 +217,7 @@ def _find_resumable(net: STGCN, config: ExperimentConfig, results_dir: Path, sta
             _say(status, f"{one.message}; it is passed over.")
         return path
     for one in passed_over:
-        if isinstance(one, encryption.CannotOpen):  # it may be whole, and must not be written over
+        if isinstance(one, encryption.CannotDecrypt):  # it may be whole, and must not be written over
             raise one
         _say(status, f"{one.message}; training begins anew.")
     return None

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from tao_skill.errors import Problem, TaoSkillError
-from tao_skill.io.atomic import nearest
+from tao_skill.io.atomic import similar_file
 from tao_skill.io.s3 import is_remote
 from tao_skill.models.pose_classification.checks.small_sets import small_set_warning
 from tao_skill.models.pose_classification.config import ON_MODEL, Calibration, DatasetConfig, ExperimentConfig, Gpus
@@ -61,7 +61,7 @@ def _missing_files(config: ExperimentConfig, action: str) -> Iterator[Problem]:
     for leaf in iter_params(ExperimentConfig, action):
         value = attrgetter(leaf.key)(config)
         if leaf.param.reads_file and value and not is_remote(value) and not Path(value).is_file():
-            near = nearest(Path(value))
+            near = similar_file(Path(value))
             yield Problem(
                 key=leaf.key,
                 message=f"{leaf.key} is {value!r}, and there is no such file",

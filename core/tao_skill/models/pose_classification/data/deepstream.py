@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tao_skill.errors import BadData
-from tao_skill.io.strict_json import truncate, unique
+from tao_skill.io.strict_json import truncate, unique_keys
 
 UNTRACKED: Final = 2**64 - 1
 """The object id of what no tracker follows."""
@@ -43,7 +43,7 @@ _INCOMPLETE: Final = re.compile(r'"(?:[^"\\]|\\.)*\\?|[-+.\w]*', re.DOTALL)
 
 _QUIRK: Final = "record one source a file: the app writes no batch around frames if the first of them has no object"
 _AGAIN: Final = "record it again, or repair the file at this byte"
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=unique)
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=unique_keys)
 _NUMBERS: Final = (float, int)
 _KINDS: Final = {int: f"an integer from 0 to {UNTRACKED}", list: "a list"}
 

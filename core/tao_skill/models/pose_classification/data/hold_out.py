@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from tao_skill.io.atomic import remembered
+from tao_skill.io.atomic import cached_by_file
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data.sequences import read_labels
 from tao_skill.spec.tree import lookup
@@ -86,7 +86,7 @@ def training_size(dataset: DatasetConfig, sequences: int, seed: int) -> int:
     return len(parts.training) if parts else sequences
 
 
-@remembered(files=2)
+@cached_by_file(files=2)
 def class_ids(label_path: Path) -> tuple[int, ...]:
     """Class id of each sequence, read once while the file stays as it is.
 

@@ -12,9 +12,9 @@ from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tao_skill.errors import BadData, Command, Fix, NotFound
-from tao_skill.io.atomic import nearest, remembered
+from tao_skill.io.atomic import cached_by_file, similar_file
 from tao_skill.io.strict_json import is_utf8, read_bytes
-from tao_skill.safe_pickle.arrays import PickledArray, label_value
+from tao_skill.safe_pickle.arrays import PickledArray, load_labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +103,7 @@ def read_labels(path: str | Path) -> Labels:
             f"{file} has {size} bytes; a label file has 1 to {LABEL_BYTES_LIMIT}", fix=_LABEL_FIX, path=str(file)
         )
     try:
-        return _labels(label_value(read_bytes(file, LABEL_BYTES_LIMIT), steps=LABEL_STEPS_LIMIT))
+        return _labels(load_labels(read_bytes(file, LABEL_BYTES_LIMIT), steps=LABEL_STEPS_LIMIT))
     except (ValueError, OSError) as error:
         message = f"{file} is not a label file: {_one_line(error)}"
         raise BadData(message, fix=_label_fix(file), path=str(file)) from error
@@ -121,7 +121,7 @@ def frames_used(data_NCTVM: Sequences, chunk: int = 64) -> NDArray[np.int64]:
     return np.concatenate(used) if used else np.zeros(0, dtype=np.int64)
 
 
-@remembered(files=16)
+@cached_by_file(files=16)
 def used_frames(data_path: Path) -> NDArray[np.int64]:
     """Frames of each sequence up to the end of its motion, at least one; shape (N,), read-only.
 
@@ -160,7 +160,7 @@ def _last_frame(block_NCTVM: Sequences) -> NDArray[np.int64]:
 def _existing(path: str | Path) -> Path:
     file = Path(path)
     if not file.exists():
-        near = nearest(file)
+        near = similar_file(file)
         fix = f"use {near} instead of {file}" if near else _PATH_FIX
         raise NotFound(f"there is no file {file}", fix=fix)
     if not file.is_file():

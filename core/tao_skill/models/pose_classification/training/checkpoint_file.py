@@ -59,7 +59,7 @@ def save(checkpoint: Mapping[str, Any], path: Path, key: str | None = None) -> N
     """
     plain = io.BytesIO()  # writing straight to the file, torch would hide why that failed
     torch.save(checkpoint, plain)
-    atomic.write_with(path, lambda stream: stream.write(encryption.sealed(plain.getvalue(), key)))
+    atomic.write_with(path, lambda stream: stream.write(encryption.encrypt(plain.getvalue(), key)))
 
 
 def load(path: Path, key: str | None = None) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def load(path: Path, key: str | None = None) -> dict[str, Any]:
 
     Raises:
         Damaged: truncated, or changed since it was written.
-        CannotOpen: encrypted with another key.
+        CannotDecrypt: encrypted with another key.
         BadData: missing, not a checkpoint, encrypted by TAO.
     """
     path = checkpoint_index.actual(path)
@@ -75,7 +75,7 @@ def load(path: Path, key: str | None = None) -> dict[str, Any]:
         raise BadData(f"checkpoint {path} does not exist", fix="give the path of a .pth file", path=str(path))
     data = encryption.read(path, key)
     try:
-        loaded = torch.load(torch_archive.checked(data), map_location="cpu", weights_only=True)
+        loaded = torch.load(torch_archive.validated(data), map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise _unreadable(path, data, error) from error
     if not isinstance(loaded, dict):
