@@ -117,7 +117,7 @@ def _memory() -> Iterator[Finding]:
     free_gb = psutil.virtual_memory().available / 1e9
     free = f"{free_gb:.1f} GB free"
     if free_gb < MIN_MEMORY_GB:
-        fix = "close other programs, or lower dataset.batch_size"
+        fix = "close other programs, or use smaller batches"
         yield Finding(subject="memory", level="note", said=free, fix=fix)
     else:
         yield Finding(subject="memory", level="ok", said=free)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -12,7 +11,8 @@ from typing import Any, Final, Literal
 
 from tao_skill.errors import BadData
 from tao_skill.io import atomic
-from tao_skill.io.strict_json import REPORT_BYTES, parse_json, read_bytes
+from tao_skill.io.strict_json import REPORT_BYTES, finite, parse_json, read_bytes
+from tao_skill.progress import Progress
 
 STATUS_FILE: Final = "status.json"
 PROGRESS_FILE: Final = "progress.json"
@@ -70,16 +70,10 @@ class StatusLog:
         with atomic.open_to_append(self.path) as stream:
             stream.write(text.encode("utf-8"))
 
-    def progress(self, **fields: Any) -> None:
-        """Replace progress.json; fields: epoch, epochs_done, epochs, batch, batches, train_loss, val_acc, eta_s."""
-        if self.silent:
-            return
-        atomic.write_json(self.progress_path, {name: finite(value) for name, value in fields.items()})
-
-
-def finite(value: Any) -> Any:
-    """Convert NaN and infinity to None, as strict JSON has neither; return other values unchanged."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    def progress(self, progress: Progress) -> None:
+        """Replace progress.json."""
+        if not self.silent:
+            atomic.write_json(self.progress_path, progress.to_dict())
 
 
 def read_status(results_dir: Path) -> list[dict[str, Any]]:

@@ -330,12 +330,11 @@ def _status(path: Path) -> None:
 
 
 def _progress(path: Path) -> None:
-    from tao_skill.jobs.progress import fraction_done, progress_text
 
     job = Job(**{**_job().__dict__, "results_dir": str(path.parent)})
     if (found := launch.read_progress(job)) is not None:
-        fraction_done(found)
-        progress_text(found)
+        assert found.fraction >= 0
+        assert isinstance(found.text, str)
 
 
 def _report(path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_job_runs_to_its_end_and_its_record_holds_the_result(store: Store, mak
     assert ended.metrics == {"value": 0.75, "nothing": None}
     answer = store.root / "out" / "answer.txt"
     assert ended.artifacts == ({"kind": "answer", "path": str(answer), "sha256": atomic.sha256(answer)},)
-    assert seen[-1]["epochs"] == 1
+    assert seen[-1].epochs == 1
     assert "attempt 1 of" in launch.tail(store, opened.id, 10)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from tao_skill.agent_tools.roots import Roots
 from tao_skill.errors import Command, Fix, NotFound
 from tao_skill.jobs.launch import read_progress, wait
-from tao_skill.jobs.progress import fraction_done, progress_text
 from tao_skill.jobs.record import TERMINAL, Job
 from tao_skill.jobs.store import Store
+from tao_skill.progress import Progress
 
 Listener = Callable[[float, str], None]
 """Called while a tool waits for a job, with the fraction done (0 to 1) and a progress text."""
@@ -69,11 +69,11 @@ class ToolContext:
         if job.state != "RUNNING" or not self.roots.holds(job.progress_path):
             return None
         progress = read_progress(job)
-        return progress_text(progress) if progress else None
+        return progress.text if progress else None
 
-    def _on_progress(self, job: Job, progress: Mapping[str, object] | None) -> None:
+    def _on_progress(self, job: Job, progress: Progress | None) -> None:
         if progress:
-            self.listener(fraction_done(progress), progress_text(progress))
+            self.listener(progress.fraction, progress.text)
         else:
             self.listener(0.0, job.state)
 

@@ -132,6 +132,11 @@ def conform(value: Any, kind: Any, path: str = "") -> Any:
     raise ValueError(f"{path.lstrip('.') or 'it'} is {truncate(value)}, accepted: {_describe_type(kind)}")
 
 
+def finite(value: Any) -> Any:
+    """Convert NaN and infinity to None, as strict JSON has neither; return other values unchanged."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def is_utf8(text: str) -> bool:
     """Whether a string can be encoded as UTF-8: it has no lone surrogates, as undecodable file names do."""
     return text.isascii() or not _SURROGATE.search(text)

@@ -17,10 +17,10 @@ from tao_skill.errors import BadData, JobFailed
 from tao_skill.io import atomic
 from tao_skill.io.strict_json import read_json
 from tao_skill.jobs.process import is_alive, signal_group
-from tao_skill.jobs.progress import is_valid_progress
 from tao_skill.jobs.record import INTERRUPTED, TERMINAL, Ending, Job
 from tao_skill.jobs.secrets import SECRETS_VARIABLE, spawn
 from tao_skill.jobs.store import Store
+from tao_skill.progress import Progress
 
 PYTHON: Final = (sys.executable, "-P", "-m")
 """Command of this interpreter; with -P it imports nothing from the working directory, which may be untrusted."""
@@ -33,7 +33,7 @@ TAIL_BYTES: Final = 256 * 1024
 
 _KILL_WAIT_S: Final = 5.0
 
-OnProgress = Callable[[Job, dict[str, Any] | None], None]
+OnProgress = Callable[[Job, Progress | None], None]
 
 
 def start(
@@ -150,14 +150,14 @@ def tail(store: Store, ref: str, lines: int) -> str:
         return b"".join(deque(log, maxlen=max(lines, 0))).decode("utf-8", errors="replace")
 
 
-def read_progress(job: Job) -> dict[str, Any] | None:
+def read_progress(job: Job) -> Progress | None:
     """Return the latest progress of the current attempt; None if there is none yet, or it is not valid."""
     if job.state == "PENDING":
         return None
-    with suppress(BadData):
-        fix = "run the job again"
-        progress: dict[str, Any] = read_json(job.progress_path, dict[str, Any], what="a progress file", fix=fix)
-        return progress if is_valid_progress(progress) else None
+    with suppress(BadData, ValueError):
+        return Progress.from_dict(
+            read_json(job.progress_path, dict[str, Any], what="a progress file", fix="run the job again")
+        )
     return None
 
 

@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tao_skill.errors import NotFound, Problem, SpecError
 from tao_skill.io import s3_cache
 from tao_skill.io.s3 import S3
 from tao_skill.jobs.record import Job
 from tao_skill.model import Model
+from tao_skill.progress import Progress
 from tao_skill.ranks import is_first
 from tao_skill.spec.paths import remote_values
 from tao_skill.status import StatusLog
@@ -70,12 +71,12 @@ class Transfer:
     """Progress of a transfer, written at its start and then at most twice a second.
 
     Args:
-        operation: `staging` or `uploading`, the field of progress.json that holds `uri`.
+        operation: `staging` or `uploading`.
     """
 
     def __init__(self, status: StatusLog, operation: str, uri: str) -> None:
         self._status = status
-        self._fields: dict[str, Any] = {operation: uri}
+        self._transfer = f"{operation} {uri}"
         self._started = time.monotonic()
         self._reported = float("-inf")
 
@@ -86,4 +87,4 @@ class Transfer:
             return
         self._reported = now
         eta_s = round((now - self._started) / done * (total - done), 1) if done else None
-        self._status.progress(**self._fields, bytes=done, bytes_total=total, eta_s=eta_s)
+        self._status.progress(Progress(transfer=self._transfer, bytes=done, bytes_total=total, eta_s=eta_s))

@@ -86,7 +86,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         name = text.partition("=")[0][:_MAX_NAME]
         raise BadRequest(
             f"{name!r} is not an override, accepted: KEY=VALUE of at most {_OVERRIDE_LENGTH} characters",
-            fix="write e.g. train.num_epochs=20, and longer values in a spec file",
+            fix="write KEY=VALUE, and longer values in a spec file",
         )
     key, value = match["key"], (match["value"] or "").strip()
     if match["prefix"] == "~":

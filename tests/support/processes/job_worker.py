@@ -17,6 +17,7 @@ from tao_skill.jobs.secrets import SECRETS_VARIABLE
 from tao_skill.model import Action
 from tao_skill.models.pose_classification.model import PoseClassification
 from tao_skill.outcome import Artifact, Outcome
+from tao_skill.progress import Progress
 from tao_skill.spec.param import Param
 from tao_skill.status import StatusLog
 
@@ -35,7 +36,7 @@ class TinyConfig:
 
 def complete(config: TinyConfig) -> Outcome:
     log = StatusLog(Path(config.results_dir))
-    log.progress(epoch=1, epochs=1, batch=0, batches=1, eta_s=0.0)
+    log.progress(Progress(epoch=1, epochs=1, eta_s=0.0))
     left = log.path.with_name("answer.txt")
     left.write_text(f"{config.login.token is not None} {SECRETS_VARIABLE in os.environ}")
     metrics = {"value": config.value, "nothing": float("nan")}
@@ -55,7 +56,7 @@ def fail(config: TinyConfig) -> Outcome:
 def endless(config: TinyConfig) -> Outcome:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     (Path(config.results_dir) / "child").write_text(str(child.pid))
-    StatusLog(Path(config.results_dir)).progress(epoch=1, epochs=9, batch=0, batches=1, eta_s=None)
+    StatusLog(Path(config.results_dir)).progress(Progress(epoch=1, epochs=9))
     time.sleep(60)
     raise AssertionError("nobody stopped it")
 

@@ -31,6 +31,7 @@ from tao_skill.jobs.record import Job
 from tao_skill.jobs.secrets import STORAGE_VARIABLE
 from tao_skill.model import Model
 from tao_skill.outcome import Outcome
+from tao_skill.progress import Progress
 from tao_skill.status import StatusLog, reporting
 
 SAME_CAUSE: Final = 3
@@ -176,7 +177,7 @@ class Coordinator:
         self.told = report
         done, expected = report["progress"]["epochs"], report["budget"]["expected_epochs"]
         eta_s = report["progress"]["eta_s"]
-        self.status.progress(batch=done, batches=max(done, expected), eta_s=eta_s, trials=report["progress"]["trials"])
+        self.status.progress(Progress(batch=done, batches=max(done, expected), eta_s=eta_s))
 
     def _busy(self) -> int:
         return sum(trial.state == "running" for trial in self.search.trials)

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tao_skill.errors import BadData, SpecError
-from tao_skill.jobs.progress import fraction_done
 from tao_skill.models.pose_classification.actions import dataset_convert, train
 from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.config import DatasetConvertConfig, ExperimentConfig
@@ -24,6 +23,7 @@ from tao_skill.models.pose_classification.data import deepstream
 from tao_skill.models.pose_classification.data.sequences import frames_used, open_sequences
 from tao_skill.models.pose_classification.data.windows import runs, starts
 from tao_skill.models.pose_classification.training import checkpoint_index
+from tao_skill.progress import Progress
 from tao_skill.spec import load
 from tao_skill.status import read_status
 from tests.support.command_line import call_json
@@ -477,7 +477,7 @@ def test_a_conversion_is_a_job_and_its_combined_array_goes_through_inference(
     assert alone["next"] == []
     made = call_json(["run", "dataset_convert", data, *lengths, "combine=true"], tmp_path)
     combined = Path(made["job"]["results_dir"]) / "combined.npy"
-    assert fraction_done(json.loads((combined.parent / "progress.json").read_text())) == 1.0
+    assert Progress.from_dict(json.loads((combined.parent / "progress.json").read_text())).fraction == 1.0
     assert made["next"] == [
         f"tao-skill run inference --parent latest:train inference.test_dataset.data_path={combined}"
     ]

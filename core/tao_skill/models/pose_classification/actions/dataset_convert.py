@@ -25,6 +25,7 @@ from tao_skill.models.pose_classification.data.deepstream import Pose, read_pose
 from tao_skill.models.pose_classification.data.windows import runs, starts
 from tao_skill.models.pose_classification.training.tracking import finish_run, start_run
 from tao_skill.outcome import Artifact, Outcome
+from tao_skill.progress import Progress
 from tao_skill.status import StatusLog, reporting
 
 COMBINED: Final = "combined.npy"
@@ -181,14 +182,17 @@ def windows(people: Iterable[Person], settings: DatasetConvertConfig) -> Iterato
 
 def _with_progress(poses: Iterable[Pose], path: Path, status: StatusLog) -> Iterator[Pose]:
     size, began = path.stat().st_size, time.monotonic()
+    transfer = f"converting {path.name}"
     told = began
     for pose in poses:
         if (now := time.monotonic()) - told >= _PROGRESS_S:
             told = now
             left_s = (now - began) * (size / max(1, pose.place.byte) - 1)
-            status.progress(converting=path.name, bytes=pose.place.byte, bytes_total=size, eta_s=round(left_s, 1))
+            status.progress(
+                Progress(transfer=transfer, bytes=pose.place.byte, bytes_total=size, eta_s=round(left_s, 1))
+            )
         yield pose
-    status.progress(converting=path.name, bytes=size, bytes_total=size, eta_s=0.0)
+    status.progress(Progress(transfer=transfer, bytes=size, bytes_total=size, eta_s=0.0))
 
 
 def _check_order(person: Person, pose: Pose) -> None:

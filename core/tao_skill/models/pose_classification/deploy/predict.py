@@ -16,6 +16,7 @@ from tao_skill.models.pose_classification.data.dataset import Order, Skeletons, 
 from tao_skill.models.pose_classification.data.label_map import checked
 from tao_skill.models.pose_classification.deploy.scorers import open_scorer
 from tao_skill.models.pose_classification.training.devices import Devices, check_nodes, one_device, plan_devices
+from tao_skill.progress import Progress
 from tao_skill.status import StatusLog
 
 
@@ -92,7 +93,7 @@ def probabilities(
     for done, (x_NCTVM, _) in enumerate(batches, start=1):
         parts.append(torch.from_numpy(score(x_NCTVM.numpy())).softmax(1).numpy())
         left_s = (time.monotonic() - began) / done * (count - done)
-        status.progress(batch=done, batches=count, eta_s=round(left_s, 1))
+        status.progress(Progress(batch=done, batches=count, eta_s=round(left_s, 1)))
     scores_NK = np.concatenate(parts)
     if (classes := scores_NK.shape[1]) != config.dataset.num_classes:
         raise BadData(

@@ -18,6 +18,7 @@ from tao_skill.models.pose_classification.config import TrainConfig
 from tao_skill.models.pose_classification.data.datamodule import SkeletonData
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.models.pose_classification.training.module import LEARNING_RATE, STAGE_METRICS, PoseClassifier
+from tao_skill.progress import Progress
 from tao_skill.status import StatusLog
 
 
@@ -149,8 +150,7 @@ class Report(Callback):
             trainer.should_stop = True  # no later step can mend it
         if trainer.is_global_zero and now - self.told >= self.PROGRESS_EVERY_S:
             self.told = now
-            facts = {"batch": batch_idx + 1, "batch_loss": float(outputs["loss"])}
-            self._progress(trainer, pl_module, epochs_done=trainer.current_epoch, **facts)
+            self._progress(trainer, pl_module, trainer.current_epoch, batch_idx + 1, loss=float(outputs["loss"]))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Two lines, as TAO writes them: validation, then training, with the learning rate added."""
@@ -174,17 +174,24 @@ class Report(Callback):
         if not math.isfinite(pl_module.metrics["train_loss"]):
             trainer.should_stop = True
             self.status.write("RUNNING", "Training diverged: lower train.optim.lr.", verbosity="WARNING", **facts)
-        self._progress(trainer, pl_module, epochs_done=epoch + 1, batch=int(trainer.num_training_batches))
+        loss = pl_module.metrics["train_loss"]
+        self._progress(trainer, pl_module, epoch + 1, int(trainer.num_training_batches), loss=loss)
 
-    def _progress(self, trainer: pl.Trainer, pl_module: pl.LightningModule, **facts: Any) -> None:
+    def _progress(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, epochs_done: int, batch: int, *, loss: float
+    ) -> None:
         assert isinstance(pl_module, PoseClassifier)
+        accuracy = {name: value for name, value in pl_module.metrics.items() if name == "val_acc"}
         self.status.progress(
-            **facts,
-            epoch=trainer.current_epoch,
-            epochs=self.epochs,
-            batches=int(trainer.num_training_batches),
-            eta_s=round(self._eta_s(trainer), 1),
-            **pl_module.metrics,
+            Progress(
+                epoch=trainer.current_epoch,
+                epochs=self.epochs,
+                epochs_done=epochs_done,
+                batch=batch,
+                batches=int(trainer.num_training_batches),
+                metrics={"loss": loss, **accuracy},
+                eta_s=round(self._eta_s(trainer), 1),
+            )
         )
 
     def _eta_s(self, trainer: pl.Trainer) -> float:
