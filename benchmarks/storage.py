@@ -234,8 +234,8 @@ def _read() -> str:
     sequences, frames, joints = SET
     machines, gib = GPUS // A_MACHINE, 4 * 3 * math.prod(SET) / 2**30
     return (
-        f"Each machine also reads the data once: {sequences:,} sequences of T = {frames}, V = {joints} are {gib:.1f} GiB, "
-        f"or {machines * gib:.0f} GiB for {machines} machines of {A_MACHINE} GPUs."
+        f"Each machine also reads the data once: {sequences:,} sequences of T = {frames}, V = {joints} "
+        f"are {gib:.1f} GiB, or {machines * gib:.0f} GiB for {machines} machines of {A_MACHINE} GPUs."
     )
 
 
