@@ -30,8 +30,8 @@ SHOWN_DIRECTORY: Final = "~/pose"
 COLUMNS: Final = 108
 SAMPLE: Final = "tao-skill data sample --out data"
 SEARCH: Final = (
-    "tao-skill run train -e data/spec.yaml --trials 9 --max-epochs 9 --epochs-total 40 --key search "
-    "--results-root searches"
+    "tao-skill run train -e data/spec.yaml lr=0.1 dropout=0.5 --search lr --search dropout "
+    "--trials 9 --max-epochs 6 --min-epochs 2 --key search"
 )
 SESSION: Final = (
     "tao-skill run train -e data/spec.yaml --automl off train.num_epochs=4 'train.optim.lr_steps=[3]'",
@@ -111,7 +111,7 @@ def draw(folder: Path) -> None:
     if not (folder / "data").exists():
         run(SAMPLE, folder)
     run(SEARCH, folder)
-    (page,) = (folder / "searches").glob("*/report.html")
+    (page,) = (folder / "results").glob("*/report.html")
     write_text(OUT / "report.svg", report(page.read_text("utf-8")))
     write_text(OUT / "session.svg", terminal([(command, run(command, folder)) for command in SESSION]))
 
