@@ -74,7 +74,7 @@ def steps(asked: Asked, cases: Sequence[tuple[float, Case, dict[str, str]]]) -> 
         for x, case, named in cases:
             walls = [wall for wall, _ in found[count, case]]
             work = TRAIN * gflop(case.layout, case.frames)
-            one = point(threads_of(count), x, [1000 * wall for wall in walls], **named, **{"GFLOP a sequence": work})
+            one = point(threads_of(count), x, [1000 * wall for wall in walls], **named, **{"GFLOP per sequence": work})
             yield one | {"GFLOP/s": 1000 * work / one["y"]}
 
 
@@ -166,22 +166,22 @@ def by_frames_scored(asked: Asked) -> Iterator[Point]:
     calls = {(count, frames): partial(score, count, frames) for count in asked.threads for frames in FRAMES}
     for (count, frames), found in in_turn(calls, asked.rounds).items():
         work = gflop(inference.LAYOUT, frames)
-        one = point(threads_of(count), frames, [1000 * value for value in found], **{"GFLOP a sequence": work})
+        one = point(threads_of(count), frames, [1000 * value for value in found], **{"GFLOP per sequence": work})
         yield one | {"GFLOP/s": 1000 * work / one["y"]}
 
 
-STEP: Final = "ms a sequence"
+STEP: Final = "ms per sequence"
 
 FIGURES: Final[Mapping[str, tuple[Figure, Callable[[Asked], Iterator[Point]]]]] = {
     "frames": (Figure(title="A training step by frames", x="frames T", y=STEP, proportional=True), by_frames),
     "joints": (Figure(title="A training step by joints", x="joints V", y=STEP, proportional=True), by_joints),
-    "batch": (Figure(title="A training step by batch size", x="sequences a batch", y=STEP), by_batch),
+    "batch": (Figure(title="A training step by batch size", x="sequences per batch", y=STEP), by_batch),
     "sequences": (
-        Figure(title="An epoch by sequences", x="sequences N", y="s an epoch", proportional=True),
+        Figure(title="An epoch by sequences", x="sequences N", y="s per epoch", proportional=True),
         by_sequences,
     ),
     "workers": (
-        Figure(title="An epoch by loader processes", x="dataset.num_workers", y="s an epoch", steps=True),
+        Figure(title="An epoch by loader processes", x="dataset.num_workers", y="s per epoch", steps=True),
         by_workers,
     ),
     "inference": (Figure(title="Inference by frames", x="frames T", y=STEP, proportional=True), by_frames_scored),
