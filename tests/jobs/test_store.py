@@ -114,11 +114,11 @@ def test_the_same_request_with_its_key_gives_the_job_there_is(store: Store, make
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"action": "evaluate"}, "action is 'train' there, 'evaluate' here"),
-        ({"model": "other"}, "model is 'tiny' there, 'other' here"),
-        ({"parent": "train-1"}, "parent is None there, 'train-1' here"),
-        ({"spec": {"train": {"lr": 0.2}}}, "train.lr is 0.1 there, 0.2 here"),
-        ({"spec": {"train": {"lr": 0.1, "seed": 1}}}, "train.seed is absent there, 1 here"),
+        ({"action": "evaluate"}, "action is 'train' in the job, 'evaluate' in the request"),
+        ({"model": "other"}, "model is 'tiny' in the job, 'other' in the request"),
+        ({"parent": "train-1"}, "parent is None in the job, 'train-1' in the request"),
+        ({"spec": {"train": {"lr": 0.2}}}, "train.lr is 0.1 in the job, 0.2 in the request"),
+        ({"spec": {"train": {"lr": 0.1, "seed": 1}}}, "train.seed is absent in the job, 1 in the request"),
     ],
 )
 def test_a_key_used_for_another_request_is_refused_naming_the_difference(

@@ -37,7 +37,7 @@ class ToolContext:
     @property
     def store(self) -> Store:
         """The store of jobs whose records are inside the roots."""
-        return Store(self.results_root, allows=self.roots.holds)
+        return Store(self.results_root, allows=self.roots.contains)
 
     def find(self, ref: str) -> tuple[Store, Job]:
         """Return a job whose directories are inside the roots, and its store.
@@ -66,7 +66,7 @@ class ToolContext:
 
     def progress(self, job: Job) -> str | None:
         """Return the progress text of a running job; None without progress."""
-        if job.state != "RUNNING" or not self.roots.holds(job.progress_path):
+        if job.state != "RUNNING" or not self.roots.contains(job.progress_path):
             return None
         progress = read_progress(job)
         return progress.text if progress else None

@@ -20,7 +20,7 @@ class Roots:
     folders: tuple[Path, ...]
     allow_remote: bool = False
 
-    def holds(self, path: Path) -> bool:
+    def contains(self, path: Path) -> bool:
         """Whether a local path, with symbolic links resolved, is inside a root."""
         try:
             real = path.resolve()
@@ -41,7 +41,7 @@ class Roots:
                     fix=f"set {key} to a path in {self._folder_list()}",
                     path=key,
                 )
-        elif not self.holds(Path(path)):
+        elif not self.contains(Path(path)):
             raise OutsideRoots(
                 f"{key} is {path!r}, outside the root directories of this server",
                 fix=f"set {key} to a path in {self._folder_list()}",

@@ -46,7 +46,7 @@ def start(
         worker: the command of the worker; it gets the job's directory and the number of the attempt as arguments.
 
     Raises:
-        BadState: the job is COMPLETE, or another process holds or runs it.
+        BadState: the job is COMPLETE, or another process has claimed or runs it.
         JobFailed: the worker could not be started.
     """
     number = len(store.claim(job.id).attempts)

@@ -224,14 +224,14 @@ def resume_hint(job: Job, log: Path) -> str:
 def _differences(existing: Job, requested: Job) -> Iterator[str]:
     for name in ("key", "model", "action", "parent", "upload"):
         if getattr(existing, name) != getattr(requested, name):
-            yield f"{name} is {getattr(existing, name)!r} there, {getattr(requested, name)!r} here"
+            yield f"{name} is {getattr(existing, name)!r} in the job, {getattr(requested, name)!r} in the request"
     if existing.action != requested.action:
         return
     before, after = dict(_leaves(existing.spec)), dict(_leaves(requested.spec))
     for key in dict.fromkeys((*before, *after)):
         old, new = before.get(key, "absent"), after.get(key, "absent")
         if old != new:
-            yield f"{key} is {old} there, {new} here"
+            yield f"{key} is {old} in the job, {new} in the request"
 
 
 def _leaves(spec: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -51,7 +51,7 @@ class ItemType(StandIn):
         if not isinstance(state, tuple) or len(state) != 8 or state[1] not in ("<", ">", "|"):
             raise ValueError("the state of a NumPy type is malformed")
         if any(part is not None for part in state[2:5]):
-            raise ValueError("it holds a structured NumPy type")
+            raise ValueError("it has a structured NumPy type")
         self.order = ">" if state[1] == ">" else "<"
 
     @property

@@ -180,7 +180,7 @@ def _bounded(load: Any) -> Any:
     def load_integer(unpickler: Unpickler) -> None:
         load(unpickler)
         if (bits := unpickler.stack[-1].bit_length()) > _INTEGER_BITS:
-            raise ValueError(f"it holds an integer of {bits} bits, accepted: {_INTEGER_BITS}")
+            raise ValueError(f"it has an integer of {bits} bits, accepted: {_INTEGER_BITS}")
 
     return load_integer
 
@@ -242,7 +242,7 @@ def encoder(budget: Budget) -> Callable[..., bytes]:
 
     def encode(text: Any, encoding: Any) -> bytes:
         if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-            raise ValueError("it holds encoded data that are not bytes")
+            raise ValueError("it has encoded data that are not bytes")
         budget.spend(len(text), "encoded data")
         return text.encode("latin-1")
 

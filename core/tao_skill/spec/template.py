@@ -14,7 +14,7 @@ INDENT = "  "
 
 def build_template(config_type: type, model: str, action: str) -> str:
     """Build the YAML text, in declaration order; required parameters have the value `???`."""
-    head = f"# Spec of {action} of {model}. Replace every ???; what is left out or null takes its default.\n"
+    head = f"# Spec of {action} of {model}. Replace every ???; keys that are missing or null have their defaults.\n"
     return head + "\n".join(_lines(config_type, action, "")) + "\n"
 
 
