@@ -1,4 +1,4 @@
-"""Metadata of a trained model: one form for checkpoints, ONNX files and the engines that are built from them."""
+"""Metadata of a trained model, in checkpoints and in ONNX files; engines are calibrated by that of their ONNX file."""
 
 from __future__ import annotations
 
@@ -103,18 +103,7 @@ class TrainedFacts:
         Raises:
             BadData: a value is not of its type.
         """
-        found = {}
-        for name, read in _READERS.items():
-            if name in stated:
-                try:
-                    found[name] = read(stated[name])
-                except ValueError as error:
-                    raise BadData(
-                        f"{path} has the metadata {name}={truncate(stated[name])}, accepted: {error}",
-                        fix="use a file as the train or export action wrote it",
-                        path=str(path),
-                    ) from error
-        return cls(**found)
+        return cls(**{name: _read(name, stated[name], path) for name in _READERS if name in stated})
 
     def plain(self) -> dict[str, Any]:
         """Plain values, for checkpoints."""
@@ -151,6 +140,17 @@ def trimming_warning(path: Path, facts: TrainedFacts) -> str | None:
         f"{path} was trained with dataset.trim_padding, which was removed: it scores whole sequences less accurately. "
         "Train again with dataset.resample_frames."
     )
+
+
+def _read(name: str, value: Any, path: Path) -> Any:
+    try:
+        return _READERS[name](value)
+    except ValueError as error:
+        raise BadData(
+            f"{path} has the metadata {name}={truncate(value)}, accepted: {error}",
+            fix="use a file as the train or export action wrote it",
+            path=str(path),
+        ) from error
 
 
 def _read_text(value: Any) -> str | None:
