@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tao_skill.errors import BadData, BadRequest, MissingDependency
+from tao_skill.errors import BadData, BadRequest, JobFailed, MissingDependency
 from tao_skill.models.pose_classification.actions import evaluate, export, train
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.deploy import onnx_graph, onnx_torch, tensorrt_precision
@@ -194,6 +194,15 @@ def test_what_torch_cannot_export_is_refused_before_a_file_is_written(
         export.run(config_of(tiny, tmp_path, saved(traced, tmp_path), **changes))
     assert fix in caught.value.fix
     assert not (tmp_path / "export" / "model.onnx").exists()
+
+
+def test_the_cause_of_a_failure_of_torch_onnx_is_named(traced: STGCN, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise torch.onnx.OnnxExporterError("step 1/3") from ValueError("a branch on data\nmore")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(JobFailed, match=r"torch\.onnx cannot write Traced: a branch on data$"):
+        onnx_torch.to_onnx(traced, frames=None)
 
 
 def test_a_subclass_has_no_hand_written_graph_and_any_blocks_do(traced: STGCN) -> None:
