@@ -203,7 +203,7 @@ def test_a_job_that_fails_exits_with_1_in_the_launcher_too(ground: Path) -> None
     (ground / "wrong.pth").write_text("no checkpoint")
     failed = call("tao model pose_classification evaluate -e spec.yaml evaluate.checkpoint=wrong.pth", ground, code=1)
     assert failed.stdout.splitlines()[-1] == "Execution status: FAIL"
-    assert "wrong.pth is damaged, or is none" in failed.stdout
+    assert "wrong.pth is damaged or not a checkpoint" in failed.stdout
     call("tao model pose_classification evaluate -e gone.yaml", ground, code=1)
 
 

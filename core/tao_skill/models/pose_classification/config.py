@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Final
 
+from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.spec.param import REQUIRED, Param
 
 TRAIN: Final = ("train",)
@@ -36,7 +37,7 @@ class ModelConfig:
         str,
         Param(
             "Network architecture; ST-GCN++ (arXiv 2205.09443) is smaller and often more accurate, and not TAO's.",
-            choices=("ST-GCN", "ST-GCN++"),
+            choices=tuple(NETWORKS),
             inherit=True,
             popular=True,
         ),

@@ -13,7 +13,7 @@ from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.actions import evaluate, export, inference, train
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.sequences import read_labels
-from tao_skill.models.pose_classification.network.stgcn import NETWORKS
+from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.models.pose_classification.training.checkpoint_file import load, save
 from tao_skill.status import read_status

@@ -18,7 +18,7 @@ from tao_skill.models.pose_classification.actions import evaluate, train
 from tao_skill.models.pose_classification.config import Optim, TrainConfig
 from tao_skill.models.pose_classification.data.dataset import Order
 from tao_skill.models.pose_classification.data.sequences import read_labels
-from tao_skill.models.pose_classification.network.stgcn import build_net
+from tao_skill.models.pose_classification.network.registry import build_net
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.models.pose_classification.training.module import SCHEDULERS
 from tao_skill.status import drop_superseded, read_status
@@ -299,7 +299,7 @@ def test_a_diverged_training_ends_in_order_and_says_so(tiny: Path, tmp_path: Pat
     newest = checkpoint_index.latest(tmp_path / "train")
     task = {"evaluate__checkpoint": str(newest), "evaluate__test_dataset__data_path": str(tiny / "val_data.npy")}
     labels = {"evaluate__test_dataset__label_path": str(tiny / "val_label.pkl")}
-    with pytest.raises(BadData, match="scores that are no numbers"):
+    with pytest.raises(BadData, match="that are not finite"):
         evaluate.run(experiment(tiny, tmp_path, **task, **labels))
 
 

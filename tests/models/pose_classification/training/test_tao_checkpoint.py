@@ -151,7 +151,7 @@ def test_a_training_of_tao_goes_on_to_the_weights_it_would_have_had(
 def test_weights_alone_are_no_training_to_resume(form: str, tao: Path, tiny: Path, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save(FORMS[form][1](torch.load(tao / HALF, weights_only=True)), path)
-    with pytest.raises(BadData, match="no state of a training") as caught:
+    with pytest.raises(BadData, match="no training state") as caught:
         train.run(experiment(tiny, tmp_path, train__resume_training_checkpoint_path=str(path)))
     assert f"model.pretrained_model_path={path}" in caught.value.fix
 
