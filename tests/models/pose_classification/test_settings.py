@@ -27,7 +27,7 @@ from tao_skill.models.pose_classification.training.devices import Devices, check
 from tao_skill.models.pose_classification.training.module import SCHEDULERS
 from tao_skill.spec.tree import iter_params
 from tao_skill.status import StatusLog
-from tests.support.experiments import experiment
+from tests.support.experiments import FRAMES, experiment
 from tests.support.networks import weights
 from tests.support.recordings import recording
 from tests.support.tensorrt.engines import KEY, built, contents
@@ -196,7 +196,7 @@ def run(action: str, ground: Ground, folder: Path, **changes: Any) -> None:
         "inference.checkpoint": str(ground["checkpoint"]),
         "inference.test_dataset.data_path": str(tiny / "val_data.npy"),
         "export.checkpoint": str(ground["checkpoint"]),
-        "export.sequence_length": 16,
+        "export.sequence_length": FRAMES,
     }
     config = experiment(tiny, folder, **{**task, **changes})
     {"train": train.run, "evaluate": evaluate.run, "inference": inference.run, "export": export.run}[action](config)
@@ -457,7 +457,7 @@ def no_such_gpu_to_export_on(ground: Ground, folder: Path, key: str) -> None:
 
 
 def samples_differ(ground: Ground, folder: Path, key: str) -> None:
-    given = {"export.sequence_length": 16, key: str(ground["tiny"] / "val_data.npy")}
+    given = {"export.sequence_length": FRAMES, key: str(ground["tiny"] / "val_data.npy")}
     recorded = export.samples(experiment(ground["tiny"], folder, **given))
     assert np.array_equal(recorded[0][0], np.load(ground["tiny"] / "val_data.npy")[0])
     assert recorded[0].shape != export.samples(experiment(ground["tiny"], folder, **{key: None}))[0].shape
@@ -509,13 +509,13 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     ),
     "dataset.num_classes": weights_differ(9),
     "dataset.label_map": refused({"walking": 0}),
-    "dataset.random_choose": weights_differ(True, **{"dataset.window_size": 8}),
+    "dataset.random_choose": weights_differ(True, **{"dataset.window_size": 4}),
     "dataset.random_move": weights_differ(True),
-    "dataset.window_size": weights_differ(24),
+    "dataset.window_size": weights_differ(12),
     "dataset.random_rotate": weights_differ(20.0),
     "dataset.random_scale": weights_differ(0.1),
     "dataset.temporal_crop": weights_differ(0.5),
-    "dataset.resample_frames": weights_differ(12),
+    "dataset.resample_frames": weights_differ(6),
     "dataset.batch_size": weights_differ(4),
     "dataset.num_workers": workers_are,
     "train.num_gpus": gpus(2, [0, 1]),
