@@ -168,10 +168,10 @@ def test_onnx_of_a_dynamic_length_scores_sequences_of_any(
     tiny: Path, trained: Path, tmp_path: Path, persons: int, precision: str
 ) -> None:
     longer = np.pad(np.load(tiny / "train_data.npy"), ((0, 0), (0, 0), (0, 7), (0, 0), (0, persons - 1)))
-    longer[0, :, 20] = 0.5
+    longer[0, :, FRAMES + 4] = 0.5
     longer[..., -1] = longer[..., 0]
     np.save(tmp_path / "longer.npy", longer)
-    np.save(tmp_path / "shorter.npy", longer[:, :, :13])
+    np.save(tmp_path / "shorter.npy", longer[:, :, : FRAMES - 2])
     task = {
         "export__checkpoint": str(trained),
         "export__num_persons": persons,
