@@ -58,7 +58,7 @@ def trained(root: Path, job_id: str, spec: dict[str, object], seconds: float, *,
 
 def test_an_epoch_takes_what_it_took_before_in_proportion_to_its_work(tiny: Path, tmp_path: Path) -> None:
     spec = asdict(experiment(tiny, tmp_path))
-    shorter = asdict(experiment(tiny, tmp_path, dataset__resample_frames=8))
+    shorter = asdict(experiment(tiny, tmp_path, dataset__resample_frames=FRAMES // 2))
     assert epoch_time(MODEL, spec, Store(tmp_path)) is None
     trained(tmp_path, "train-old", spec, 100.0)
     trained(tmp_path, "train-new", spec, 10.0, created=1)
