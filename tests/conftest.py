@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
+from tests.support.experiments import FRAMES
 from tests.support.folders import REAL_DATA
 from tests.support.servers.postgresql import INSTALL, PostgreSQLServer, programs
 
@@ -61,7 +62,7 @@ def real_data() -> Path:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated six-class set of a few short sequences."""
     folder = tmp_path_factory.mktemp("tiny")
-    write_sample(folder, train=12, val=6, frames=16, seed=3)
+    write_sample(folder, train=12, val=6, frames=FRAMES, seed=3)
     return folder
 
 

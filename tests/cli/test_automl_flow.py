@@ -16,7 +16,7 @@ import yaml
 
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tests.support.command_line import TAO_SKILL, call, call_json
-from tests.support.experiments import dataset
+from tests.support.experiments import FRAMES, dataset
 from tests.support.search_reports import report_of, results_of
 
 BUDGET = ["--trials", "4", "--max-epochs", "4", "--min-epochs", "1", "--eta", "2"]
@@ -112,7 +112,7 @@ def test_a_trial_that_is_not_there_is_said_to_be_none(searched: tuple[Path, dict
 
 def test_a_search_without_validation_data_holds_out_a_part_and_says_so(tmp_path: Path) -> None:
     """With the intervals of the documentation's example: no epoch of this search is a fifth one."""
-    write_sample(tmp_path / "data", train=24, val=6, frames=12, seed=3)
+    write_sample(tmp_path / "data", train=24, val=6, frames=FRAMES, seed=3)
     facts = [f"{key}={value}" for key, value in dataset(tmp_path / "data").items() if ".val_dataset." not in key]
     intervals = ["train.validation_interval=5", "train.checkpoint_interval=5"]
     command = ["run", "train", *facts, *intervals, "batch_size=8", "num_workers=0", "lr=0.02"]

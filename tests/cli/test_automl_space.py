@@ -16,7 +16,7 @@ from tao_skill.cli import main
 from tao_skill.io import atomic
 from tao_skill.jobs.record import Job, timestamp
 from tao_skill.jobs.store import Store
-from tests.support.experiments import dataset_overrides
+from tests.support.experiments import FRAMES, dataset_overrides
 from tests.support.searches import make_setup, reported, trained
 
 
@@ -55,9 +55,9 @@ def test_the_data_and_the_spec_shape_the_space(
     assert document["left_out"]["train.optim.lr_decay"].endswith("lies before train.num_epochs 2")
     assert "whole sequences" in document["left_out"]["dataset.window_size"]
     spec = tmp_path / "spec.yaml"
-    spec.write_text("dataset: {random_choose: true, window_size: 8}\n")
+    spec.write_text("dataset: {random_choose: true, window_size: 4}\n")
     window = answer_json([*space, "-e", str(spec)], capsys)["search"]["dataset.window_size"]
-    assert (window["low"], window["high"]) == (4, 16)
+    assert (window["low"], window["high"]) == (FRAMES / 4, FRAMES)
     batches = answer_json([*space, "--search", "batch_size=2:400"], capsys)["search"]["dataset.batch_size"]
     assert max(batches.get("choices", [batches.get("high")])) <= 12
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tao_skill.cli import main
-from tests.support.experiments import dataset_overrides, without_label_map
+from tests.support.experiments import FRAMES, dataset_overrides, without_label_map
 
 Break = Callable[[Path], list[str]]
 
@@ -74,7 +74,7 @@ CASES: dict[str, tuple[Break, list[str]]] = {
     "label count": (labels([NAMES[:5], [0] * 5]), ["5 labels for 12 sequences"]),
     "label map": (override("dataset.label_map={{a: 0, b: 1}}"), ["dataset.label_map has the ids [0, 1]", "is 6"]),
     "nan": (sequences(with_nan), ["2 values that are NaN or infinite", "(3, 1, 2, 5, 0)"]),
-    "rank": (sequences(lambda data: data[..., 0]), ["shape (12, 3, 16, 34)", "(N, C, T, V, M)"]),
+    "rank": (sequences(lambda data: data[..., 0]), [f"shape (12, 3, {FRAMES}, 34)", "(N, C, T, V, M)"]),
     "integers": (sequences(lambda data: data.astype(np.int32)), ["int32", "float16, float32 or float64"]),
     "objects": (sequences(lambda data: data.astype(object)), ["train_data.npy cannot be read"]),
     "code in labels": (labels([NAMES, Evil()]), ["train_label.pkl is not a label file", "not run"]),

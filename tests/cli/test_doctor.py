@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tao_skill.cli.completion import SHELLS
-from tests.support.command_line import TAO_SKILL, call, call_json
+from tests.support.command_line import TAO_SKILL, answer_here, call, call_json
 
 
 def test_the_doctor_finds_nothing_wrong_here(tmp_path: Path) -> None:
-    document = call_json(["doctor"], tmp_path)
+    document = answer_here(["doctor"], tmp_path)
     assert document["ok"]
     found = {one["subject"]: one for one in document["findings"]}
     assert {"python", "packages", "devices", "memory", "results root", "cache", "storage"} <= set(found)
@@ -22,7 +22,7 @@ def test_the_doctor_finds_nothing_wrong_here(tmp_path: Path) -> None:
 
 def test_a_results_root_that_cannot_be_written_is_a_problem_with_its_fix(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    document = call_json(["doctor"], tmp_path / "file" / "results", code=4)
+    document = answer_here(["doctor"], tmp_path / "file" / "results", code=4)
     (problem,) = [one for one in document["findings"] if one["level"] == "problem"]
     assert problem["subject"] == "results root"
     assert str(tmp_path / "file") in problem["fix"]

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tao_skill.cli.program import tao_skill
-from tests.support.command_line import HEAVY, SMALL, TAO_SKILL, call, call_json
+from tests.support.command_line import HEAVY, SMALL, TAO_SKILL, answer_here, call, call_json
 from tests.support.experiments import dataset_overrides
 
 
@@ -29,7 +29,7 @@ def train(tiny: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def trained(train: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     root = tmp_path_factory.mktemp("results")
-    return root, call_json([*train, "epochs=2"], root)
+    return root, call_json([*train, "epochs=4", "--key", "once"], root)
 
 
 def test_train_answers_with_the_documented_result(trained: tuple[Path, dict[str, Any]]) -> None:
@@ -135,12 +135,12 @@ def test_a_job_that_cannot_use_its_input_exits_with_two_and_says_why(train: list
     assert document["error"]["fix"]
 
 
-def test_the_same_key_is_the_same_job(train: list[str], tmp_path: Path) -> None:
-    first = call_json([*train, "epochs=1", "--key", "once"], tmp_path)
-    again = call_json([*train, "epochs=1", "--key", "once"], tmp_path)
+def test_the_same_key_is_the_same_job(trained: tuple[Path, dict[str, Any]], train: list[str]) -> None:
+    root, first = trained
+    again = call_json([*train, "epochs=4", "--key", "once"], root)
     assert first == again
-    assert len(json.loads((tmp_path / first["job"]["id"] / "job.json").read_text())["attempts"]) == 1
-    other = call_json([*train, "epochs=2", "--key", "once"], tmp_path, code=2)
+    assert len(json.loads((root / first["job"]["id"] / "job.json").read_text())["attempts"]) == 1
+    other = call_json([*train, "epochs=2", "--key", "once"], root, code=2)
     assert other["error"]["code"] == "key_conflict"
     assert "train.num_epochs" in other["error"]["message"]
 
@@ -174,12 +174,11 @@ def weights(document: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def test_a_killed_training_is_an_error_and_resumes_to_the_uninterrupted_result(
-    train: list[str], tmp_path: Path
+    trained: tuple[Path, dict[str, Any]], train: list[str], tmp_path: Path
 ) -> None:
-    whole = call_json([*train, "epochs=6"], tmp_path / "whole")
-    root = tmp_path / "killed"
-    running = start([*train, "epochs=6", "--key", "k"], root)
-    job_id, pid = worker_of(root, epoch=1)
+    whole, root = trained[1], tmp_path / "killed"
+    running = start([*train, "epochs=4", "--key", "k"], root)
+    job_id, pid = worker_of(root, epoch=0)
     os.kill(pid, signal.SIGKILL)
     output, _ = running.communicate(timeout=60)
     assert running.returncode == 1
@@ -188,7 +187,7 @@ def test_a_killed_training_is_an_error_and_resumes_to_the_uninterrupted_result(
     assert died["error"]["code"] == "process_died"
     assert "--key k" in died["next"][-1]
     assert call_json(["jobs", "show", job_id], root)["job"]["state"] == "ERROR"
-    resumed = call_json([*train, "epochs=6", "--key", "k"], root)
+    resumed = call_json([*train, "epochs=4", "--key", "k"], root)
     assert resumed["job"]["id"] == job_id
     assert resumed["metrics"] == whole["metrics"]
     expected = weights(whole)
@@ -286,7 +285,7 @@ def test_every_command_takes_json_and_its_answers_say_what_comes_next(
         "skills install": ["--to", str(tmp_path / "skills")],
     }
     for name, arguments in calls.items():
-        answer = json.loads(call([*name.split(), *arguments, "--json"], root).stdout)
+        answer = answer_here([*name.split(), *arguments], root)
         if name.split()[0] not in FOREIGN:
             assert answer["next"], name
             assert all(command.startswith("tao-skill ") for command in answer["next"])

@@ -24,6 +24,7 @@ from tao_skill.cli import main as tao_skill_main
 from tao_skill.cli.tao import main
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tao_skill.models.pose_classification.model import MODEL
+from tests.support.experiments import FRAMES
 from tests.support.folders import REAL_DATA, REPOSITORY
 from tests.support.recordings import recording
 from tests.support.tao import SPECS, environment, record
@@ -71,7 +72,7 @@ def table() -> dict[str, list[str]]:
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the nvidia spec and its data, in which both training commands of the table have run."""
     folder = tmp_path_factory.mktemp("ground")
-    write_sample(folder / "data" / "nvidia", train=12, val=6, frames=16, seed=3)
+    write_sample(folder / "data" / "nvidia", train=12, val=6, frames=FRAMES, seed=3)
     shutil.copy(SPECS / "experiment_nvidia.yaml", folder / "spec.yaml")
     recording(folder / "bodypose3d.json", frames=30, ids=(0,))
     for command in table()["train"]:

@@ -17,6 +17,7 @@ from tao_skill.cli import tao_mounts
 from tao_skill.cli.tao import main as pose_classification_main
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tao_skill.models.pose_classification.model import MODEL
+from tests.support.experiments import FRAMES
 from tests.support.tao import SPECS, environment, record
 
 PROJECT = "/workspace/tao-experiments"
@@ -48,7 +49,7 @@ def model(action: str, *rest: str, group: str = "model") -> Words:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a mounts file, a project whose spec has container paths, and data in a folder of their own."""
     home = tmp_path_factory.mktemp("home")
-    write_sample(home / "recordings", train=12, val=6, frames=16, seed=3)
+    write_sample(home / "recordings", train=12, val=6, frames=FRAMES, seed=3)
     spec = (SPECS / "experiment_nvidia.yaml").read_text().replace("results/", f"{PROJECT}/results/")
     values = yaml.safe_load(spec.replace("data/nvidia", DATA)) | {"results_dir": f"{PROJECT}/results"}
     values["dataset"]["num_workers"] = 0

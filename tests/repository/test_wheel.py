@@ -38,9 +38,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clean environment with the wheel and what light commands need."""
     folder = tmp_path_factory.mktemp("clean")
-    venv.create(folder, with_pip=True)
-    run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", wheel], folder)
-    run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *LIGHT], folder)
+    venv.create(folder, with_pip=False)
+    install = [sys.executable, "-m", "pip", "--python", folder, "install", "--quiet", "--no-compile"]
+    run([*install, "--no-deps", wheel], folder)
+    run([*install, *LIGHT], folder)
     return folder / "bin" / "tao-skill"
 
 

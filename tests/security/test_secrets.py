@@ -124,7 +124,7 @@ def test_a_plan_shows_no_secret_and_a_hidden_one_is_not_taken_for_a_key(person: 
 
 
 @pytest.mark.attacks
-def test_nothing_of_a_flow_holds_a_secret(person: Person, server: S3Server, tiny: Path, tmp_path: Path) -> None:
+def test_nothing_of_a_flow_holds_a_secret(person: Person, s3_server: S3Server, tiny: Path, tmp_path: Path) -> None:
     pairs = dataset_overrides(tiny)
     small = [*pairs, "batch_size=6", "num_workers=1", "lr=0.02"]
     budget = ["--trials", "2", "--max-epochs", "2", "--min-epochs", "1"]
@@ -153,9 +153,9 @@ def test_nothing_of_a_flow_holds_a_secret(person: Person, server: S3Server, tiny
     assert {".html", ".json", ".txt", ".pth", ".onnx", ".csv", ".db"} <= {path.suffix for path in written}
     assert any("tfevents" in path.name for path in written)
     assert not [one for path in written for one in found(str(path), path.read_bytes())]
-    uploaded = server.keys("results/")
+    uploaded = s3_server.keys("results/")
     assert uploaded
-    assert not [one for key in uploaded for one in found(key, server.get(f"results/{key}"))]
+    assert not [one for key in uploaded for one in found(key, s3_server.get(f"results/{key}"))]
 
 
 async def by_mcp(person: Person, tiny: Path, folder: Path) -> None:

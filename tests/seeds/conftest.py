@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
+from tests.support.experiments import FRAMES
 from tests.support.recordings import recording
 from tests.support.tao import PLACEHOLDERS, SEEDS
 
@@ -15,7 +16,7 @@ from tests.support.tao import PLACEHOLDERS, SEEDS
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the documents' commands run in."""
     made = tmp_path_factory.mktemp("documents")
-    write_sample(made, train=12, val=6, frames=12, seed=3)
+    write_sample(made, train=12, val=6, frames=FRAMES, seed=3)
     text = (SEEDS / "tao_spec.yaml").read_text()
     for placeholder, path in PLACEHOLDERS.items():
         text = text.replace(placeholder, path)

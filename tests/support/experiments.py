@@ -10,6 +10,9 @@ from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.spec import load
 
+FRAMES = 8
+"""Of a sequence of the generated sets: few, as the time of a training grows with them."""
+
 
 def dataset(folder: Path) -> dict[str, Any]:
     """Spec keys of the generated set."""

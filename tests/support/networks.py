@@ -8,8 +8,7 @@ import torch
 
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
-
-FRAMES = 16
+from tests.support.experiments import FRAMES
 
 
 def acquainted(net: STGCN, x_NCTVM: torch.Tensor) -> STGCN:

@@ -16,7 +16,7 @@ from tao_skill.models import get_model
 from tao_skill.models.pose_classification.network.architecture import forward_flop
 from tao_skill.models.pose_classification.network.graph import LAYOUTS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
-from tests.support.experiments import experiment
+from tests.support.experiments import FRAMES, experiment
 
 MODEL = get_model(None)
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -58,7 +58,7 @@ def trained(root: Path, job_id: str, spec: dict[str, object], seconds: float, *,
 
 def test_an_epoch_takes_what_it_took_before_in_proportion_to_its_work(tiny: Path, tmp_path: Path) -> None:
     spec = asdict(experiment(tiny, tmp_path))
-    shorter = asdict(experiment(tiny, tmp_path, dataset__resample_frames=8))
+    shorter = asdict(experiment(tiny, tmp_path, dataset__resample_frames=FRAMES // 2))
     assert epoch_time(MODEL, spec, Store(tmp_path)) is None
     trained(tmp_path, "train-old", spec, 100.0)
     trained(tmp_path, "train-new", spec, 10.0, created=1)
@@ -79,17 +79,17 @@ def test_a_record_that_tells_no_epochs_is_passed_over(spec: dict[str, object], t
 @pytest.mark.parametrize(
     ("keys", "frames"),
     [
-        ({"window_size": 8, "random_choose": True}, 8),
-        ({"window_size": 8}, 16),
-        ({"window_size": 40}, 40),
+        ({"window_size": 4, "random_choose": True}, 4),
+        ({"window_size": 4}, FRAMES),
+        ({"window_size": 20}, 20),
     ],
 )
 def test_windows_are_of_training_alone(keys: dict[str, object], frames: int, tiny: Path, tmp_path: Path) -> None:
-    """The generated set has twelve sequences of 16 frames to train on, and six to validate."""
+    """The generated set has twelve sequences of FRAMES frames to train on, and six to validate."""
     whole = MODEL.epoch_flop(experiment(tiny, tmp_path))
     windows = MODEL.epoch_flop(experiment(tiny, tmp_path, **{f"dataset__{key}": value for key, value in keys.items()}))
     assert whole is not None
-    assert windows == pytest.approx(whole * (3 * 12 * frames + 6 * 16) / ((3 * 12 + 6) * 16))
+    assert windows == pytest.approx(whole * (3 * 12 * frames + 6 * FRAMES) / ((3 * 12 + 6) * FRAMES))
 
 
 def test_data_that_may_not_be_read_are_not(tiny: Path, tmp_path: Path) -> None:

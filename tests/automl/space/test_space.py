@@ -22,7 +22,7 @@ from tao_skill.spec.param import Param
 from tao_skill.spec.schema import build_schema, default_values
 from tao_skill.spec.tree import iter_params, lookup
 from tests.support.draws import draws
-from tests.support.experiments import dataset
+from tests.support.experiments import FRAMES, dataset
 
 SCHEMA = bank.load_schema("pose_classification", "train")
 SHORT = bank.skill_info("pose_classification")["spec_shorthand"]
@@ -158,8 +158,10 @@ class TestWhatDataCanServe:
             self.space(tiny, "dataset.batch_size=13:64")
 
     def test_windows_from_a_quarter_of_the_frames_to_all_of_them(self, tiny: Path) -> None:
-        spec, space = self.space(tiny, dataset__random_choose=True, dataset__window_size=8)
-        assert {values["dataset.window_size"] for values in draws(space, spec, 300)} == set(range(4, 17))
+        spec, space = self.space(tiny, dataset__random_choose=True, dataset__window_size=4)
+        assert {values["dataset.window_size"] for values in draws(space, spec, 300)} == set(
+            range(FRAMES // 4, FRAMES + 1)
+        )
 
     def test_windows_of_long_recordings_are_not_cut_by_the_schemas_hint(self) -> None:
         limits = {"dataset.window_size": Limit(low=500, high=2000)}

@@ -11,7 +11,8 @@ import torch
 
 from tao_skill.models.pose_classification.deploy import onnx_graph
 from tao_skill.models.pose_classification.network.stgcn import STGCN
-from tests.support.networks import FRAMES, acquainted
+from tests.support.experiments import FRAMES
+from tests.support.networks import acquainted
 from tests.support.tensorrt.fake import VERSIONS, install
 
 

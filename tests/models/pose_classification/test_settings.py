@@ -8,7 +8,7 @@ import io
 import json
 import pickle
 from collections.abc import Callable
-from operator import attrgetter
+from operator import attrgetter, eq
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,15 @@ from tao_skill.models.pose_classification.training.devices import Devices, check
 from tao_skill.models.pose_classification.training.module import SCHEDULERS
 from tao_skill.spec.tree import iter_params
 from tao_skill.status import StatusLog
-from tests.support.experiments import experiment
+from tests.support.experiments import FRAMES, experiment
+from tests.support.networks import weights
 from tests.support.recordings import recording
 from tests.support.tensorrt.engines import KEY, built, contents
 from tests.support.tensorrt.fake import VERSIONS, install
 from tests.support.waiting import until
 
 Ground = dict[str, Any]
+ONE_EPOCH = {"train.num_epochs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -41,34 +43,51 @@ def ground(tiny: Path, onnx_file: Path, tmp_path_factory: pytest.TempPathFactory
     """A trained model to compare with and to build on."""
     folder = tmp_path_factory.mktemp("ground")
     train.run(experiment(tiny, folder))
-    return {"tiny": tiny, "folder": folder, "checkpoint": folder / "train" / checkpoint_index.LATEST, "onnx": onnx_file}
+    train.run(experiment(tiny, folder / "one_epoch", **ONE_EPOCH))
+    return {
+        "tiny": tiny,
+        "folder": folder,
+        "one_epoch": folder / "one_epoch",
+        "checkpoint": folder / "train" / checkpoint_index.LATEST,
+        "onnx": onnx_file,
+    }
 
 
-def final(folder: Path) -> dict[str, torch.Tensor]:
-    newest = checkpoint_index.latest(folder)
-    assert newest is not None
-    return checkpoint_file.network_state(checkpoint_file.load(newest))
+def assert_effect(
+    made: Callable[[str, dict[str, Any]], Any],
+    key: str,
+    value: Any,
+    beside: dict[str, Any],
+    same: Callable[[Any, Any], bool] = eq,
+) -> None:
+    """What is made with this key changed is another; what is made again without the change, the control, is the same.
+
+    Args:
+        made: from the name of a new folder and the settings to what is compared.
+    """
+    base = made("base", beside)
+    assert same(made("control", beside), base), f"something else than {key} differs from run to run"
+    assert not same(made("changed", {**beside, key: value}), base), f"{key} has no effect"
 
 
-def differs(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() != other.keys() or any(
-        one[n].shape != other[n].shape or not torch.equal(one[n], other[n]) for n in one
-    )
+def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 # What a change does, by kind. Each gets the ground, a folder and the changed key and value.
 
 
 def weights_differ(value: Any, **beside: Any) -> Callable[[Ground, Path, str], None]:
-    """Two trainings that differ in this key alone end with other weights."""
+    """Two trainings of an epoch that differ in this key alone end with other weights."""
 
     def prove(ground: Ground, folder: Path, key: str) -> None:
-        base = ground["folder"]
-        if beside:
-            base = folder / "base"
-            train.run(experiment(ground["tiny"], base, **beside))
-        train.run(experiment(ground["tiny"], folder / "changed", **beside, **{key: value}))
-        assert differs(final(base / "train"), final(folder / "changed" / "train"))
+        def trained(name: str, settings: dict[str, Any]) -> dict[str, torch.Tensor]:
+            if name == "base" and not settings:
+                return weights(ground["one_epoch"] / "train")
+            train.run(experiment(ground["tiny"], folder / name, **{**ONE_EPOCH, **settings}))
+            return weights(folder / name / "train")
+
+        assert_effect(trained, key, value, beside, same_weights)
 
     return prove
 
@@ -177,7 +196,7 @@ def run(action: str, ground: Ground, folder: Path, **changes: Any) -> None:
         "inference.checkpoint": str(ground["checkpoint"]),
         "inference.test_dataset.data_path": str(tiny / "val_data.npy"),
         "export.checkpoint": str(ground["checkpoint"]),
-        "export.sequence_length": 16,
+        "export.sequence_length": FRAMES,
     }
     config = experiment(tiny, folder, **{**task, **changes})
     {"train": train.run, "evaluate": evaluate.run, "inference": inference.run, "export": export.run}[action](config)
@@ -189,10 +208,12 @@ def report_differs(value: Callable[[Ground], Any], **beside: Any) -> Callable[[G
     def prove(ground: Ground, folder: Path, key: str) -> None:
         action = key.split(".")[0]
         name = {"evaluate": "evaluate/evaluation.json", "inference": "inference/results.json"}[action]
-        run(action, ground, folder / "base", **beside)
-        run(action, ground, folder / "changed", **beside, **{key: value(ground)})
-        texts = [json.loads((folder / one / name).read_text()) for one in ("base", "changed")]
-        assert texts[0] != texts[1]
+
+        def reported(out: str, settings: dict[str, Any]) -> Any:
+            run(action, ground, folder / out, **settings)
+            return json.loads((folder / out / name).read_text())
+
+        assert_effect(reported, key, value(ground), beside)
 
     return prove
 
@@ -248,8 +269,7 @@ def schedule_differs(value: Any, **beside: Any) -> Callable[[Ground, Path, str],
         return found
 
     def prove(ground: Ground, folder: Path, key: str) -> None:
-        tiny = ground["tiny"]
-        assert rates(experiment(tiny, folder, **beside)) != rates(experiment(tiny, folder, **beside, **{key: value}))
+        assert_effect(lambda name, settings: rates(experiment(ground["tiny"], folder, **settings)), key, value, beside)
 
     return prove
 
@@ -277,7 +297,7 @@ def resumes_from(ground: Ground, folder: Path, key: str) -> None:
     first = ground["folder"] / "train" / checkpoint_index.checkpoint_name(0, 3)
     train.run(experiment(ground["tiny"], folder, **{key: str(first)}))
     assert [one.step for one in checkpoint_index.read_index(folder / "train")] == [6]
-    assert not differs(final(folder / "train"), final(ground["folder"] / "train"))
+    assert same_weights(weights(folder / "train"), weights(ground["folder"] / "train"))
 
 
 def validates_at(ground: Ground, folder: Path, key: str) -> None:
@@ -316,7 +336,7 @@ def arrays_differ(value: Any, **beside: Any) -> Callable[[Ground, Path, str], No
     """The conversion leaves other arrays."""
 
     def prove(ground: Ground, folder: Path, key: str) -> None:
-        assert converted(folder, "base", **beside) != converted(folder, "changed", **beside, **{key: value})
+        assert_effect(lambda name, settings: converted(folder, name, **settings), key, value, beside)
 
     return prove
 
@@ -349,8 +369,12 @@ def engine_differs(
         fixed = {name: one(ground, folder) if callable(one) else one for name, one in beside.items()}
         with pytest.MonkeyPatch.context() as patch:
             install(VERSIONS[-1], patch)
-            base = look(built(ground["onnx"], folder / "base", **fixed))
-            assert look(built(ground["onnx"], folder / "changed", **{**fixed, key.removeprefix(KEY): changed})) != base
+            assert_effect(
+                lambda name, settings: look(built(ground["onnx"], folder / name, **settings)),
+                key.removeprefix(KEY),
+                changed,
+                fixed,
+            )
 
     return prove
 
@@ -411,11 +435,11 @@ def onnx_differs(value: Any, look: Callable[[Path], Any], **beside: Any) -> Call
     """What is seen of the ONNX file is another."""
 
     def prove(ground: Ground, folder: Path, key: str) -> None:
-        changed = value(ground) if callable(value) else value
-        run("export", ground, folder / "base", **beside)
-        run("export", ground, folder / "changed", **{**beside, key: changed})
-        base, other = (look(folder / one / "export" / "model.onnx") for one in ("base", "changed"))
-        assert base != other
+        def exported(name: str, settings: dict[str, Any]) -> Any:
+            run("export", ground, folder / name, **settings)
+            return look(folder / name / "export" / "model.onnx")
+
+        assert_effect(exported, key, value(ground) if callable(value) else value, beside)
 
     return prove
 
@@ -433,7 +457,7 @@ def no_such_gpu_to_export_on(ground: Ground, folder: Path, key: str) -> None:
 
 
 def samples_differ(ground: Ground, folder: Path, key: str) -> None:
-    given = {"export.sequence_length": 16, key: str(ground["tiny"] / "val_data.npy")}
+    given = {"export.sequence_length": FRAMES, key: str(ground["tiny"] / "val_data.npy")}
     recorded = export.samples(experiment(ground["tiny"], folder, **given))
     assert np.array_equal(recorded[0][0], np.load(ground["tiny"] / "val_data.npy")[0])
     assert recorded[0].shape != export.samples(experiment(ground["tiny"], folder, **{key: None}))[0].shape
@@ -485,20 +509,20 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     ),
     "dataset.num_classes": weights_differ(9),
     "dataset.label_map": refused({"walking": 0}),
-    "dataset.random_choose": weights_differ(True, **{"dataset.window_size": 8}),
+    "dataset.random_choose": weights_differ(True, **{"dataset.window_size": 4}),
     "dataset.random_move": weights_differ(True),
-    "dataset.window_size": weights_differ(24),
+    "dataset.window_size": weights_differ(12),
     "dataset.random_rotate": weights_differ(20.0),
     "dataset.random_scale": weights_differ(0.1),
     "dataset.temporal_crop": weights_differ(0.5),
-    "dataset.resample_frames": weights_differ(12),
+    "dataset.resample_frames": weights_differ(6),
     "dataset.batch_size": weights_differ(4),
     "dataset.num_workers": workers_are,
     "train.num_gpus": gpus(2, [0, 1]),
     "train.gpu_ids": gpus([1, 3], [1, 3]),
     "train.num_nodes": nodes_refused,
     "train.seed": weights_differ(99),
-    "train.num_epochs": weights_differ(1),
+    "train.num_epochs": weights_differ(2),
     "train.checkpoint_interval": steps_saved(2, [6, 12], **{"train.num_epochs": 4}),
     "train.checkpoint_interval_unit": steps_saved("step", [2, 4, 6], **{"train.checkpoint_interval": 2}),
     "train.validation_interval": validates_at,

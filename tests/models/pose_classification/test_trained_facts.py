@@ -17,7 +17,7 @@ from tao_skill.models.pose_classification.trained_facts import (
     fix_of,
     trimming_warning,
 )
-from tests.conftest import experiment
+from tests.support.experiments import experiment
 
 PATH = Path("model")
 

@@ -17,7 +17,7 @@ from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.models.pose_classification.training.checkpoint_file import load, save
 from tao_skill.status import read_status
-from tests.support.experiments import experiment
+from tests.support.experiments import FRAMES, experiment
 
 
 @pytest.fixture(scope="module")
@@ -168,10 +168,10 @@ def test_onnx_of_a_dynamic_length_scores_sequences_of_any(
     tiny: Path, trained: Path, tmp_path: Path, persons: int, precision: str
 ) -> None:
     longer = np.pad(np.load(tiny / "train_data.npy"), ((0, 0), (0, 0), (0, 7), (0, 0), (0, persons - 1)))
-    longer[0, :, 20] = 0.5
+    longer[0, :, FRAMES + 4] = 0.5
     longer[..., -1] = longer[..., 0]
     np.save(tmp_path / "longer.npy", longer)
-    np.save(tmp_path / "shorter.npy", longer[:, :, :13])
+    np.save(tmp_path / "shorter.npy", longer[:, :, : FRAMES - 2])
     task = {
         "export__checkpoint": str(trained),
         "export__num_persons": persons,
@@ -191,30 +191,30 @@ def test_onnx_of_a_dynamic_length_scores_sequences_of_any(
 def test_resampled_training_is_scored_alike_as_checkpoint_and_as_onnx(
     tiny: Path, tmp_path: Path, model_type: str
 ) -> None:
-    beside = {"dataset__resample_frames": 12, "model__model_type": model_type}
+    beside = {"dataset__resample_frames": 6, "model__model_type": model_type}
     train.run(experiment(tiny, tmp_path, train__num_epochs=1, **beside))
     path = tmp_path / "train" / checkpoint_index.BEST
-    assert {one.sequence_length for one in checkpoint_index.read_index(tmp_path / "train")} == {12}
+    assert {one.sequence_length for one in checkpoint_index.read_index(tmp_path / "train")} == {6}
     exported = export.run(experiment(tiny, tmp_path, export__checkpoint=str(path), export__num_persons=1, **beside))
     (onnx_path,) = (artifact.path for artifact in exported.artifacts)
     found = [probabilities(tiny, one, tmp_path, **beside) for one in (path, onnx_path)]
     np.testing.assert_allclose(*found, atol=1e-5)
-    for one, frames in ((path, None), (onnx_path, None), (path, 16), (onnx_path, 16)):
+    for one, frames in ((path, None), (onnx_path, None), (path, FRAMES), (onnx_path, FRAMES)):
         others = beside | {"dataset__resample_frames": frames}
         with pytest.raises(BadData, match="resample_frames"):
             probabilities(tiny, one, tmp_path, **others)
-    longer = experiment(tiny, tmp_path / "longer", export__checkpoint=str(path), export__sequence_length=20, **beside)
+    longer = experiment(tiny, tmp_path / "longer", export__checkpoint=str(path), export__sequence_length=10, **beside)
     (onnx_path,) = (artifact.path for artifact in export.run(longer).artifacts)
     probabilities(tiny, onnx_path, tmp_path / "longer", **beside)
     said = [
         line["message"] for line in read_status(tmp_path / "longer" / "inference") if line["verbosity"] == "WARNING"
     ]
     assert len(said) == 1
-    assert "takes 20 frames" in said[0]
+    assert "takes 10 frames" in said[0]
 
 
 def test_int8_of_a_resampled_st_gcn_plus_plus_keeps_most_classes(tiny: Path, tmp_path: Path) -> None:
-    beside = {"dataset__resample_frames": 16, "model__model_type": "ST-GCN++", "export__num_persons": 1}
+    beside = {"dataset__resample_frames": FRAMES, "model__model_type": "ST-GCN++", "export__num_persons": 1}
     train.run(experiment(tiny, tmp_path, train__num_epochs=6, train__optim__lr=0.02, **beside))
     settings = {
         "export__checkpoint": str(tmp_path / "train" / checkpoint_index.BEST),

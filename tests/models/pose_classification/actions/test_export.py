@@ -22,7 +22,7 @@ from tao_skill.models.pose_classification.network.registry import build_net
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.outcome import Outcome
-from tests.support.experiments import experiment
+from tests.support.experiments import FRAMES, experiment
 from tests.support.networks import acquainted
 
 
@@ -34,7 +34,7 @@ def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(tiny: Path, trained: Path, folder: Path, **changes: Any) -> Outcome:
-    given = {"export__checkpoint": str(trained), "export__sequence_length": 16, **changes}
+    given = {"export__checkpoint": str(trained), "export__sequence_length": FRAMES, **changes}
     return export.run(experiment(tiny, folder, **given))
 
 
@@ -51,7 +51,7 @@ def scores(path: Path, x_NCTVM: Any) -> Any:
     ],
 )
 def test_every_layout_and_strategy_trains_exports_and_agrees(layout: str, strategy: str, tmp_path: Path) -> None:
-    shape = (4, 3, 16, LAYOUTS[layout].joints, LAYOUTS[layout].persons)
+    shape = (4, 3, FRAMES, LAYOUTS[layout].joints, LAYOUTS[layout].persons)
     x_NCTVM = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     np.save(tmp_path / "train_data.npy", x_NCTVM)
     (tmp_path / "train_label.pkl").write_bytes(pickle.dumps([list("abcd"), [0, 1, 2, 0]]))
@@ -65,7 +65,7 @@ def test_every_layout_and_strategy_trains_exports_and_agrees(layout: str, strate
         dataset__val_dataset__label_path=None,
         train__num_epochs=1,
         export__checkpoint=str(tmp_path / "train" / checkpoint_index.LATEST),
-        export__sequence_length=16,
+        export__sequence_length=FRAMES,
         export__sample_data=str(tmp_path / "train_data.npy"),
     )
     train.run(config)
@@ -110,14 +110,14 @@ def test_the_file_says_what_it_is_and_takes_any_batch(tiny: Path, trained: Path,
     (given,), (made,) = model.graph.input, model.graph.output
     assert (given.name, made.name) == ("input", "fc_pred")
     sizes = [dim.dim_param or dim.dim_value for dim in given.type.tensor_type.shape.dim]
-    assert sizes == ["batch", 3, 16, 34, 1]
+    assert sizes == ["batch", 3, FRAMES, 34, 1]
     facts = {entry.key: entry.value for entry in model.metadata_props}
     assert (facts["graph_layout"], facts["graph_strategy"], facts["num_classes"]) == ("nvidia", "spatial", "6")
     assert facts["precision"] == "fp32"
     assert facts["label_map"] == '{"a": 0, "b": 1, "c": 2, "d": 3, "e": 4, "f": 5}'
     assert "tao-skill" in facts["producer"]
     for size in (1, 2, 7):
-        assert scores(path, np.zeros((size, 3, 16, 34, 1), np.float32)).shape == (size, 6)
+        assert scores(path, np.zeros((size, 3, FRAMES, 34, 1), np.float32)).shape == (size, 6)
 
 
 @pytest.mark.parametrize("opset", [12, 17, 18, 20])
@@ -145,7 +145,7 @@ def discerning(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, ST
     """Poses held with a tremor, and a network that sees several classes in them: the checkpoint too."""
     folder = tmp_path_factory.mktemp("discerning")
     torch.manual_seed(1)
-    x_NCTVM = torch.randn(20, 3, 1, 34, 1) + 0.3 * torch.randn(20, 3, 16, 34, 1)
+    x_NCTVM = torch.randn(20, 3, 1, 34, 1) + 0.3 * torch.randn(20, 3, FRAMES, 34, 1)
     np.save(folder / "poses.npy", x_NCTVM.numpy())
     net = acquainted(STGCN(num_classes=6), x_NCTVM)
     with torch.no_grad():

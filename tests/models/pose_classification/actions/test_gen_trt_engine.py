@@ -24,7 +24,8 @@ from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.deploy import onnx_graph, onnx_int8, tensorrt_engine, tensorrt_precision
 from tao_skill.models.pose_classification.network.graph import LAYOUTS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
-from tests.support.networks import FRAMES, acquainted, export
+from tests.support.experiments import FRAMES
+from tests.support.networks import acquainted, export
 from tests.support.tensorrt.engines import KEY, built, contents, task
 from tests.support.tensorrt.fake import API, VERSIONS, install
 
@@ -187,8 +188,8 @@ def test_batches_are_split_and_filled_to_the_profile(
     whole_NK = score(x_NCTVM)
     assert whole_NK.shape == (12, 6)
     np.testing.assert_allclose(np.concatenate([score(x_NCTVM[:1]), score(x_NCTVM[1:])]), whole_NK, atol=1e-5)
-    with pytest.raises(BadData, match=r"takes sequences .* \(3, 16, 34, 1\)"):
-        score(x_NCTVM[:, :, :8])
+    with pytest.raises(BadData, match=rf"takes sequences .* \(3, {FRAMES}, 34, 1\)"):
+        score(x_NCTVM[:, :, :4])
 
 
 def test_a_fixed_batch_of_the_onnx_must_be_that_of_the_engine(

@@ -83,7 +83,7 @@ def test_all_sequences_of_a_training_have_the_frames_of_its_window(
 @pytest.mark.parametrize("workers", [0, 2])
 def test_augmentation_does_not_depend_on_workers(tiny: Path, tmp_path: Path, workers: int) -> None:
     augment: DatasetConfig = experiment(
-        tiny, tmp_path, dataset__random_choose=True, dataset__window_size=12, dataset__random_move=True
+        tiny, tmp_path, dataset__random_choose=True, dataset__window_size=4, dataset__random_move=True
     ).dataset
 
     def batches(count: int) -> list[np.ndarray]:

@@ -31,7 +31,7 @@ from tao_skill.models.pose_classification.training.module import dropout_seed
 from tao_skill.models.pose_classification.training.parallel import SharedBatchNorm2d
 from tao_skill.ranks import is_first
 from tao_skill.status import read_status
-from tests.support.experiments import dataset_overrides, experiment
+from tests.support.experiments import FRAMES, dataset_overrides, experiment
 from tests.support.folders import PROCESSES, REPOSITORY
 from tests.support.networks import weights
 from tests.support.waiting import until
@@ -108,7 +108,7 @@ def assert_close(one: Path, other: Path, *, epochs: slice = slice(None)) -> None
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sets that leave one sequence over, so that a process goes without one in the last batch."""
     folder = tmp_path_factory.mktemp("odd")
-    write_sample(folder, train=13, val=7, frames=16, seed=3)
+    write_sample(folder, train=13, val=7, frames=FRAMES, seed=3)
     return folder
 
 
@@ -207,7 +207,7 @@ def test_a_process_may_get_an_empty_batch_that_the_network_takes(tiny: Path, wor
     order = Order(1, batch_size=1, rank=1, world=2)
     assert list(order) == [Batch(epoch=0, indices=())]
     ((x_NCTVM, ids_N),) = loader(data, order, num_workers=workers)
-    assert x_NCTVM.shape == (0, 3, 16, 34, 1)
+    assert x_NCTVM.shape == (0, 3, FRAMES, 34, 1)
     assert (ids_N.shape, ids_N.dtype) == ((0,), torch.int64)
     assert STGCN().eval()(x_NCTVM).shape == (0, 6)
 

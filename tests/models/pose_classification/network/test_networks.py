@@ -24,8 +24,8 @@ from tao_skill.models.pose_classification.network.blocks import Block
 from tao_skill.models.pose_classification.network.registry import NETWORKS, Network, build_net
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
-from tests.conftest import experiment
-from tests.models.pose_classification.conftest import acquainted
+from tests.support.experiments import experiment
+from tests.support.networks import acquainted
 
 BLOCKS = (Block(8), Block(8), Block(8, 2), Block(16))
 """One block changes the frames alone, and one the channels alone."""
