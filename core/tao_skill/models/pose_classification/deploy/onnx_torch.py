@@ -59,7 +59,7 @@ def to_onnx(
     except torch.onnx.OnnxExporterError as error:
         raise JobFailed(
             f"torch.onnx cannot write {name}: {str(error.__cause__ or error).strip().splitlines()[0][:300]}",
-            fix="change the network so that torch.export accepts it, or write its graph by hand in deploy/onnx_graph.py",
+            fix="change the network so that torch.export accepts it, or write its graph in deploy/onnx_graph.py",
         ) from error
     assert program is not None
     model: ModelProto = program.model_proto
