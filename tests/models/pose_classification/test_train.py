@@ -16,7 +16,7 @@ from tao_skill.errors import BadData
 from tao_skill.io import encryption
 from tao_skill.models.pose_classification.actions import evaluate, train
 from tao_skill.models.pose_classification.config import Optim, TrainConfig
-from tao_skill.models.pose_classification.data.dataset import Order
+from tao_skill.models.pose_classification.data.dataset import BatchSampler
 from tao_skill.models.pose_classification.data.sequences import read_labels
 from tao_skill.models.pose_classification.network.stgcn import build_net
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
@@ -51,7 +51,7 @@ def test_training_equals_a_plain_pytorch_loop(tiny: Path, tmp_path: Path) -> Non
     velocity = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
     for epoch in range(2):
         rate = optim.lr * (optim.lr_decay if epoch >= 1 else 1.0)
-        for batch in Order(12, batch_size=5, seed=config.train.seed, epoch=epoch):
+        for batch in BatchSampler(12, batch_size=5, seed=config.train.seed, epoch=epoch):
             rows = list(batch.indices)
             state = {**dict(net.named_parameters()), "A": net.A}
             loss = F.cross_entropy(reference_scores(state, data[rows], training=True), ids[rows])

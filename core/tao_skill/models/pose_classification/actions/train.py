@@ -19,7 +19,7 @@ from tao_skill.errors import BadData
 from tao_skill.io import encryption
 from tao_skill.model import task_results_dir
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.data.datamodule import SkeletonData
+from tao_skill.models.pose_classification.data.datamodule import SkeletonDataModule
 from tao_skill.models.pose_classification.data.hold_out import is_validated
 from tao_skill.models.pose_classification.network import allocator
 from tao_skill.models.pose_classification.network.stgcn import STGCN
@@ -111,7 +111,7 @@ def _fit(
         # The data module restores its place itself, and one worker is TAO's default.
         warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        data = SkeletonData(config.dataset, config.train.seed)
+        data = SkeletonDataModule(config.dataset, config.train.seed)
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     metrics = _final(module, trainer, metric)
     finish_run(run, metrics)

@@ -83,10 +83,10 @@ def sequence_problems(
 
 
 def _value_problems(key: str, data_path: str) -> Iterator[Problem]:
-    from tao_skill.models.pose_classification.data.inspect import not_finite
+    from tao_skill.models.pose_classification.data.inspect import count_not_finite
     from tao_skill.models.pose_classification.data.sequences import open_sequences
 
-    if (values := not_finite(open_sequences(data_path))).count:
+    if (values := count_not_finite(open_sequences(data_path))).count:
         yield Problem(
             key=key,
             message=f"{key} holds {values.count} values that are NaN or infinite, the first at index {values.first}",

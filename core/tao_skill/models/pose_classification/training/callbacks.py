@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 
 from tao_skill.io import atomic
 from tao_skill.models.pose_classification.config import TrainConfig
-from tao_skill.models.pose_classification.data.datamodule import SkeletonData
+from tao_skill.models.pose_classification.data.datamodule import SkeletonDataModule
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.models.pose_classification.training.module import LEARNING_RATE, STAGE_METRICS, PoseClassifier
 from tao_skill.status import StatusLog
@@ -193,7 +193,7 @@ class Report(Callback):
         return (time.monotonic() - self.began) / done * left
 
 
-def _data(trainer: pl.Trainer) -> SkeletonData:
+def _data(trainer: pl.Trainer) -> SkeletonDataModule:
     data = trainer.datamodule  # type: ignore[attr-defined]
-    assert isinstance(data, SkeletonData)
+    assert isinstance(data, SkeletonDataModule)
     return data

@@ -20,7 +20,7 @@ from tao_skill.models.pose_classification.data.imports.clip import FRAMES_LIMIT,
 from tao_skill.models.pose_classification.data.imports.formats import FORMATS, choose
 from tao_skill.models.pose_classification.data.imports.labels import Classes, read_label_file
 from tao_skill.models.pose_classification.data.imports.people import PEOPLE_KEPT
-from tao_skill.models.pose_classification.data.inspect import SHOWN, inspect
+from tao_skill.models.pose_classification.data.inspect import EXAMPLES, inspect
 from tao_skill.models.pose_classification.network.graph import LAYOUTS
 from tao_skill.outcome import ImportRequest
 
@@ -65,7 +65,9 @@ def import_data(request: ImportRequest) -> dict[str, Any]:
         **facts,
         "files": [str(file) for file in written],
         "spec": made.spec(),
-        "dropped": {kind: {"count": len(found), "first": list(found)[:SHOWN]} for kind, found in made.dropped.items()},
+        "dropped": {
+            kind: {"count": len(found), "first": list(found)[:EXAMPLES]} for kind, found in made.dropped.items()
+        },
         **_inspected(files["data.npy"], files["label.pkl"] if made.labelled else None),
     }
 
