@@ -259,7 +259,7 @@ def test_a_launcher_that_started_other_numbers_is_named() -> None:
     devices = plan_devices(1, [0], 0, {"LOCAL_WORLD_SIZE": "2"})
     check_processes("train", devices, 1, {})
     check_processes("train", devices, 2, {"WORLD_SIZE": "4"})
-    with pytest.raises(BadRequest, match=r"started 4 processes, but train\.num_nodes=1"):
+    with pytest.raises(BadRequest, match=r"started 4 processes, but train\.num_nodes is 1"):
         check_processes("train", devices, 1, {"WORLD_SIZE": "4"})
 
 

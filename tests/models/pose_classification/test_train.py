@@ -150,7 +150,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     train.run(config)
     said = capfd.readouterr().err
     assert said.count(f"{paths[0].name} is ") == 1
-    assert ("training begins anew" if damaged == 3 else "Resuming from model_epoch_001") in said
+    assert ("training starts anew" if damaged == 3 else "Resuming from model_epoch_001") in said
     assert all(
         torch.equal(value, whole[name]) for name, value in checkpoint_file.load(paths[0], key)["state_dict"].items()
     )
@@ -165,7 +165,7 @@ def test_without_the_latest_link_training_begins_anew_and_nothing_of_the_old_one
     short = {"encryption_key": key, "train__num_epochs": 2, "train__validation_interval": 5, "train__optim__lr": 0.01}
     train.run(experiment(tiny, tmp_path / "new", **short))
     fresh = train.run(experiment(tiny, tmp_path / "again", **short))
-    assert "begins anew, beside the checkpoints there" in capfd.readouterr().err
+    assert "training starts anew and keeps the checkpoints there" in capfd.readouterr().err
     left, right = (
         checkpoint_file.load(at / checkpoint_index.LATEST, key)["state_dict"] for at in (folder, tmp_path / "new/train")
     )
