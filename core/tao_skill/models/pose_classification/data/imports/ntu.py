@@ -93,25 +93,25 @@ def read_clip(file: Path) -> Clip:
 
 
 class _Lines:
-    """Reads the lines of a file in order."""
+    """Reads the lines of a file in order; `position` is the number of lines read."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.lines = read_text(file).rstrip().splitlines()
-        self.read = 0
+        self.position = 0
 
     def error(self, problem: str) -> BadData:
         """An error in the line that was read last."""
-        return bad_data(Place(self.file, f"line {self.read}"), problem, "copy the file again, or remove it")
+        return bad_data(Place(self.file, f"line {self.position}"), problem, "copy the file again, or remove it")
 
     def next(self) -> str:
         """Read the next line."""
-        if self.read == len(self.lines):
+        if self.position == len(self.lines):
             raise bad_data(
-                self.file, f"ends within a frame, after line {self.read}", "copy the file again, or remove it"
+                self.file, f"ends within a frame, after line {self.position}", "copy the file again, or remove it"
             )
-        self.read += 1
-        return self.lines[self.read - 1]
+        self.position += 1
+        return self.lines[self.position - 1]
 
     def count(self, noun: str) -> int:
         """Read a number of items, which the rest of the file must be long enough for."""
@@ -119,7 +119,7 @@ class _Lines:
         number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
         if number < 0:
             raise self.error(f"{text[:20]!r} is not a number of {noun}")
-        if number > (left := len(self.lines) - self.read):
+        if number > (left := len(self.lines) - self.position):
             raise self.error(f"{number} {noun} are announced, but only {left} lines follow: the file is cut short")
         return number
 
@@ -138,8 +138,8 @@ def _bodies(lines: _Lines) -> tuple[Array, int]:
             joints_V3 = _body(lines)
             if body < BODIES_READ:
                 bodies_PTV3[body, frame] = joints_V3
-    if lines.read < len(lines.lines):
-        raise lines.error(f"{len(lines.lines) - lines.read} lines follow the last of {frames} frames")
+    if lines.position < len(lines.lines):
+        raise lines.error(f"{len(lines.lines) - lines.position} lines follow the last of {frames} frames")
     return bodies_PTV3, people
 
 
