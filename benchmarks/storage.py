@@ -48,7 +48,7 @@ def measure(urls: Sequence[str] = ()) -> dict[str, Any]:
     """Every figure that the tables are computed from."""
     import traced
     from tao_skill.automl.execution.trial_worker import BEAT_S
-    from tao_skill.models.pose_classification.training.callbacks import Report
+    from tao_skill.models.pose_classification.training.callbacks import StatusCallback
 
     few, many = (traced.search(trials) for trials in SIZES)
     trials = many["trials"] - few["trials"]
@@ -59,7 +59,7 @@ def measure(urls: Sequence[str] = ()) -> dict[str, Any]:
         databases = {name: transactions_s(url) for name, url in addresses.items()}
     return {
         "beat_s": BEAT_S,
-        "progress_s": Report.PROGRESS_EVERY_S,
+        "progress_s": StatusCallback.PROGRESS_EVERY_S,
         "a_trial": a_trial,
         "checkpoint_bytes": many["checkpoints_bytes"] / many["checkpoints"],
         "looks_s": many[traced.LOOK] / many["elapsed_s"],

@@ -117,7 +117,7 @@ def test_made_up_class_names_are_said(
     with pytest.raises(SystemExit) as ended:
         main(["run", "train", "--dry-run", f"train_data={without_label_map(tiny, tmp_path)}"])
     assert ended.value.code == 0
-    assert "label_map is not set: the classes are called class_0 to class_5" in capsys.readouterr().err
+    assert "label_map is not set: class names are class_0 to class_5" in capsys.readouterr().err
 
 
 IN_A_SMALL_DISK = """

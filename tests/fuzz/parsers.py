@@ -71,7 +71,7 @@ def _sequences(path: Path) -> None:
     data = sequences.open_sequences(path)
     if data.size < 2**20:
         torch.from_numpy(np.array(data[:1], np.float32))
-        sequences.frames_used(data)
+        sequences.unpadded_lengths(data)
 
 
 def _npy_seeds() -> list[bytes]:

@@ -219,7 +219,7 @@ def test_what_is_given_goes_before_the_class_names_beside_the_data(tiny: Path, t
     assert not {LABEL_MAP, NUM_CLASSES} & set(own.inferred)
     more = planned(tmp_path, overrides=[f"train_data={tiny}", f"{NUM_CLASSES}=7"])
     assert lookup(more.spec, LABEL_MAP) is None
-    assert f"{tiny / 'label_map.json'} is not used: it names 6 classes, dataset.num_classes is 7" in more.warnings
+    assert f"{tiny / 'label_map.json'} is not used: it names 6 classes, but dataset.num_classes is 7" in more.warnings
 
 
 def test_a_parents_classes_go_before_those_beside_the_data(tiny: Path, tmp_path: Path) -> None:

@@ -75,8 +75,8 @@ def test_a_model_knows_its_class_names_also_as_onnx(tiny: Path, trained: Path, t
     [
         ({"a": 0, "b": 1}, "names 2 classes, dataset.num_classes is 6"),
         ({"a": 0, "b": 7}, "ids are not each of 0..1 once"),
-        ({f"{n}\n": n for n in range(6)}, "not a name of one line"),
-        (["a"], "accepted: 1 to 10000 names"),
+        ({f"{n}\n": n for n in range(6)}, "not a single-line name"),
+        (["a"], "accepted: 1 to 10000 class names"),
     ],
 )
 def test_a_models_names_that_do_not_fit_are_not_used(

@@ -17,7 +17,7 @@ from tao_skill.errors import BadData, BadRequest, JobFailed
 from tao_skill.io import atomic, encryption
 from tao_skill.model import task_results_dir
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.data.augment import some
+from tao_skill.models.pose_classification.data.augment import read_sequences
 from tao_skill.models.pose_classification.data.sequences import open_sequences
 from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, onnx_int8, onnx_torch
 from tao_skill.models.pose_classification.deploy.predict import own_label_map
@@ -114,7 +114,7 @@ def recorded(config: ExperimentConfig, path: str, most: int) -> Array:
     _, frames, _, persons = input_shape(config)
     count = len(open_sequences(path))
     chosen = np.linspace(0, count - 1, min(most, count)).astype(int)
-    x_NCTVM = some(path, chosen, config.dataset.resample_frames)[:, :, :frames, :, :persons]
+    x_NCTVM = read_sequences(path, chosen, config.dataset.resample_frames)[:, :, :frames, :, :persons]
     return _in_batches(fitted(x_NCTVM, frames, persons), config)
 
 

@@ -23,7 +23,7 @@ from tao_skill.io import atomic, encryption
 from tao_skill.io.strict_json import read_json
 from tao_skill.model import task_results_dir
 from tao_skill.models.pose_classification.config import Calibration, ExperimentConfig, GenTrtEngineConfig
-from tao_skill.models.pose_classification.data.augment import some
+from tao_skill.models.pose_classification.data.augment import read_sequences
 from tao_skill.models.pose_classification.data.sequences import open_sequences
 from tao_skill.models.pose_classification.deploy import onnx_file, tensorrt_engine, tensorrt_precision
 from tao_skill.models.pose_classification.deploy.tensorrt_engine import cause, message_log, started
@@ -201,7 +201,7 @@ def calibration_batches(
         )
     chosen = np.linspace(0, count - 1, calibration.cal_batches * size).round().astype(int)
     for start in range(0, len(chosen), size):
-        yield some(path, chosen[start : start + size], shape[2] if resampled else None)
+        yield read_sequences(path, chosen[start : start + size], shape[2] if resampled else None)
 
 
 def _read_ranges(path: Path) -> _Ranges:

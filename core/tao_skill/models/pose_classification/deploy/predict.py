@@ -12,7 +12,7 @@ import torch
 
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import DatasetConfig, EvaluateConfig, ExperimentConfig, InferenceConfig
-from tao_skill.models.pose_classification.data.dataset import Order, Skeletons, loader
+from tao_skill.models.pose_classification.data.dataset import BatchSampler, SkeletonDataset, loader
 from tao_skill.models.pose_classification.data.label_map import checked
 from tao_skill.models.pose_classification.deploy.scorers import open_scorer
 from tao_skill.models.pose_classification.trained_facts import trimming_warning
@@ -88,9 +88,9 @@ def probabilities(
     trimmed = trimming_warning(Path(task.checkpoint), score.facts)
     for warning in filter(None, (trimmed, _padded(dataset, task.checkpoint, score.frames))):
         status.write("RUNNING", warning, verbosity="WARNING")
-    data = Skeletons(Path(task.test_dataset.data_path), None, resample_frames=dataset.resample_frames)
+    data = SkeletonDataset(Path(task.test_dataset.data_path), None, resample_frames=dataset.resample_frames)
     size = dataset.batch_size if task.batch_size == -1 else task.batch_size
-    batches = loader(data, Order(len(data), batch_size=size), num_workers=dataset.num_workers)
+    batches = loader(data, BatchSampler(len(data), batch_size=size), num_workers=dataset.num_workers)
     began, count, parts = time.monotonic(), len(batches), []
     for done, (x_NCTVM, _) in enumerate(batches, start=1):
         parts.append(torch.from_numpy(score(x_NCTVM.numpy())).softmax(1).numpy())

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification.checks.check import PER_CHANNEL_OPSET
+from tao_skill.models.pose_classification.checks.deployment import PER_CHANNEL_OPSET
 from tao_skill.models.pose_classification.deploy import onnx_file
 
 UNREADABLE: Final = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError)
