@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+STRIDES: Mapping[int, int] = MappingProxyType({4: 2, 7: 2})
+"""Temporal strides of the blocks that have another than 1, by number."""
 
-def reference_scores(state: dict[str, Tensor], x_NCTVM: Tensor, *, training: bool) -> Tensor:
+
+def reference_scores(
+    state: dict[str, Tensor], x_NCTVM: Tensor, *, training: bool, strides: Mapping[int, int] = STRIDES
+) -> Tensor:
     """ST-GCN written a second time, straight from its equations and the state_dict, without modules."""
     n, c, t, v, m = x_NCTVM.shape
     people = []
@@ -22,8 +29,8 @@ def reference_scores(state: dict[str, Tensor], x_NCTVM: Tensor, *, training: boo
     moved = x_NCTVM.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)
     x = norm(state, "data_bn", moved, training).view(n * m, v, c, t).permute(0, 2, 3, 1)
     branched = "st_gcn_networks.0.tcn.frame.weight" in state
-    for i in range(10):
-        at, stride = f"st_gcn_networks.{i}", 2 if i in (4, 7) else 1
+    for i in range(1 + max(int(name.split(".")[1]) for name in state if name.startswith("st_gcn_networks."))):
+        at, stride = f"st_gcn_networks.{i}", strides.get(i, 1)
         kernel = state.get(f"edge_importance.{i}", state["A"] if branched else torch.tensor(1.0))
         y = gathered(state, at, kernel if branched else state["A"] * kernel, x)
         if branched:
@@ -35,7 +42,7 @@ def reference_scores(state: dict[str, Tensor], x_NCTVM: Tensor, *, training: boo
             y = convolved(state, f"{at}.tcn.2", y, stride=(stride, 1), padding=(4, 0))
             y = norm(state, f"{at}.tcn.3", y, training)
         x = F.relu(y + residual(state, at, x, stride, training) if i > 0 else y)
-    for person in x.view(n, m, 256, -1, v).unbind(1):
+    for person in x.view(n, m, x.shape[1], -1, v).unbind(1):
         people.append(person.flatten(2).mean(2))
     return torch.stack(people).mean(0) @ state["fcn.weight"][:, :, 0, 0].T + state["fcn.bias"]
 
