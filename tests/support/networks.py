@@ -31,11 +31,11 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return checkpoint_file.network_state(checkpoint_file.load(newest))
 
 
-def export(network: STGCN, path: Path, example_NCTVM: torch.Tensor | None = None) -> Path:
+def export(network: STGCN, path: Path) -> Path:
     """The ONNX as torch writes it, with batch norms and transposes: input `input` of any batch, output `fc_pred`."""
     torch.onnx.export(
         network,
-        (torch.zeros(2, 3, FRAMES, 34, 1) if example_NCTVM is None else example_NCTVM,),
+        (torch.zeros(2, 3, FRAMES, 34, 1),),
         path,
         input_names=["input"],
         output_names=["fc_pred"],
