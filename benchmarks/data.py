@@ -33,7 +33,7 @@ from tao_skill.models.pose_classification.actions import train
 from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data import sequences
-from tao_skill.models.pose_classification.data.datamodule import SkeletonData
+from tao_skill.models.pose_classification.data.datamodule import SkeletonDataModule
 from tao_skill.models.pose_classification.network import allocator
 from tao_skill.models.pose_classification.training.module import PoseClassifier
 from tao_skill.spec import load
@@ -118,7 +118,7 @@ def cases(work: Path, irds: Path | None) -> Iterator[tuple[str, dict[str, Any]]]
     yield f"nvidia, T = {FRAMES}, mean {MEAN}", write_set(work / "nvidia", moving(24, 176))
     if irds:
         data_NCTVM = sequences.open_sequences(irds / "train_data.npy")[:SEQUENCES]
-        mean = sequences.frames_used(data_NCTVM).mean()
+        mean = sequences.unpadded_lengths(data_NCTVM).mean()
         layout = {"model.graph_layout": "ntu-rgb+d"}
         yield f"irds, T = 150, mean {mean:.0f}", write_set(work / "irds", data_NCTVM) | layout
 
@@ -149,7 +149,7 @@ def train_with(work: Path, keys: dict[str, Any], callbacks: list[Callback], **at
         trainer.callbacks += callbacks
         for name, value in attributes.items():
             setattr(trainer, name, value)
-        trainer.fit(PoseClassifier(config), SkeletonData(config.dataset, config.train.seed))
+        trainer.fit(PoseClassifier(config), SkeletonDataModule(config.dataset, config.train.seed))
 
 
 def build(keys: dict[str, Any]) -> ExperimentConfig:

@@ -1,34 +1,43 @@
-"""Lines over logarithmic axes as an SVG file, which is the same for the same data.
+"""Lines with error bars as an SVG file. The same data and version of matplotlib give the same bytes.
 
-Colours are of middle brightness and nothing is behind them, so that a page may be white or dark.
+The colours are of medium brightness and the background is transparent, for light and dark pages.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from html import escape
-from itertools import pairwise
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from tao_skill.automl.report.svg import Axis
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, StrMethodFormatter
 
-WIDTH: Final = 640
-HEIGHT: Final = 340
-LEFT, RIGHT, TOP, BOTTOM = 64, 24, 48, 48
 COLOURS: Final = ("#3b82f6", "#e07b24", "#2f9e5b")
 GREY: Final = "#7d7d7d"
-ROOM: Final = 1.15
-"""How far beyond the first and the last value an axis goes, as a factor."""
+MARGIN: Final = 1.15
+"""Factor by which an axis extends beyond the smallest and the largest value."""
 
-APART: Final = 20
-"""Pixels between two labels of ticks, at least."""
+MIN_TICK_RATIO: Final = 1.1
+"""Labels of x values closer than this factor would overlap on a logarithmic axis."""
+
+STYLE: Final = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tao-skill",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), GREY),
+}
+METADATA: Final = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dot:
-    """A median, with the lowest and the highest that was measured; both of x and y are above zero."""
+    """A median with the lowest and highest measurement; x and y are positive."""
 
     x: float
     y: float
@@ -38,97 +47,71 @@ class Dot:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Lines by name, and what is along its axes, with units."""
+    """Lines by name, and the labels of the axes with units."""
 
     title: str
     x_label: str
     y_label: str
     lines: Mapping[str, Sequence[Dot]]
     steps: bool = False
-    """Whether x is a count from 0, which has no logarithm; then both axes are linear, and y is from 0."""
+    """x is a count from 0: both axes are linear, and y starts at 0."""
     proportional: bool = False
-    """Whether a dashed line shows what is proportional to x, from each line's first dot."""
+    """A dashed line from the first dot of each line is proportional to x."""
 
 
 def draw(plot: Plot) -> str:
     """The text of an SVG file."""
-    dots = [dot for line in plot.lines.values() for dot in line]
-    across = _axis([dot.x for dot in dots], LEFT, WIDTH - RIGHT, log=not plot.steps, room=0.5)
-    guides = [_guide(line) for line in plot.lines.values()] if plot.proportional else []
-    ups = [one for dot in dots for one in (dot.low, dot.high)] + [dot.y for guide in guides for dot in guide]
-    up = _axis(ups, HEIGHT - BOTTOM, TOP, log=not plot.steps)
-    if plot.steps:
-        up = Axis(low=0.0, high=up.high, start=up.start, end=up.end)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        f'role="img" font-family="sans-serif" font-size="12" fill="{GREY}">',
-        f"<title>{escape(plot.title)}</title>",
-        *_frame(across, up, sorted({dot.x for dot in dots}), plot),
-    ]
-    for first, last in guides:
-        ends = across.at(first.x), up.at(first.y), across.at(last.x), up.at(last.y)
-        parts.append(_stroke(*ends, ' stroke-dasharray="3 4"'))
-    for colour, (i, (name, line)) in zip(COLOURS, enumerate(plot.lines.items()), strict=False):
-        parts += _line(line, across, up, colour)
-        parts += _legend(i, name, colour)
-    return "\n".join([*parts, "</svg>", ""])
+    text = io.StringIO()
+    with mpl.rc_context(STYLE):
+        figure(plot).savefig(text, format="svg", transparent=True, metadata={"Title": plot.title, **METADATA})
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 
-def _axis(values: Sequence[float], start: float, end: float, *, log: bool, room: float = 0.0) -> Axis:
-    low, high = min(values), max(values)
-    if log:
-        return Axis(low=low / ROOM, high=high * ROOM, start=start, end=end, log=True)
-    return Axis(low=low - room, high=high + (room or high * (ROOM - 1)), start=start, end=end)
+def figure(plot: Plot) -> Figure:
+    """The same as a matplotlib figure."""
+    drawn = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = drawn.add_subplot()
+    for colour, (name, dots) in zip(COLOURS, plot.lines.items(), strict=False):
+        _add_line(axes, name, sorted(dots, key=lambda dot: dot.x), colour, proportional=plot.proportional)
+    (_linear if plot.steps else _logarithmic)(axes, [dot.x for dots in plot.lines.values() for dot in dots])
+    axes.set(xlabel=plot.x_label, ylabel=plot.y_label)
+    axes.grid(axis="y", color=GREY, alpha=0.3)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(plot.lines))
+    return drawn
 
 
-def _guide(line: Sequence[Dot]) -> tuple[Dot, Dot]:
-    first, last = min(line, key=lambda dot: dot.x), max(line, key=lambda dot: dot.x)
-    return first, replace(last, y=first.y * last.x / first.x)
+def _add_line(axes: Axes, name: str, dots: Sequence[Dot], colour: str, *, proportional: bool) -> None:
+    xs, ys = [dot.x for dot in dots], [dot.y for dot in dots]
+    spread = [[dot.y - dot.low for dot in dots], [dot.high - dot.y for dot in dots]]
+    axes.errorbar(xs, ys, yerr=spread, color=colour, marker="o", markersize=5, linewidth=1.8, elinewidth=1, label=name)
+    if proportional:
+        guide = [ys[0], ys[0] * xs[-1] / xs[0]]
+        axes.plot([xs[0], xs[-1]], guide, color=GREY, linewidth=1, linestyle=(0, (3, 4)))
 
 
-def _frame(x: Axis, y: Axis, measured: Sequence[float], plot: Plot) -> Iterator[str]:
-    """A grid with labels where x was measured, and at round values of y."""
-    foot = HEIGHT - BOTTOM
-    places = [x.at(value) for value in measured]
-    wide = [True, *(after - before >= APART for before, after in pairwise(places))]
-    for value, at, fits in zip(measured, places, wide, strict=True):
-        yield _stroke(at, foot, at, foot + 4)
-        if fits:
-            yield f'<text x="{at}" y="{foot + 17}" text-anchor="middle">{value:g}</text>'
-    for value in _round(y):
-        at = y.at(value)
-        yield _stroke(LEFT, at, WIDTH - RIGHT, at, ' stroke-opacity="0.3"')
-        yield f'<text x="{LEFT - 6}" y="{at + 4}" text-anchor="end">{value:g}</text>'
-    yield _stroke(LEFT, foot, WIDTH - RIGHT, foot)
-    yield f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 10}" text-anchor="end">{escape(plot.x_label)}</text>'
-    yield f'<text x="4" y="16">{escape(plot.y_label)}</text>'
+def _linear(axes: Axes, xs: Sequence[float]) -> None:
+    axes.xaxis.set_major_locator(FixedLocator(sorted(set(xs))))
+    axes.set_xlim(min(xs) - 0.5, max(xs) + 0.5)
+    axes.set_ylim(0, axes.dataLim.y1 * MARGIN)
 
 
-def _round(y: Axis) -> list[float]:
-    """1, 2 and 5 of every power of ten on a logarithmic axis, only 1 where that would be many."""
-    if not y.log:
-        return y.ticks()
-    powers = range(math.floor(math.log10(y.low)), math.ceil(math.log10(y.high)) + 1)
-    few = math.log10(y.high / y.low) > 2.5
-    values = [float(f"{k}e{power}") for power in powers for k in ((1,) if few else (1, 2, 5))]
-    return [value for value in values if y.low <= value <= y.high]
+def _logarithmic(axes: Axes, xs: Sequence[float]) -> None:
+    """Logarithmic axes: ticks at the measured x, and at 1, 2 and 5 times the powers of ten of y."""
+    low, high = axes.dataLim.y0, axes.dataLim.y1
+    axes.set(xscale="log", yscale="log")
+    axes.set_xlim(min(xs) / MARGIN, max(xs) * MARGIN)
+    axes.set_ylim(low / MARGIN, high * MARGIN)
+    axes.xaxis.set_major_locator(FixedLocator(_apart(sorted(set(xs)))))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def _stroke(x1: float, y1: float, x2: float, y2: float, more: str = "") -> str:
-    return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{GREY}"{more}/>'
-
-
-def _line(dots: Sequence[Dot], x: Axis, y: Axis, colour: str) -> Iterator[str]:
-    """From dot to dot; an upright stroke from the lowest to the highest."""
-    placed = sorted((x.at(dot.x), y.at(dot.y), y.at(dot.low), y.at(dot.high)) for dot in dots)
-    path = " ".join(f"{across},{up}" for across, up, _, _ in placed)
-    yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-    for across, up, low, high in placed:
-        yield f'<line x1="{across}" y1="{low}" x2="{across}" y2="{high}" stroke="{colour}"/>'
-        yield f'<circle cx="{across}" cy="{up}" r="3.5" fill="{colour}"/>'
-
-
-def _legend(i: int, name: str, colour: str) -> Iterator[str]:
-    at = LEFT + 150 * i
-    yield f'<circle cx="{at}" cy="32" r="4" fill="{colour}"/>'
-    yield f'<text x="{at + 10}" y="36">{escape(name)}</text>'
+def _apart(values: Sequence[float]) -> list[float]:
+    """Values whose tick labels do not overlap."""
+    kept: list[float] = []
+    for value in values:
+        if not kept or value / kept[-1] >= MIN_TICK_RATIO:
+            kept.append(value)
+    return kept

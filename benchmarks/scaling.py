@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 import storage
 from figures import Figure, Point, fill, keep, point, publish
 from machine import machine
-from tao_skill.jobs.launch import PATIENT
+from tao_skill.jobs.launch import PASSIVE_WAIT
 from tao_skill.models.pose_classification.network.architecture import TRAIN, forward_flop
 from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
 from train import Case, Stepper
@@ -74,7 +74,7 @@ def steps(asked: Asked, cases: Sequence[tuple[float, Case, dict[str, str]]]) -> 
         for x, case, named in cases:
             walls = [wall for wall, _ in found[count, case]]
             work = TRAIN * gflop(case.layout, case.frames)
-            one = point(threads_of(count), x, [1000 * wall for wall in walls], **named, **{"GFLOP a sequence": work})
+            one = point(threads_of(count), x, [1000 * wall for wall in walls], **named, **{"GFLOP per sequence": work})
             yield one | {"GFLOP/s": 1000 * work / one["y"]}
 
 
@@ -166,22 +166,22 @@ def by_frames_scored(asked: Asked) -> Iterator[Point]:
     calls = {(count, frames): partial(score, count, frames) for count in asked.threads for frames in FRAMES}
     for (count, frames), found in in_turn(calls, asked.rounds).items():
         work = gflop(inference.LAYOUT, frames)
-        one = point(threads_of(count), frames, [1000 * value for value in found], **{"GFLOP a sequence": work})
+        one = point(threads_of(count), frames, [1000 * value for value in found], **{"GFLOP per sequence": work})
         yield one | {"GFLOP/s": 1000 * work / one["y"]}
 
 
-STEP: Final = "ms a sequence"
+STEP: Final = "ms per sequence"
 
 FIGURES: Final[Mapping[str, tuple[Figure, Callable[[Asked], Iterator[Point]]]]] = {
     "frames": (Figure(title="A training step by frames", x="frames T", y=STEP, proportional=True), by_frames),
     "joints": (Figure(title="A training step by joints", x="joints V", y=STEP, proportional=True), by_joints),
-    "batch": (Figure(title="A training step by batch size", x="sequences a batch", y=STEP), by_batch),
+    "batch": (Figure(title="A training step by batch size", x="sequences per batch", y=STEP), by_batch),
     "sequences": (
-        Figure(title="An epoch by sequences", x="sequences N", y="s an epoch", proportional=True),
+        Figure(title="An epoch by sequences", x="sequences N", y="s per epoch", proportional=True),
         by_sequences,
     ),
     "workers": (
-        Figure(title="An epoch by loader processes", x="dataset.num_workers", y="s an epoch", steps=True),
+        Figure(title="An epoch by loader processes", x="dataset.num_workers", y="s per epoch", steps=True),
         by_workers,
     ),
     "inference": (Figure(title="Inference by frames", x="frames T", y=STEP, proportional=True), by_frames_scored),
@@ -209,7 +209,7 @@ def main() -> None:
     if given.epoch:
         print(json.dumps(epoch(*given.epoch)))
         return
-    os.environ |= PATIENT  # threads wait for each other as they do in a job
+    os.environ |= PASSIVE_WAIT  # threads wait for each other as they do in a job
     asked = Asked(rounds=given.rounds, threads=given.threads)
     for name in [] if given.draw else given.only:
         found = storage.measure(given.storage) if name == storage.NAME else {"points": list(FIGURES[name][1](asked))}

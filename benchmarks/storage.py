@@ -48,7 +48,7 @@ def measure(urls: Sequence[str] = ()) -> dict[str, Any]:
     """Every figure that the tables are computed from."""
     import traced
     from tao_skill.automl.execution.trial_worker import BEAT_S
-    from tao_skill.models.pose_classification.training.callbacks import Report
+    from tao_skill.models.pose_classification.training.callbacks import StatusCallback
 
     few, many = (traced.search(trials) for trials in SIZES)
     trials = many["trials"] - few["trials"]
@@ -59,7 +59,7 @@ def measure(urls: Sequence[str] = ()) -> dict[str, Any]:
         databases = {name: transactions_s(url) for name, url in addresses.items()}
     return {
         "beat_s": BEAT_S,
-        "progress_s": Report.PROGRESS_EVERY_S,
+        "progress_s": StatusCallback.PROGRESS_EVERY_S,
         "a_trial": a_trial,
         "checkpoint_bytes": many["checkpoints_bytes"] / many["checkpoints"],
         "looks_s": many[traced.LOOK] / many["elapsed_s"],
@@ -173,16 +173,16 @@ def demand(measured: Mapping[str, Any], trial_s: float, gpus: float = GPUS) -> d
     trial, known = measured["a_trial"], measured["deciding"][-1]
     ends, beats = gpus / trial_s, gpus / measured["beat_s"]
     return {
-        "trials that end": ends,
-        "transactions that write": ends * trial["writes"] + beats,
+        "finished trials": ends,
+        "write transactions": ends * trial["writes"] + beats,
         "all transactions": ends * (trial["writes"] + trial["reads"]) + 2 * beats + measured["looks_s"],
         "checkpoints": ends * trial["checkpoints"],
-        "MiB of checkpoints": ends * trial["checkpoints_bytes"] / MIB,
-        "small files written whole": ends * trial["records"] + gpus / measured["progress_s"],
-        f"MiB of reports, {known['trials']:,} trials known": _reports(measured, known, ends)
+        "checkpoints, MiB": ends * trial["checkpoints_bytes"] / MIB,
+        "small files": ends * trial["records"] + gpus / measured["progress_s"],
+        f"reports, MiB, {known['trials']:,} known trials": _reports(measured, known, ends)
         * known["report_bytes"]
         / MIB,
-        f"seconds of the coordinator, {known['trials']:,} trials known": ends * _deciding_s(measured, known)
+        f"coordinator, seconds, {known['trials']:,} known trials": ends * _deciding_s(measured, known)
         + _reports(measured, known, ends) * known["report_s"],
     }
 
@@ -211,7 +211,7 @@ def coordinator_s(measured: Mapping[str, Any], known: Mapping[str, float]) -> fl
 def served(measured: Mapping[str, Any], trial_s: float) -> dict[str, float]:
     """So many GPUs each part can serve, as demand grows in proportion to them."""
     coordinators = {
-        f"the coordinator, {known['trials']:,} trials known": trial_s / coordinator_s(measured, known)
+        f"coordinator, {known['trials']:,} known trials": trial_s / coordinator_s(measured, known)
         for known in measured["deciding"]
     }
     looks = measured["looks_s"]
@@ -224,8 +224,8 @@ def blocks(folder: Path) -> dict[str, str]:
     data = json.loads((folder / f"{NAME}.json").read_text("utf-8"))
     return {
         "a trial": f"{table(_asked(data))}\n\n{data['measured']}",
-        "cluster": f"{table(_by_length(partial(demand, data), f'a second, {GPUS:,} GPUs'))}\n\n{_read()}",
-        "served": f"{table(_by_length(partial(served, data), 'GPUs that it can serve'))}\n\n{_first(data)}",
+        "cluster": f"{table(_by_length(partial(demand, data), f'per second, {GPUS:,} GPUs'))}\n\n{_read()}",
+        "served": f"{table(_by_length(partial(served, data), 'largest number of GPUs'))}\n\n{_first(data)}",
     }
 
 
@@ -234,8 +234,8 @@ def _read() -> str:
     sequences, frames, joints = SET
     machines, gib = GPUS // A_MACHINE, 4 * 3 * math.prod(SET) / 2**30
     return (
-        f"Data besides, once a machine: {sequences:,} sequences of T = {frames}, V = {joints} are {gib:.1f} GiB, and "
-        f"{machines} machines of {A_MACHINE} GPUs read {machines * gib:.0f} GiB."
+        f"Each machine also reads the data once: {sequences:,} sequences of T = {frames}, V = {joints} "
+        f"are {gib:.1f} GiB, or {machines * gib:.0f} GiB for {machines} machines of {A_MACHINE} GPUs."
     )
 
 
@@ -244,9 +244,9 @@ def _first(data: Mapping[str, Any]) -> str:
     said = []
     for length, trial_s in TRIALS_S.items():
         short = sorted((gpus, part) for part, gpus in served(data, trial_s).items() if gpus < GPUS)
-        parts = ", then ".join(f"{part} ({shown(gpus)} GPUs)" for gpus, part in short) or "nothing"
+        parts = ", then ".join(f"{part} ({shown(gpus)} GPUs)" for gpus, part in short) or "none"
         said.append(f"- Trials of {length}: {parts}.")
-    return "\n".join([f"What gives way before {GPUS:,} GPUs are served:\n", *said])
+    return "\n".join([f"Limits below {GPUS:,} GPUs, lowest first:\n", *said])
 
 
 def _by_length(of: Callable[[float], Mapping[str, float]], title: str) -> list[list[Any]]:
@@ -260,22 +260,22 @@ def _asked(data: Mapping[str, Any]) -> list[list[Any]]:
     known = data["deciding"]
     rows: list[list[Any]] = [
         ["epochs", trial["epochs"]],
-        ["transactions that write, that read", f"{trial['writes']:.1f}, {trial['reads']:.1f}"],
-        ["SQL statements in them", trial["statements"]],
-        ["KiB that the database grows by", trial["study_bytes"] / 1024],
-        ["a sign of life, two transactions: every", f"{data['beat_s']:g} s"],
-        ["the coordinator's looks at the queue, a second, whatever the trials", data["looks_s"]],
-        ["checkpoints written, of MiB each", f"{trial['checkpoints']:.1f}, {data['checkpoint_bytes'] / MIB:.1f}"],
-        ["small files written whole: indices, progress at the ends of epochs", trial["records"]],
-        ["progress, a small file written whole: at most every", f"{data['progress_s']:g} s"],
-        ["files left beside checkpoints, KiB in all", f"{trial['files']:.1f}, {trial['files_bytes'] / 1024:.0f}"],
-        ["reports written, each as data and as a page", trial["reports"]],
-        ["CPU seconds of the coordinator", trial["coordinator_cpu_s"]],
+        ["write transactions, read transactions", f"{trial['writes']:.1f}, {trial['reads']:.1f}"],
+        ["SQL statements", trial["statements"]],
+        ["growth of the database, KiB", trial["study_bytes"] / 1024],
+        ["interval of heartbeats, two transactions each", f"{data['beat_s']:g} s"],
+        ["polls of the queue by the coordinator per second, independent of the trials", data["looks_s"]],
+        ["checkpoints, MiB each", f"{trial['checkpoints']:.1f}, {data['checkpoint_bytes'] / MIB:.1f}"],
+        ["small files: indices, progress at the end of an epoch", trial["records"]],
+        ["shortest interval of progress files", f"{data['progress_s']:g} s"],
+        ["files kept beside checkpoints, KiB in total", f"{trial['files']:.1f}, {trial['files_bytes'] / 1024:.0f}"],
+        ["reports, each a data file and a page", trial["reports"]],
+        ["coordinator, CPU seconds", trial["coordinator_cpu_s"]],
     ]
     for one in known:
         times = f"{1000 * one['suggest_s']:.0f} ms, {1000 * one['report_s']:.0f} ms, {one['report_bytes'] / 1024:.0f}"
-        rows.append([f"a suggestion, a report and its KiB, {one['trials']:,} trials known", times])
+        rows.append([f"time of a suggestion, time of a report, KiB of a report, {one['trials']:,} known trials", times])
     rows += [
-        [f"{name}: transactions a second, {CLIENTS} clients", most] for name, most in data["transactions_s"].items()
+        [f"{name}: transactions per second, {CLIENTS} clients", most] for name, most in data["transactions_s"].items()
     ]
-    return [["of a trial", ""], *rows]
+    return [["per trial", ""], *rows]

@@ -8,7 +8,8 @@ from tao_skill import pretrained
 from tao_skill.errors import BadRequest, KeyConflict, NotFound
 from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification.training import checkpoint_index
-from tao_skill.runner import Plan, open_job
+from tao_skill.planning.job import open_job
+from tao_skill.planning.plan import Plan
 from tao_skill.spec.tree import lookup
 from tests.support.experiments import dataset_overrides, leave_checkpoints
 from tests.support.plans import NOW, planned
@@ -69,7 +70,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path, tiny: P
 @pytest.mark.parametrize("name", ["../plain", "a/b", "..", ".hidden", "", "a\nb", "/etc/passwd"])
 def test_a_name_never_leaves_the_registry(tmp_path: Path, registry: Path, name: str) -> None:
     with pytest.raises(BadRequest, match="not accepted"):
-        pretrained.find(name, {pretrained.VARIABLE: str(registry)}, lambda folder: folder)
+        pretrained.find(name, {pretrained.VARIABLE: str(registry)}, ".pth", lambda folder: folder)
 
 
 def test_the_registry_lies_where_the_environment_says(tmp_path: Path) -> None:
@@ -101,5 +102,5 @@ def test_the_name_is_part_of_the_request_that_a_key_stands_for(tmp_path: Path, t
 
 
 def test_only_an_action_that_starts_from_weights_takes_a_name(tmp_path: Path, registry: Path) -> None:
-    with pytest.raises(BadRequest, match="evaluate, which starts from no pretrained weights"):
+    with pytest.raises(BadRequest, match="evaluate, which does not start from pretrained weights"):
         planned(tmp_path, "evaluate", environment={pretrained.VARIABLE: str(registry)}, base_experiment="plain")

@@ -11,7 +11,7 @@ from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.models.pose_classification.training.devices import plan_devices
-from tao_skill.runner import open_job
+from tao_skill.planning.job import open_job
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
 from tests.support.experiments import dataset_overrides, leave_checkpoints

@@ -1,4 +1,4 @@
-"""Importing this lets the tools use the package of their own checkout, installed or not."""
+"""Import this module first: it puts the package of this checkout on `sys.path`."""
 
 from __future__ import annotations
 

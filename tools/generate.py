@@ -1,8 +1,8 @@
-"""Write every generated file of the skill bank.
+"""Generate the files of the skill bank.
 
-From a model's config type, its SKILL.md tables and its skill_info.yaml come schemas/, references/ (templates), runners/
-and the copies inside skills/; from pyproject.toml the manifests of the plugin. With --check nothing is written; exit
-status 1 names each stale, missing or extra file.
+The config type, the tables in SKILL.md and the skill_info.yaml of each model give schemas/, references/ (templates),
+runners/ and the copies in skills/; pyproject.toml gives the plugin manifests. With --check no file is written, and the
+exit status is 1 if a file is stale, missing or extra.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,25 +23,25 @@ from skill_tables import ActionTable, DataRow, TableError, read_tables
 from tao_skill.io.atomic import write_text
 from tao_skill.model import Model
 from tao_skill.models import MODELS
-from tao_skill.planning.infer import FUNCTIONS
+from tao_skill.planning.infer import inference_functions
 from tao_skill.spec.schema import build_schema
 from tao_skill.spec.template import build_template
 from tao_skill.spec.tree import iter_params
 
 INFO: Final = "skill_info.yaml"
 MANIFEST: Final = "manifest.json"
-BANK_PLACES: Final = {
+BANK_PATHS: Final = {
     "schema": "schemas/{model}/{action}.schema.json",
     "template": "references/{model}/spec_template_{action}.yaml",
     "runner": "runners/{model}/{action}.py",
 }
-"""Files of an action in the bank."""
+"""Paths of an action's files in the bank."""
 
-SKILL_PLACES: Final = {
+SKILL_PATHS: Final = {
     "schema": "schemas/{action}.schema.json",
     "template": "references/spec_template_{action}.yaml",
 }
-"""Files of an action in a skill's folder, which may be installed without the bank."""
+"""Paths of an action's files in the directory of a skill, which may be installed without the bank."""
 
 GENERATED: Final = (
     "schemas/**/*",
@@ -56,58 +56,63 @@ BY_HAND: Final = ("references/*/skill_info.yaml", "skills/*/references/*.md")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Generate or check; the exit status is 1 if something is stale, missing, extra or cannot be read."""
+    """Generate or check the files; return 1 if a file is stale, missing, extra or unreadable."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing, fail if a file is not what it should be")
+    parser.add_argument("--check", action="store_true", help="write no file; fail if a file is stale, missing or extra")
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout (default: this one)")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        files = generated_files(given.root, FUNCTIONS)
+        files = generated_files(options.root)
     except (TableError, OSError, yaml.YAMLError) as error:
         print(error, file=sys.stderr)
         return 1
-    if not given.check:
-        write(given.root, files)
-    problems = differences(given.root, files)
+    if not options.check:
+        write(options.root, files)
+    problems = differences(options.root, files)
     for problem in problems:
         print(problem, file=sys.stderr)
     if problems:
-        print("run tools/generate.py, and delete what is extra", file=sys.stderr)
+        print("run tools/generate.py, and delete extra files", file=sys.stderr)
     return 1 if problems else 0
 
 
-def generated_files(root: Path, functions: Collection[str]) -> dict[str, str]:
-    """Text of every generated file, by path relative to `root`, in a fixed order.
+def generated_files(root: Path) -> dict[str, str]:
+    """Return the text of every generated file by path relative to `root`, in a fixed order.
 
     Raises:
         TableError: a SKILL.md table or skill_info.yaml names something that does not exist.
     """
     files: dict[str, str] = {}
     for model in MODELS.values():
-        files |= _files_of(root, model, functions)
+        files |= _files_of(root, model)
     return files | {name: _json(content) for name, content in manifests(root).items()}
 
 
 def write(root: Path, files: Mapping[str, str]) -> None:
-    """Write the files that differ from what is there."""
+    """Write the files whose content differs."""
     for name, text in files.items():
         if _read(root / name) != text:
             write_text(root / name, text)
 
 
 def differences(root: Path, files: Mapping[str, str]) -> list[str]:
-    """One line for each missing, stale or extra file."""
+    """Return a line for each missing, stale or extra file."""
     by_hand = {path.relative_to(root).as_posix() for pattern in BY_HAND for path in root.glob(pattern)}
-    found = {path.relative_to(root).as_posix() for pattern in GENERATED for path in root.glob(pattern) if _counts(path)}
+    existing = {
+        path.relative_to(root).as_posix()
+        for pattern in GENERATED
+        for path in root.glob(pattern)
+        if _is_generated_file(path)
+    }
     lines = []
     for name, text in files.items():
         present = _read(root / name)
         if present != text:
             lines.append(f"{'missing' if present is None else 'stale'}: {name}")
-    return lines + [f"extra: {name}" for name in sorted(found - files.keys() - by_hand)]
+    return lines + [f"extra: {name}" for name in sorted(existing - files.keys() - by_hand)]
 
 
-def _counts(path: Path) -> bool:
+def _is_generated_file(path: Path) -> bool:
     return path.is_file() and not path.name.startswith(".") and path.parent.name != "__pycache__"
 
 
@@ -118,9 +123,9 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _files_of(root: Path, model: Model, functions: Collection[str]) -> dict[str, str]:
+def _files_of(root: Path, model: Model) -> dict[str, str]:
     skill = f"skills/{model.skill}"
-    tables = read_tables(root / skill / "SKILL.md", model, functions)
+    tables = read_tables(root / skill / "SKILL.md", model, inference_functions(model))
     info_text = (root / "references" / model.name / INFO).read_text(encoding="utf-8")
     info = _checked_info(model, yaml.safe_load(info_text))
     schemas, templates, runners = {}, {}, {}
@@ -137,8 +142,8 @@ def _files_of(root: Path, model: Model, functions: Collection[str]) -> dict[str,
         **{f"schemas/{name}": text for name, text in schemas.items()},
         **{f"references/{name}": text for name, text in (templates | {INFO: info_text}).items()},
     }
-    bank[f"schemas/{model.name}/{MANIFEST}"] = _json(_manifest(model, info, BANK_PLACES, bank))
-    copies[f"schemas/{MANIFEST}"] = _json(_manifest(model, info, SKILL_PLACES, copies))
+    bank[f"schemas/{model.name}/{MANIFEST}"] = _json(_manifest(model, info, BANK_PATHS, bank))
+    copies[f"schemas/{MANIFEST}"] = _json(_manifest(model, info, SKILL_PATHS, copies))
     return bank | {f"{skill}/{name}": text for name, text in copies.items()}
 
 
@@ -146,7 +151,7 @@ def _checked_info(model: Model, info: Any) -> Mapping[str, Any]:
     keys = {leaf.key for leaf in iter_params(model.config)}
     for short, key in info["spec_shorthand"].items():
         if key not in keys:
-            raise TableError(f"{INFO}: spec_shorthand {short!r} names {key!r}, which is no spec key of {model.name}")
+            raise TableError(f"{INFO}: spec_shorthand {short!r} names {key!r}, which is not a spec key of {model.name}")
         if short in keys:
             raise TableError(f"{INFO}: spec_shorthand {short!r} hides a spec key of {model.name}")
     if info["actions"] != list(model.actions):
@@ -156,15 +161,17 @@ def _checked_info(model: Model, info: Any) -> Mapping[str, Any]:
 
 
 def _manifest(
-    model: Model, info: Mapping[str, Any], places: Mapping[str, str], files: Mapping[str, str]
+    model: Model, info: Mapping[str, Any], path_templates: Mapping[str, str], files: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Facts about a model and its actions, with path and checksum of each action's files in `files`."""
+    """Return the manifest of a model: AutoML settings, and path and checksum of each action's files."""
     actions = {}
     for action in model.actions.values():
-        paths = {kind: place.format(model=model.name, action=action.name) for kind, place in places.items()}
+        paths = {
+            kind: template.format(model=model.name, action=action.name) for kind, template in path_templates.items()
+        }
         entries = {kind: {"path": path, "sha256": _sha256(files[path])} for kind, path in paths.items()}
-        actions[action.name] = {"summary": action.summary, "available": action.entry is not None, **entries}
-    train = json.loads(files[places["schema"].format(model=model.name, action="train")])
+        actions[action.name] = {"summary": action.summary, "available": True, **entries}
+    train = json.loads(files[path_templates["schema"].format(model=model.name, action="train")])
     return {
         "model": model.name,
         "skill": model.skill,

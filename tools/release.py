@@ -1,7 +1,8 @@
-"""Build, check, audit and describe a release into a folder: `python tools/release.py [FOLDER]`; run by `make release`.
+"""Build, check and audit a release: `python tools/release.py [FOLDER]`; run by `make release`.
 
-It leaves wheel and sdist, the versions they were tested with, what an audit found of those, a CycloneDX SBOM and
-SHA256SUMS. It fails where the tree holds what no commit holds, a check fails, or a vulnerability is known.
+The output is a wheel and an sdist, the dependency versions they were tested with, an audit of those versions, a
+CycloneDX SBOM and SHA256SUMS. The release fails if there are uncommitted changes, a check fails, or a vulnerability is
+known.
 """
 
 from __future__ import annotations
@@ -24,115 +25,117 @@ from packaging.version import Version
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 EXTRAS: Final = ("mcp", "postgresql", "s3", "samplers", "tensorrt", "wandb")
-"""What users may install beside; tools for development are no part of a release."""
+"""Extras for users; development tools are not part of a release."""
 
 TESTED, AUDIT, SBOM, SUMS = "tested-versions.txt", "audit.json", "sbom.cdx.json", "SHA256SUMS"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make the release; 0 if all went well."""
+    """Make the release; return 0 on success."""
     out = Path(arguments[0] if arguments else ROOT / "dist").absolute()
     if changed := run("git", "status", "--porcelain").strip():
-        print(f"commit first, so that the release can be made again:\n{changed}", file=sys.stderr)
+        print(f"commit these changes first, so that the release can be reproduced:\n{changed}", file=sys.stderr)
         return 1
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     build(ROOT, out)
     module("twine", "check", "--strict", *map(str, sorted(out.iterdir())))
-    tested = closure(wanted(EXTRAS))
+    tested = closure(declared_requirements(EXTRAS))
     lines = [f"{name}=={Version(version).public}" for name, version in sorted(tested.items())]
     (out / TESTED).write_text("\n".join(lines) + "\n")
-    asked = ask(out)
-    (out / AUDIT).write_text(json.dumps(asked, indent=1) + "\n")
-    if not audited(asked, len(lines)):
+    results = audit(out)
+    (out / AUDIT).write_text(json.dumps(results, indent=1) + "\n")
+    if not passes_audit(results, len(lines)):
         return 1
-    described = ("--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible", "--of", "JSON")
-    module("cyclonedx_py", "requirements", str(out / TESTED), *described, "-o", str(out / SBOM))
-    (out / SUMS).write_text("".join(sums(out)))
+    options = ("--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible", "--of", "JSON")
+    module("cyclonedx_py", "requirements", str(out / TESTED), *options, "-o", str(out / SBOM))
+    (out / SUMS).write_text("".join(checksums(out)))
     print("\n".join(str(path) for path in sorted(out.iterdir())))
     return 0
 
 
 def build(source: Path, out: Path) -> None:
-    """Wheel and sdist, the same bytes whenever and wherever they are made of the same files."""
+    """Build wheel and sdist reproducibly: the same files give the same bytes."""
     environment = os.environ | {"SOURCE_DATE_EPOCH": run("git", "log", "-1", "--format=%ct").strip()}
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)]
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own call
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - fixed command
 
 
-def wanted(extras: Iterable[str]) -> list[Requirement]:
-    """What pyproject.toml asks for, with some extras."""
+def declared_requirements(extras: Iterable[str]) -> list[Requirement]:
+    """Return the requirements in pyproject.toml, including those of some extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     groups = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in extras)]
-    return [Requirement(one) for group in groups for one in group]
+    return [Requirement(text) for group in groups for text in group]
 
 
 def closure(requirements: Iterable[Requirement]) -> dict[str, str]:
-    """Installed version of every package that these bring; what is not installed is said."""
-    found: dict[str, str] = {}
+    """Return the installed version of every direct and indirect requirement; report those not installed."""
+    versions: dict[str, str] = {}
     pending, seen = list(requirements), set()
     while pending:
-        one = pending.pop()
-        name = canonicalize_name(one.name)
-        if (name, frozenset(one.extras)) in seen:
+        requirement = pending.pop()
+        name = canonicalize_name(requirement.name)
+        if (name, frozenset(requirement.extras)) in seen:
             continue
-        seen.add((name, frozenset(one.extras)))
+        seen.add((name, frozenset(requirement.extras)))
         try:
             installed = distribution(name)
         except PackageNotFoundError:
-            print(f"{name} is not installed here, so it is neither tested nor audited", file=sys.stderr)
+            print(f"{name} is not installed, so it is neither tested nor audited", file=sys.stderr)
             continue
-        found[name] = installed.version
-        pending += brought(installed.requires or (), one.extras or {""})
-    return found
+        versions[name] = installed.version
+        pending += applicable(installed.requires or (), requirement.extras or {""})
+    return versions
 
 
-def brought(requirements: Sequence[str], extras: set[str]) -> Iterator[Requirement]:
-    """What applies on this machine, for these extras."""
-    for one in map(Requirement, requirements):
-        if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in extras):
-            yield one
+def applicable(requirements: Sequence[str], extras: set[str]) -> Iterator[Requirement]:
+    """Yield the requirements whose markers match this machine and some extras."""
+    for requirement in map(Requirement, requirements):
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
+            yield requirement
 
 
-def ask(out: Path) -> list[dict[str, Any]]:
-    """What the vulnerability service says of each tested version; nothing where it cannot be asked at all."""
+def audit(out: Path) -> list[dict[str, Any]]:
+    """Run pip-audit on the tested versions and return its result for each; empty if the service is unreachable."""
     options = ("--no-deps", "--disable-pip", "--progress-spinner", "off", "--format", "json")
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(out / TESTED), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own call
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed command
     try:
-        asked: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
+        results: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
-        print((done.stderr.strip().splitlines() or ["the audit printed nothing"])[-1], file=sys.stderr)
+        print((done.stderr.strip().splitlines() or ["pip-audit printed no error"])[-1], file=sys.stderr)
         return []
-    return asked
+    return results
 
 
-def audited(asked: Sequence[Mapping[str, Any]], total: int) -> bool:
-    """Whether no vulnerability is known of `total` packages; says of how many nothing could be learnt."""
-    known = [one for one in asked if "vulns" in one]
-    if len(known) < total:
-        reason = next((f": {one['skip_reason']}" for one in asked if "skip_reason" in one), "")
-        print(f"NOT AUDITED: {total - len(known)} of {total} packages{reason}", file=sys.stderr)
-    findings = [(one, found) for one in known for found in one["vulns"]]
-    for one, found in findings:
-        print(f"{one['name']} {one['version']}: {found['id']}, fixed in {found['fix_versions']}", file=sys.stderr)
+def passes_audit(results: Sequence[Mapping[str, Any]], total: int) -> bool:
+    """Whether no vulnerability is known; prints the number of the `total` packages that were not audited."""
+    audited = [package for package in results if "vulns" in package]
+    if len(audited) < total:
+        reason = next((f": {package['skip_reason']}" for package in results if "skip_reason" in package), "")
+        print(f"NOT AUDITED: {total - len(audited)} of {total} packages{reason}", file=sys.stderr)
+    findings = [(package, finding) for package in audited for finding in package["vulns"]]
+    for package, finding in findings:
+        fixed = f"fixed in {finding['fix_versions']}"
+        print(f"{package['name']} {package['version']}: {finding['id']}, {fixed}", file=sys.stderr)
     return not findings
 
 
-def sums(out: Path) -> Iterator[str]:
-    """A line for each file, as sha256sum writes and checks them."""
+def checksums(out: Path) -> Iterator[str]:
+    """Yield a line for each file in the format of sha256sum."""
     for path in sorted(out.iterdir()):
         yield f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
 
 
 def module(name: str, *arguments: str) -> None:
-    """Run a module of the environment; its failure is that of the release."""
-    subprocess.run([sys.executable, "-m", name, *arguments], check=True)  # noqa: S603 - our own call
+    """Run a Python module; raise if it fails."""
+    subprocess.run([sys.executable, "-m", name, *arguments], check=True)  # noqa: S603 - fixed command
 
 
 def run(*command: str) -> str:
-    """What a program prints, run in the repository."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 - our own call
+    """Run a program in the repository and return its output."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 - fixed command
     return done.stdout
 
 

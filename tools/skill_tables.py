@@ -1,4 +1,4 @@
-"""The two tables of a SKILL.md that runners are made from, read and checked name by name."""
+"""Read and validate the two tables in SKILL.md from which runners are generated."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ YES_NO: Final = {"yes": True, "no": False}
 
 
 class TableError(Exception):
-    """A table names something that does not exist; the message says file, line and name."""
+    """A table has an unknown name or is malformed; the message has file and line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataRow:
-    """One file an action reads."""
+    """A file that an action reads."""
 
     key: str
     files: tuple[str, ...]
@@ -37,7 +37,7 @@ class DataRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionTable:
-    """What both tables say of one action."""
+    """The rows of both tables for an action."""
 
     data: tuple[DataRow, ...]
     inference: dict[str, str]
@@ -45,22 +45,22 @@ class ActionTable:
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """Cells of one table line, and `path:line` for messages."""
+    """The cells of a table row, and `file:line` for messages."""
 
-    where: str
+    location: str
     cells: tuple[str, ...]
 
 
 def read_tables(path: Path, model: Model, functions: Collection[str]) -> dict[str, ActionTable]:
-    """Both tables, by action, in the order of the model's actions.
+    """Read both tables, by action, in the order of the model's actions.
 
     Raises:
-        TableError: a name in a table does not exist, or a required parameter is in no row.
+        TableError: a name does not exist, or a required parameter has no row.
     """
     text = path.read_text(encoding="utf-8")
     data, inference = (list(_rows(text, path.name, heading)) for heading in (DATA, INFERENCE))
     for row in [*data, *inference]:
-        _known(row, "action", row.cells[0], [*model.actions, EVERY])
+        _check_name(row, "action", row.cells[0], [*model.actions, EVERY])
     tables = {}
     for action in model.actions:
         table = ActionTable(
@@ -69,8 +69,8 @@ def read_tables(path: Path, model: Model, functions: Collection[str]) -> dict[st
                 _inference(row, model, action, functions) for row in inference if row.cells[0] in (action, EVERY)
             ),
         )
-        _complete(path.name, model, action, table)
-        _paired(path.name, action, table)
+        _check_complete(path.name, model, action, table)
+        _check_file_counts(path.name, action, table)
         tables[action] = table
     return tables
 
@@ -85,11 +85,11 @@ def _rows(text: str, name: str, heading: str) -> Iterator[_Row]:
             break
         if not line.startswith("|"):
             continue
-        row = _Row(where=f"{name}:{number}", cells=tuple(cell.strip() for cell in line.strip("|").split("|")))
+        row = _Row(location=f"{name}:{number}", cells=tuple(cell.strip() for cell in line.strip("|").split("|")))
         if not in_table and row.cells != COLUMNS[heading]:
-            raise TableError(f"{row.where}: columns are {row.cells}, expected {COLUMNS[heading]}")
+            raise TableError(f"{row.location}: columns are {row.cells}, expected {COLUMNS[heading]}")
         if len(row.cells) != len(COLUMNS[heading]):
-            raise TableError(f"{row.where}: {len(row.cells)} cells, expected {len(COLUMNS[heading])}")
+            raise TableError(f"{row.location}: {len(row.cells)} cells, expected {len(COLUMNS[heading])}")
         if in_table and set(line) - set("|-: "):
             yield row
         in_table = True
@@ -100,39 +100,41 @@ def _rows(text: str, name: str, heading: str) -> Iterator[_Row]:
 def _data_row(row: _Row, model: Model, action: str) -> DataRow:
     _, key, files, required, from_parent = row.cells
     leaves = {leaf.key: leaf for leaf in iter_params(model.config, action)}
-    _known(row, f"spec key of {action}", key, leaves)
-    _known(row, "Required value", required, YES_NO)
+    _check_name(row, f"spec key of {action}", key, leaves)
+    _check_name(row, "Required value", required, YES_NO)
     if YES_NO[required] != (leaves[key].default == REQUIRED):
-        raise TableError(f"{row.where}: Required of {key} is {required}, the config says otherwise")
+        raise TableError(f"{row.location}: Required of {key} is {required}, but the config differs")
     parent = None if from_parent in ("", "-") else from_parent
     if parent is not None:
-        _known(row, "spec key of a parent", parent, [leaf.key for leaf in iter_params(model.config)])
+        _check_name(row, "spec key of a parent", parent, [leaf.key for leaf in iter_params(model.config)])
     names = tuple(name.strip() for name in files.split(",") if name.strip())
     return DataRow(key=key, files=names, required=YES_NO[required], from_parent=parent)
 
 
 def _inference(row: _Row, model: Model, action: str, functions: Collection[str]) -> tuple[str, str]:
     _, key, function = row.cells
-    _known(row, f"spec key of {action}", key, [leaf.key for leaf in iter_params(model.config, action)])
-    _known(row, "inference function", function, functions)
+    _check_name(row, f"spec key of {action}", key, [leaf.key for leaf in iter_params(model.config, action)])
+    _check_name(row, "inference function", function, functions)
     return key, function
 
 
-def _known(row: _Row, kind: str, name: str, accepted: Collection[str]) -> None:
+def _check_name(row: _Row, kind: str, name: str, accepted: Collection[str]) -> None:
     if name not in accepted:
-        shown = f"; accepted: {', '.join(accepted)}" if len(accepted) < 12 else ""
-        raise TableError(f"{row.where}: {name!r} is no {kind}{shown}")
+        options = f"; accepted: {', '.join(accepted)}" if len(accepted) < 12 else ""
+        raise TableError(f"{row.location}: {name!r} is not a known {kind}{options}")
 
 
-def _paired(name: str, action: str, table: ActionTable) -> None:
-    """Files of one section go together by position, so each key has as many names."""
+def _check_file_counts(name: str, action: str, table: ActionTable) -> None:
+    """The keys of a section must have the same number of files, which are paired by position."""
     counts: dict[str, int] = {}
     for row in table.data:
         if counts.setdefault(row.key.rpartition(".")[0], len(row.files)) != len(row.files):
-            raise TableError(f"{name}: {row.key} of {action} has another number of files than the key it goes with")
+            raise TableError(
+                f"{name}: {row.key} of {action} has a different number of files than other keys of its section"
+            )
 
 
-def _complete(name: str, model: Model, action: str, table: ActionTable) -> None:
+def _check_complete(name: str, model: Model, action: str, table: ActionTable) -> None:
     described = {row.key for row in table.data} | set(table.inference)
     for leaf in iter_params(model.config, action):
         if leaf.default == REQUIRED and leaf.key not in described:

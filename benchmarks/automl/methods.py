@@ -15,7 +15,7 @@ from tasks import EPOCHS, SPACE, Metrics, Task, Training
 from tao_skill.automl.search import search
 from tao_skill.automl.search.asha import Budget, Goal, Trial, make_rung_schedule, winner
 
-GOAL = Goal(metric="val_acc", maximize=True)
+GOAL = Goal(metric="val_acc", maximize=True, tie="val_loss")
 METRIC = GOAL.metric
 
 

@@ -1,4 +1,4 @@
-"""What this machine has of what a run needs: each finding with its fix."""
+"""Diagnose the installation and the machine: each finding has a fix."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from tao_skill.io.s3_cache import cache_root
 from tao_skill.models import MODELS
 
 DISTRIBUTION: Final = "tao-skill"
-LEAST_PYTHON: Final = (3, 11)
-LEAST_MEMORY_GB: Final = 4.0
-LEAST_DISK_GB: Final = 2.0
+MIN_PYTHON: Final = (3, 11)
+MIN_MEMORY_GB: Final = 4.0
+MIN_DISK_GB: Final = 2.0
 
-_SHARED: Final = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p", "lustre")
-_FOR_MAKERS: Final = ("test", "dev")
+_NETWORK_FILE_SYSTEMS: Final = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p", "lustre")
+_DEVELOPMENT_EXTRAS: Final = ("test", "dev")
 
 Level = Literal["ok", "note", "problem"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of a check.
 
     Attributes:
-        level: ok; note: something cannot be done here; problem: nothing can be trained.
-        fix: what to do about it, where it is not ok.
+        level: ok; note: a feature is not available; problem: training is not possible.
+        said: the result in words, e.g. `1.2 GB free`. fix: the correction, unless the level is ok.
     """
 
     subject: str
@@ -49,8 +49,8 @@ class Finding:
 
 
 def examine(results_root: Path, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Every finding, as a document; `ok` is false if one of them is a problem."""
-    found = [
+    """Run all checks and return their findings as JSON; `ok` is false if a finding has level problem."""
+    findings = [
         *_python(),
         *_packages(),
         *_devices(),
@@ -61,51 +61,52 @@ def examine(results_root: Path, environment: Mapping[str, str]) -> dict[str, Any
         *_bank(),
         *_extras(),
     ]
-    problems = [one for one in found if one.level == "problem"]
-    return {"ok": not problems, "version": __version__, "findings": [asdict(one) for one in found]}
+    is_ok = all(finding.level != "problem" for finding in findings)
+    return {"ok": is_ok, "version": __version__, "findings": [asdict(finding) for finding in findings]}
 
 
 def _python() -> Iterator[Finding]:
-    said = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    if sys.version_info < LEAST_PYTHON:
-        wanted = ".".join(map(str, LEAST_PYTHON))
-        yield Finding(subject="python", level="problem", said=said, fix=f"use Python {wanted} or newer")
+    version_text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    if sys.version_info < MIN_PYTHON:
+        required = ".".join(map(str, MIN_PYTHON))
+        yield Finding(subject="python", level="problem", said=version_text, fix=f"use Python {required} or newer")
     elif os.name != "posix":
-        fix = "run on Linux or macOS (on Windows: in WSL), as jobs need process groups"
-        yield Finding(subject="python", level="problem", said=said, fix=fix)
+        fix = "use Linux or macOS (on Windows: WSL), as jobs need process groups"
+        yield Finding(subject="python", level="problem", said=version_text, fix=fix)
     else:
-        yield Finding(subject="python", level="ok", said=said)
+        yield Finding(subject="python", level="ok", said=version_text)
 
 
 def _packages() -> Iterator[Finding]:
-    """What every installation has to have."""
+    """Check the required packages."""
     required = _required("")
-    misfits = {one: why for one in required if (why := _misfit(one))}
-    for one, why in misfits.items():
-        yield Finding(subject="packages", level="problem", said=why, fix=f"pip install '{one.name}{one.specifier}'")
-    if not misfits:
+    problems = {package: problem for package in required if (problem := _mismatch(package))}
+    for package, problem in problems.items():
+        fix = f"pip install '{package.name}{package.specifier}'"
+        yield Finding(subject="packages", level="problem", said=problem, fix=fix)
+    if not problems:
         yield Finding(subject="packages", level="ok", said=f"{len(required)} required, all installed")
 
 
 def _devices() -> Iterator[Finding]:
-    """GPUs that the driver knows, and whether torch can use them; torch is asked in a process of its own."""
-    asked = "import torch; print(torch.cuda.device_count(), torch.version.cuda or '-', torch.get_num_threads())"
+    """Check the GPUs that torch can use; torch is imported in a subprocess, as a broken one may crash."""
+    code = "import torch; print(torch.cuda.device_count(), torch.version.cuda or '-', torch.get_num_threads())"
     try:
-        command = [sys.executable, "-P", "-c", asked]
+        command = [sys.executable, "-P", "-c", code]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)  # noqa: S603
         usable, cuda, threads = done.stdout.split()
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        last = (said.strip().splitlines() or ["it printed nothing"])[-1]
+        output = getattr(error, "stderr", None) or str(error)
+        reason = (output.strip().splitlines() or ["no error message"])[-1]
         fix = "pip install --force-reinstall torch"
-        yield Finding(subject="devices", level="problem", said=f"torch cannot be imported: {last}", fix=fix)
+        yield Finding(subject="devices", level="problem", said=f"torch cannot be imported: {reason}", fix=fix)
         return
     if int(usable):
         yield Finding(subject="devices", level="ok", said=f"{usable} GPU, CUDA {cuda}")
     elif shutil.which("nvidia-smi"):
         fix = "install a torch built for this driver's CUDA, or unset CUDA_VISIBLE_DEVICES"
-        said = f"there is an NVIDIA driver, and this torch (CUDA {cuda}) cannot use it"
-        yield Finding(subject="devices", level="note", said=said, fix=fix)
+        problem = f"an NVIDIA driver is installed, but this torch (CUDA {cuda}) cannot use it"
+        yield Finding(subject="devices", level="note", said=problem, fix=fix)
     else:
         yield Finding(subject="devices", level="ok", said=f"CPU with {threads} threads; no GPU")
 
@@ -114,49 +115,50 @@ def _memory() -> Iterator[Finding]:
     import psutil
 
     free_gb = psutil.virtual_memory().available / 1e9
-    said = f"{free_gb:.1f} GB free"
-    if free_gb < LEAST_MEMORY_GB:
-        fix = "end other programs, or lower dataset.batch_size"
-        yield Finding(subject="memory", level="note", said=said, fix=fix)
+    free = f"{free_gb:.1f} GB free"
+    if free_gb < MIN_MEMORY_GB:
+        fix = "close other programs, or use smaller batches"
+        yield Finding(subject="memory", level="note", said=free, fix=fix)
     else:
-        yield Finding(subject="memory", level="ok", said=said)
+        yield Finding(subject="memory", level="ok", said=free)
 
 
 def _folder(subject: str, folder: Path) -> Iterator[Finding]:
-    """Whether a folder, which need not exist yet, can be written and has room."""
-    place = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    """Check that a directory, which may not exist yet, is writable and has free space."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
-        with tempfile.TemporaryFile(dir=place):
-            free_gb = shutil.disk_usage(place).free / 1e9
+        with tempfile.TemporaryFile(dir=existing):
+            free_gb = shutil.disk_usage(existing).free / 1e9
     except OSError as error:
-        said = f"{folder} cannot be written: {error.strerror}"
-        fix = f"make {place} writable, or choose another folder"
-        yield Finding(subject=subject, level="problem", said=said, fix=fix)
+        problem = f"{folder} cannot be written: {error.strerror}"
+        fix = f"make {existing} writable, or use another directory"
+        yield Finding(subject=subject, level="problem", said=problem, fix=fix)
         return
-    said = f"{folder}, {free_gb:.1f} GB free"
-    if free_gb < LEAST_DISK_GB:
-        yield Finding(subject=subject, level="note", said=said, fix="make room: a checkpoint has about 25 MB")
+    free = f"{folder}, {free_gb:.1f} GB free"
+    if free_gb < MIN_DISK_GB:
+        fix = "free disk space: a checkpoint takes about 25 MB"
+        yield Finding(subject=subject, level="note", said=free, fix=fix)
     else:
-        yield Finding(subject=subject, level="ok", said=said)
+        yield Finding(subject=subject, level="ok", said=free)
 
 
 def _storage(results_root: Path) -> Iterator[Finding]:
-    """The embedded database of searches, which needs locks that file servers do not always keep."""
+    """Check the file system of the search database: SQLite needs file locks, which network file systems may lack."""
     import psutil
 
-    place = str(results_root.absolute())
-    mounts = [one for one in psutil.disk_partitions(all=True) if place.startswith(one.mountpoint)]
-    kind = max(mounts, key=lambda one: len(one.mountpoint)).fstype if mounts else "unknown"
-    said = f"SQLite {sqlite3.sqlite_version} on {kind}"
-    if kind in _SHARED:
-        fix = "give searches with several machines --storage postgresql://..., or keep results on a local disk"
-        yield Finding(subject="storage", level="note", said=said, fix=fix)
+    path = str(results_root.absolute())
+    mounts = [mount for mount in psutil.disk_partitions(all=True) if path.startswith(mount.mountpoint)]
+    file_system = max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else "unknown"
+    storage = f"SQLite {sqlite3.sqlite_version} on {file_system}"
+    if file_system in _NETWORK_FILE_SYSTEMS:
+        fix = "use --storage postgresql://... for searches on several machines, or keep results on a local disk"
+        yield Finding(subject="storage", level="note", said=storage, fix=fix)
     else:
-        yield Finding(subject="storage", level="ok", said=said)
+        yield Finding(subject="storage", level="ok", said=storage)
 
 
 def _bank() -> Iterator[Finding]:
-    """Whether the packaged schemas and templates are whole."""
+    """Check the packaged schemas and templates of every model."""
     for model in MODELS.values():
         try:
             for action in model.actions:
@@ -169,35 +171,34 @@ def _bank() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    """Optional packages, by the extra that brings them."""
+    """Check the optional packages, by extra."""
     for extra in metadata(DISTRIBUTION).get_all("Provides-Extra") or ():
-        if extra in _FOR_MAKERS:
+        if extra in _DEVELOPMENT_EXTRAS:
             continue
-        misfits = [why for one in _required(extra) if (why := _misfit(one))]
-        if misfits:
+        problems = [problem for package in _required(extra) if (problem := _mismatch(package))]
+        if problems:
             fix = f"pip install '{DISTRIBUTION}[{extra}]', if you need it"
-            yield Finding(subject=f"extra {extra}", level="note", said="; ".join(misfits), fix=fix)
+            yield Finding(subject=f"extra {extra}", level="note", said="; ".join(problems), fix=fix)
         else:
             yield Finding(subject=f"extra {extra}", level="ok", said="installed")
 
 
 def _required(extra: str) -> list[Requirement]:
-    """What this package requires for an extra; `""` for what it always requires."""
-    every = map(Requirement, requires(DISTRIBUTION) or ())
-    always, asked = [], []
-    for one in every:
-        if one.marker is None or one.marker.evaluate({"extra": ""}):
-            always.append(one)
-        elif one.marker.evaluate({"extra": extra}):
-            asked.append(one)
-    return asked if extra else always
+    """Return the requirements that an extra adds; with an empty `extra`, those of every installation."""
+    base, added = [], []
+    for requirement in map(Requirement, requires(DISTRIBUTION) or ()):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            base.append(requirement)
+        elif requirement.marker.evaluate({"extra": extra}):
+            added.append(requirement)
+    return added if extra else base
 
 
-def _misfit(requirement: Requirement) -> str | None:
-    """Why what is installed does not meet a requirement; None if it does."""
+def _mismatch(requirement: Requirement) -> str | None:
+    """Describe how the installed version misses a requirement; None if it meets it."""
     try:
-        found = version(requirement.name)
+        installed = version(requirement.name)
     except PackageNotFoundError:
         return f"{requirement.name} is not installed"
-    fits = requirement.specifier.contains(found, prereleases=True)
-    return None if fits else f"{requirement.name} is {found}, and {requirement.specifier} is needed"
+    fits = requirement.specifier.contains(installed, prereleases=True)
+    return None if fits else f"{requirement.name} is {installed}, required: {requirement.specifier}"

@@ -1,4 +1,4 @@
-"""Every error a user or an agent can meet: a code, one clear message, the fix and an exit code."""
+"""Expected errors: each has a code, a one-line message, a fix and an exit code."""
 
 from __future__ import annotations
 
@@ -7,71 +7,79 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-UNWRITABLE: Final = (*_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
-"""Errors of the operating system that say a place cannot be written."""
+UNWRITABLE: Final = (
+    *_NO_SPACE,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+)
+"""`errno` values of a path that cannot be written."""
 
 
 class Option(NamedTuple):
-    """An option of a command, which is an argument of a tool, with a value to give."""
+    """A command-line option, or the tool argument of the same name, with a suggested value."""
 
     name: str
     value: str = ""
 
 
 class Command(NamedTuple):
-    """A command to run, or the tool that does the same, with what to give it."""
+    """A command to run, or the tool that does the same, with its arguments."""
 
     verb: str
-    words: str = ""
+    arguments: str = ""
 
 
 class Fix(str):
-    """What to change, as text for the command line; its parts can be worded for others, e.g. clients that call tools.
+    """The correction of an error, as text for the command line. `render` formats its parts for other clients.
 
     Attributes:
-        parts: the text in order, options and commands as data.
+        parts: text, options and commands in order.
     """
 
     parts: tuple[str | Option | Command, ...]
 
     def __new__(cls, *parts: str | Option | Command) -> Fix:
-        """Join parts; those of a fix among them become its own."""
-        flat = tuple(one for part in parts for one in (part.parts if isinstance(part, Fix) else (part,)))
-        made = super().__new__(cls, _joined(flat, _on_command_line))
-        made.parts = flat
-        return made
+        """Join parts; a `Fix` among them is flattened."""
+        flat = tuple(item for part in parts for item in (part.parts if isinstance(part, Fix) else (part,)))
+        fix = super().__new__(cls, _render(flat, _for_command_line))
+        fix.parts = flat
+        return fix
 
     @classmethod
     def all_of(cls, fixes: Iterable[str]) -> Fix:
-        """Several fixes, all to be done."""
+        """Join several fixes, all of which are needed."""
         parts = [part for fix in dict.fromkeys(fixes) for part in ("; ", fix)]
         return cls(*parts[1:])
 
-    def worded(self, wording: Callable[[Option | Command], str]) -> str:
-        """The text with options and commands in other words."""
-        return _joined(self.parts, wording)
+    def render(self, format_part: Callable[[Option | Command], str]) -> str:
+        """Return the text with options and commands formatted by `format_part`."""
+        return _render(self.parts, format_part)
 
 
-def _joined(parts: Iterable[str | Option | Command], wording: Callable[[Option | Command], str]) -> str:
-    return _printable("".join(part if isinstance(part, str) else wording(part) for part in parts))
+def _render(parts: Iterable[str | Option | Command], format_part: Callable[[Option | Command], str]) -> str:
+    return _printable("".join(part if isinstance(part, str) else format_part(part) for part in parts))
 
 
-def _on_command_line(part: Option | Command) -> str:
+def _for_command_line(part: Option | Command) -> str:
     if isinstance(part, Command):
-        return f"tao-skill {part.verb} {part.words}".rstrip()
+        return f"tao-skill {part.verb} {part.arguments}".rstrip()
     return f"--{part.name.replace('_', '-')} {part.value}".rstrip()
 
 
 class TaoSkillError(Exception):
-    """Base of all expected errors.
+    """Base class of all expected errors.
 
     Attributes:
         code: stable machine-readable name, part of the JSON contract.
         exit_code: process exit status: 1 job failed, 2 bad request, 3 not found, 4 dependency or device missing.
-        fix: what to change so that the same call succeeds.
-        path: the file or the spec key concerned, where there is one.
+        fix: the change after which the same call succeeds.
+        path: the file or spec key concerned, if any.
     """
 
     code: ClassVar[str] = "error"
@@ -83,20 +91,20 @@ class TaoSkillError(Exception):
         super().__init__(self.message)
 
     def as_dict(self) -> dict[str, Any]:
-        """The `error` object of the JSON contract."""
-        shown: dict[str, Any] = {"code": self.code, "message": self.message, "fix": self.fix}
+        """Return the `error` object of the JSON contract."""
+        document: dict[str, Any] = {"code": self.code, "message": self.message, "fix": self.fix}
         if self.path is not None:
-            shown["path"] = self.path
-        return shown
+            document["path"] = self.path
+        return document
 
 
 def _printable(text: str) -> str:
-    """The text, half surrogate pairs escaped: it may quote a file or its name, which may hold anything."""
+    """Escape lone surrogates: a message may quote file names and file contents that are not valid Unicode."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class BadRequest(TaoSkillError):
-    """The call itself cannot be served as written."""
+    """The request is not valid."""
 
     code = "bad_request"
     exit_code = 2
@@ -109,42 +117,42 @@ class BadData(BadRequest):
 
 
 class CannotWrite(BadRequest):
-    """A file or folder cannot be written; what was there before is unchanged."""
+    """A file or directory cannot be written; its previous content is unchanged."""
 
     code = "cannot_write"
 
     @classmethod
     def because(cls, error: OSError, path: str | None = None) -> CannotWrite:
-        """The error with the place and what to do about it."""
+        """Convert an operating system error; `path` replaces the file name it carries."""
         place = path or str(error.filename or "the results")
         if error.errno == errno.ENAMETOOLONG:
             return cls(f"{place[:80]}... is longer than a path can be", fix="use a shorter name", path=place[:80])
-        fix = "name a place that can be written"
-        if error.errno in _FULL:
-            fix = "free disk space and run again with the same key, or set results_dir to a place on another disk"
+        fix = "use a path that can be written"
+        if error.errno in _NO_SPACE:
+            fix = "free disk space and run again with the same key, or set results_dir to a path on another disk"
         return cls(f"{place} cannot be written: {error.strerror or error}", fix=fix, path=place)
 
 
 class OutsideRoots(BadRequest):
-    """A path leaves the folders that a server may touch."""
+    """A path is outside the root directories of a server."""
 
     code = "outside_roots"
 
 
 class KeyConflict(BadRequest):
-    """An idempotency key was used before for another request."""
+    """An idempotency key already belongs to a different request."""
 
     code = "key_conflict"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing wrong with a spec.
+    """An error in a spec.
 
     Attributes:
         key: dotted path of the spec key, e.g. `train.optim.lr`.
-        message: names the key, the value received and what is accepted.
-        fix: what to set instead.
+        message: the key, the value received and the accepted values.
+        fix: the value to set.
     """
 
     key: str
@@ -153,7 +161,7 @@ class Problem:
 
 
 class SpecError(BadRequest):
-    """A spec has one or more problems; all of them are reported at once."""
+    """A spec has errors; all of them are reported at once."""
 
     code = "bad_spec"
 
@@ -166,7 +174,7 @@ class SpecError(BadRequest):
         self.problems = tuple(problems)
 
     def as_dict(self) -> dict[str, Any]:
-        """The `error` object, with every problem."""
+        """Return the `error` object with every problem."""
         problems = [{"path": p.key, "message": p.message, "fix": p.fix} for p in self.problems]
         return super().as_dict() | {"problems": problems}
 
@@ -179,20 +187,20 @@ class NotFound(TaoSkillError):
 
 
 class MissingDependency(TaoSkillError):
-    """A package, extra or device that this call needs is absent."""
+    """A required package, extra or device is not available."""
 
     code = "missing_dependency"
     exit_code = 4
 
 
 class JobFailed(TaoSkillError):
-    """A job ended in ERROR; the cause is in its record and log."""
+    """A job ended in state ERROR; its record and log have the cause."""
 
     code = "job_failed"
 
 
 class BadState(TaoSkillError):
-    """A job is not in a state that allows the call."""
+    """The state of a job does not allow the operation."""
 
     code = "bad_state"
     exit_code = 2

@@ -1,19 +1,25 @@
-"""What a model and its actions are, independent of any one of them."""
+"""The interface of a model and its actions. Implementations import torch and the like inside their methods."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from tao_skill.errors import NotFound
+from tao_skill.errors import BadRequest, NotFound
 
 if TYPE_CHECKING:
-    from tao_skill.outcome import Advice, ImportRequest, Limit, Outcome, Selection
+    from tao_skill.inference import Function
+    from tao_skill.outcome import Advice, DataReport, ImportRequest, Limit, Outcome, Selection
+
+TRAIN: Final = "train"
+"""The action that AutoML can search."""
+
+RESULTS_DIR: Final = "results_dir"
+"""Spec key, of the whole spec and of each action's section, for the folder that results go to (TAO's rule)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,78 +27,149 @@ class Action:
     """One verb of a model.
 
     Attributes:
-        entry: `module:function` of the code behind it, `function(config) -> Outcome`.
+        run: runs the action with a checked config; imports heavy packages only when called.
         makes_model: whether its jobs leave a model that other actions start from.
         next: actions that usually follow, on its own result or, where it makes no model, on its parent's.
         feeds: kind of an artifact that is the data of the next action -> spec key that takes it; next needs it.
-        processes: `module:function` saying how many processes of this machine a run takes, `function(config) -> int`;
-            one where it is None.
+        processes: number of processes that a run takes on this machine; None for an action that never takes several.
+        report: kind of the artifact that is its report. summarize: the report in short.
+        in_deploy: whether TAO's task group `deploy` has it.
     """
 
     name: str
     summary: str
-    entry: str
+    run: Callable[[Any], Outcome]
     makes_model: bool = False
     next: tuple[str, ...] = ()
     feeds: Mapping[str, str] = field(default_factory=dict)
-    processes: str | None = None
-
-    def load(self) -> Callable[[Any], Outcome]:
-        """Import the code behind the action; everything heavy is imported here and not before."""
-        loaded: Callable[[Any], Outcome] = _attribute(self.entry)
-        return loaded
+    processes: Callable[[Any], int] | None = None
+    report: str | None = None
+    summarize: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
+    in_deploy: bool = False
 
     def count_processes(self, config: Any) -> int:
-        """In how many processes of this machine a run of `config` works."""
-        return 1 if self.processes is None else int(_attribute(self.processes)(config))
+        """Number of processes that a run of `config` takes on this machine."""
+        return 1 if self.processes is None else self.processes(config)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
-    """A trainable model.
+class TrainingKeys:
+    """Spec keys and values by which a search controls the trainings of its trials.
 
     Attributes:
-        parameters: `module:class` of the dataclass that holds every parameter of every action.
+        epochs: key of the number of epochs of a full training. seed: key of the random seed.
+        trial: values of every trial, whatever the spec says; part of the spec that a trial records.
+        checkpoints: values that make a trial save checkpoints at its rungs and of its best epoch only.
+        tie_breaker: metric that decides between trials of equal value; lower is better.
+        lower_on_divergence: key of the parameter to lower when every training diverges.
+    """
+
+    epochs: str
+    seed: str
+    trial: Mapping[str, Any]
+    checkpoints: Mapping[str, Any]
+    tie_breaker: str
+    lower_on_divergence: str
+
+
+class Model(ABC):
+    """A trainable model. Methods that read specs take a config: an instance of `config`, checked.
+
+    Attributes:
         actions: by name, in the order of the workflow.
-        check: `module:function` looking at spec and data before a job exists, `function(config, action) -> Advice`.
-        select: `module:function` choosing the file a downstream action starts from,
-            `function(action, results_dir, metric, artifacts) -> Selection`.
-        latest: `module:function` finding what an interrupted run continues from,
-            `function(results_dir) -> Path | None`.
-        actual: `module:function` giving the file that the path of a checkpoint means, `function(path) -> Path`.
-        classes: `module:function` finding a file of class names beside the training data,
-            `function(spec, confine) -> (Path, {name: id}) | None`; `confine(key, path)` may refuse to have it read.
-        sample: `module:function` writing generated data, `function(folder) -> dict`.
-        advance: `module:function` training the first epochs of a whole training,
-            `function(config, until, metric) -> [{metric: value}, ...]`, one entry for each epoch so far.
-        effort: `module:function` counting the floating-point operations of an epoch,
-            `function(config) -> float | None`.
-        limits: `module:function` saying what spec and data leave of search ranges, `function(config) -> {key: Limit}`.
-        inspect: `module:function` describing data, `function(data, labels, other_data, other_labels) -> dict`.
-        importer: `module:function` turning recordings of other formats into data, `function(request) -> dict`.
+        checkpoint_suffix: of the files that hold weights.
+        training: None for a model that cannot be searched.
+        import_request: dataclass of the options of `import_data`; None for a model that imports nothing.
     """
 
     name: str
     skill: str
-    parameters: str
     actions: Mapping[str, Action]
-    check: str
-    select: str
-    latest: str
-    actual: str
-    classes: str
-    sample: str
-    advance: str
-    effort: str
-    limits: str
-    inspect: str
-    importer: str
+    checkpoint_suffix: str
+    training: TrainingKeys | None = None
+    import_request: type[ImportRequest] | None = None
 
-    @cached_property
+    @property
+    @abstractmethod
     def config(self) -> type:
         """The dataclass that holds every parameter of every action."""
-        config: type = _attribute(self.parameters)
-        return config
+
+    @abstractmethod
+    def check_run(self, config: Any, action: str) -> Advice:
+        """Check spec and data together, without loading anything heavy."""
+
+    @abstractmethod
+    def select_result(
+        self, action: str, results_dir: Path, metric: str, artifacts: Mapping[str, Path] = MappingProxyType({})
+    ) -> Selection:
+        """Choose the file of a finished job that a downstream action starts from.
+
+        Args:
+            artifacts: files that the job recorded, by kind.
+
+        Raises:
+            NotFound: the job left no such file. BadRequest: jobs of this action make no model.
+        """
+
+    @abstractmethod
+    def latest_result(self, results_dir: Path) -> Path | None:
+        """The checkpoint that an interrupted training continues from."""
+
+    @abstractmethod
+    def result_files(self, results_dir: Path) -> Sequence[Path]:
+        """The files that make up the model of a training, links and indexes included; none before a checkpoint."""
+
+    @abstractmethod
+    def keep_only_best(self, results_dir: Path, metric: str) -> None:
+        """Delete the checkpoints of a training other than the best."""
+
+    def actual_checkpoint(self, path: Path) -> Path:
+        """The file that a checkpoint's path stands for; another file where the name lacks the step."""
+        return path
+
+    def inference_functions(self) -> Mapping[str, Function]:
+        """Inference functions that only this model has, by the names used in SKILL.md."""
+        return {}
+
+    def train_until(self, config: Any, until: int, metric: str) -> list[dict[str, float]]:
+        """Train the first `until` epochs of a full training, resuming from its checkpoint.
+
+        Returns:
+            Metrics of each epoch so far; fewer epochs where training diverged.
+        """
+        raise NotImplementedError
+
+    def validation_data(self, spec: Mapping[str, Any]) -> str:
+        """The data that the trials of a search are compared on, in words."""
+        return "the validation set"
+
+    def epoch_flop(self, config: Any) -> float | None:
+        """Floating-point operations of an epoch of training; None where they are not known."""
+        return None
+
+    def search_limits(self, config: Any) -> Mapping[str, Limit]:
+        """Limits that the spec and its data set to the search ranges, by spec key."""
+        return {}
+
+    def write_sample(self, folder: Path) -> dict[str, Any]:
+        """Write a generated data set and describe it."""
+        raise self._lacks("sample data")
+
+    def inspect_data(
+        self, data: Path, labels: Path | None, other_data: Path | None, other_labels: Path | None
+    ) -> DataReport:
+        """Describe a data set, and its overlap with another split."""
+        raise self._lacks("data inspection")
+
+    def training_data(
+        self, data: str, labels: str | None, other_data: str | None, other_labels: str | None
+    ) -> dict[str, str]:
+        """Spec keys of a training on these files, the other split for validation."""
+        raise self._lacks("data inspection")
+
+    def import_data(self, request: Any) -> dict[str, Any]:
+        """Write a data set made of recordings and describe it. `request` is an instance of `import_request`."""
+        raise self._lacks("data import")
 
     def action(self, name: str) -> Action:
         """Look up an action.
@@ -104,78 +181,11 @@ class Model:
             raise NotFound(f"model {self.name} has no action {name!r}", fix=f"use one of {', '.join(self.actions)}")
         return self.actions[name]
 
-    def check_run(self, config: Any, action: str) -> Advice:
-        """Look at spec and data together, without loading anything heavy."""
-        advice: Advice = _attribute(self.check)(config, action)
-        return advice
-
-    def select_result(
-        self, action: str, results_dir: Path, metric: str, artifacts: Mapping[str, Path] = MappingProxyType({})
-    ) -> Selection:
-        """Choose the file of a finished job that a downstream action starts from; `artifacts` it recorded, by kind.
-
-        Raises:
-            NotFound: the job left no such file.
-        """
-        selection: Selection = _attribute(self.select)(action, results_dir, metric, artifacts)
-        return selection
-
-    def latest_result(self, results_dir: Path) -> Path | None:
-        """What an interrupted run in `results_dir` continues from."""
-        found: Path | None = _attribute(self.latest)(results_dir)
-        return found
-
-    def actual_checkpoint(self, path: Path) -> Path:
-        """The file that the path of a checkpoint means: another one where its name lacks the step."""
-        found: Path = _attribute(self.actual)(path)
-        return found
-
-    def classes_beside_data(
-        self, spec: Mapping[str, Any], confine: Callable[[str, str], None]
-    ) -> tuple[Path, Mapping[str, int]] | None:
-        """The class names in a file beside the training data of a spec that need not be checked."""
-        found: tuple[Path, Mapping[str, int]] | None = _attribute(self.classes)(spec, confine)
-        return found
-
-    def train_until(self, config: Any, until: int, metric: str) -> list[dict[str, float]]:
-        """Train the first `until` epochs of a whole training, going on where it stopped."""
-        epochs: list[dict[str, float]] = _attribute(self.advance)(config, until, metric)
-        return epochs
-
-    def epoch_flop(self, config: Any) -> float | None:
-        """Floating-point operations of an epoch of training; None while its data cannot be looked at."""
-        flop: float | None = _attribute(self.effort)(config)
-        return flop
-
-    def search_limits(self, config: Any) -> Mapping[str, Limit]:
-        """What a checked train config and its data leave of the search ranges, by spec key."""
-        limits: Mapping[str, Limit] = _attribute(self.limits)(config)
-        return limits
-
-    def write_sample(self, folder: Path) -> dict[str, Any]:
-        """Write a generated data set and say what it is."""
-        described: dict[str, Any] = _attribute(self.sample)(folder)
-        return described
-
-    def inspect_data(
-        self, data: Path, labels: Path | None, other_data: Path | None, other_labels: Path | None
-    ) -> dict[str, Any]:
-        """Describe a data set, and what it shares with another split."""
-        described: dict[str, Any] = _attribute(self.inspect)(data, labels, other_data, other_labels)
-        return described
-
-    def import_data(self, request: ImportRequest) -> dict[str, Any]:
-        """Write a data set made of recordings and say what it is."""
-        described: dict[str, Any] = _attribute(self.importer)(request)
-        return described
+    def _lacks(self, feature: str) -> BadRequest:
+        return BadRequest(f"model {self.name} does not support {feature}", fix="name another model with -m")
 
 
 def task_results_dir(config: Any, action: str) -> Path:
-    """Where an action writes: `<action>.results_dir`, else `results_dir/<action>` (TAO's rule)."""
+    """The folder an action writes to: `<action>.results_dir`, else `results_dir/<action>` (TAO's rule)."""
     own = getattr(config, action).results_dir
     return Path(own) if own else Path(config.results_dir or "results") / action
-
-
-def _attribute(reference: str) -> Any:
-    module, name = reference.split(":")
-    return getattr(importlib.import_module(module), name)

@@ -1,13 +1,14 @@
-"""What comes of an action, or of a look at its spec and data; and what an import is asked for."""
+"""Results of actions and of checks, and the request for a data import."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from tao_skill.errors import Problem
+from tao_skill.spec.param import Param
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +26,11 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a finished action has to say.
+    """The result of a finished action.
 
     Attributes:
-        metrics: final ones by name. artifacts: files it left.
-        chosen: values by spec key that the result was made with instead of the spec's own.
+        metrics: final values by name. artifacts: files it left.
+        chosen: spec key -> value that the result was made with in place of the value in the spec.
     """
 
     metrics: Mapping[str, float]
@@ -39,7 +40,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """What a check of spec and data found: problems stop the run, warnings do not.
+    """The result of a check of spec and data: problems stop the run, warnings do not.
 
     Attributes:
         direct: warnings that do not apply to a search. gpus: indices of the GPUs that the run uses, if there are any.
@@ -53,7 +54,7 @@ class Advice:
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """What a spec and its data leave of a parameter's search range.
+    """A limit that a spec and its data set to the search range of a parameter.
 
     Attributes:
         low: the range is from here to `high` unless the user says otherwise. high: what no value may exceed.
@@ -68,23 +69,29 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRequest:
-    """Recordings to turn into a data set.
+    """Recordings to turn into a data set; a model adds the options of its formats."""
+
+    source: Annotated[Path, Param("File or folder.")]
+    out: Annotated[Path, Param("Folder to write to.")]
+    format: Annotated[str | None, Param("Guessed where the source is plain.")] = None
+    labels: Annotated[Path | None, Param("JSON of {clip: class}, in place of the classes in the source.")] = None
+    split: Annotated[str | None, Param("Name of the files, and of the split to take where the source has several.")] = (
+        None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataReport:
+    """The description of a data set.
 
     Attributes:
-        source: file or folder. out: folder to write to. format: None to guess. labels: file that gives classes.
-        split: name of the files written, and the split to take where the source has several.
-        frames, persons: sizes of the array; None for the layout's. width, height: of the picture, in pixels.
+        full: everything, ready for JSON, `warnings` and `suggested` included. brief: the part that decides.
+        suggested: spec key -> value to try.
     """
 
-    source: Path
-    out: Path
-    format: str | None = None
-    labels: Path | None = None
-    split: str | None = None
-    frames: int | None = None
-    persons: int | None = None
-    width: float | None = None
-    height: float | None = None
+    full: Mapping[str, Any]
+    brief: Mapping[str, Any]
+    suggested: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +99,7 @@ class Selection:
     """A chosen file and the reason for the choice.
 
     Attributes:
-        facts: what is known of the data it was made on, by name.
+        facts: facts about the data it was trained on, by name.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""The registry of pretrained weights: a folder of NAME.pth files and NAME/ folders."""
+"""The registry of pretrained weights: a folder of weight files NAME.pth and folders NAME/ as trainings leave them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from tao_skill.errors import BadRequest, NotFound
 
 VARIABLE: Final = "TAO_SKILL_PRETRAINED"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_ENDING: Final = ".pth"
 
 
 def registry(environment: Mapping[str, str]) -> Path:
@@ -22,10 +21,11 @@ def registry(environment: Mapping[str, str]) -> Path:
     return Path(data) / "tao-skill" / "pretrained"
 
 
-def find(name: str, environment: Mapping[str, str], choose: Callable[[Path], Path]) -> Path:
+def find(name: str, environment: Mapping[str, str], suffix: str, choose: Callable[[Path], Path]) -> Path:
     """The weights of that name.
 
     Args:
+        suffix: of weight files, e.g. `.pth`.
         choose: finds the file to use in a folder of several, as a training leaves it.
 
     Raises:
@@ -36,30 +36,30 @@ def find(name: str, environment: Mapping[str, str], choose: Callable[[Path], Pat
         raise BadRequest(
             f"the name {name!r} of pretrained weights is not accepted",
             fix="use letters, digits, '.', '_' and '-', starting with a letter or digit; "
-            "for a file elsewhere set model.pretrained_model_path",
+            "for a file elsewhere set its path in the spec",
         )
     folder = registry(environment)
-    if (folder / f"{name}{_ENDING}").is_file():
-        return folder / f"{name}{_ENDING}"
-    files = sorted((folder / name).glob(f"*{_ENDING}"))
+    if (folder / f"{name}{suffix}").is_file():
+        return folder / f"{name}{suffix}"
+    files = sorted((folder / name).glob(f"*{suffix}"))
     if not files:
-        raise _unknown(name, folder)
+        raise _unknown(name, folder, suffix)
     return files[0] if len(files) == 1 else choose(folder / name)
 
 
-def names(folder: Path) -> list[str]:
+def names(folder: Path, suffix: str) -> list[str]:
     """Every name in a registry; none where the folder does not exist."""
     if not folder.is_dir():
         return []
-    found = {path.stem for path in folder.glob(f"*{_ENDING}")}
-    found |= {path.name for path in folder.iterdir() if path.is_dir() and any(path.glob(f"*{_ENDING}"))}
+    found = {path.stem for path in folder.glob(f"*{suffix}")}
+    found |= {path.name for path in folder.iterdir() if path.is_dir() and any(path.glob(f"*{suffix}"))}
     return sorted(found)
 
 
-def _unknown(name: str, folder: Path) -> NotFound:
-    there = names(folder)
+def _unknown(name: str, folder: Path, suffix: str) -> NotFound:
+    there = names(folder, suffix)
     return NotFound(
         f"no pretrained weights {name!r} in {folder}, which has {', '.join(there) or 'none'}",
-        fix=f"use one of these names, or put {name}{_ENDING} there" if there else f"put {name}{_ENDING} there",
+        fix=f"use one of these names, or put {name}{suffix} there" if there else f"put {name}{suffix} there",
         path=str(folder),
     )

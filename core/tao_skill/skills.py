@@ -1,4 +1,4 @@
-"""The packaged Agent Skills: listing them and copying them to where an agent looks for skills."""
+"""List the packaged Agent Skills and install them for an agent."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ AGENT_FOLDERS: Final[Mapping[str, str]] = {
     "gemini": ".gemini/skills",  # geminicli.com/docs/cli/skills
     "cursor": ".cursor/skills",  # cursor.com/docs/context/skills
 }
-"""Folder of a project that each agent reads skills from."""
+"""Directory of a project from which each agent reads skills."""
 
 SKILL_FILE: Final = "SKILL.md"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skill:
-    """One skill of the bank.
+    """A skill of the bank.
 
     Attributes:
-        text: its SKILL.md. files: all of its files, relative to its folder `path`.
+        path: its directory. text: content of SKILL.md. files: all files, relative to `path`.
     """
 
     name: str
@@ -39,19 +39,19 @@ class Skill:
 
 
 def list_skills(folder: Path | None = None) -> list[Skill]:
-    """Every skill of the bank, by name.
+    """List all skills, sorted by name.
 
     Raises:
-        NotFound: there is no bank, or a SKILL.md in it has no name and description.
+        NotFound: there is no bank, or a SKILL.md has no name and description.
     """
     return [_read(path.parent) for path in sorted(bank.skills_dir(folder).glob(f"*/{SKILL_FILE}"))]
 
 
 def get_skills(names: Sequence[str], folder: Path | None = None) -> list[Skill]:
-    """The skills of these names; all without any.
+    """Return the named skills, or all skills if `names` is empty.
 
     Raises:
-        NotFound: there is no such skill.
+        NotFound: a skill does not exist.
     """
     known = {skill.name: skill for skill in list_skills(folder)}
     for name in names:
@@ -61,37 +61,39 @@ def get_skills(names: Sequence[str], folder: Path | None = None) -> list[Skill]:
 
 
 def install_skills(skills: Sequence[Skill], to: Path, *, force: bool = False) -> list[dict[str, Any]]:
-    """Copy each skill to `to`/<its name>, in one step each; a copy that is there already stays untouched.
+    """Copy each skill to `to/<name>`, atomically; identical installed skills stay as they are.
 
     Returns:
-        JSON-able, an entry a skill: `name`, `path` and `state`: installed, unchanged or replaced.
+        For each skill `name`, `path` and `state`: installed, unchanged or replaced.
 
     Raises:
-        BadRequest: a folder there differs and `force` is not given; nothing has been copied then.
+        BadRequest: an installed skill differs and `force` is false; no skill is copied.
         CannotWrite: `to` cannot be written.
     """
     differing = {skill.name: differences(skill, to / skill.name) for skill in skills}
     if any(differing.values()) and not force:
-        shown = "; ".join(f"{to / name}: {', '.join(found)}" for name, found in differing.items() if found)
-        raise BadRequest(f"installed skills differ from the packaged ones - {shown}", fix="--force replaces them")
-    return [_place(skill, to / skill.name, bool(differing[skill.name])) for skill in skills]
+        details = "; ".join(f"{to / name}: {', '.join(files)}" for name, files in differing.items() if files)
+        raise BadRequest(
+            f"installed skills differ from the packaged ones - {details}", fix="add --force to replace them"
+        )
+    return [_install(skill, to / skill.name, bool(differing[skill.name])) for skill in skills]
 
 
 def differences(skill: Skill, target: Path) -> list[str]:
-    """What a folder has other than the skill, a phrase for each file; nothing where there is no such folder."""
+    """Describe each file of an installed skill that differs; empty if the directory does not exist."""
     if not target.is_dir():
-        return ["it is no folder"] if target.exists() or target.is_symlink() else []
-    there = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
-    missing = [f"{name} is missing" for name in skill.files if name not in there]
-    changed = [f"{name} is changed" for name in skill.files if name in there and not _same(skill, target, name)]
-    return [*missing, *changed, *(f"{name} is extra" for name in sorted(there.difference(skill.files)))]
+        return ["it is not a directory"] if target.exists() or target.is_symlink() else []
+    installed = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
+    missing = [f"{name} is missing" for name in skill.files if name not in installed]
+    changed = [f"{name} is changed" for name in skill.files if name in installed and not _same(skill, target, name)]
+    return [*missing, *changed, *(f"{name} is extra" for name in sorted(installed.difference(skill.files)))]
 
 
 def _same(skill: Skill, target: Path, name: str) -> bool:
     return (target / name).is_file() and (target / name).read_bytes() == (skill.path / name).read_bytes()
 
 
-def _place(skill: Skill, target: Path, differs: bool) -> dict[str, Any]:
+def _install(skill: Skill, target: Path, differs: bool) -> dict[str, Any]:
     state = "replaced" if differs else "unchanged" if target.is_dir() else "installed"
     if state != "unchanged":
         replace_folder(target, skill.path)
@@ -104,9 +106,9 @@ def _read(folder: Path) -> Skill:
     path = folder / SKILL_FILE
     try:
         text = read_text(path, RECORD_BYTES)
-        front = parse_yaml(text.split("---\n")[1])
-        name, description = str(front["name"]), str(front["description"])
+        front_matter = parse_yaml(text.split("---\n")[1])
+        name, description = str(front_matter["name"]), str(front_matter["description"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise NotFound(f"{path} has no name and description", fix="reinstall tao-skill", path=str(path)) from error
-    found = sorted(one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file())
-    return Skill(name=name, description=description, path=folder, text=text, files=tuple(found))
+    files = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    return Skill(name=name, description=description, path=folder, text=text, files=tuple(files))

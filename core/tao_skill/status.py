@@ -1,9 +1,8 @@
-"""status.json: one JSON object a line, with TAO's fields; and progress.json, the newest word on a running action."""
+"""Status files of an action: status.json, a log of JSON lines with TAO's fields, and progress.json, its progress."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -12,7 +11,8 @@ from typing import Any, Final, Literal
 
 from tao_skill.errors import BadData
 from tao_skill.io import atomic
-from tao_skill.io.strict_json import REPORT_BYTES, parse_json, read_bytes
+from tao_skill.io.strict_json import REPORT_BYTES, finite, parse_json, read_bytes
+from tao_skill.progress import Progress
 
 STATUS_FILE: Final = "status.json"
 PROGRESS_FILE: Final = "progress.json"
@@ -22,7 +22,7 @@ State = Literal["STARTED", "RUNNING", "SUCCESS", "FAILURE"]
 
 @contextmanager
 def reporting(results_dir: Path, name: str, *, silent: bool = False) -> Iterator[StatusLog]:
-    """A status log with its STARTED line, and a FAILURE line if the block raises; SUCCESS is the block's to write."""
+    """Open a status log with a STARTED line; add a FAILURE line if the block raises. The block writes SUCCESS."""
     status = StatusLog(results_dir, silent=silent)
     status.write("STARTED", f"Starting {name}.")
     try:
@@ -33,9 +33,9 @@ def reporting(results_dir: Path, name: str, *, silent: bool = False) -> Iterator
 
 
 class StatusLog:
-    """Appends status lines to `results_dir/status.json` (fields as in TAO's status logger).
+    """Status log at `results_dir/status.json`, with the fields of TAO's status logger.
 
-    One that is `silent` writes nothing, for processes beside the one that reports.
+    A `silent` log writes nothing; it is for the processes of rank 1 and above.
     """
 
     def __init__(self, results_dir: Path, *, silent: bool = False) -> None:
@@ -53,7 +53,7 @@ class StatusLog:
         verbosity: str = "INFO",
         **extra: Any,
     ) -> None:
-        """Append one line in a single write; a kpi that is not finite is written as null."""
+        """Append a line in a single write; kpi values that are not finite become null."""
         if self.silent:
             return
         now = datetime.now()
@@ -70,24 +70,17 @@ class StatusLog:
         with atomic.open_to_append(self.path) as stream:
             stream.write(text.encode("utf-8"))
 
-    def progress(self, **facts: Any) -> None:
-        """Replace progress.json: e.g. epoch, epochs_done, epochs, batch, batches, train_loss,
-        val_acc, eta_s."""
-        if self.silent:
-            return
-        atomic.write_json(self.progress_path, {name: finite(value) for name, value in facts.items()})
-
-
-def finite(value: Any) -> Any:
-    """A number that is not finite as None, which strict JSON can say; anything else as it is."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    def progress(self, progress: Progress) -> None:
+        """Replace progress.json."""
+        if not self.silent:
+            atomic.write_json(self.progress_path, progress.to_dict())
 
 
 def read_status(results_dir: Path) -> list[dict[str, Any]]:
-    """All whole lines of a status.json; none if there is no file.
+    """Read the complete lines of status.json; empty if the file does not exist.
 
     Raises:
-        BadData: it cannot be read, or is too large.
+        BadData: the file cannot be read, or is too large.
     """
     path = results_dir / STATUS_FILE
     if not path.exists():
@@ -98,23 +91,23 @@ def read_status(results_dir: Path) -> list[dict[str, Any]]:
         raise BadData(f"{path} cannot be read: {error}", fix="move it away", path=str(path)) from error
     lines = []
     for text in data.splitlines():
-        with suppress(ValueError):  # the last line of a process that was killed
+        with suppress(ValueError):  # a killed process leaves an incomplete last line
             lines.append(parse_json(text.decode("utf-8")))
     return [line for line in lines if _is_status(line)]
 
 
-def of_present_training(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lines of a training as it stands, where a later attempt may have gone back, or begun anew.
+def drop_superseded(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the lines of the current training, without the epochs that a later attempt repeated.
 
-    All that stands before the first epoch of an attempt is dropped, but the epochs before that one.
+    An attempt that resumes at epoch n keeps the epochs before n and drops all other earlier lines.
     """
     kept: list[dict[str, Any]] = []
-    began = False
+    is_new_attempt = False
     for line in lines:
-        began = began or line.get("status") == "STARTED"
-        if began and "epoch" in line:
-            kept = [one for one in kept if one.get("epoch", line["epoch"]) < line["epoch"]]
-            began = False
+        is_new_attempt = is_new_attempt or line.get("status") == "STARTED"
+        if is_new_attempt and "epoch" in line:
+            kept = [earlier for earlier in kept if earlier.get("epoch", line["epoch"]) < line["epoch"]]
+            is_new_attempt = False
         kept.append(line)
     return kept
 

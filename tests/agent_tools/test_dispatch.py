@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tao_skill.agent_tools.dispatch import MOST_CHARACTERS
+from tao_skill.agent_tools.dispatch import MAX_CHARACTERS
 from tao_skill.agent_tools.formats import definitions
 from tao_skill.errors import BadRequest, Command, Fix, Option
 from tao_skill.models.pose_classification.config import ExperimentConfig
@@ -29,7 +29,7 @@ from tests.support.tools import Call, tokens
             'spc (value "a") is not an argument of plan; did you mean spec?',
             "use spec instead of spc",
         ),
-        ("job_logs", {"job": "x", "zzz": 1}, "zzz (value 1) is not an argument", "leave zzz out, or take one of job"),
+        ("job_logs", {"job": "x", "zzz": 1}, "zzz (value 1) is not an argument", "leave zzz out, or use one of job"),
         ("plan", {}, "action is required: text", "set action=..."),
         ("plan", {"action": "train", "trials": 0}, "trials is 0", "set trials to an integer of at least 1"),
         ("plan", {"action": "train", "overrides": "lr=1"}, 'overrides is "lr=1"', "set overrides to a list of texts"),
@@ -116,10 +116,10 @@ def test_an_answer_too_long_is_cut_and_says_so(call: Call, root: Path) -> None:
     (log.parent / "job.json").write_text(json.dumps(record))
     log.write_text("\n".join("x" * 200 for _ in range(2000)))
     logs = call("job_logs", job="train-long", lines=1000)
-    assert len(logs.text) <= MOST_CHARACTERS
+    assert len(logs.text) <= MAX_CHARACTERS
     assert logs.document["log"].endswith("x" * 200)
     whole = call("read_report", job="train-long", detail="full")
-    assert len(whole.text) <= MOST_CHARACTERS
+    assert len(whole.text) <= MAX_CHARACTERS
     assert whole.document["cut"]
     short = call("read_report", job="train-long")
     assert tokens(short.text) < 500

@@ -104,7 +104,7 @@ def test_requests_read_no_environment_variable(
         "file": {"overrides": asked, "spec": str(root / "env.yaml")},
     }
     refused = call("plan", action="train", **given[form])
-    assert "read no environment variables" in refused.document["error"]["message"]
+    assert "reads no environment variables" in refused.document["error"]["message"]
     assert "4711" not in refused.text
 
 

@@ -123,7 +123,7 @@ def test_all_processes_are_killed_while(place: Breakpoint, train: list[str], roo
     (folder,) = root.glob("train-*")
     document = call_json(["jobs", "show", folder.name], root)
     assert document["job"]["state"] == "ERROR"
-    assert "left no result" in document["error"]["message"]
+    assert "without a result" in document["error"]["message"]
 
 
 def test_the_search_then_ends_as_one_that_nothing_disturbed(

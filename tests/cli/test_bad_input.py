@@ -117,7 +117,7 @@ def test_made_up_class_names_are_said(
     with pytest.raises(SystemExit) as ended:
         main(["run", "train", "--dry-run", f"train_data={without_label_map(tiny, tmp_path)}"])
     assert ended.value.code == 0
-    assert "label_map is not set: the classes are called class_0 to class_5" in capsys.readouterr().err
+    assert "label_map is not set: class names are class_0 to class_5" in capsys.readouterr().err
 
 
 IN_A_SMALL_DISK = """
@@ -155,6 +155,6 @@ def test_a_full_disk_keeps_the_checkpoint_before(tiny: Path, tmp_path: Path) -> 
     assert document["error"]["code"] == "cannot_write"
     assert "No space left on device" in document["error"]["message"]
     assert "free disk space" in document["error"]["fix"]
-    assert "set results_dir to a place on another disk" in document["error"]["fix"]
+    assert "set results_dir to a path on another disk" in document["error"]["fix"]
     assert "kept model_epoch_000" in done.stdout
     assert "temporary []" in done.stdout

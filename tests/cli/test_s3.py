@@ -17,7 +17,7 @@ import pytest
 
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.staging import stage_inputs
-from tao_skill.models.pose_classification import MODEL
+from tao_skill.models.pose_classification.model import MODEL
 from tests.support.command_line import SMALL, TAO_SKILL
 from tests.support.experiments import dataset_overrides
 from tests.support.servers.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
@@ -202,7 +202,7 @@ def test_only_addresses_load_the_s3_libraries_and_neither_loads_torch(
             "there is no such object",
         ),
         (["train_data=s3://recordings/tiny", "results_dir=s3://recordings/out"], 2, "results_dir is"),
-        (["train_data=s3://KEYID:hunter2hunter2@recordings/tiny"], 2, "holds credentials"),
+        (["train_data=s3://KEYID:hunter2hunter2@recordings/tiny"], 2, "contains credentials"),
         (["train_data=gs://recordings/tiny"], 2, "gs://"),
         (["train_data=s3://recordings/tiny", "--upload", "s3://nowhere/x"], 3, "upload"),
         (["train_data=s3://recordings/tiny", "--upload", "/tmp/x"], 2, "upload"),
@@ -265,7 +265,7 @@ def test_an_upload_that_fails_costs_nothing_but_the_exit_code_and_can_be_done_ag
     evaluate = ["run", "evaluate", "--parent", str(trained[0].root / job_id), "--upload", PREFIX + "/late/"]
     document = user.run(evaluate, code=1)
     assert document["job"]["state"] == "COMPLETE"
-    assert "refuses access" in document["upload"]["error"]["message"]
+    assert "denies access" in document["upload"]["error"]["message"]
     evaluated = document["job"]["id"]
     assert f"tao-skill jobs upload {evaluated}" in document["upload"]["error"]["fix"]
     assert (Path(document["job"]["results_dir"]) / "evaluation.json").exists()
@@ -321,7 +321,7 @@ def test_a_lost_object_is_named_by_its_key_when_the_job_wants_it(user: User, tmp
     train = ["run", "train", "--automl", "off", *FAST, f"train_data=s3://{BUCKET}/short"]
     error = user.run(train, code=2)["error"]
     assert error["path"] == "dataset.train_dataset.label_path"
-    assert "there is no s3://recordings/short/train_label.pkl" in error["message"]
+    assert "s3://recordings/short/train_label.pkl does not exist" in error["message"]
 
 
 def test_credentials_are_in_nothing_that_any_of_this_left_behind(trained: tuple[User, dict[str, Any]]) -> None:

@@ -102,7 +102,7 @@ def test_a_file_or_a_dead_link_in_the_place_is_refused_and_replaced_by_force(tmp
     skills = get_skills(NAMES[:2])
     (tmp_path / NAMES[0]).write_text("a file")
     (tmp_path / NAMES[1]).symlink_to(tmp_path / "nowhere")
-    with pytest.raises(BadRequest, match="it is no folder"):
+    with pytest.raises(BadRequest, match="it is not a directory"):
         install_skills(skills, tmp_path)
     install_skills(skills, tmp_path, force=True)
     assert all((tmp_path / name / "SKILL.md").is_file() for name in NAMES[:2])

@@ -15,8 +15,8 @@ import yaml
 from tao_skill.cli import main as tao_skill_main
 from tao_skill.cli import tao_mounts
 from tao_skill.cli.tao import main as pose_classification_main
-from tao_skill.models.pose_classification import MODEL
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
+from tao_skill.models.pose_classification.model import MODEL
 from tests.support.experiments import FRAMES
 from tests.support.tao import SPECS, environment, record
 
@@ -179,7 +179,7 @@ def test_run_and_the_command_of_the_container_ignore_the_file(call: Call) -> Non
         call(["run", "train", "-e", SPEC, "--automl", "off"], code=3),
         call(["train", "-e", SPEC], pose_classification_main),
     ):
-        assert f"no spec file {SPEC}" in said
+        assert f"spec file {SPEC} does not exist" in said
         assert "mounts" not in said
     assert "CUDA_DEVICE_ORDER" not in os.environ
     said = call(["run", "evaluate", "-e", "project/specs/spec.yaml", CHECKPOINT], code=2)
@@ -191,7 +191,7 @@ def test_a_given_file_is_used_instead_of_the_home_directory_s(call: Call, tmp_pa
     mounts = write_mounts(tmp_path / "mounts.json", (tmp_path, PROJECT))
     for option in ("--mounts", "--mounts_file"):
         said = call(model("train", "-e", SPEC, option, str(mounts)))
-        assert f"no spec file {tmp_path}/specs/spec.yaml" in said
+        assert f"spec file {tmp_path}/specs/spec.yaml does not exist" in said
     assert "CUDA_DEVICE_ORDER" not in os.environ
     assert "no mounts file gone.json" in call(model("train", "-e", SPEC, "--mounts", "gone.json"))
 
@@ -257,7 +257,7 @@ def test_only_a_mount_that_is_used_needs_its_source(source: str, said: str, call
     [
         ("{", "Expecting property name"),
         ("[]", "accepted: an object"),
-        ('{"Mount": []}', "it has an unknown Mount"),
+        ('{"Mount": []}', "it has an unknown field Mount"),
         ('{"Mounts": [{"source": "/a"}]}', "Mounts[0] has no destination"),
         ('{"Mounts": [{"source": 1, "destination": "/a"}]}', "Mounts[0].source is 1, accepted: text"),
         ('{"Mounts": [{"source": "/a", "destination": "a"}]}', "Mounts[0].destination is 'a'"),

@@ -24,18 +24,18 @@ from tao_skill.automl.report import report
 from tao_skill.cli import tao_mounts
 from tao_skill.io import encryption, s3_cache
 from tao_skill.jobs import launch
-from tao_skill.jobs.document import following, job_document
+from tao_skill.jobs.document import job_document, next_runs
 from tao_skill.jobs.record import Attempt, Job
 from tao_skill.jobs.store import RECORD_FILE, Store
-from tao_skill.models.pose_classification import MODEL
 from tao_skill.models.pose_classification.actions import dataset_convert, gen_trt_engine, train
 from tao_skill.models.pose_classification.config import DatasetConvertConfig, ExperimentConfig
 from tao_skill.models.pose_classification.data import deepstream, label_map, sequences
 from tao_skill.models.pose_classification.data.imports import kinetics, labels, ntu, openpose, pyskl
+from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 from tao_skill.models.pose_classification.deploy import scorers, tensorrt_precision
+from tao_skill.models.pose_classification.model import MODEL
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
-from tao_skill.outcome import ImportRequest
 from tao_skill.planning.routing import decide
 from tao_skill.spec import load
 from tao_skill.spec.keys import full_keys
@@ -71,7 +71,7 @@ def _sequences(path: Path) -> None:
     data = sequences.open_sequences(path)
     if data.size < 2**20:
         torch.from_numpy(np.array(data[:1], np.float32))
-        sequences.frames_used(data)
+        sequences.unpadded_lengths(data)
 
 
 def _npy_seeds() -> list[bytes]:
@@ -105,8 +105,8 @@ def _pyskl_seeds() -> list[bytes]:
     ]
 
 
-def _imported(read: Callable[[ImportRequest], Any], **options: Any) -> Callable[[Path], Any]:
-    return lambda path: list(read(ImportRequest(source=path, out=path.parent / "out", **options)))
+def _imported(read: Callable[[RecordingImport], Any], **options: Any) -> Callable[[Path], Any]:
+    return lambda path: list(read(RecordingImport(source=path, out=path.parent / "out", **options)))
 
 
 def _text(*values: Any) -> Callable[[], list[bytes]]:
@@ -302,7 +302,7 @@ def _job() -> Job:
 def _record(path: Path) -> None:
     job = Store(path.parents[1])._read(path.parent)
     json.dumps([job_document(job), job.to_dict()], allow_nan=False, ensure_ascii=False).encode()
-    list(following(job))
+    list(next_runs(job))
 
 
 def _index(path: Path) -> None:
@@ -330,12 +330,11 @@ def _status(path: Path) -> None:
 
 
 def _progress(path: Path) -> None:
-    from tao_skill.jobs.progress import share, words
 
     job = Job(**{**_job().__dict__, "results_dir": str(path.parent)})
     if (found := launch.read_progress(job)) is not None:
-        share(found)
-        words(found)
+        assert found.fraction >= 0
+        assert isinstance(found.text, str)
 
 
 def _report(path: Path) -> None:
@@ -448,7 +447,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "sealed": Parser(
         read=_checkpoint(KEY),
         file="c.pth",
-        seeds=lambda: [encryption.sealed(data, KEY) for data in _checkpoint_seeds()],
+        seeds=lambda: [encryption.encrypt(data, KEY) for data in _checkpoint_seeds()],
         weight=0.1,
     ),
     "onnx": Parser(read=_scored, file="m.onnx", seeds=_onnx_seeds),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tao_skill.cli import main
-from tao_skill.jobs.artifacts import damage, recorded, verify
+from tao_skill.jobs.artifacts import artifact_record, damage_error, verify
 from tao_skill.jobs.record import Ending
 from tao_skill.jobs.store import Store
 from tests.support.jobs import MakeJob
@@ -23,7 +23,7 @@ def test_each_artifact_is_compared_with_its_checksum(
     model, logs = tmp_path / "model.onnx", tmp_path / "csv"
     model.write_bytes(b"weights")
     logs.mkdir()
-    left = [recorded("onnx", model), recorded("csv", logs)]
+    left = [artifact_record("onnx", model), artifact_record("csv", logs)]
     assert [sorted(one) for one in left] == [["kind", "path", "sha256"], ["kind", "path"]]
     if state == "unknown":  # a record of before there were checksums
         left[0].pop("sha256")
@@ -53,6 +53,6 @@ def test_where_a_copy_is_is_said(store: Store, make: MakeJob, tmp_path: Path) ->
     left = {"kind": "onnx", "path": str(tmp_path / "gone.onnx"), "sha256": "0"}
     uploaded = {"uri": "s3://models/export-1", "files": 3, "bytes": 9}
     closed = store.close_attempt(job.id, 1, Ending(state="COMPLETE", exit_code=0, artifacts=(left,), uploaded=uploaded))
-    error = damage(closed, verify(closed))
+    error = damage_error(closed, verify(closed))
     assert error is not None
     assert error.fix == "copy it back from s3://models/export-1"

@@ -46,7 +46,7 @@ def test_a_job_runs_to_its_end_and_its_record_holds_the_result(store: Store, mak
     assert ended.metrics == {"value": 0.75, "nothing": None}
     answer = store.root / "out" / "answer.txt"
     assert ended.artifacts == ({"kind": "answer", "path": str(answer), "sha256": atomic.sha256(answer)},)
-    assert seen[-1]["epochs"] == 1
+    assert seen[-1].epochs == 1
     assert "attempt 1 of" in launch.tail(store, opened.id, 10)
 
 
@@ -142,7 +142,7 @@ def test_a_job_canceled_before_its_worker_began_never_runs(store: Store, make: M
     late = subprocess.run([*TINY_WORKER, str(store.folder(job.id)), "1"], capture_output=True, text=True, check=False)
     assert canceled.state == "CANCELED"
     assert late.returncode != 0
-    assert "cannot begin: the job is CANCELED" in late.stderr
+    assert "cannot start: the job is CANCELED" in late.stderr
     assert store.get(job.id) == canceled
     assert not (store.folder(job.id) / "answer.txt").exists()
 

@@ -82,7 +82,7 @@ def test_a_key_fixes_the_id_and_without_one_it_tells_the_time(store: Store) -> N
 
 @pytest.mark.parametrize("job_id", ["../out", "a/b", "..", "", ".hidden", "a\n", "/etc"])
 def test_an_id_that_could_leave_the_root_is_refused(store: Store, make: MakeJob, job_id: str) -> None:
-    with pytest.raises(BadRequest, match="not accepted"):
+    with pytest.raises(BadRequest, match="not valid"):
         store.open(replace(make(), id=job_id))
     assert not store.root.exists()
 
@@ -114,11 +114,11 @@ def test_the_same_request_with_its_key_gives_the_job_there_is(store: Store, make
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"action": "evaluate"}, "action is 'train' there, 'evaluate' here"),
-        ({"model": "other"}, "model is 'tiny' there, 'other' here"),
-        ({"parent": "train-1"}, "parent is None there, 'train-1' here"),
-        ({"spec": {"train": {"lr": 0.2}}}, "train.lr is 0.1 there, 0.2 here"),
-        ({"spec": {"train": {"lr": 0.1, "seed": 1}}}, "train.seed is absent there, 1 here"),
+        ({"action": "evaluate"}, "action is 'train' in the job, 'evaluate' in the request"),
+        ({"model": "other"}, "model is 'tiny' in the job, 'other' in the request"),
+        ({"parent": "train-1"}, "parent is None in the job, 'train-1' in the request"),
+        ({"spec": {"train": {"lr": 0.2}}}, "train.lr is 0.1 in the job, 0.2 in the request"),
+        ({"spec": {"train": {"lr": 0.1, "seed": 1}}}, "train.seed is absent in the job, 1 in the request"),
     ],
 )
 def test_a_key_used_for_another_request_is_refused_naming_the_difference(
@@ -165,7 +165,7 @@ def test_a_reference_to_no_job_or_to_several_is_answered_clearly(store: Store, m
     with pytest.raises(NotFound, match="no job in"):
         store.get("latest")
     ids = [store.open(make("train"))[0].id for _ in range(2)]
-    with pytest.raises(BadRequest, match=f"'train' fits several jobs: {ids[0]}, {ids[1]}"):
+    with pytest.raises(BadRequest, match=f"'train' matches several jobs: {ids[0]}, {ids[1]}"):
         store.get("train")
     for ref in ("export", "latest:export", "../results/none", "/etc", ""):
         with pytest.raises((NotFound, BadRequest)):

@@ -25,7 +25,7 @@ from tao_skill.automl import submit
 from tao_skill.errors import TaoSkillError
 from tao_skill.jobs import launch
 from tao_skill.mcp_server.enclosure import enclose
-from tao_skill.runner import open_job
+from tao_skill.planning.job import open_job
 from tao_skill.agent_tools import run
 from tao_skill.agent_tools.dispatch import reply
 from tao_skill.agent_tools.roots import Roots

@@ -16,7 +16,10 @@ from tao_skill.io.s3 import S3, is_remote
 from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.planning.inputs import Completed, complete_folders
-from tao_skill.runner import Request, load_runner, open_job, plan
+from tao_skill.planning.job import open_job
+from tao_skill.planning.plan import make_plan
+from tao_skill.planning.request import Request
+from tao_skill.runner import load_runner
 from tao_skill.spec.load import override
 from tao_skill.spec.tree import iter_params, lookup
 from tests.support.experiments import dataset, leave_checkpoints, without_label_map
@@ -216,7 +219,7 @@ def test_what_is_given_goes_before_the_class_names_beside_the_data(tiny: Path, t
     assert not {LABEL_MAP, NUM_CLASSES} & set(own.inferred)
     more = planned(tmp_path, overrides=[f"train_data={tiny}", f"{NUM_CLASSES}=7"])
     assert lookup(more.spec, LABEL_MAP) is None
-    assert f"{tiny / 'label_map.json'} is not used: it names 6 classes, dataset.num_classes is 7" in more.warnings
+    assert f"{tiny / 'label_map.json'} is not used: it names 6 classes, but dataset.num_classes is 7" in more.warnings
 
 
 def test_a_parents_classes_go_before_those_beside_the_data(tiny: Path, tmp_path: Path) -> None:
@@ -267,7 +270,7 @@ def test_class_names_outside_the_roots_are_not_read(tiny: Path, tmp_path: Path) 
     request = Request(overrides=[f"train_data={tmp_path / 'root'}"])
     runner, store = load_runner("pose_classification", "train"), Store(tmp_path / "jobs")
     with pytest.raises(OutsideRoots, match=r"dataset\.label_map is .*label_map\.json"):
-        plan(runner, request, store, environment={}, now=NOW, token="beef", confine=roots.confine)
+        make_plan(runner, request, store, environment={}, now=NOW, token="beef", confine=roots.confine)
 
 
 def test_a_folder_that_lacks_the_names_stops_a_plan(tmp_path: Path) -> None:

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from tao_skill.errors import BadRequest
 from tao_skill.io.strict_yaml import parse_yaml
 from tao_skill.jobs.store import Store
+from tao_skill.planning.plan import make_plan
+from tao_skill.planning.request import Request
 from tao_skill.planning.routing import decide, parse_policy
 from tao_skill.planning.user_request.clauses import PHRASES
 from tao_skill.planning.user_request.lexicon import LANGUAGES
 from tao_skill.planning.user_request.verdict import MOST_CHARACTERS, judge
-from tao_skill.runner import Request, load_runner, plan
+from tao_skill.runner import load_runner
 from tests.support.experiments import dataset_overrides
 from tests.support.folders import REPOSITORY
 from tests.support.plans import NOW
@@ -196,7 +198,7 @@ def test_a_plan_with_an_unclear_request_is_refused_with_exit_code_2(tmp_path: Pa
     def route_of(**asked: Any) -> str:
         request = Request(overrides=overrides, **asked)
         runner = load_runner("pose_classification", "train")
-        return plan(runner, request, Store(tmp_path), environment={}, now=NOW, token="beef").route.route
+        return make_plan(runner, request, Store(tmp_path), environment={}, now=NOW, token="beef").route.route
 
     with pytest.raises(BadRequest, match="'AutoML or plain training'") as caught:
         route_of(words="AutoML or plain training, what do you think?")

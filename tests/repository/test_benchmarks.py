@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.folders import REPOSITORY
@@ -24,7 +25,7 @@ import storage
 import traced
 from figures import Figure, point, points_table
 from pairs import row
-from plot import Dot, Plot, draw
+from plot import Dot, Plot, draw, figure
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 
@@ -72,19 +73,35 @@ def test_a_page_without_a_place_for_a_table_is_refused(copied: Path) -> None:
     assert "no place for joints" in done.stderr
 
 
-def heights(svg: str) -> list[float]:
-    circles = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}circle")
-    return [float(one.get("cy", "")) for one in circles if one.get("r") == "3.5"]
+def positions(plot: Plot) -> list[list[tuple[float, float]]]:
+    """The points of each line in pixels: measurements first, then the dashed guide."""
+    drawn = figure(plot)
+    drawn.canvas.draw()
+    (axes,) = drawn.axes
+    lines = [line for line in axes.lines if line.get_linestyle() != "None" and len(line.get_xdata()) > 1]
+    return [axes.transData.transform(line.get_xydata()).tolist() for line in lines]
 
 
-def test_what_is_proportional_is_a_straight_line() -> None:
+def test_proportional_values_are_a_straight_line_on_the_guide() -> None:
     dots = [Dot(x=x, y=0.5 * x, low=0.4 * x, high=0.6 * x) for x in (10, 20, 40, 80)]
-    svg = draw(Plot(title="a & b", x_label="frames", y_label="ms", lines={"1 < 2": dots}))
-    ups = heights(svg)
-    gaps = [before - after for before, after in pairwise(ups)]
-    assert len(gaps) == 3
-    assert gaps == pytest.approx([gaps[0]] * 3, abs=0.2)
-    assert gaps[0] > 10
+    measured, guide = positions(Plot(title="t", x_label="N", y_label="s", lines={"a": dots}, proportional=True))
+    rises = [after[1] - before[1] for before, after in pairwise(measured)]
+    assert rises == pytest.approx([rises[0]] * 3, abs=0.2)
+    assert rises[0] > 10
+    assert [measured[0], measured[-1]] == pytest.approx(np.array(guide), abs=0.2)
+
+
+def test_a_slower_measurement_leaves_the_guide() -> None:
+    dots = [Dot(x=x, y=y, low=y, high=y) for x, y in ((10, 5), (20, 10), (40, 40))]
+    measured, guide = positions(Plot(title="t", x_label="N", y_label="s", lines={"a": dots}, proportional=True))
+    assert measured[-1][1] > guide[-1][1] + 10
+
+
+def test_a_figure_is_an_svg_file_with_its_title_labels_and_names() -> None:
+    dots = [Dot(x=x, y=2.0, low=1.0, high=3.0) for x in (0, 1, 2)]
+    svg = draw(Plot(title="a & b", x_label="workers", y_label="s", lines={"1 < 2": dots}, steps=True))
+    texts = {"".join(element.itertext()) for element in ElementTree.fromstring(svg).iter()}
+    assert {"a & b", "workers", "s", "1 < 2", "0", "1", "2"} <= texts
 
 
 def test_what_all_series_share_has_one_column() -> None:
@@ -114,7 +131,7 @@ def test_one_command_measures_pairs_and_keeps_their_table(tmp_path: Path) -> Non
     page = (tmp_path / "a.md").read_text()
     assert page.endswith(done.stdout)
     assert f"Python {platform.python_version()}" in page
-    assert len(re.findall(r"^\| `tao-skill .* ms \| \d+\.\d+ \|", done.stdout, re.MULTILINE)) == 7
+    assert len(re.findall(r"^\| `tao-skill .* ms \| \d+\.\d+ \|", done.stdout, re.MULTILINE)) == 2
 
 
 MEASURED: dict[str, Any] = {

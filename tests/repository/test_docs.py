@@ -8,12 +8,17 @@ import re
 import shlex
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tests.support.folders import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "tools"))
+
+import pictures
 
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 
@@ -55,6 +60,23 @@ def test_the_readme_examples_run_as_written(tmp_path: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_text().split()) <= 900
+
+
+def test_the_pictures_show_commands_of_the_readme() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    assert set(pictures.SESSION) <= {command.replace(" --key first", "") for command in commands(readme)}
+    assert pictures.SEARCH in re.sub(r"\s*\\\n\s*", " ", readme)
+    session = "".join(ElementTree.parse(pictures.OUT / "session.svg").getroot().itertext()).replace("\xa0", " ")
+    assert all(command in session for command in pictures.SESSION)
+
+
+@pytest.mark.parametrize("name", ["session.svg", "report.svg"])
+def test_a_picture_is_small_and_loads_nothing(name: str) -> None:
+    path = pictures.OUT / name
+    assert path.stat().st_size < 200_000
+    text = path.read_text()
+    assert set(re.findall(r"url\(([^#)][^)]*)\)|href=\"([^\"]+)", text)) == set()
+    assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page.read_text())], ids=lambda page: page.name)

@@ -13,8 +13,8 @@ import pytest
 
 from tao_skill import bank
 from tao_skill.errors import NotFound
-from tao_skill.models.pose_classification import MODEL
-from tao_skill.planning.infer import FUNCTIONS
+from tao_skill.models.pose_classification.model import MODEL
+from tao_skill.planning.infer import inference_functions
 from tao_skill.spec.param import REQUIRED
 from tao_skill.spec.tree import iter_params
 from tests.support.folders import REPOSITORY
@@ -92,20 +92,28 @@ def test_a_file_stale_by_its_line_ends_only_is_stale(checkout: Path) -> None:
         (
             "| train | dataset.val_dataset.data_path |",
             "| train | dataset.val_data |",
-            "'dataset.val_data' is no spec key of",
+            "'dataset.val_data' is not a known spec key of",
         ),
         (
             "| evaluate | evaluate.checkpoint | parent_model |",
             "| evaluate | train.seed | key |",
-            "'train.seed' is no spec",
+            "'train.seed' is not a known spec",
         ),
-        ("| export.onnx_file | create_onnx_file |", "| export.onnx_file | make_onnx |", "'make_onnx' is no inference"),
-        ("| export | export.onnx_file |", "| exprt | export.onnx_file |", "'exprt' is no action"),
-        ("| yes | dataset.val_dataset.data_path |", "| yes | val.data |", "'val.data' is no spec key of a parent"),
-        ("| val_data.npy | no |", "| val_data.npy | maybe |", "'maybe' is no Required value"),
+        (
+            "| export.onnx_file | create_onnx_file |",
+            "| export.onnx_file | make_onnx |",
+            "'make_onnx' is not a known inference",
+        ),
+        ("| export | export.onnx_file |", "| exprt | export.onnx_file |", "'exprt' is not a known action"),
+        (
+            "| yes | dataset.val_dataset.data_path |",
+            "| yes | val.data |",
+            "'val.data' is not a known spec key of a parent",
+        ),
+        ("| val_data.npy | no |", "| val_data.npy | maybe |", "'maybe' is not a known Required value"),
         ("| val_data.npy | no |", "| val_data.npy | yes |", "Required of dataset.val_dataset.data_path is yes"),
         ("| val_data.npy | no | - |", "| val_data.npy | no |", "4 cells, expected 5"),
-        ("| test_label.pkl, val_label.pkl | yes |", "| test_label.pkl | yes |", "has another number of files"),
+        ("| test_label.pkl, val_label.pkl | yes |", "| test_label.pkl | yes |", "has a different number of files"),
         ("| Action | Spec key | Function |", "| Action | Key | Function |", "columns are"),
         ("## Spec Param / Parent Model Inference", "## Inference", "no section 'Spec Param / Parent Model Inference'"),
         ("| export | export.checkpoint | parent_model |\n", "", "export.checkpoint is required by export"),
@@ -157,7 +165,7 @@ def test_the_copies_inside_the_skill_are_byte_identical() -> None:
 
 @pytest.mark.parametrize("action", MODEL.actions)
 def test_a_runner_holds_what_the_tables_say_and_covers_what_the_action_requires(action: str) -> None:
-    table = skill_tables.read_tables(REPOSITORY / SKILL, MODEL, FUNCTIONS)[action]
+    table = skill_tables.read_tables(REPOSITORY / SKILL, MODEL, inference_functions(MODEL))[action]
     namespace: dict[str, Any] = {"__name__": "runner"}
     exec(bank.runner_path(MODEL.name, action).read_text("utf-8"), namespace)
     runner = namespace["RUNNER"]

@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as hnp
 
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.data.sequences import read_labels
-from tao_skill.safe_pickle.arrays import PickledArray, arrays_value, read_arrays
+from tao_skill.safe_pickle.arrays import PickledArray, load_arrays, read_arrays
 
 NUMBERS = ["<f2", ">f2", "<f4", ">f4", "<f8", "|i1", "<i2", ">i4", "<i8", "|u1", "<u2", ">u4", "<u8", "|b1"]
 
@@ -35,7 +35,7 @@ def unpacked(value: Any) -> Any:
 
 
 def read(content: bytes) -> Any:
-    return unpacked(arrays_value(content, len(content)))
+    return unpacked(load_arrays(content, len(content)))
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -215,7 +215,7 @@ def test_a_damaged_file_is_refused_or_harmless(sample: bytes, edits: list[tuple[
         del content[int(keep / 0.3 * len(content)) :]
     tracemalloc.start()
     try:
-        arrays_value(io.BytesIO(bytes(content)), len(content))
+        load_arrays(io.BytesIO(bytes(content)), len(content))
     except ValueError:
         pass
     finally:

@@ -13,7 +13,9 @@ import yaml
 from tao_skill.cli import tao
 from tao_skill.jobs.store import Store
 from tao_skill.model import Model
-from tao_skill.runner import Plan, Request, load_runner, plan
+from tao_skill.planning.plan import Plan, make_plan
+from tao_skill.planning.request import Request
+from tao_skill.runner import load_runner
 from tests.support.tao import SEEDS, run
 
 COMMANDS: list[str] = yaml.safe_load((SEEDS / "commands.yaml").read_text())
@@ -76,7 +78,7 @@ def plan_of(command: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def only_plan(model: Model, action: str, request: Request, root: Path, **options: Any) -> int:
         runner, store = load_runner(model.name, action), Store(root.absolute())
-        plans.append(plan(runner, request, store, environment={}, now=datetime.now(UTC), token="0000"))
+        plans.append(make_plan(runner, request, store, environment={}, now=datetime.now(UTC), token="0000"))
         return 0
 
     monkeypatch.setattr(tao, "execute", only_plan)

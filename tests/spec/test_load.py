@@ -348,7 +348,7 @@ def test_shorthand_stands_for_its_full_key_only() -> None:
         ("s.yaml", "? [a]\n: 1", "a key must be plain text"),
         ("s.yaml", "a: !!bool maybe", "forbidden"),
         ("s.yaml", "a: 1\n---\nb: 2", "line"),
-        ("s.yaml", "- 1", "holds a list, accepted: a mapping"),
+        ("s.yaml", "- 1", "is a list, accepted: a mapping"),
         ("s.yaml", "a: &a [*a]", "more than"),
         (
             "s.yaml",

@@ -18,7 +18,10 @@ from tao_skill.errors import SpecError
 from tao_skill.jobs.record import Ending
 from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.runner import SPEC_FILE, Plan, Request, load_runner, open_job, plan
+from tao_skill.planning.job import SPEC_FILE, open_job
+from tao_skill.planning.plan import Plan, make_plan
+from tao_skill.planning.request import Request
+from tao_skill.runner import load_runner
 from tao_skill.spec import load
 from tao_skill.spec.references import MAX_DEPTH, Scope, escaped, resolve
 from tao_skill.spec.tree import lookup
@@ -52,7 +55,7 @@ def planned(
     (root / "s.yaml").write_text(text, "utf-8")
     request = Request(spec_file=root / "s.yaml", overrides=overrides, **asked)
     runner = load_runner("pose_classification", action)
-    return plan(runner, request, Store(root), environment=environment or {}, now=NOW, token="beef")
+    return make_plan(runner, request, Store(root), environment=environment or {}, now=NOW, token="beef")
 
 
 @pytest.fixture
@@ -141,14 +144,14 @@ def test_environment_variables_have_defaults_and_are_read_as_their_parameter_is(
         ("${model_nam}", "${model_nam} refers to an unknown key; did you mean model_name?", "use ${model_name}"),
         ("a/${quux}/b", "${quux} refers to an unknown key", r"\${"),
         ("${train.gpu_ids[9]}", "refers to an unknown key", "train.gpu_ids"),
-        ("${train}", "refers to a section", "refer to the keys of train one by one"),
-        ("x${train.gpu_ids}", "gives a list or mapping, which cannot be inserted", "give a text or number"),
-        ("x${wandb.entity}", "gives no value, which cannot be inserted", "give a text or number"),
+        ("${train}", "refers to a section", "refer to single keys of train"),
+        ("x${train.gpu_ids}", "gives a list or mapping, which cannot be inserted", "refer to a text or number"),
+        ("x${wandb.entity}", "gives no value, which cannot be inserted", "refer to a text or number"),
         ("${wandb.name}", "${wandb.name} is circular: wandb.name -> wandb.name", "give wandb.name a value"),
         ("${oc.env:GONE}", "names GONE, which is not set", "set GONE, or write a default after a comma"),
         ("${oc.decode:1}", "uses oc.decode, which is not supported", "write ${KEY} or ${oc.env:NAME}"),
         ("${now:%Y-%m-%d}", "uses now, which is not supported", "write ${KEY}"),
-        ("${results_dir", "a text holds ${ without its closing brace", "close it"),
+        ("${results_dir", "a text has ${ without a closing brace", "close it"),
         ("${}", "is not a reference to a key", r"\${"),
         ("${a..b}", "is not a reference to a key", r"\${"),
         ("${....a}", "is not a reference to a key", r"\${"),
@@ -295,7 +298,7 @@ def test_a_variable_that_is_secret_by_name_goes_only_where_it_is_hidden(tmp_path
     environment = {"WANDB_API_KEY": "wandb-4711", "MODEL_KEY": "model-4711"}
     with pytest.raises(SpecError) as caught:
         planned(tmp_path, "model_name: a-${oc.env:WANDB_API_KEY}\n", *data, environment=environment)
-    assert "would show WANDB_API_KEY" in caught.value.message
+    assert "would expose WANDB_API_KEY" in caught.value.message
     assert "4711" not in str(caught.value.as_dict())
     found = planned(tmp_path, "encryption_key: ${oc.env:MODEL_KEY}\n", *data, environment=environment)
     assert found.secrets == {"encryption_key": "model-4711"}

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from tao_skill import bank
 from tao_skill.errors import SpecError
-from tao_skill.models.pose_classification import MODEL
+from tao_skill.models.pose_classification.model import MODEL
 from tao_skill.spec import load
 from tao_skill.spec.param import REQUIRED, Param
 from tao_skill.spec.schema import build_schema, iter_params

@@ -97,7 +97,7 @@ def make_setup(*, lr: float = 0.01, batch: int = 64, trials: int = 14, seed: int
     return Setup(
         space=space,
         spec=spec,
-        goal=Goal(metric="val_acc", maximize=True),
+        goal=Goal(metric="val_acc", maximize=True, tie="val_loss"),
         ladder=make_rung_schedule(9, min_epochs=1),
         budget=Budget(trials=trials, max_epochs=9, **budget),
         seed=seed,

@@ -1,1 +1,1 @@
-"""Tools for agents: few typed functions over the same ground as the command line, whatever protocol calls them."""
+"""Tools for agents: typed functions with the features of the command line, independent of any protocol."""

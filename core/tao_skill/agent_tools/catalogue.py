@@ -1,4 +1,4 @@
-"""Tools that say what there is: models, actions, data."""
+"""Tools that describe models, actions and data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from tao_skill import bank
 from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.tool import CONCISE, Answer, Detail, ModelName, Object, call
-from tao_skill.model import Action, Model
+from tao_skill.model import TRAIN, Action, Model
 from tao_skill.models import MODELS, get_model
 from tao_skill.runner import Runner, load_runner
 from tao_skill.spec.param import REQUIRED, Param
@@ -30,9 +30,9 @@ class Models(Answer):
     models: Annotated[list[Object], Param("")]
 
 
-def list_models(_: Nothing, here: ToolContext) -> Models:
+def list_models(_: Nothing, context: ToolContext) -> Models:
     """Every model with its actions."""
-    return Models(models=described_models(), next=[call("describe_action", action="train")])
+    return Models(models=described_models(), next=[call("describe_action", action=TRAIN)])
 
 
 def described_models() -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ def described_models() -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, kw_only=True)
 class DescribeArguments:
-    """Which action, and how much of it."""
+    """The action, and the level of detail."""
 
     action: Annotated[str, Param("From list_models.")]
     model: ModelName = None
@@ -59,7 +59,7 @@ class DescribeArguments:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionDescription(Answer):
-    """What an action reads."""
+    """The data and parameters of an action."""
 
     action: Annotated[str, Param("")]
     summary: Annotated[str, Param("")]
@@ -69,15 +69,15 @@ class ActionDescription(Answer):
     template: Annotated[str | None, Param("Spec file; full only.")] = None
 
 
-def describe_action(asked: DescribeArguments, here: ToolContext) -> ActionDescription:
+def describe_action(arguments: DescribeArguments, context: ToolContext) -> ActionDescription:
     """Files and popular keys of an action; in full its schema and template.
 
     Raises:
         NotFound: there is no such model or action.
     """
-    model = get_model(asked.model)
-    action = model.action(asked.action)
-    full = asked.detail != CONCISE
+    model = get_model(arguments.model)
+    action = model.action(arguments.action)
+    full = arguments.detail != CONCISE
     runner = load_runner(model.name, action.name)
     popular = {leaf.key: leaf for leaf in iter_params(model.config, action.name) if leaf.param.popular}
     short = _short_keys(model)
@@ -99,8 +99,8 @@ def _short_keys(model: Model) -> dict[str, str]:
 
 
 def _start(model: Model, action: Action) -> Object:
-    """A plan of the action, on the newest job that makes what it starts from; else it names what has to be given."""
-    makers = [one.name for one in model.actions.values() if one.makes_model and action.name in one.next]
+    """A plan of the action on the newest job that makes its model; without such a job the answer names the missing."""
+    makers = [maker.name for maker in model.actions.values() if maker.makes_model and action.name in maker.next]
     return call("plan", action=action.name, parent=f"latest:{makers[0]}" if makers else None)
 
 
@@ -130,59 +130,43 @@ class InspectArguments:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection(Answer):
-    """What data hold, what is wrong with them, what to try."""
+    """The description of a data set, its defects, and settings to try."""
 
     data: Annotated[Object, Param("")]
     labels: Annotated[Object | None, Param("")] = None
-    frames_used: Annotated[Object | None, Param("")] = None
-    layouts: Annotated[list[str], Param("That have these joints.")] = field(default_factory=list)
-    values: Annotated[Object | None, Param("Full only.")] = None
-    duplicates: Annotated[Object | None, Param("Full only.")] = None
-    other: Annotated[Object | None, Param("Full only.")] = None
     warnings: Annotated[list[str], Param("")] = field(default_factory=list)
     suggested: Annotated[Object, Param("Overrides.")] = field(default_factory=dict)
+    more: Annotated[Object, Param("")] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer as JSON; what only this model reports stands beside the rest."""
+        document = super().as_dict()
+        return {**document.pop("more"), **document}
 
 
-def inspect_data(asked: InspectArguments, here: ToolContext) -> Inspection:
+def inspect_data(arguments: InspectArguments, context: ToolContext) -> Inspection:
     """Describe a data set.
 
     Raises:
         OutsideRoots, NotFound, BadData: a file cannot be used.
     """
-    given = {name: getattr(asked, name) for name in ("data", "labels", "other", "other_labels")}
-    for name, path in given.items():
+    files = {name: getattr(arguments, name) for name in ("data", "labels", "other", "other_labels")}
+    for name, path in files.items():
         if path is not None:
-            here.roots.confine(name, path)
-    paths = [Path(path) if path is not None else None for path in given.values()]
-    found = get_model(asked.model).inspect_data(Path(asked.data), *paths[1:])
-    if asked.detail == CONCISE:
-        found = _in_short(found)
-    return Inspection(**found, next=[_training(asked, found["suggested"])])
+            context.roots.confine(name, path)
+    paths = [Path(path) if path is not None else None for path in files.values()]
+    report = get_model(arguments.model).inspect_data(Path(arguments.data), *paths[1:])
+    document = dict(report.brief if arguments.detail == CONCISE else report.full)
+    common = {name: document.pop(name) for name in ("data", "labels", "warnings", "suggested") if name in document}
+    return Inspection(**common, more=document, next=[_training(arguments, report.suggested)])
 
 
-def _in_short(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides; the warnings tell what is odd about the rest."""
-    labels = found["labels"]
-    return {
-        "data": {"shape": found["data"]["shape"]},
-        "labels": {name: labels[name] for name in ("count", "classes", "imbalance")} if labels else None,
-        "layouts": found["layouts"],
-        "warnings": found["warnings"],
-        "suggested": found["suggested"],
-    }
-
-
-def _training(asked: InspectArguments, suggested: Mapping[str, Any]) -> Object:
-    """A training on these data, where they have labels; what can be done without, elsewhere."""
-    if asked.labels is None:
+def _training(arguments: InspectArguments, suggested: Mapping[str, Any]) -> Object:
+    """A training on these data if they have labels; otherwise the action that needs none."""
+    if arguments.labels is None:
         return call("describe_action", action="inference")
-    files = {
-        "train_data": asked.data,
-        "train_labels": asked.labels,
-        "val_data": asked.other,
-        "val_labels": asked.other_labels,
-    }
-    short = _short_keys(get_model(asked.model))  # full keys would win over the short ones that a client adds
-    pairs = {name: path for name, path in files.items() if path is not None}
-    pairs |= {short.get(key, key): value for key, value in suggested.items()}
-    return call("run_action", action="train", overrides=[f"{key}={value}" for key, value in pairs.items()])
+    model = get_model(arguments.model)
+    files = model.training_data(arguments.data, arguments.labels, arguments.other, arguments.other_labels)
+    short = _short_keys(model)  # full keys would win over the short keys that a client adds
+    pairs = {short.get(key, key): value for key, value in {**files, **suggested}.items()}
+    return call("run_action", action=TRAIN, overrides=[f"{key}={value}" for key, value in pairs.items()])

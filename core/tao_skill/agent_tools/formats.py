@@ -1,4 +1,4 @@
-"""Tool definitions as MCP, Anthropic and OpenAI take them, all from the one table."""
+"""Tool definitions in the formats of MCP, Anthropic and OpenAI."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tao_skill.agent_tools.registry import TOOLS
 from tao_skill.agent_tools.tool import Tool
 
 STRICT_KEYWORDS: Final = ("type", "description", "enum", "items")
-"""What strict function calling accepts of a value's schema everywhere; bounds are checked when the tool is called."""
+"""Schema keywords that strict function calling supports; other constraints are checked when the tool is called."""
 
 
 def as_mcp(tool: Tool) -> dict[str, Any]:
-    """As in the answer to tools/list."""
+    """Return a tool as in the answer to tools/list."""
     return {
         "name": tool.name,
         "description": tool.description,
@@ -28,13 +28,13 @@ def as_mcp(tool: Tool) -> dict[str, Any]:
 
 
 def as_anthropic(tool: Tool) -> dict[str, Any]:
-    """As an entry of `tools` in the Messages API."""
+    """Return a tool as an entry of `tools` in the Messages API."""
     return {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
 
 
 def as_openai(tool: Tool) -> dict[str, Any]:
-    """As an entry of `tools` in Chat Completions, strict: every argument required, those with a default nullable."""
-    needed = tool.input_schema.get("required", [])
+    """Return a tool as a strict entry of `tools` in Chat Completions: optional arguments are required and nullable."""
+    required = tool.input_schema.get("required", [])
     properties = tool.input_schema["properties"]
     function = {
         "name": tool.name,
@@ -42,7 +42,7 @@ def as_openai(tool: Tool) -> dict[str, Any]:
         "strict": True,
         "parameters": {
             "type": "object",
-            "properties": {name: _strict(value, name in needed) for name, value in properties.items()},
+            "properties": {name: _strict(value, name in required) for name, value in properties.items()},
             "required": list(properties),
             "additionalProperties": False,
         },
@@ -50,15 +50,16 @@ def as_openai(tool: Tool) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _strict(schema: dict[str, Any], needed: bool) -> dict[str, Any]:
-    listed = schema | schema["anyOf"][0] if "anyOf" in schema else schema  # an object would have to name every key
-    shown = {name: value for name, value in listed.items() if name in STRICT_KEYWORDS}
-    if needed:
-        return shown
-    shown["type"] = [shown["type"], "null"]
-    if "enum" in shown:
-        shown["enum"] = [*shown["enum"], None]
-    return shown
+def _strict(schema: dict[str, Any], required: bool) -> dict[str, Any]:
+    # The first alternative is a list; the other, an object with any keys, is not allowed in strict mode.
+    first = schema | schema["anyOf"][0] if "anyOf" in schema else schema
+    strict = {name: value for name, value in first.items() if name in STRICT_KEYWORDS}
+    if required:
+        return strict
+    strict["type"] = [strict["type"], "null"]
+    if "enum" in strict:
+        strict["enum"] = [*strict["enum"], None]
+    return strict
 
 
 FORMATS: Final[Mapping[str, Callable[[Tool], dict[str, Any]]]] = {
@@ -69,5 +70,5 @@ FORMATS: Final[Mapping[str, Callable[[Tool], dict[str, Any]]]] = {
 
 
 def definitions(format_: str) -> list[dict[str, Any]]:
-    """Every tool in a format."""
+    """Return the definitions of all tools in a format."""
     return [FORMATS[format_](tool) for tool in TOOLS.values()]

@@ -1,4 +1,4 @@
-"""Every tool, in the order of the workflow."""
+"""The table of tools, in the order of the workflow."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TOOLS: Final = (
     ),
     Tool(
         name="plan",
-        description="Dry run of run_action: check spec and data, show what is inferred and searched.",
+        description="Dry run of run_action: check spec and data, show inferred values and search space.",
         arguments=run.PlanArguments,
         answer=run.PlanAnswer,
         function=run.plan,
@@ -61,7 +61,7 @@ _TOOLS: Final = (
     ),
     Tool(
         name="wait_for_job",
-        description="Wait for a job's end; sends progress.",
+        description="Wait until a job ends; sends progress.",
         arguments=jobs.WaitArguments,
         answer=jobs.JobAnswer,
         function=jobs.wait_for_job,
@@ -69,7 +69,7 @@ _TOOLS: Final = (
     ),
     Tool(
         name="job_logs",
-        description="End of a job's log.",
+        description="Last lines of a job's log.",
         arguments=jobs.LogArguments,
         answer=jobs.Log,
         function=jobs.job_logs,
@@ -77,7 +77,7 @@ _TOOLS: Final = (
     ),
     Tool(
         name="cancel_job",
-        description="Stop a job; what it has trained so far stays.",
+        description="Cancel a job; its checkpoints stay.",
         arguments=jobs.JobArguments,
         answer=jobs.JobAnswer,
         function=jobs.cancel_job,

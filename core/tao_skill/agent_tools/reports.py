@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +10,19 @@ from typing import Annotated, Any, Final
 from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.jobs import JobRef, next_calls
 from tao_skill.agent_tools.tool import CONCISE, Answer, Detail, Object, call
-from tao_skill.automl.report.report import read_report as read_search
+from tao_skill.automl.report.report import read_report as read_search_report
 from tao_skill.automl.report.report import with_parents
 from tao_skill.errors import BadData, Command, Fix, NotFound
 from tao_skill.io.strict_json import REPORT_BYTES, read_json
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
+from tao_skill.model import TRAIN, Action
+from tao_skill.models import get_model
 from tao_skill.spec.param import Param
-from tao_skill.status import of_present_training, read_status
+from tao_skill.status import drop_superseded, read_status
 
-SHOWN: Final = 10
-"""Classes, confusions or epochs in a concise report."""
+LISTED: Final = 10
+"""Epochs in a concise report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,52 +41,59 @@ class Report(Answer):
     report: Annotated[Object, Param("")]
 
 
-def read_report(asked: ReportArguments, here: ToolContext) -> Report:
+def read_report(arguments: ReportArguments, context: ToolContext) -> Report:
     """The report of a search, a training, an evaluation or an inference; any other job's metrics.
 
     Raises:
         NotFound: there is none yet. BadData: it cannot be read. OutsideRoots: it lies elsewhere.
     """
-    store, job = here.find(asked.job)
-    whole = _read(store, job, here)
-    report = _concise(job, whole) if asked.detail == CONCISE else whole
+    store, job = context.find(arguments.job)
+    whole = _read(store, job, context)
+    report = _concise(job, whole) if arguments.detail == CONCISE else whole
     then = [one for one in next_calls(job) if one["tool"] != "read_report"]
     return Report(job=job.id, report=report, next=then or [call("list_jobs")])
 
 
-def _concise(job: Job, whole: Mapping[str, Any]) -> dict[str, Any]:
+def _concise(job: Job, report: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = _rounded(_SHORT[_kind(job)](whole))
+        brief: dict[str, Any] = _rounded(_summary(job)(report))
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         problem = f"the report of job {job.id} lacks what a report has ({type(error).__name__}: {error})"
         raise BadData(problem, fix="run the job again, or ask for detail=full", path=job.results_dir) from error
-    return found
+    return brief
 
 
-def _kind(job: Job) -> str:
-    return "search" if job.automl is not None else job.action if job.action in _SHORT else "other"
-
-
-def _read(store: Store, job: Job, here: ToolContext) -> dict[str, Any]:
+def _summary(job: Job) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     if job.automl is not None:
-        here.roots.confine("job", str(store.folder(job.id) / "report.json"))
+        return _search
+    return _train if job.action == TRAIN else _action(job).summarize
+
+
+def _action(job: Job) -> Action:
+    return get_model(job.model).action(job.action)
+
+
+def _read(store: Store, job: Job, context: ToolContext) -> dict[str, Any]:
+    if job.automl is not None:
+        context.roots.confine("job", str(store.folder(job.id) / "report.json"))
         folder = store.folder(job.id)
-        return with_parents(read_search(folder, job), folder, job)
-    if job.action == "train":
-        here.roots.confine("job", str(Path(job.results_dir) / "status.json"))
+        return with_parents(read_search_report(folder, job), folder, job)
+    if job.action == TRAIN:
+        context.roots.confine("job", str(Path(job.results_dir) / "status.json"))
         return {"metrics": job.metrics, "history": _history(job)}
-    path = next((one["path"] for one in job.artifacts if one["kind"] in ("report", "probabilities")), None)
+    kind = _action(job).report
+    path = next((artifact["path"] for artifact in job.artifacts if artifact["kind"] == kind), None)
     if path is None:
         if job.state != "COMPLETE":
             raise NotFound(f"job {job.id} is {job.state} and has no report", fix=Fix(Command("jobs wait", job.id)))
         return {"metrics": job.metrics, "artifacts": list(job.artifacts)}
-    here.roots.confine("job", path)
+    context.roots.confine("job", path)
     return _json(Path(path)) | {"metrics": job.metrics}
 
 
 def _history(job: Job) -> list[dict[str, Any]]:
     """The metrics of each status line of the training as it stands that has some."""
-    lines = of_present_training(read_status(Path(job.results_dir)))
+    lines = drop_superseded(read_status(Path(job.results_dir)))
     facts = ("epoch", "max_epoch", "kpi")
     return [{name: line[name] for name in facts if name in line} for line in lines if line.get("kpi")]
 
@@ -115,37 +123,7 @@ def _search(whole: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _train(whole: Mapping[str, Any]) -> dict[str, Any]:
-    return {"metrics": whole["metrics"], "history": whole["history"][-SHOWN:]}
-
-
-def _evaluate(whole: Mapping[str, Any]) -> dict[str, Any]:
-    """Totals, the classes that went worst, and the most frequent confusions as [true, predicted, count]."""
-    names = [one["name"] for one in whole["classes"]]
-    known = [one for one in whole["classes"] if one["accuracy"] is not None]
-    worst = sorted(known, key=lambda one: float(one["accuracy"]))[:SHOWN]
-    rows = enumerate(whole["confusion_matrix"])
-    wrong = [[names[i], names[j], n] for i, row in rows for j, n in enumerate(row) if i != j and n]
-    return {
-        "accuracy": whole["accuracy"],
-        "avg_accuracy": whole["avg_accuracy"],
-        "classes": {one["name"]: one["accuracy"] for one in worst},
-        "confusions": sorted(wrong, key=lambda one: -one[2])[:SHOWN],
-    }
-
-
-def _inference(whole: Mapping[str, Any]) -> dict[str, Any]:
-    counts = Counter(one["name"] for one in whole["predictions"])
-    return {"metrics": whole["metrics"], "predicted": dict(counts.most_common(SHOWN))}
-
-
-_SHORT: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
-    "search": _search,
-    "train": _train,
-    "evaluate": _evaluate,
-    "inference": _inference,
-    "other": dict,
-}
-"""What of a report is told in short."""
+    return {"metrics": whole["metrics"], "history": whole["history"][-LISTED:]}
 
 
 def _rounded(value: Any) -> Any:

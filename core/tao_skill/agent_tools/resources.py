@@ -1,4 +1,4 @@
-"""The skills as resources: `skill://NAME/SKILL.md` and every file beside it, and an index with digests."""
+"""Skill files as resources, `skill://NAME/PATH`, and an index with checksums."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TYPES: Final[Mapping[str, str]] = {".md": "text/markdown", ".json": "applicatio
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One text file of a skill."""
+    """A text file of a skill."""
 
     uri: str
     mime_type: str
@@ -26,28 +26,28 @@ class Resource:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return len(self.text.encode("utf-8"))
 
     @property
     def sha256(self) -> str:
-        """Digest of its bytes, in hexadecimal."""
+        """SHA-256 digest, in hexadecimal."""
         return hashlib.sha256(self.text.encode("utf-8")).hexdigest()
 
 
 def resources() -> Iterator[Resource]:
-    """The index, then every file of every skill."""
-    found = [_read(uri, path) for uri, path in _files().items()]
-    index = [{"uri": one.uri, "sha256": one.sha256, "size": one.size} for one in found]
+    """Yield the index, then the files of all skills."""
+    files = [_read(uri, path) for uri, path in _files().items()]
+    index = [{"uri": file.uri, "sha256": file.sha256, "size": file.size} for file in files]
     yield Resource(uri=INDEX, mime_type="application/json", text=json.dumps({"resources": index}, indent=1))
-    yield from found
+    yield from files
 
 
 def read(uri: str) -> Resource:
-    """A resource by its address.
+    """Return a resource by its URI.
 
     Raises:
-        NotFound: there is none.
+        NotFound: the resource does not exist.
     """
     if uri == INDEX:
         return next(resources())
@@ -58,14 +58,14 @@ def read(uri: str) -> Resource:
 
 
 def _files() -> dict[str, Path]:
-    """Files by address; links that leave the folder of skills are none of them."""
+    """Return the files by URI, without symbolic links that leave the skills directory."""
     root = bank.skills_dir()
-    found = {}
+    files = {}
     for skill in sorted(path.parent for path in root.glob("*/SKILL.md")):
         for path in sorted(skill.rglob("*")):
             if path.suffix in _TYPES and path.is_file() and path.resolve().is_relative_to(root.resolve()):
-                found[f"skill://{path.relative_to(root).as_posix()}"] = path
-    return found
+                files[f"skill://{path.relative_to(root).as_posix()}"] = path
+    return files
 
 
 def _read(uri: str, path: Path) -> Resource:

@@ -1,4 +1,4 @@
-"""The folders that a server may touch."""
+"""The root directories to which a server is confined."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from tao_skill.io import s3
 
 @dataclass(frozen=True, kw_only=True)
 class Roots:
-    """Folders within which every path must lie once symbolic links are followed.
+    """Directories that contain every accepted path, after symbolic links are resolved.
 
     Attributes:
-        folders: absolute, without links. allow_remote: whether s3:// is accepted as well.
+        folders: absolute paths without symbolic links. allow_remote: whether s3:// URLs are accepted too.
     """
 
     folders: tuple[Path, ...]
     allow_remote: bool = False
 
-    def holds(self, path: Path) -> bool:
-        """Whether a local path lies in a root, links followed as far as it exists."""
+    def contains(self, path: Path) -> bool:
+        """Whether a local path, with symbolic links resolved, is inside a root."""
         try:
             real = path.resolve()
-        except (OSError, RuntimeError, ValueError):  # a loop of links, a zero byte
+        except (OSError, RuntimeError, ValueError):  # a symlink loop, a null byte
             return False
         return any(real.is_relative_to(folder) for folder in self.folders)
 
     def confine(self, key: str, path: str) -> None:
-        """Let a path or address pass.
+        """Check that a path is inside the roots, or is an accepted URL.
 
         Raises:
-            OutsideRoots: it is none of what this server may touch; `key` is named.
+            OutsideRoots: it is not; the message names `key`.
         """
         if s3.is_remote(path):
             if not (self.allow_remote and path.startswith("s3://")):
                 raise OutsideRoots(
-                    f"{key} is an address, and this server reads local files only",
-                    fix=f"set {key} to a path in {self._named()}",
+                    f"{key} is a URL, accepted: local files",
+                    fix=f"set {key} to a path in {self._folder_list()}",
                     path=key,
                 )
-        elif not self.holds(Path(path)):
+        elif not self.contains(Path(path)):
             raise OutsideRoots(
-                f"{key} is {path!r}, outside the folders of this server",
-                fix=f"set {key} to a path in {self._named()}",
+                f"{key} is {path!r}, outside the root directories of this server",
+                fix=f"set {key} to a path in {self._folder_list()}",
                 path=key,
             )
 
-    def _named(self) -> str:
+    def _folder_list(self) -> str:
         return " or ".join(map(str, self.folders))

@@ -1,4 +1,4 @@
-"""What a tool is: a name, what it takes and gives as dataclasses, and the function that does it."""
+"""The definition of a tool: name, dataclasses of its arguments and answer, and its function."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from tao_skill.spec.tree import Node, alternatives, children
 
 Object = dict[str, Any]
 
-ModelName = Annotated[str | None, Param("Default: the only one.")]
+ModelName = Annotated[str | None, Param("Needed with several models.")]
 Detail = Annotated[str, Param("", choices=("concise", "full"))]
-Next = Annotated[list[Object], Param("Calls that may follow.")]
+Next = Annotated[list[Object], Param("Suggested calls.")]
 
 CONCISE: Final = "concise"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a tool gives; fields that are None are left out.
+    """Base class of the answers of tools; fields that are None are omitted.
 
     Attributes:
-        error: in place of everything else, where a call failed: `code`, `message` and `fix`.
+        error: `code`, `message` and `fix` of a failed call, in place of the other fields. next: suggested calls.
     """
 
     error: Annotated[Object | None, Param("")] = None
     next: Next = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """The answer as JSON, what comes next at its end."""
-        given = {name: value for name, value in asdict(self).items() if value is not None}
-        return {**{name: value for name, value in given.items() if name != "next"}, "next": given["next"]}
+        """Return the answer as JSON, with `next` as the last field."""
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
+        return {**{name: value for name, value in fields.items() if name != "next"}, "next": fields["next"]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """One function that an agent may call.
+    """A function that an agent can call.
 
     Attributes:
-        arguments: dataclass of what it takes, each field `Annotated[type, Param(...)]`; a field that may be None may be
-            left out. answer: dataclass of what it gives.
-        verb: the command of `tao-skill` that it stands for.
-        read_only: it changes nothing. destructive: it may end or replace something. idempotent: repeating it changes
-            nothing more.
+        arguments: dataclass of the arguments, each field `Annotated[type, Param(...)]`; fields with a default are
+            optional. answer: dataclass of the answer.
+        verb: the equivalent command of `tao-skill`.
+        read_only: it has no side effects. destructive: it may stop or replace something. idempotent: repeated calls
+            have no further effect.
     """
 
     name: str
@@ -62,43 +62,49 @@ class Tool:
 
     @cached_property
     def input_schema(self) -> dict[str, Any]:
-        """JSON Schema of the arguments; nothing else is accepted."""
+        """JSON Schema of the arguments; unknown arguments are rejected."""
         nodes = children(self.arguments)
         required = [node.name for node in nodes if node.default is MISSING]
-        needed = {"required": required} if required else {}
-        return {**_object(nodes), **needed, "additionalProperties": False}
+        required_schema = {"required": required} if required else {}
+        return {**_object_schema(nodes), **required_schema, "additionalProperties": False}
 
     @cached_property
     def output_schema(self) -> dict[str, Any]:
-        """JSON Schema of the answer; nothing is required, as clients hold errors to it too."""
-        return _object(children(self.answer))
+        """JSON Schema of the answer; no field is required, as clients validate errors against it too."""
+        return _object_schema(children(self.answer))
 
     @property
     def parameters(self) -> Mapping[str, Node]:
-        """Arguments by name."""
+        """The arguments, by name."""
         return {node.name: node for node in children(self.arguments)}
 
 
+def given(arguments: object) -> dict[str, Any]:
+    """The arguments that differ from their defaults, in order."""
+    kind: type = type(arguments)
+    return {node.name: value for node in children(kind) if (value := getattr(arguments, node.name)) != node.default}
+
+
 def call(tool: str, **arguments: Any) -> Object:
-    """A call to propose, without what is not given."""
-    return {"tool": tool, "arguments": {name: one for name, one in arguments.items() if one not in (None, (), [])}}
+    """Build a suggested call, without empty arguments."""
+    given = {name: value for name, value in arguments.items() if value not in (None, (), [])}
+    return {"tool": tool, "arguments": given}
 
 
-def _object(nodes: Sequence[Node]) -> dict[str, Any]:
-    return {"type": "object", "properties": {node.name: _property(node) for node in nodes}}
+def _object_schema(nodes: Sequence[Node]) -> dict[str, Any]:
+    return {"type": "object", "properties": {node.name: _property_schema(node) for node in nodes}}
 
 
-def _property(node: Node) -> dict[str, Any]:
-    """The schema of one argument; None stands for leaving it out, and is not shown."""
-    forms = [_form(replace(node, type=one)) for one in alternatives(node.type)]
-    shown = forms[0] if len(forms) == 1 else {"anyOf": forms}
+def _property_schema(node: Node) -> dict[str, Any]:
+    """Return the schema of a field, without None, which stands for an omitted field."""
+    schemas = [_type_schema(replace(node, type=member)) for member in alternatives(node.type)]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
     default = {} if node.default in (MISSING, None, []) else {"default": node.default}
-    return shown | default | ({"description": node.param.description} if node.param.description else {})
+    return schema | default | ({"description": node.param.description} if node.param.description else {})
 
 
-def _form(node: Node) -> dict[str, Any]:
-    """The schema of values of one type."""
-    shown = value_schema(node)
-    if shown.get("additionalProperties") == {}:
-        del shown["additionalProperties"]
-    return shown
+def _type_schema(node: Node) -> dict[str, Any]:
+    schema = value_schema(node)
+    if schema.get("additionalProperties") == {}:
+        del schema["additionalProperties"]
+    return schema

@@ -1,48 +1,44 @@
-"""What a user may ask of a search, as it stands in the job record."""
+"""Settings of a search: declared here once, for the command line, the tools and the job record."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from tao_skill.spec.param import Param
 
 SAMPLERS: Final = ("tpe", "gp", "cmaes", "random", "grid")
 PRUNERS: Final = ("promotion", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Options of `tao-skill run train` that shape its search.
+class SearchOptions:
+    """The settings that agents may set too."""
 
-    Attributes:
-        search, no_search: parameters to vary or to leave, as written on the command line.
-        sampler: tpe, gp, cmaes, random or grid. pruner: promotion, or none for full trainings only.
-        metric: what is optimised, a loss downwards and anything else upwards; None for the model's own.
-        trials: configurations, the user's own included. max_epochs: full training of one; None for train.num_epochs.
-        epochs_total: epochs of all trials. time_budget_s: after this nothing new is begun.
-        eta, min_epochs: of so many configurations of a rung one goes on; epochs of the lowest rung at least.
-        workers: processes on this machine. storage: database URL; None for a file in the job's folder.
-        seed: of the suggestions. keep_all: no checkpoint is deleted.
-    """
+    trials: Annotated[int, Param("Configurations, the user's own included.", minimum=1)] = 20
+    epochs_total: Annotated[int | None, Param("Epochs of all trials together.", minimum=1)] = None
+    time_budget: Annotated[float | None, Param("Stop starting trials after these seconds.", above=0)] = None
+    max_epochs: Annotated[int | None, Param("Epochs of a full training; default: the spec's.", minimum=1)] = None
+    search: Annotated[list[str], Param("Search KEY, KEY=low:high[:log] or KEY=a,b only.")] = field(default_factory=list)
+    no_search: Annotated[list[str], Param("Do not search KEY.")] = field(default_factory=list)
+    sampler: Annotated[str, Param("", choices=SAMPLERS)] = "tpe"
+    pruner: Annotated[str, Param("none: train every trial in full.", choices=PRUNERS)] = "promotion"
+    min_epochs: Annotated[int, Param("Epochs of the lowest rung, at least.", minimum=1)] = 3
+    metric: Annotated[str | None, Param("Metric to optimise; default: the model's.")] = None
+    workers: Annotated[int, Param("Processes on this machine.", minimum=1)] = 1
 
-    search: tuple[str, ...] = field(default_factory=tuple)
-    no_search: tuple[str, ...] = field(default_factory=tuple)
-    sampler: str = "tpe"
-    pruner: str = "promotion"
-    metric: str | None = None
-    trials: int = 20
-    max_epochs: int | None = None
-    epochs_total: int | None = None
-    time_budget_s: float | None = None
-    eta: int = 3
-    min_epochs: int = 3
-    workers: int = 1
-    storage: str | None = None
-    seed: int = 0
-    keep_all: bool = False
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(SearchOptions):
+    """All settings of a search, as the job record holds them; a metric whose name ends in `loss` is minimised."""
+
+    eta: Annotated[int, Param("Reduction factor: the top 1/eta of a rung are promoted.", minimum=2)] = 3
+    storage: Annotated[str | None, Param("Database, e.g. postgresql://...; default: a file of the job.")] = None
+    seed: Annotated[int, Param("Seed of the sampler.", minimum=0)] = 0
+    keep_all: Annotated[bool, Param("Keep every checkpoint.")] = False
 
 
 def read_settings(recorded: Mapping[str, Any]) -> Settings:
-    """Settings as they stand in a job record, where tuples are lists."""
-    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in recorded.items()}
-    return Settings(**values)
+    """Settings from a job record."""
+    return Settings(**recorded)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from tao_skill.automl.execution.devices import find_gpus
 from tao_skill.automl.report.report import review
-from tao_skill.automl.search.setup import TRIAL_SETTINGS
+from tao_skill.automl.search.setup import training_keys
 from tao_skill.automl.settings import read_settings
 from tao_skill.errors import BadState
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
-from tao_skill.planning.inputs import Confine
-from tao_skill.runner import Plan
+from tao_skill.planning.plan import Plan
+from tao_skill.spec.paths import Confine
 from tao_skill.spec.tree import lookup
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ def review_search(planned: Plan, store: Store | None = None, confine: Confine | 
 def warnings(planned: Plan) -> list[str]:
     """The plan's warnings, and settings without an effect on the route taken."""
     if planned.route.route == "automl":
-        given = {key: lookup(planned.spec, key) for key in TRIAL_SETTINGS}
-        unused = ", ".join(f"{key}={value}" for key, value in given.items() if value != TRIAL_SETTINGS[key])
+        fixed = training_keys(planned.model).trial
+        given = {key: lookup(planned.spec, key) for key in fixed}
+        unused = ", ".join(f"{key}={value}" for key, value in given.items() if value != fixed[key])
         note = f"a search validates after every epoch and trains a trial on one device; not used: {unused}"
         return [note, *planned.warnings] if unused else list(planned.warnings)
     if not planned.search:

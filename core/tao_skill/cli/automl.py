@@ -155,7 +155,9 @@ def _ground(
     model: Model, spec: Path | None, overrides: tuple[str, ...], results_root: Path
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The checked spec of a train and what its data leave of ranges; without one, the defaults and no limits."""
-    from tao_skill.runner import Request, load_runner, plan
+    from tao_skill.planning.plan import make_plan
+    from tao_skill.planning.request import Request
+    from tao_skill.runner import load_runner
     from tao_skill.spec import load
 
     if spec is None and not overrides:
@@ -164,7 +166,7 @@ def _ground(
     request = Request(spec_file=spec, overrides=overrides)
     token, now = secrets.token_hex(2), datetime.now(UTC)
     runner, store = load_runner(model.name, "train"), Store(results_root.absolute())
-    planned = plan(runner, request, store, environment=os.environ, now=now, token=token)
+    planned = make_plan(runner, request, store, environment=os.environ, now=now, token=token)
     for warning in planned.warnings:
         note(f"warning: {warning}")
     return planned.spec, model.search_limits(load.build(model.config, planned.spec))

@@ -92,7 +92,7 @@ def verify(job: str, results_root: Path, as_json: bool) -> int:
 
     found = Store(results_root.absolute()).get(job)
     states = artifacts.verify(found)
-    error = artifacts.damage(found, states)
+    error = artifacts.damage_error(found, states)
     document = {"job": found.id, "artifacts": states} | ({"error": error.as_dict()} if error else {})
     text = "\n".join(f"{one['state']:<9} {one['kind']:<18} {one['path']}" for one in states) or "no artifacts"
     emit(document, text, as_json=as_json, then=[["jobs", "show", found.id, *at_root(results_root)]])
@@ -117,7 +117,7 @@ def upload(job: str, prefix: str | None, results_root: Path, as_json: bool) -> N
     target = prefix or found.upload
     if target is None:
         raise BadRequest(f"job {found.id} was run without --upload", fix="say where to: s3://BUCKET/PREFIX")
-    found = store.note_upload(found.id, upload_job(found, store.folder(found.id), target, os.environ))
+    found = store.record_upload(found.id, upload_job(found, store.folder(found.id), target, os.environ))
     print_job(found, results_root, as_json=as_json)
 
 

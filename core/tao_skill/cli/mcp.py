@@ -42,7 +42,7 @@ def mcp(roots: tuple[Path, ...], results_root: Path | None, address: str | None,
     given = results_root or (Path(named) if (named := os.environ.get(RESULTS_VARIABLE)) else None)
     results = given.absolute() if given else folders[0] / "results"
     allowed = Roots(folders=folders, allow_remote=allow_remote)
-    if not allowed.holds(results):
+    if not allowed.contains(results):
         raise BadRequest(f"the results root {results} lies in no --root", fix=f"add --root {results}")
     os.chdir(folders[0])
     here = ToolContext(roots=allowed, results_root=results, environment=os.environ)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tao_skill.cli.completion import action_argument, complete_job
-from tao_skill.cli.search import given, search_options
+from tao_skill.cli.search import given_settings, search_options
 from tao_skill.cli.terminal.options import json_option, results_option
 from tao_skill.cli.terminal.output import INTERRUPTED, at_root, emit, interactive, job_text, job_with_commands, note
 from tao_skill.errors import BadRequest, JobFailed
@@ -26,7 +26,8 @@ from tao_skill.ranks import is_first
 if TYPE_CHECKING:
     import subprocess
 
-    from tao_skill.runner import Plan, Request
+    from tao_skill.planning.plan import Plan
+    from tao_skill.planning.request import Request
 
 DOCUMENTED: Final = (2, 3, 4)
 """Exit codes of a job that failed for a reason its caller can act on; any other failure is 1."""
@@ -91,7 +92,7 @@ def run(
 
     Example: tao-skill run train -e spec.yaml --automl off train.num_epochs=20
     """
-    from tao_skill.runner import Request
+    from tao_skill.planning.request import Request
 
     chosen = get_model(model)
     request = Request(
@@ -103,7 +104,7 @@ def run(
         words=words,
         key=key,
         upload=upload,
-        search=given(search),
+        search=given_settings(search),
         command=("tao-skill", *map(mask_password, written or ())),
     )
     return execute(chosen, action, request, results_root, dry_run=dry_run, detach=detach, as_json=as_json)
@@ -122,12 +123,14 @@ def execute(
 ) -> int:
     """Plan a run, say its warnings, open its job and follow it to its end; the exit code says how it ended."""
     from tao_skill.automl.submit import review_search, warnings
-    from tao_skill.runner import load_runner, open_job, plan
+    from tao_skill.planning.job import open_job
+    from tao_skill.planning.plan import make_plan
+    from tao_skill.runner import load_runner
 
     runner = load_runner(model.name, model.action(action).name)
     store = Store(results_root.absolute())
     now = datetime.now(UTC)
-    planned = plan(runner, request, store, environment=os.environ, now=now, token=os.urandom(2).hex())
+    planned = make_plan(runner, request, store, environment=os.environ, now=now, token=os.urandom(2).hex())
     review = review_search(planned, store if dry_run else None)
     for warning in warnings(planned):
         note(f"warning: {warning}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,19 +26,6 @@ from tao_skill.errors import JobFailed
 from tao_skill.model import Model
 from tao_skill.models import MODELS, get_model
 from tao_skill.spec.tree import Leaf, iter_params, shape
-
-FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
-    "encryption_key": ("-k", "--key"),
-    "results_dir": ("-r", "--results_dir"),
-    "{action}.num_gpus": ("-g", "--gpus", "--num_gpus"),
-    "{action}.gpu_ids": ("--gpu_ids", "--gpu_index"),
-    "{action}.gpu_id": ("--gpu_id",),
-    "{action}.num_nodes": ("--num_nodes",),
-}
-"""Options by the spec key they stand for; an action has those whose key it reads."""
-
-DEPLOY: Final = ("gen_trt_engine", "evaluate", "inference")
-"""Actions of TAO's task group `deploy`; `model` has all."""
 
 HELP: Final = {"help_option_names": ["-h", "--help"]}
 _SPEC: Final = ("-e", "--experiment_spec", "--experiment_spec_file")
@@ -80,7 +67,9 @@ def deployment() -> None:
 
 for _model in MODELS.values():
     tasks.add_command(Task(_model, _model.actions, launcher=True))
-    deployment.add_command(Task(_model, [name for name in DEPLOY if name in _model.actions], launcher=True))
+    deployment.add_command(
+        Task(_model, [action.name for action in _model.actions.values() if action.in_deploy], launcher=True)
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -118,15 +107,14 @@ def _mounts_option() -> click.Option:
 
 
 def _options(model: Model, action: str) -> Iterator[click.Option]:
-    flags = {key.format(action=action): names for key, names in FLAGS.items()}
     for leaf in iter_params(model.config, action):
-        if leaf.key in flags:
-            name = leaf.key.replace(".", _DOT)
-            yield click.Option([*flags[leaf.key], name], metavar="VALUE", help=f"{leaf.param.description} [{leaf.key}]")
+        if leaf.param.tao_flags:
+            names = [*leaf.param.tao_flags, leaf.key.replace(".", _DOT)]
+            yield click.Option(names, metavar="VALUE", help=f"{leaf.param.description} [{leaf.key}]")
 
 
 def _run(model: Model, action: str, overrides: Sequence[str], spec: Path, **options: Any) -> int:
-    from tao_skill.runner import Request
+    from tao_skill.planning.request import Request
 
     mounts = tao_mounts.find(options.pop("mounts_file")) if "mounts_file" in options else None
     if mounts is not None:

@@ -1,1 +1,1 @@
-"""Files and bytes: atomic writes, strict JSON and YAML, S3, encryption."""
+"""Input and output: atomic file writes, strict JSON and YAML, S3, encryption."""

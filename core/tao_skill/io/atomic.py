@@ -1,4 +1,7 @@
-"""Durable writes: a reader sees the old file or the new one, never a part; what was read; names that were misspelt."""
+"""Atomic file writes: a reader sees the old content or the new content, never a part of either.
+
+Also a cache of parsed files and suggestions for misspelt file names.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,15 @@ from tao_skill.errors import CannotWrite
 
 Read = TypeVar("Read")
 
-_MISSPELT: Final = 0.9
-"""How alike two names are, of which one is the other misspelt: `val_data.npy` and `train_data.npy` are less."""
+_SIMILARITY: Final = 0.9
+"""Least similarity of a misspelt name to the intended one; `val_data.npy` and `train_data.npy` are below it."""
 
 
 def write_with(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Call `write` on a temporary file beside `path`, fsync it and rename it over `path`.
 
     Raises:
-        CannotWrite: the folder cannot be written or the disk is full; `path` is unchanged and nothing is left behind.
+        CannotWrite: the directory cannot be written or the disk is full; `path` is unchanged, without leftovers.
     """
     try:
         _replace(path, write)
@@ -30,29 +33,29 @@ def write_with(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         raise CannotWrite.because(error, str(path)) from error
 
 
-def remembered(files: int) -> Callable[[Callable[[Path], Read]], Callable[[Path], Read]]:
-    """Keep what a function read of the last so many files, each for as long as its size and time stay the same."""
+def cached_by_file(files: int) -> Callable[[Callable[[Path], Read]], Callable[[Path], Read]]:
+    """Cache what a function reads from the last `files` files, until their size or modification time changes."""
 
     def decorate(read: Callable[[Path], Read]) -> Callable[[Path], Read]:
-        kept = lru_cache(files)(lambda file, *_: read(file))
+        cached = lru_cache(files)(lambda file, *_: read(file))
 
         @wraps(read)
-        def ask(file: Path) -> Read:
+        def cached_read(file: Path) -> Read:
             try:
                 stat = file.stat()
             except OSError:
-                return read(file)  # and say what is wrong
-            found: Read = kept(file, file.resolve(), stat.st_size, stat.st_mtime_ns)
-            return found
+                return read(file)  # raises the error of the reader
+            value: Read = cached(file, file.resolve(), stat.st_size, stat.st_mtime_ns)
+            return value
 
-        return ask
+        return cached_read
 
     return decorate
 
 
 @cache
 def _host() -> str:
-    """This machine in the names of temporary files, as folders may be shared."""
+    """Return a digest of the host name for the names of temporary files: directories may be shared by machines."""
     import socket
     import zlib
 
@@ -63,7 +66,7 @@ def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     import tempfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    _clear(path)
+    _remove_stale(path)
     prefix = f".{path.name}.{_host()}-{os.getpid()}-"
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".tmp")
     try:
@@ -79,19 +82,19 @@ def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     sync_folder(path.parent)
 
 
-def _clear(path: Path) -> None:
-    """Delete what processes of this machine that were killed while they wrote `path` have left beside it."""
+def _remove_stale(path: Path) -> None:
+    """Delete temporary files of `path` that killed processes of this machine left behind."""
     import glob
 
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{_host()}-*-*.tmp"):
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.{_host()}-*-*.tmp"):
         import psutil
 
-        if not psutil.pid_exists(int(left.name.rsplit("-", 2)[1])):
-            left.unlink(missing_ok=True)
+        if not psutil.pid_exists(int(temporary.name.rsplit("-", 2)[1])):
+            temporary.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
-    """Digest of a file's content, in hexadecimal."""
+    """Return the SHA-256 digest of a file, in hexadecimal."""
     import hashlib
 
     with path.open("rb") as stream:
@@ -99,38 +102,38 @@ def sha256(path: Path) -> str:
 
 
 def open_to_append(path: Path) -> IO[bytes]:
-    """A file to append to, made if it is not there.
+    """Open a file for appending and create it if it does not exist.
 
     Raises:
-        OSError: it cannot be opened, or it is a link: what is appended must not land elsewhere.
+        OSError: the file cannot be opened, or is a symbolic link, which could redirect the output.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     return os.fdopen(os.open(path, flags, 0o644), "ab", buffering=0)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text durably."""
+    """Write UTF-8 text atomically."""
     write_with(path, lambda stream: stream.write(text.encode("utf-8")))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write strict JSON durably (no NaN, no Infinity)."""
+    """Write strict JSON (no NaN, no Infinity) atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def replace_folder(target: Path, source: Path) -> None:
-    """Put a copy of the folder `source` at `target`; what was there goes only after the copy is complete.
+    """Replace the directory `target` by a copy of `source`; the old one is deleted after the copy is complete.
 
     Raises:
-        CannotWrite: the place cannot be written or the disk is full; `target` is unchanged and nothing is left behind.
+        CannotWrite: the directory cannot be written or the disk is full; `target` is unchanged, without leftovers.
     """
     try:
-        _swap(target, source)
+        _copy_and_swap(target, source)
     except OSError as error:
         raise CannotWrite.because(error, str(target)) from error
 
 
-def _swap(target: Path, source: Path) -> None:
+def _copy_and_swap(target: Path, source: Path) -> None:
     import shutil
     import tempfile
 
@@ -151,8 +154,8 @@ def _swap(target: Path, source: Path) -> None:
 
 
 def replace_link(link: Path, target: str) -> None:
-    """Point the symbolic link `link` at the relative `target` in one step."""
-    _clear(link)
+    """Point the symbolic link `link` at the relative path `target`, atomically."""
+    _remove_stale(link)
     temporary = link.with_name(f".{link.name}.{_host()}-{os.getpid()}-.tmp")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
@@ -160,22 +163,22 @@ def replace_link(link: Path, target: str) -> None:
     sync_folder(link.parent)
 
 
-def nearest(missing: Path) -> Path | None:
-    """The file beside a missing one whose name is a misspelling away; another number in it is another file."""
+def similar_file(missing: Path) -> Path | None:
+    """Return the file in the same directory whose name is most similar to a missing one, with the same digits in it."""
     try:
-        names = [one.name for one in missing.parent.iterdir() if one.is_file()]
+        names = [path.name for path in missing.parent.iterdir() if path.is_file()]
     except OSError:
         return None
     import difflib
 
     digits = re.sub(r"\D", "", missing.name)
-    alike = [name for name in names if re.sub(r"\D", "", name) == digits]
-    close = difflib.get_close_matches(missing.name, alike, n=1, cutoff=_MISSPELT)
+    candidates = [name for name in names if re.sub(r"\D", "", name) == digits]
+    close = difflib.get_close_matches(missing.name, candidates, n=1, cutoff=_SIMILARITY)
     return missing.with_name(close[0]) if close else None
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut, where the platform can."""
+    """Flush a directory to disk, so that a rename in it survives a power failure, where the platform can."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,4 +1,4 @@
-"""Files encrypted at rest: AES-256-GCM under a key derived with scrypt (RFC 7914)."""
+"""File encryption: AES-256-GCM with a key derived by scrypt (RFC 7914)."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from tao_skill.errors import BadData
 from tao_skill.io.strict_json import read_bytes
 
 PUBLIC_KEY: Final = "tlt_encode"
-"""TAO's well-known default."""
+"""TAO's published default key."""
 
 PUBLIC_KEYS: Final = (PUBLIC_KEY, "nvidia_tlt", "nvidia_tao")
-"""Keys printed in TAO's documents and tutorials. They protect nothing, so files stay plain and portable with them."""
+"""Keys published in TAO's documentation. They protect nothing, so files are written unencrypted with them."""
 
 MODEL_BYTES: Final = 2**31 - 1
-"""Largest file of a model: as much as AES-GCM takes at once, and as ONNX can be."""
+"""Maximum size of a model file: the limit of a single AES-GCM operation and of ONNX."""
 
 _MAGIC: Final = b"TAOSKILL-AESGCM1"
 _SALT: Final = 16
 _NONCE: Final = 12
 
 
-class CannotOpen(BadData):
-    """A file is encrypted, and the key is wrong or missing, or the file was changed."""
+class CannotDecrypt(BadData):
+    """The key of an encrypted file is wrong or missing, or the file was modified."""
 
 
 def is_secret(key: str | None) -> bool:
-    """Whether files are encrypted with this key; without one, or with a public one, they stay plain."""
+    """Whether files are encrypted with this key; without a key, or with a public one, they are not."""
     return (key or "") not in ("", *PUBLIC_KEYS)
 
 
-def sealed(plain: bytes, key: str | None) -> bytes:
-    """The bytes to store: encrypted if `key` is a secret one, else as they are."""
+def encrypt(plain: bytes, key: str | None) -> bytes:
+    """Encrypt bytes with a secret key; with a public key or None they are returned unchanged."""
     if not is_secret(key):
         return plain
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -43,20 +43,20 @@ def sealed(plain: bytes, key: str | None) -> bytes:
 
 
 def read(path: Path, key: str | None) -> bytes:
-    """The plain bytes of a file, however it was stored.
+    """Read a file and decrypt it if it is encrypted.
 
     Raises:
-        CannotOpen: it is encrypted, and the key is wrong or missing, or it was changed.
-        BadData: it cannot be read or is larger than MODEL_BYTES.
+        CannotDecrypt: the key is wrong or missing, or the file was modified.
+        BadData: the file cannot be read or is larger than MODEL_BYTES.
     """
     try:
         data = read_bytes(path, MODEL_BYTES)
     except (OSError, ValueError) as error:
-        raise BadData(f"{path} cannot be read: {error}", fix="give a whole file of a model", path=str(path)) from error
-    return _opened(data[len(_MAGIC) :], path, key) if data.startswith(_MAGIC) else data
+        raise BadData(f"{path} cannot be read: {error}", fix="give a complete model file", path=str(path)) from error
+    return _decrypt(data[len(_MAGIC) :], path, key) if data.startswith(_MAGIC) else data
 
 
-def _opened(body: bytes, path: Path, key: str | None) -> bytes:
+def _decrypt(body: bytes, path: Path, key: str | None) -> bytes:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -64,7 +64,7 @@ def _opened(body: bytes, path: Path, key: str | None) -> bytes:
     try:
         return AESGCM(_derive(key or "", salt)).decrypt(nonce, cipher, _MAGIC)
     except (InvalidTag, ValueError):
-        raise CannotOpen(
+        raise CannotDecrypt(
             f"{path} is encrypted and encryption_key is {'wrong' if is_secret(key) else 'not set'}",
             fix="set encryption_key to the key it was saved with",
             path=str(path),

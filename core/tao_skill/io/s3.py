@@ -1,6 +1,6 @@
-"""Objects on S3, or on a server that speaks its protocol: addresses, looking, reading, writing.
+"""S3 client, for AWS and compatible servers: check URLs, describe, read, write and copy objects.
 
-Access comes from the environment alone. s3fs is imported when the first object is asked for, never for local paths.
+Credentials come from the environment only. s3fs is imported at the first access to an object, never for local paths.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from tao_skill.errors import BadData, BadRequest, MissingDependency, NotFound
 
 SCHEME: Final = "s3"
 KEY_VARIABLES: Final = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("ACCESS_KEY", "SECRET_KEY"))
-"""Names of access key and secret; the second pair is an older one."""
+"""Variables of access key and secret key; the second pair is a legacy spelling."""
 TOKEN_VARIABLE: Final = "AWS_SESSION_TOKEN"  # noqa: S105 - the name of a variable
 ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
-ACCESS_FIX: Final = "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, beside AWS itself, AWS_ENDPOINT_URL"
+ACCESS_FIX: Final = "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for servers other than AWS, AWS_ENDPOINT_URL"
 
 _CHUNK: Final = 32 * 2**20
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
@@ -35,19 +35,19 @@ class Unreachable(MissingDependency):
     code = "unreachable"
 
 
-class Refused(BadRequest):
-    """The S3 server does not grant access."""
+class AccessDenied(BadRequest):
+    """The S3 server denies access."""
 
     code = "access_refused"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteObject:
-    """What a server says of an object.
+    """Metadata of an object on the server.
 
     Attributes:
         size: in bytes. version: changes whenever the content does.
-        md5: of the content, where the server's ETag is that.
+        md5: MD5 of the content, if the ETag is one.
     """
 
     uri: str
@@ -57,36 +57,39 @@ class RemoteObject:
 
 
 def is_remote(text: str) -> bool:
-    """Whether a path is an address."""
+    """Whether a path is a URL."""
     return "://" in text
 
 
 def check_address(text: str) -> None:
-    """Refuse what is no plain S3 address.
+    """Check that a URL is `s3://BUCKET/KEY`.
 
     Raises:
-        BadRequest: another scheme, no bucket, or credentials inside; the address is not shown, as it may hold them.
+        BadRequest: it has another scheme, no bucket, or credentials; the message omits the URL, as it may be secret.
     """
     scheme, _, rest = text.partition("://")
     if scheme != SCHEME:
         raise BadRequest(
-            f"addresses of the kind {scheme}:// are not read, accepted: s3://BUCKET/KEY",
+            f"{scheme}:// URLs are not supported, accepted: s3://BUCKET/KEY",
             fix="give an s3:// or local path",
         )
     bucket = rest.split("/", 1)[0]
     if "@" in bucket or (":" in bucket and not bucket.startswith("arn:")):
-        raise BadRequest("an s3:// address holds credentials, accepted: s3://BUCKET/KEY", fix=ACCESS_FIX)
+        raise BadRequest("an s3:// URL contains credentials, accepted: s3://BUCKET/KEY", fix=ACCESS_FIX)
     if not bucket:
-        raise BadRequest("an s3:// address has no bucket, accepted: s3://BUCKET/KEY", fix="write s3://BUCKET/KEY")
+        raise BadRequest("an s3:// URL has no bucket, accepted: s3://BUCKET/KEY", fix="write s3://BUCKET/KEY")
 
 
 def join(prefix: str, name: str) -> str:
-    """The address of `name` under a prefix."""
+    """Return the URL of `name` under a prefix."""
     return f"{prefix.rstrip('/')}/{name}"
 
 
 def credentials(environment: Mapping[str, str]) -> list[str]:
-    """Values that must be in no record, log or error; shorter ones are words that stand for nothing secret."""
+    """Return the secret values of an environment, which must not appear in records, logs or errors.
+
+    Values under eight characters are skipped: replacing them would garble ordinary words.
+    """
     names = [name for pair in KEY_VARIABLES for name in pair] + [TOKEN_VARIABLE]
     values = [environment.get(name, "") for name in names]
     values += [environment.get(name, "").rpartition("@")[0].rpartition("//")[2] for name in ENDPOINT_VARIABLES]
@@ -94,12 +97,12 @@ def credentials(environment: Mapping[str, str]) -> list[str]:
 
 
 class S3:
-    """A connection, made at the first question.
+    """S3 client that connects at the first call.
 
     Every method raises:
         MissingDependency: the s3 extra or credentials are missing.
         Unreachable: the server does not answer.
-        BadRequest: the server refuses, or the address is none.
+        BadRequest: the server rejects the request, or the URL is not valid.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -107,17 +110,17 @@ class S3:
 
     @property
     def endpoint(self) -> str:
-        """URL of the server, without what may be secret in it."""
-        with self._said(f"{SCHEME}://"):
+        """URL of the server, without credentials."""
+        with self._translated_errors(f"{SCHEME}://"):
             return _without_login(str(self._files.connect().meta.endpoint_url))
 
     def describe(self, uri: str) -> RemoteObject | None:
-        """The object of an address; None if there is none."""
+        """Return the metadata of an object; None if it does not exist."""
         bucket, key = _split(uri)
         if not key or key.endswith("/"):
             return None
         try:
-            with self._said(uri):
+            with self._translated_errors(uri):
                 head = self._files.call_s3("head_object", Bucket=bucket, Key=key)
         except NotFound:
             return None
@@ -126,50 +129,53 @@ class S3:
         version = etag or f"{size} {head.get('LastModified')}"
         return RemoteObject(uri=uri, size=size, version=version, md5=etag if _is_md5(etag, head) else None)
 
-    def read(self, found: RemoteObject) -> Iterator[bytes]:
-        """The content, in pieces; each is asked for with the version, so that two are never mixed.
+    def read(self, remote: RemoteObject) -> Iterator[bytes]:
+        """Read the content in chunks. Every request names the version, so that versions are never mixed.
 
         Raises:
-            NotFound: the object is gone.
-            BadData: it changed since it was described.
+            NotFound: the object was deleted.
+            BadData: the object changed after `describe`.
         """
-        with self._said(found.uri), self._files.open(found.uri, "rb", block_size=_CHUNK, cache_type="none") as stream:
-            if str(stream.details.get("ETag", "")).strip('"') not in (found.version, ""):
-                raise _changed(found.uri)
+        with (
+            self._translated_errors(remote.uri),
+            self._files.open(remote.uri, "rb", block_size=_CHUNK, cache_type="none") as stream,
+        ):
+            if str(stream.details.get("ETag", "")).strip('"') not in (remote.version, ""):
+                raise _changed(remote.uri)
             while chunk := stream.read(_CHUNK):
                 yield chunk
 
     def require_bucket(self, uri: str) -> None:
-        """Make sure that the bucket of an address exists, as far as its rights let one see.
+        """Check that the bucket of a URL exists.
 
         Raises:
-            NotFound: there is no such bucket.
+            NotFound: the bucket does not exist.
         """
         bucket, _ = _split(uri)
         try:
-            with self._said(f"{SCHEME}://{bucket}"):
+            with self._translated_errors(f"{SCHEME}://{bucket}"):
                 self._files.call_s3("head_bucket", Bucket=bucket)
-        except Refused:  # one may write to a bucket that one may not look at
+        except AccessDenied:  # a role may be allowed to write objects and not to list the bucket
             return
 
     def put(self, path: Path, uri: str) -> None:
-        """Write a file to an address.
+        """Upload a file.
 
         Raises:
-            OSError: the file cannot be read.
+            OSError: the local file cannot be read.
         """
-        path.open("rb").close()  # or S3 would be said to lack it
-        with self._said(uri):
+        path.open("rb").close()  # a missing local file must not be reported as a missing object
+        with self._translated_errors(uri):
             self._files.put_file(str(path), uri)
 
     def put_text(self, text: str, uri: str) -> None:
-        """Write UTF-8 text to an address."""
-        with self._said(uri):
+        """Upload UTF-8 text."""
+        with self._translated_errors(uri):
             self._files.pipe_file(uri, text.encode("utf-8"))
 
     def copy(self, source: str, uri: str) -> None:
-        """Copy an object inside the server."""
-        with self._said(uri):
+        """Copy an object on the server."""
+        with self._translated_errors(uri):
             self._files.cp_file(source, uri)
 
     @cached_property
@@ -178,7 +184,7 @@ class S3:
             import s3fs
         except ImportError as error:
             raise MissingDependency(
-                "s3:// addresses need the s3 extra, which is not installed", fix="pip install 'tao-skill[s3]'"
+                "s3:// URLs need the s3 extra, which is not installed", fix="pip install 'tao-skill[s3]'"
             ) from error
         return s3fs.S3FileSystem(
             **_access(self._environment),
@@ -188,9 +194,9 @@ class S3:
         )
 
     @contextmanager
-    def _said(self, uri: str) -> Iterator[None]:
-        """Errors of the S3 libraries, in one line that names the address and holds no credentials."""
-        files = self._files  # without s3fs there is no botocore either
+    def _translated_errors(self, uri: str) -> Iterator[None]:
+        """Convert errors of the S3 libraries to one-line errors that name the URL and contain no credentials."""
+        files = self._files  # before botocore: reports that the extra is missing
         from botocore import exceptions as boto
         from s3fs.utils import FileExpired
 
@@ -201,22 +207,24 @@ class S3:
         except boto.FlexibleChecksumError as error:
             raise damaged(uri) from error
         except FileNotFoundError as error:
-            raise NotFound(f"there is no {uri}", fix="check bucket, key and AWS_ENDPOINT_URL", path=uri) from error
+            raise NotFound(f"{uri} does not exist", fix="check bucket, key and AWS_ENDPOINT_URL", path=uri) from error
         except PermissionError as error:
-            raise Refused(f"S3 refuses access to {uri}: {self._plain(error)}", fix=ACCESS_FIX, path=uri) from error
+            raise AccessDenied(
+                f"S3 denies access to {uri}: {self._redacted(error)}", fix=ACCESS_FIX, path=uri
+            ) from error
         except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound) as error:
-            raise MissingDependency(f"{uri} needs S3 credentials: {self._plain(error)}", fix=ACCESS_FIX) from error
+            raise MissingDependency(f"{uri} needs S3 credentials: {self._redacted(error)}", fix=ACCESS_FIX) from error
         except (boto.ConnectionError, boto.HTTPClientError, TimeoutError, ConnectionError) as error:
-            where = urlsplit(str(files.endpoint_url or "")).hostname or "AWS"
+            host = urlsplit(str(files.endpoint_url or "")).hostname or "AWS"
             raise Unreachable(
-                f"the S3 server at {where} does not answer for {uri} ({type(error).__name__})",
+                f"the S3 server at {host} does not answer for {uri} ({type(error).__name__})",
                 fix="check AWS_ENDPOINT_URL and the network, then run again",
                 path=uri,
             ) from error
         except (boto.BotoCoreError, boto.ClientError, OSError, ValueError) as error:
-            raise BadRequest(f"S3 failed for {uri}: {self._plain(error)}", fix=ACCESS_FIX, path=uri) from error
+            raise BadRequest(f"S3 failed for {uri}: {self._redacted(error)}", fix=ACCESS_FIX, path=uri) from error
 
-    def _plain(self, error: BaseException) -> str:
+    def _redacted(self, error: BaseException) -> str:
         text = " ".join(str(error).split()) or type(error).__name__
         for value in credentials(self._environment):
             text = text.replace(value, "***")
@@ -224,8 +232,8 @@ class S3:
 
 
 def damaged(uri: str) -> BadData:
-    """The error for content that is not what the server holds."""
-    return BadData(f"{uri} arrived damaged", fix="run again", path=uri)
+    """Return the error for content that differs from its checksum on the server."""
+    return BadData(f"{uri} was damaged in transfer", fix="run again", path=uri)
 
 
 def _without_login(url: str) -> str:
@@ -243,20 +251,20 @@ def _split(uri: str) -> tuple[str, str]:
 
 
 def _is_md5(etag: str, head: Mapping[str, Any]) -> bool:
-    """An ETag is the MD5 of what was written in one part and not encrypted with a key of its own (S3 API, Object)."""
-    plain = head.get("ServerSideEncryption") in (None, "AES256") and "SSECustomerAlgorithm" not in head
-    return plain and _MD5.fullmatch(etag) is not None
+    """Whether an ETag is the MD5: a single-part upload without a customer or KMS key (S3 API, Object)."""
+    is_plain = head.get("ServerSideEncryption") in (None, "AES256") and "SSECustomerAlgorithm" not in head
+    return is_plain and _MD5.fullmatch(etag) is not None
 
 
 def _access(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Arguments of s3fs; what is None here, profiles for instance, is left to the AWS libraries."""
+    """Return the arguments of s3fs; the AWS libraries resolve those that are None, e.g. from a profile."""
 
     def first(names: tuple[str, ...]) -> str | None:
         return next((environment[name] for name in names if environment.get(name)), None)
 
-    (key, secret), older = KEY_VARIABLES
+    (key, secret), legacy = KEY_VARIABLES
     if not environment.get(key) and not environment.get("AWS_PROFILE"):
-        key, secret = older
+        key, secret = legacy
     region = first(REGION_VARIABLES)
     return {
         "key": environment.get(key),

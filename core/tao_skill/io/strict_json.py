@@ -1,4 +1,4 @@
-"""Text of others as plain values: strict JSON, and bounds on time and memory for any format."""
+"""Parsers for untrusted text: strict JSON, and bounds on time and memory for any format."""
 
 from __future__ import annotations
 
@@ -19,75 +19,75 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 from tao_skill.errors import BadData
 
 RECORD_BYTES: Final = 1 << 24
-"""Largest record: a job, an index, a progress."""
+"""Maximum size of a record: a job, a checkpoint index, a progress file."""
 
 REPORT_BYTES: Final = 1 << 28
-"""Largest report: one of a million predictions."""
+"""Maximum size of a report: room for a million predictions."""
 
 MAX_DEPTH: Final = 64
 MAX_DIGITS: Final = 64
-"""Of an integer: more than anything counts, and few enough to be shown and written again."""
+"""Maximum digits of an integer. Python does not convert one of more than 4300 digits to text."""
 
 MAX_KEY: Final = 1024
 MAX_SHOWN: Final = 80
-"""Characters of a value that a message shows."""
+"""Maximum characters of a value in a message."""
 
 _BASES: Final = {"0x": 16, "0o": 8}
 _TEXT_UNIT: Final = 16
-"""Characters of a text that count as a value."""
+"""A string counts as one value for every so many characters."""
 
 
 def parse_json(text: str) -> Any:
     """Parse strict JSON.
 
     Raises:
-        ValueError: it is not JSON, is nested too deeply, or holds NaN, Infinity, a number too large for a float or an
-            integer too long, or a duplicate key.
+        ValueError: the text is not JSON, is nested too deeply, or has NaN, Infinity, a number too large for a float, an
+            integer of more than MAX_DIGITS digits, or a duplicate key.
     """
     try:
-        return DECODER.decode(text)
+        return _DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
 
 def bounded(value: Any, most: int) -> Any:
-    """Give back a value that can be walked, shown and written again.
+    """Return a parsed value unchanged after checking its depth, size and text.
 
     Raises:
-        ValueError: it is nested too deeply, has more than `most` values once aliases are written out, or holds a key or
-            an integer that is too long, or a character that no UTF-8 file or path can have.
+        ValueError: the value is nested more than MAX_DEPTH levels deep, has more than `most` values with YAML aliases
+            expanded, a key of more than MAX_KEY characters, or text that UTF-8 or a path cannot represent.
     """
-    level, seen = [value], 0
+    level, count = [value], 0
     for _ in range(MAX_DEPTH):
         if not level:
             return value
-        seen += sum(map(_weight, level))
-        if seen > most:
-            raise ValueError(f"it holds more than {most} values once aliases are written out")
-        level = list(islice(chain.from_iterable(map(_inside, level)), most + 1))
+        count += sum(map(_weight, level))
+        if count > most:
+            raise ValueError(f"it has more than {most} values with aliases expanded")
+        level = list(islice(chain.from_iterable(map(_children, level)), most + 1))
     raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
 
 
 def read_text(path: Path, most: int) -> str:
-    """A UTF-8 file of at most `most` bytes, with or without a byte order mark.
+    """Read a UTF-8 file of at most `most` bytes, with or without a byte order mark.
 
     Raises:
-        ValueError: it is larger, or no UTF-8.
-        OSError: it cannot be read.
+        ValueError: the file is larger or is not UTF-8.
+        OSError: the file cannot be read.
     """
     return read_bytes(path, most).decode("utf-8-sig")
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """A file of at most `most` bytes, or what a pipe gives.
+    """Read a file or a pipe of at most `most` bytes.
 
     Raises:
-        ValueError: it is larger.
-        OSError: it cannot be read.
+        ValueError: the file is larger.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as stream:
-        facts = os.fstat(stream.fileno())
-        size = facts.st_size if stat.S_ISREG(facts.st_mode) else most
+        status = os.fstat(stream.fileno())
+        size = status.st_size if stat.S_ISREG(status.st_mode) else most
         data = stream.read(size + 1) if size <= most else b""
     if max(size, len(data)) > most:
         raise ValueError(f"it is larger than {most} bytes")
@@ -95,13 +95,14 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def read_json(path: Path, kind: Any, *, what: str, fix: str, most: int = RECORD_BYTES) -> Any:
-    """The value of a strict JSON file, as the type `kind` (see `conform`) says.
+    """Read a strict JSON file as a value of type `kind` (see `conform`).
 
     Args:
-        what: what the file should be, e.g. "a job record". fix: what to do if it is not.
+        what: description of the file for the error message, e.g. "a job record". fix: the fix of the error.
+        most: maximum size in bytes, and maximum number of values.
 
     Raises:
-        BadData: it cannot be read, is too large or damaged, or holds something else.
+        BadData: the file cannot be read, is too large or damaged, or has content of another type.
     """
     try:
         return conform(bounded(parse_json(read_text(path, most)), most), kind)
@@ -109,83 +110,89 @@ def read_json(path: Path, kind: Any, *, what: str, fix: str, most: int = RECORD_
         raise BadData(f"{path} is not {what}: {error}", fix=fix, path=str(path)) from error
 
 
-def conform(value: Any, kind: Any, at: str = "") -> Any:
-    """A value of JSON as a type says: objects as dataclasses or mappings, lists as lists or tuples of one item type.
+def conform(value: Any, kind: Any, path: str = "") -> Any:
+    """Convert a JSON value to a type: objects to dataclasses or mappings, lists to lists or tuples of one item type.
 
     Raises:
-        ValueError: it is of another form; says where.
+        ValueError: the value does not match the type; the message has its path.
     """
-    origin, inside = get_origin(kind), get_args(kind)
+    origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        (inner,) = (one for one in inside if one is not types.NoneType)
-        return None if value is None else conform(value, inner, at)
+        (inner,) = (argument for argument in arguments if argument is not types.NoneType)
+        return None if value is None else conform(value, inner, path)
     if origin in (list, tuple) and isinstance(value, list):
-        return origin(conform(one, inside[0], f"{at}[{index}]") for index, one in enumerate(value))
+        return origin(conform(item, arguments[0], f"{path}[{index}]") for index, item in enumerate(value))
     if origin in (dict, Mapping) and isinstance(value, dict):
-        return {name: conform(one, inside[1], f"{at}.{name}") for name, one in value.items()}
+        return {name: conform(item, arguments[1], f"{path}.{name}") for name, item in value.items()}
     if is_dataclass(kind) and isinstance(value, dict):
-        return _as_dataclass(value, kind, at)
+        return _as_dataclass(value, kind, path)
     fits = kind is Any or type(value) is kind or (kind is float and type(value) is int)
-    if fits or (origin is Literal and value in inside):
+    if fits or (origin is Literal and value in arguments):
         return value
-    raise ValueError(f"{at.lstrip('.') or 'it'} is {truncate(value)}, accepted: {_words(kind)}")
+    raise ValueError(f"{path.lstrip('.') or 'it'} is {truncate(value)}, accepted: {_describe_type(kind)}")
+
+
+def finite(value: Any) -> Any:
+    """Convert NaN and infinity to None, as strict JSON has neither; return other values unchanged."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def is_utf8(text: str) -> bool:
-    """Whether a text can be written as UTF-8; half of a surrogate pair and a stray byte of a file name cannot."""
+    """Whether a string can be encoded as UTF-8: it has no lone surrogates, as undecodable file names do."""
     return text.isascii() or not _SURROGATE.search(text)
 
 
 def truncate(value: Any) -> str:
-    """A few characters of any value, however large or deep it is, as Python writes it."""
+    """Return a shortened `repr` of a value of any size or depth."""
     return reprlib.repr(value)
 
 
 def truncate_json(value: Any) -> str:
-    """The first characters of a value, as JSON writes it."""
+    """Return a value as JSON, cut after MAX_SHOWN characters."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def mask_password(text: str) -> str:
-    """A database's address, or a word of a command, without the password in it, for logs, records and errors."""
+    """Replace the password in a database URL or a command-line argument by `***`."""
     return _PASSWORDS[1].sub(r"\1=***", _PASSWORDS[0].sub(r"\1:***@", text))
 
 
-def _words(kind: Any) -> str:
+def _describe_type(kind: Any) -> str:
     origin = get_origin(kind) or kind
     return {dict: "an object", Mapping: "an object", list: "a list", tuple: "a list", str: "text"}.get(
         origin, "an object" if is_dataclass(kind) else str(getattr(kind, "__name__", kind))
     )
 
 
-def _as_dataclass(value: dict[str, Any], kind: Any, at: str) -> Any:
+def _as_dataclass(value: dict[str, Any], kind: Any, path: str) -> Any:
     hints = get_type_hints(kind)
-    needed = {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
-    if odd := sorted(value.keys() - hints.keys()) or sorted(needed - value.keys()):
-        raise ValueError(f"{at.lstrip('.') or 'it'} has {'an unknown' if odd[0] in value else 'no'} {odd[0]}")
-    return kind(**{name: conform(one, hints[name], f"{at}.{name}") for name, one in value.items()})
+    required = {field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING}
+    if wrong := sorted(value.keys() - hints.keys()) or sorted(required - value.keys()):
+        problem = "an unknown field" if wrong[0] in value else "no"
+        raise ValueError(f"{path.lstrip('.') or 'it'} has {problem} {wrong[0]}")
+    return kind(**{name: conform(item, hints[name], f"{path}.{name}") for name, item in value.items()})
 
 
 def _weight(value: Any) -> int:
     return 1 + len(value) // _TEXT_UNIT if isinstance(value, str) else 1
 
 
-def _inside(value: Any) -> Iterator[Any]:
+def _children(value: Any) -> Iterator[Any]:
     if isinstance(value, dict):
         if any(isinstance(name, str) and len(name) > MAX_KEY for name in value):
             raise ValueError(f"it has a key of more than {MAX_KEY} characters")
         return chain(value.keys(), value.values())
     if isinstance(value, str) and ("\0" in value or not is_utf8(value)):
-        raise ValueError(f"it holds the text {truncate(value)}, with a character that no file can hold")
+        raise ValueError(f"it has the text {truncate(value)} with a character that UTF-8 files and paths cannot have")
     return iter(value if isinstance(value, list | tuple) else ())
 
 
-def integer(text: str) -> int:
-    """A decimal number, or one with 0x or 0o.
+def parse_integer(text: str) -> int:
+    """Parse a decimal integer, or a hexadecimal (0x) or octal (0o) one.
 
     Raises:
-        ValueError: it is none, or longer than MAX_DIGITS.
+        ValueError: the text is not an integer, or is longer than MAX_DIGITS.
     """
     if len(text) > MAX_DIGITS:
         raise ValueError(f"the number {text[:MAX_DIGITS]}... has {len(text)} digits, accepted: {MAX_DIGITS}")
@@ -198,27 +205,26 @@ def _finite(text: str) -> float:
     return value
 
 
-def _refuse_constant(name: str) -> Any:
+def _reject_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The members of a JSON object.
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object; the `object_pairs_hook` of a decoder.
 
     Raises:
-        ValueError: two have one name.
+        ValueError: a key occurs more than once.
     """
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"duplicate key {truncate(name)}")
-    return found
+    return members
 
 
 _PASSWORDS: Final = (re.compile(r"(://[^:@/]*):.*@"), re.compile(r"([?&]password)=[^&\s]*"))
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
-DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=unique, parse_float=_finite, parse_int=integer, parse_constant=_refuse_constant
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=unique_keys, parse_float=_finite, parse_int=parse_integer, parse_constant=_reject_constant
 )
-"""Reads strict JSON: every number fits, every key occurs once."""

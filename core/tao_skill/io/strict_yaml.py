@@ -1,4 +1,4 @@
-"""YAML as plain values: the core types of YAML 1.2; that of others in bounded time and memory."""
+"""YAML parser and writer: the core types of YAML 1.2, within bounds on time and memory for untrusted text."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import yaml
 
-from tao_skill.io.strict_json import bounded, integer
+from tao_skill.io.strict_json import bounded, parse_integer
 
 YAML_BYTES: Final = 1 << 18
 YAML_VALUES: Final = 100_000
-"""Bounds of a YAML text: its size, and its values once aliases are written out."""
+"""Maximum size of a YAML text in characters, and maximum number of its values with aliases expanded."""
 
-_RESOLVED: Final = (
+_IMPLICIT_TYPES: Final = (
     ("tag:yaml.org,2002:null", r"(?:~|null|Null|NULL|)", ["~", "n", "N", ""]),
     ("tag:yaml.org,2002:bool", r"(?:true|True|TRUE|false|False|FALSE)", list("tTfF")),
     ("tag:yaml.org,2002:int", r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)", list("-+0123456789")),
@@ -26,7 +26,7 @@ _RESOLVED: Final = (
 
 
 class _Core(yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
-    """The core types of YAML 1.2: 1e-4 is a number; yes, on and dates are text; keys are text."""
+    """Constructor of the YAML 1.2 core types: 1e-4 is a number; yes, on and dates are text; keys are text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         if not isinstance(node, yaml.MappingNode):
@@ -41,58 +41,58 @@ class _Core(yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
         return mapping
 
     def construct_integer(self, node: yaml.ScalarNode) -> int:
-        return integer(self.construct_scalar(node))
+        return parse_integer(self.construct_scalar(node))
 
     def construct_number(self, node: yaml.ScalarNode) -> float:
         return float(re.sub(r"\.(?=[a-zA-Z])", "", self.construct_scalar(node)))  # .inf and .nan are inf and nan
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Quotes text that either version of YAML takes for something else."""
+    """Quotes text that YAML 1.1 or 1.2 would read as another type."""
 
 
 _Core.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in _RESOLVED:
+for _tag, _pattern, _first in _IMPLICIT_TYPES:
     _compiled = re.compile(f"^{_pattern}$")
     _Core.add_implicit_resolver(_tag, _compiled, _first)
     _Dumper.add_implicit_resolver(_tag, _compiled, _first)
-_KEPT = {
+_SAFE_CONSTRUCTORS = {
     tag: build
     for tag, build in yaml.SafeLoader.yaml_constructors.items()
     if tag is None or tag.rpartition(":")[2] in ("null", "bool", "str", "seq", "map")
 }
-_Core.yaml_constructors = _KEPT | {
+_Core.yaml_constructors = _SAFE_CONSTRUCTORS | {
     "tag:yaml.org,2002:int": _Core.construct_integer,
     "tag:yaml.org,2002:float": _Core.construct_number,
 }
 
 
 class _Loader(_Core, yaml.SafeLoader):
-    """Written in Python, so that deep nesting is a RecursionError."""
+    """Loader for untrusted text, in pure Python: deep nesting raises RecursionError."""
 
 
-class _OwnLoader(_Core, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Ten times as fast where PyYAML has libyaml, and ended by the system where nesting is deep."""
+class _TrustedLoader(_Core, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Loader for packaged files: ten times as fast with libyaml, which overflows the C stack on deep nesting."""
 
 
 def dump_yaml(value: Any) -> str:
-    """Plain values as a YAML document, mappings in their own order."""
+    """Write plain values as a YAML document; mappings keep their order."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False))
 
 
-def parse_yaml(text: str, *, own: bool = False) -> Any:
-    """Parse one YAML document; `own` says that it came with this program.
+def parse_yaml(text: str, *, trusted: bool = False) -> Any:
+    """Parse a YAML document; pass `trusted=True` only for files of this package.
 
     Raises:
-        ValueError: it is not YAML, is too large, or holds a duplicate key, an unsafe tag or what `bounded` refuses.
+        ValueError: the text is not YAML, is too large, has a duplicate key or an unsafe tag, or fails `bounded`.
     """
     if len(text) > YAML_BYTES:
         raise ValueError(f"it is longer than {YAML_BYTES} characters")
     try:
-        value = yaml.load(text, Loader=_OwnLoader if own else _Loader)  # noqa: S506 (SafeLoaders)
+        value = yaml.load(text, Loader=_TrustedLoader if trusted else _Loader)  # noqa: S506 (SafeLoaders)
     except yaml.MarkedYAMLError as error:
-        where = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ValueError(f"{error.problem or error.context}{where}") from error
+        position = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ValueError(f"{error.problem or error.context}{position}") from error
     except (yaml.YAMLError, KeyError, OverflowError, RecursionError) as error:
-        raise ValueError("it holds a forbidden character or tag, or is nested too deeply") from error
+        raise ValueError("it has a forbidden character or tag, or is nested too deeply") from error
     return bounded(value, YAML_VALUES)

@@ -1,1 +1,1 @@
-"""Jobs: one record a folder, one process an attempt."""
+"""Jobs: each has a directory with a record, and a worker process for each attempt."""

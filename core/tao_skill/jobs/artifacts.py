@@ -1,4 +1,4 @@
-"""What a job left behind: recorded with its checksums, and compared with them later."""
+"""Artifacts of a job: record their checksums and verify them later."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from tao_skill.io import atomic
 from tao_skill.jobs.record import Job
 
 
-def recorded(kind: str, path: Path) -> dict[str, str]:
-    """The artifact as a record has it."""
+def artifact_record(kind: str, path: Path) -> dict[str, str]:
+    """Return the record of an artifact; a directory has no checksum."""
     return {"kind": kind, "path": str(path)} | ({"sha256": atomic.sha256(path)} if path.is_file() else {})
 
 
 def verify(job: Job) -> Sequence[dict[str, str]]:
-    """Each artifact of a job with its `state`: ok, changed, missing, or unknown where no checksum was recorded."""
-    return [{"kind": one["kind"], "path": one["path"], "state": _state(one)} for one in job.artifacts]
+    """Return each artifact of a job with its `state`: ok, changed, missing, or unknown without a checksum."""
+    return [
+        {"kind": artifact["kind"], "path": artifact["path"], "state": _state(artifact)} for artifact in job.artifacts
+    ]
 
 
-def damage(job: Job, found: Sequence[dict[str, str]]) -> BadData | None:
-    """What to say of artifacts that are not as the job left them; None if all are."""
-    if not (lost := [one for one in found if one["state"] in ("changed", "missing")]):
+def damage_error(job: Job, artifacts: Sequence[dict[str, str]]) -> BadData | None:
+    """Return the error for changed and missing artifacts; None if there are none."""
+    if not (damaged := [artifact for artifact in artifacts if artifact["state"] in ("changed", "missing")]):
         return None
-    named = ", ".join(f"{one['path']} is {one['state']}" for one in lost)
+    details = ", ".join(f"{artifact['path']} is {artifact['state']}" for artifact in damaged)
     copy = job.uploaded["uri"] if job.uploaded and "error" not in job.uploaded else None
     fix = f"copy it back from {copy}" if copy else "restore it from a copy, or run the job again with another key"
-    return BadData(f"job {job.id}: {named}", fix=fix, path=lost[0]["path"])
+    return BadData(f"job {job.id}: {details}", fix=fix, path=damaged[0]["path"])
 
 
 def _state(artifact: dict[str, Any]) -> str:

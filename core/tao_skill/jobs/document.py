@@ -1,4 +1,4 @@
-"""A job as it is shown to agents and people, and what usually follows it."""
+"""A job as JSON for agents and users, and the runs that usually follow it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tao_skill.jobs.record import Job
 
 
 @dataclass(frozen=True, kw_only=True)
-class Following:
-    """A run that usually comes next: an action on a parent, with what it needs beside."""
+class NextRun:
+    """A run that usually follows a job: an action, its parent job and its overrides."""
 
     action: str
     parent: str
@@ -19,7 +19,7 @@ class Following:
 
 
 def job_document(job: Job) -> dict[str, Any]:
-    """The result of a job, as the contract for agents has it, without what comes next."""
+    """Return a job in the JSON contract for agents, without the next commands."""
     document: dict[str, Any] = {
         "job": {
             "id": job.id,
@@ -34,7 +34,7 @@ def job_document(job: Job) -> dict[str, Any]:
         },
         "route": dict(job.route),
         "metrics": dict(job.metrics),
-        "artifacts": [{"kind": one["kind"], "path": one["path"]} for one in job.artifacts],
+        "artifacts": [{"kind": artifact["kind"], "path": artifact["path"]} for artifact in job.artifacts],
     }
     if job.upload or job.uploaded:
         from tao_skill.io.s3 import join
@@ -44,26 +44,30 @@ def job_document(job: Job) -> dict[str, Any]:
 
 
 def job_row(job: Job) -> dict[str, Any]:
-    """The job in a list."""
+    """Return the row of a job in a list."""
     return {"id": job.id, "action": job.action, "state": job.state, "parent": job.parent, "created": job.created}
 
 
-def following(job: Job) -> Iterator[Following]:
-    """What is run next on a finished job."""
+def next_runs(job: Job) -> Iterator[NextRun]:
+    """Yield the runs that usually follow a completed job."""
     from tao_skill.models import get_model
 
     actions = get_model(job.model).actions
     action = actions.get(job.action)
     if action is None:
         return
-    feeds = [f"{action.feeds[one['kind']]}={one['path']}" for one in job.artifacts if one.get("kind") in action.feeds]
+    feeds = [
+        f"{action.feeds[artifact['kind']]}={artifact['path']}"
+        for artifact in job.artifacts
+        if artifact.get("kind") in action.feeds
+    ]
     parent = job.id if action.makes_model else job.parent
     if feeds and not parent:
         parent = f"latest:{next(name for name in actions if actions[name].makes_model)}"
     if not parent or (action.feeds and not feeds):
         return
-    # What follows on a parent's model must be something one can do with that kind of model.
-    before = actions.get(parent.removeprefix("latest:").split("-")[0])
+    # An action that follows must be possible on the model of the parent too.
+    parent_action = actions.get(parent.removeprefix("latest:").split("-")[0])
     for name in action.next:
-        if before is not None and name in before.next:
-            yield Following(action=name, parent=parent, overrides=tuple(feeds))
+        if parent_action is not None and name in parent_action.next:
+            yield NextRun(action=name, parent=parent, overrides=tuple(feeds))

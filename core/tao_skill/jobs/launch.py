@@ -1,4 +1,4 @@
-"""Jobs as local processes: start one, follow it, stop it."""
+"""Start, follow and stop jobs as local processes."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from tao_skill.errors import BadData, JobFailed
 from tao_skill.io import atomic
 from tao_skill.io.strict_json import read_json
 from tao_skill.jobs.process import is_alive, signal_group
-from tao_skill.jobs.progress import can_be_told
 from tao_skill.jobs.record import INTERRUPTED, TERMINAL, Ending, Job
 from tao_skill.jobs.secrets import SECRETS_VARIABLE, spawn
 from tao_skill.jobs.store import Store
+from tao_skill.progress import Progress
 
 PYTHON: Final = (sys.executable, "-P", "-m")
-"""Our interpreter, which takes no module from the folder it is started in: that may be a folder of somebody's data."""
+"""Command of this interpreter; with -P it imports nothing from the working directory, which may be untrusted."""
 
 WORKER: Final = (*PYTHON, "tao_skill.jobs.job_process")
-PATIENT: Final = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads that wait for each other sleep: as fast on a quiet machine, nearly twice as fast on a busy one."""
+PASSIVE_WAIT: Final = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""OpenMP threads sleep while they wait: as fast on an idle machine, nearly twice as fast on a busy one."""
 
 TAIL_BYTES: Final = 256 * 1024
 
 _KILL_WAIT_S: Final = 5.0
 
-OnProgress = Callable[[Job, dict[str, Any] | None], None]
+OnProgress = Callable[[Job, Progress | None], None]
 
 
 def start(
     store: Store, job: Job, secrets: Mapping[str, str], *, worker: Sequence[str] = WORKER
 ) -> subprocess.Popen[bytes]:
-    """Spawn the worker of a job in a session of its own, its output appended to the job's log.
+    """Start the worker of a job in its own session; its output is appended to the job's log.
 
     Args:
-        secrets: values by dotted spec key; no file, command line or other process's view of this one ever holds them.
-        worker: the command that runs a job; it is called with the job's folder and the number of the attempt.
+        secrets: values by dotted spec key; they reach the worker through its standard input only.
+        worker: the command of the worker; it gets the job's directory and the number of the attempt as arguments.
 
     Raises:
-        BadState: the job is COMPLETE, or another process holds or runs it.
-        JobFailed: the worker could not be spawned.
+        BadState: the job is COMPLETE, or another process has claimed or runs it.
+        JobFailed: the worker could not be started.
     """
     number = len(store.claim(job.id).attempts)
     try:
         with atomic.open_to_append(store.log_path(job.id)) as log:
             command = [*worker, str(store.folder(job.id)), str(number)]
-            process = spawn(command, environment(secrets), output=log, own_session=True)
+            process = spawn(command, worker_environment(secrets), output=log, own_session=True)
     except OSError as error:
         failed = JobFailed(f"the worker could not be started: {error}", fix="free memory or disk space and run again")
         store.close_attempt(job.id, number, Ending(state="ERROR", exit_code=1, error=failed.as_dict()))
@@ -63,9 +63,9 @@ def start(
 
 
 def join(store: Store, job_id: str, secrets: Mapping[str, str], *, worker: Sequence[str] = WORKER) -> int:
-    """Help the process that runs a job, as one of several that a launcher started; gives back the exit status."""
+    """Join a job as a process of rank 1 or above that a launcher started; return the exit status."""
     command = [*worker, str(store.folder(job_id)), "0"]
-    return spawn(command, environment(secrets), output=sys.stderr.fileno()).wait()
+    return spawn(command, worker_environment(secrets), output=sys.stderr.fileno()).wait()
 
 
 def wait(
@@ -77,15 +77,15 @@ def wait(
     on_progress: OnProgress | None = None,
     process: subprocess.Popen[bytes] | None = None,
 ) -> Job:
-    """Follow a job until it ends, or for `timeout` seconds; gives back the record as it is then.
+    """Wait until a job ends, or for `timeout` seconds, and return its record.
 
     Args:
-        poll: seconds between two looks.
-        on_progress: called at every look with the record and the action's newest progress.
-        process: the worker, if this process spawned it.
+        poll: polling interval in seconds.
+        on_progress: called at every poll with the record and the latest progress.
+        process: the worker, if this process started it.
 
     Raises:
-        NotFound, BadData: there is no such job, or its record cannot be read.
+        NotFound, BadData: the job does not exist, or its record cannot be read.
     """
     store, job_id = store.locate(ref)
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -93,7 +93,7 @@ def wait(
         exit_code = process.poll() if process is not None else None
         if exit_code is not None:
             job = store.reconcile(job_id, exit_code)
-        else:  # a death of our own process is recorded with its exit code, so not before that is known
+        else:  # a child that died is only recorded once its exit code is known
             job = store.get(job_id) if process is None else store.recorded(job_id)
         if on_progress is not None:
             on_progress(job, read_progress(job))
@@ -103,11 +103,13 @@ def wait(
 
 
 def cancel(store: Store, ref: str, grace_s: float = 10.0) -> Job:
-    """Stop a job: SIGTERM to its processes, SIGKILL after `grace_s` seconds; CANCELED unless COMPLETE by then.
+    """Cancel a job: SIGTERM to its processes, then SIGKILL after `grace_s` seconds.
+
+    The state becomes CANCELED, unless the job completes first.
 
     Raises:
         BadState: the job has ended, or runs on another machine.
-        NotFound, BadData: there is no such job, or its record cannot be read.
+        NotFound, BadData: the job does not exist, or its record cannot be read.
         PermissionError: its processes belong to another user.
     """
     store, job = store.find(ref)
@@ -123,10 +125,10 @@ def cancel(store: Store, ref: str, grace_s: float = 10.0) -> Job:
 
 
 def interrupt(store: Store, ref: str) -> None:
-    """Ask a job's first process to come to a good end soon (SIGINT), as those that can do.
+    """Send SIGINT to the first process of a job, which finishes early if its action supports that.
 
     Raises:
-        NotFound, BadData: there is no such job, or its record cannot be read.
+        NotFound, BadData: the job does not exist, or its record cannot be read.
     """
     store, job = store.find(ref)
     if job.state == "RUNNING" and is_alive(job.attempts[-1]):
@@ -134,10 +136,10 @@ def interrupt(store: Store, ref: str) -> None:
 
 
 def tail(store: Store, ref: str, lines: int) -> str:
-    """The last lines of a job's log, TAIL_BYTES at most; empty if nothing was printed.
+    """Return the last lines of a job's log, at most TAIL_BYTES; empty if there is no output.
 
     Raises:
-        NotFound, BadData: there is no such job, or its record cannot be read.
+        NotFound, BadData: the job does not exist, or its record cannot be read.
     """
     store, job = store.find(ref)
     path = store.log_path(job.id)
@@ -148,19 +150,20 @@ def tail(store: Store, ref: str, lines: int) -> str:
         return b"".join(deque(log, maxlen=max(lines, 0))).decode("utf-8", errors="replace")
 
 
-def read_progress(job: Job) -> dict[str, Any] | None:
-    """The newest progress of the running attempt, None before there is any that can be told."""
+def read_progress(job: Job) -> Progress | None:
+    """Return the latest progress of the current attempt; None if there is none yet, or it is not valid."""
     if job.state == "PENDING":
         return None
-    with suppress(BadData):
-        read: dict[str, Any] = read_json(job.progress_path, dict[str, Any], what="a progress", fix="run the job again")
-        return read if can_be_told(read) else None
+    with suppress(BadData, ValueError):
+        return Progress.from_dict(
+            read_json(job.progress_path, dict[str, Any], what="a progress file", fix="run the job again")
+        )
     return None
 
 
-def environment(secrets: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that works on a job: that of this one, and the secrets."""
-    return {**PATIENT, **os.environ, SECRETS_VARIABLE: json.dumps(dict(secrets))}
+def worker_environment(secrets: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a worker: the environment of this process plus the secrets."""
+    return {**PASSIVE_WAIT, **os.environ, SECRETS_VARIABLE: json.dumps(dict(secrets))}
 
 
 def _pause(seconds: float, process: subprocess.Popen[bytes] | None) -> None:

@@ -1,7 +1,7 @@
-"""The further processes of an attempt that works on several devices of this machine.
+"""Processes of rank 1 and above, for an attempt that runs on several devices of this machine.
 
-They are workers like the first one: its command, its environment with a rank added (as Lightning and torchrun set it),
-its process group, its log. They read the job's record and never change it.
+They share the command, the process group and the log of rank 0, and its environment except for the rank, which is set
+as Lightning and torchrun do. They read the job record and never change it.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from tao_skill.jobs.launch import environment
-from tao_skill.jobs.process import let_end
+from tao_skill.jobs.launch import worker_environment
+from tao_skill.jobs.process import wait_for_exit
 from tao_skill.jobs.secrets import spawn
 from tao_skill.ranks import LOCAL_RANK
 
 _POLL_S: Final = 0.5
 _GRACE_S: Final = 10.0
-"""How long the first process has to notice by itself that another one failed, and the others to end after it."""
+"""Time for rank 0 to notice the failure of another rank, and for the other ranks to exit after rank 0."""
 
 Processes = Sequence["subprocess.Popen[bytes]"]
 
 
 @contextmanager
 def peers(count: int, secrets: Mapping[str, str]) -> Iterator[None]:
-    """Make this process the first of `count` on this machine; none of the others outlives the block.
+    """Run the block as rank 0 of `count` processes on this machine; the others end with the block.
 
-    Nothing is started if a launcher has done so already. If one of them fails, this process gets the chance to end by
-    its own error and is killed otherwise, as it may wait for the lost one without end.
+    If a launcher has started the processes, nothing is started here. If a process fails, this process has a grace
+    period to exit with its own error and is killed afterwards, as it may wait for the failed process forever.
     """
     if count == 1 or LOCAL_RANK in os.environ:
         yield
         return
-    _meet()
+    _set_rendezvous()
     started = [_start(rank, secrets) for rank in range(1, count)]
     ended = threading.Event()
     threading.Thread(target=_watch, args=(started, ended), daemon=True).start()
     try:
         yield
         ended.set()
-        let_end(started, _GRACE_S)
+        wait_for_exit(started, _GRACE_S)
     finally:
         ended.set()
         for process in started:
@@ -55,19 +55,19 @@ def peers(count: int, secrets: Mapping[str, str]) -> Iterator[None]:
 
 
 def end_with_parent(parent: int | None = None) -> None:
-    """Let this process end as soon as the one that started it is gone; `parent`, if told, may be gone already."""
+    """Exit this process when its parent exits; pass `parent` if it may already be gone."""
     parent = os.getppid() if parent is None else parent
 
-    def look() -> None:
+    def watch() -> None:
         while os.getppid() == parent:
             time.sleep(_POLL_S)
         os._exit(1)
 
-    threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
 
 
-def _meet() -> None:
-    """Set where the processes find each other, unless a launcher of several machines has, and this one's rank."""
+def _set_rendezvous() -> None:
+    """Set the local rank and the rendezvous address, unless a launcher of several machines has set the latter."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -77,7 +77,7 @@ def _meet() -> None:
 
 
 def _start(rank: int, secrets: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    return spawn([sys.executable, *sys.orig_argv[1:]], environment(secrets) | {LOCAL_RANK: str(rank)})
+    return spawn([sys.executable, *sys.orig_argv[1:]], worker_environment(secrets) | {LOCAL_RANK: str(rank)})
 
 
 def _watch(started: Processes, ended: threading.Event) -> None:

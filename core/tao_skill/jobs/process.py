@@ -1,4 +1,4 @@
-"""Processes that answer for attempts: which they are, whether they live, how to signal them."""
+"""Worker processes of attempts: identify them, check that they are alive, send signals."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _TOLERANCE_S: Final = 2.0
 
 
 def this_host() -> str:
-    """Name of this machine."""
+    """Return the host name of this machine."""
     import socket
 
     return socket.gethostname()
 
 
 def this_process() -> dict[str, Any]:
-    """The fields of an attempt that name the calling process."""
+    """Return the fields of an attempt that identify the calling process."""
     return {"pid": os.getpid(), "pid_created": process_created(os.getpid()), "host": this_host()}
 
 
 def process_created(pid: int) -> float:
-    """Seconds from boot to the start of a process: unlike the time of day, they stay when the clock is set.
+    """Return the seconds from boot to the start of a process, which do not change when the clock is set.
 
     Raises:
-        psutil.NoSuchProcess: there is none.
+        psutil.NoSuchProcess: the process does not exist.
     """
     import psutil
 
@@ -41,25 +41,25 @@ def process_created(pid: int) -> float:
 
 
 def is_mine(attempt: Attempt) -> bool:
-    """Whether the calling process answers for the attempt."""
+    """Whether the calling process is the process of the attempt."""
     return (attempt.pid, attempt.host) == (os.getpid(), this_host())
 
 
 def is_alive(attempt: Attempt) -> bool:
-    """Whether the process that answers for the attempt still runs; taken for granted on another machine."""
+    """Whether the process of the attempt is alive; assumed true on another machine."""
     if attempt.host != this_host():
         return True
     import psutil
 
     try:
-        same = abs(process_created(attempt.pid) - attempt.pid_created) < _TOLERANCE_S
-        return same and psutil.Process(attempt.pid).status() != psutil.STATUS_ZOMBIE
+        is_same = abs(process_created(attempt.pid) - attempt.pid_created) < _TOLERANCE_S
+        return is_same and psutil.Process(attempt.pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
 def signal_group(attempt: Attempt, number: signal.Signals) -> None:
-    """Signal the attempt's process and everything it started; nothing happens if all of them are gone.
+    """Send a signal to the process group of the attempt; does nothing if it is gone.
 
     Raises:
         PermissionError: they belong to another user.
@@ -67,12 +67,12 @@ def signal_group(attempt: Attempt, number: signal.Signals) -> None:
     try:
         os.killpg(attempt.pid, number)
     except ProcessLookupError:
-        if is_alive(attempt):  # it leads no group of its own
+        if is_alive(attempt):  # the process is not the leader of a group
             os.kill(attempt.pid, number)
 
 
 def signal_name(number: int) -> str:
-    """Name of a signal, e.g. SIGKILL."""
+    """Return the name of a signal, e.g. SIGKILL."""
     import signal
 
     try:
@@ -81,8 +81,8 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def let_end(processes: Iterable[subprocess.Popen[bytes]], seconds: float) -> None:
-    """Wait until all have ended, and no longer than `seconds` for all of them together."""
+def wait_for_exit(processes: Iterable[subprocess.Popen[bytes]], seconds: float) -> None:
+    """Wait until all processes exit, for at most `seconds` in total."""
     from subprocess import TimeoutExpired
 
     deadline = time.monotonic() + seconds

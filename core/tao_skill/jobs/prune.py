@@ -1,4 +1,4 @@
-"""Which old jobs nothing needs any more, and their removal."""
+"""Find and delete old jobs that no other job depends on."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tao_skill.jobs.store import Store
 from tao_skill.jobs.trials import split_reference
 
 REMOVED: Final = ".pruned-"
-"""How the name of a folder begins that is being deleted; one that is left so is deleted the next time."""
+"""Prefix of a directory that is being deleted; a leftover is deleted by the next run."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Old:
+class OldJob:
     """A job that ended before the limit.
 
     Attributes:
-        bytes: what its folder takes. needed_by: the id of a job that stays and builds on it, None if it may go.
+        bytes: size of its directory. needed_by: id of a kept job that depends on it, None if it can be deleted.
     """
 
     job: Job
@@ -30,51 +30,51 @@ class Old:
     needed_by: str | None
 
 
-def old_jobs(store: Store, before: datetime) -> Sequence[Old]:
-    """Every job that ended before a time, the oldest first. Results that lie outside its folder are not looked at.
+def old_jobs(store: Store, before: datetime) -> Sequence[OldJob]:
+    """Return the jobs that ended before a time, oldest first. Results outside the job's directory are not counted.
 
     Raises:
-        BadData: a record cannot be read, so that nobody knows what that job needs.
+        BadData: a record cannot be read, so its dependencies are unknown.
     """
     jobs = [store.get(name) for name in store.ids()]
-    needed_by = _needed(store, jobs, before)
-    found = [job for job in jobs if _is_old(job, before)]
+    needed_by = _needed_by(store, jobs, before)
+    old = [job for job in jobs if _is_old(job, before)]
     return [
-        Old(job=job, bytes=_size(store.folder(job.id)), needed_by=needed_by.get(job.id))
-        for job in sorted(found, key=lambda job: job.created)
+        OldJob(job=job, bytes=_size(store.folder(job.id)), needed_by=needed_by.get(job.id))
+        for job in sorted(old, key=lambda job: job.created)
     ]
 
 
-def remove(store: Store, before: datetime) -> Sequence[Old]:
-    """Delete the folders of the old jobs that no other needs; gives them back.
+def remove(store: Store, before: datetime) -> Sequence[OldJob]:
+    """Delete the directories of old jobs that no kept job depends on, and return those jobs.
 
-    Each disappears in one step. Jobs are opened before or after it, not meanwhile.
+    Each directory disappears atomically. The lock keeps new jobs from being opened meanwhile.
     """
     with store.locked():
-        gone = [one for one in old_jobs(store, before) if one.needed_by is None]
-        for one in gone:
-            store.folder(one.job.id).rename(store.root / f"{REMOVED}{one.job.id}")
+        removed = [old for old in old_jobs(store, before) if old.needed_by is None]
+        for old in removed:
+            store.folder(old.job.id).rename(store.root / f"{REMOVED}{old.job.id}")
     for folder in store.root.glob(f"{REMOVED}*"):
         shutil.rmtree(folder)
-    return gone
+    return removed
 
 
-def _needed(store: Store, jobs: Sequence[Job], before: datetime) -> Mapping[str, str]:
-    """The id of each job that one which stays is built on, with the id of that one."""
+def _needed_by(store: Store, jobs: Sequence[Job], before: datetime) -> Mapping[str, str]:
+    """Map the id of each job that a kept job depends on, directly or not, to the id of the dependent job."""
     by_id = {job.id: job for job in jobs}
-    stay = [job for job in jobs if not _is_old(job, before)]
-    needed: dict[str, str] = {}
-    while stay:
-        job = stay.pop()
-        for name in _needs(store, job):
-            if name in by_id and name not in needed and name != job.id:
-                needed[name] = job.id
-                stay.append(by_id[name])
-    return needed
+    kept = [job for job in jobs if not _is_old(job, before)]
+    needed_by: dict[str, str] = {}
+    while kept:
+        job = kept.pop()
+        for name in _dependencies(store, job):
+            if name in by_id and name not in needed_by and name != job.id:
+                needed_by[name] = job.id
+                kept.append(by_id[name])
+    return needed_by
 
 
-def _needs(store: Store, job: Job) -> Iterator[str]:
-    """Ids of the jobs that a job names: its parent, and those whose files are in its spec."""
+def _dependencies(store: Store, job: Job) -> Iterator[str]:
+    """Yield the ids of the jobs that a job depends on: its parent, and jobs whose files its spec names."""
     if job.parent is not None:
         yield split_reference(job.parent)[0]
     for text in _texts(job.spec):
@@ -87,8 +87,8 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping | list):
-        for one in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(one)
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
 
 
 def _is_old(job: Job, before: datetime) -> bool:

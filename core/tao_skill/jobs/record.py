@@ -1,4 +1,4 @@
-"""The record of a job: plain data, as it lies in job.json."""
+"""The record of a job, as stored in job.json."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ TERMINAL: Final[frozenset[State]] = frozenset({"COMPLETE", "ERROR", "CANCELED"})
 INTERRUPTED: Final = 130
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_DIFFERENCES_SHOWN: Final = 5
+_MAX_DIFFERENCES: Final = 5
+"""Differences listed in an error message."""
+
 _DERIVED: Final = ("state", "started", "ended", "error")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One process that runs, or ran, a job. Once its state is terminal it never changes.
+    """An attempt to run a job. It never changes after its state becomes terminal.
 
     Attributes:
         number: 1 for the first attempt.
-        pid: process that answers for it: the launcher while PENDING, then the worker.
-        pid_created: seconds from boot to the start of that process; tells it from a later one with the same pid.
-        host: machine the pid belongs to.
-        started: when the worker began; None before.
+        pid: process of the attempt: the launcher while PENDING, then the worker.
+        pid_created: seconds from boot to the start of that process; distinguishes processes that reuse a pid.
+        host: machine of the process.
+        started: time at which the worker started; None before.
         error: `code`, `message` and `fix`, when the state is ERROR.
     """
 
@@ -53,14 +55,14 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How an attempt ended.
+    """The result of an attempt.
 
     Attributes:
-        state: one of the terminal states.
-        metrics: finite numbers or None by name, kept in the record when given.
-        chosen: values by spec key that the result was made with instead of the spec's own.
-        artifacts: `kind` and absolute `path` of each file left behind, and its `sha256`; of a folder none.
-        ended: when, if that is not the moment it is recorded. uploaded: as in a job.
+        state: a terminal state.
+        metrics: numbers by name; None for a number that is not finite.
+        chosen: values by spec key that the action used in place of the values in the spec.
+        artifacts: `kind`, absolute `path` and `sha256` of each output file; a directory has no `sha256`.
+        ended: end time, if it differs from the time of recording. uploaded: as in `Job`.
     """
 
     state: State
@@ -75,20 +77,19 @@ class Ending:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A request and everything that became of it. Times are ISO 8601, UTC, with microseconds.
+    """A run of an action: the request, its attempts and its results. Times are ISO 8601, UTC, with microseconds.
 
     Attributes:
-        parent: id of the job this one builds on; `JOB/3` is trial 3 of a search.
+        parent: id of the parent job; `JOB/3` is trial 3 of a search.
         key: idempotency key; the same key gives the same job.
-        upload: S3 prefix under which the job's folder is uploaded when an attempt ends.
+        upload: S3 prefix to which the job's directory is uploaded when an attempt ends.
         route: `policy`, `route` and `reason`.
-        command: the call as it was written, without secrets.
+        command: the command line as given, without secrets.
         spec: the checked spec, without the values of secret parameters.
-        results_dir: where the action writes; status.json and progress.json lie there.
-        automl: settings of the search, where the route is automl.
-        artifacts: as in an ending.
-        chosen: values by spec key that the result was made with instead of the spec's own.
-        uploaded: `uri`, `files` and `bytes` of the last upload, or `uri` and the `error` that stopped it.
+        results_dir: output directory of the action, with status.json and progress.json.
+        automl: settings of the search, if the route is automl.
+        metrics, chosen, artifacts: as in `Ending`.
+        uploaded: `uri`, `files` and `bytes` of the last upload, or `uri` and `error` if it failed.
     """
 
     id: str
@@ -117,12 +118,12 @@ class Job:
 
     @property
     def started(self) -> str | None:
-        """When the last attempt began to run."""
+        """Start time of the last attempt."""
         return self.attempts[-1].started if self.attempts else None
 
     @property
     def ended(self) -> str | None:
-        """When the last attempt ended."""
+        """End time of the last attempt."""
         return self.attempts[-1].ended if self.attempts else None
 
     @property
@@ -132,36 +133,37 @@ class Job:
 
     @property
     def progress_path(self) -> Path:
-        """Where the running action leaves its newest progress."""
+        """Path of progress.json."""
         return Path(self.results_dir) / PROGRESS_FILE
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as JSON, the derived facts included for its readers."""
+        """Return the record as JSON, including properties derived from the attempts."""
         return asdict(self) | {name: getattr(self, name) for name in _DERIVED}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Job:
-        """Rebuild a job; the derived facts are read from the attempts.
+        """Build a job from its record; derived properties in the record are ignored.
 
         Raises:
-            ValueError: `record` is not a job's.
+            ValueError: `record` is not the record of a job.
         """
         job: Job = conform({name: value for name, value in record.items() if name not in _DERIVED}, cls)
-        for moment in (job.created, *(one for attempt in job.attempts for one in (attempt.started, attempt.ended))):
-            datetime.fromisoformat(moment or job.created)
+        times = (time for attempt in job.attempts for time in (attempt.started, attempt.ended) if time)
+        for time in (job.created, *times):
+            datetime.fromisoformat(time)  # raises ValueError
         return job
 
 
 def timestamp(now: datetime) -> str:
-    """ISO 8601 in UTC with microseconds: sorts as text."""
+    """Format a time as ISO 8601 in UTC with microseconds, which sorts as text."""
     return now.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def new_id(action: str, key: str | None = None, *, now: datetime, token: str) -> str:
-    """Choose the id of a job: fixed by the key if there is one, else by the time (UTC) and a few random characters.
+    """Return the id of a job: derived from the key if there is one, else from the time (UTC) and a random token.
 
     Raises:
-        BadRequest: action or token hold characters that an id must not.
+        BadRequest: action or token have characters that an id cannot have.
     """
     if key is not None:
         return check_id(f"{action}-{key_digest(key)}")
@@ -169,70 +171,71 @@ def new_id(action: str, key: str | None = None, *, now: datetime, token: str) ->
 
 
 def key_digest(key: str) -> str:
-    """Ten hexadecimal characters that stand for an idempotency key."""
+    """Return a digest of an idempotency key, of ten hexadecimal characters."""
     from hashlib import blake2b
 
     return blake2b(key.encode("utf-8"), digest_size=5).hexdigest()
 
 
 def check_id(job_id: str) -> str:
-    """Give back an id that names a folder directly under the root and nothing else.
+    """Return a job id unchanged if it is a plain, visible directory name.
 
     Raises:
-        BadRequest: it could leave the root or hide in it.
+        BadRequest: the id has characters by which it could name a path outside the results root.
     """
     if not _ID.fullmatch(job_id):
         raise BadRequest(
-            f"job id {job_id!r} is not accepted",
+            f"job id {job_id!r} is not valid",
             fix="use letters, digits, '.', '_' and '-', starting with a letter or digit",
         )
     return job_id
 
 
-def refuse_conflict(existing: Job, wanted: Job) -> None:
-    """Make sure that a key is used again for the same request.
+def check_same_request(existing: Job, requested: Job) -> None:
+    """Check that a reused idempotency key has the same request.
 
     Raises:
-        KeyConflict: model, action, parent or spec differ; names what differs, with both values.
+        KeyConflict: model, action, parent, upload or spec differ; the message has both values.
     """
-    differences = list(_differences(existing, wanted))
+    differences = list(_differences(existing, requested))
     if not differences:
         return
-    shown = "; ".join(differences[:_DIFFERENCES_SHOWN])
-    more = len(differences) - _DIFFERENCES_SHOWN
+    details = "; ".join(differences[:_MAX_DIFFERENCES])
+    more = len(differences) - _MAX_DIFFERENCES
     raise KeyConflict(
-        f"key {wanted.key!r} belongs to job {existing.id}, another request: {shown}" + (f"; {more} more" * (more > 0)),
-        fix=Fix("use ", Option("key", _another(str(wanted.key))), ", or repeat the request as it was recorded"),
+        f"key {requested.key!r} belongs to job {existing.id}, a different request: {details}"
+        + (f"; {more} more" * (more > 0)),
+        fix=Fix("use ", Option("key", _next_key(str(requested.key))), ", or repeat the recorded request"),
     )
 
 
-def _another(key: str) -> str:
-    """A key like this one: `night` -> `night-2` -> `night-3`."""
+def _next_key(key: str) -> str:
+    """Return a similar key: `night` -> `night-2` -> `night-3`."""
     name, dash, number = key.rpartition("-")
     return f"{name}-{int(number) + 1}" if dash and number.isdecimal() else f"{key}-2"
 
 
 def resume_hint(job: Job, log: Path) -> str:
-    """What to do about a job whose process ended early."""
+    """Return the fix for a job whose process ended early."""
     again = f"with the key {job.key} again to resume it" if job.key is not None else "again"
     return f"read the log {log}, then run the same command {again}"
 
 
-def _differences(existing: Job, wanted: Job) -> Iterator[str]:
+def _differences(existing: Job, requested: Job) -> Iterator[str]:
     for name in ("key", "model", "action", "parent", "upload"):
-        if getattr(existing, name) != getattr(wanted, name):
-            yield f"{name} is {getattr(existing, name)!r} there, {getattr(wanted, name)!r} here"
-    if existing.action != wanted.action:
+        if getattr(existing, name) != getattr(requested, name):
+            yield f"{name} is {getattr(existing, name)!r} in the job, {getattr(requested, name)!r} in the request"
+    if existing.action != requested.action:
         return
-    before, after = dict(_leaves(existing.spec)), dict(_leaves(wanted.spec))
+    before, after = dict(_leaves(existing.spec)), dict(_leaves(requested.spec))
     for key in dict.fromkeys((*before, *after)):
         old, new = before.get(key, "absent"), after.get(key, "absent")
         if old != new:
-            yield f"{key} is {old} there, {new} here"
+            yield f"{key} is {old} in the job, {new} in the request"
 
 
 def _leaves(spec: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted key and JSON text of every leaf: what a record keeps of it."""
+    """Yield the dotted key and the JSON text of every parameter."""
     for name, value in spec.items():
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{prefix}{name}.")

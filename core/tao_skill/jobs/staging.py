@@ -1,4 +1,4 @@
-"""Before a job's action: local copies of the remote files its spec names."""
+"""Staging: download the remote files of a spec before the action runs."""
 
 from __future__ import annotations
 
@@ -6,51 +6,57 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from tao_skill.errors import NotFound, Problem, SpecError
 from tao_skill.io import s3_cache
 from tao_skill.io.s3 import S3
 from tao_skill.jobs.record import Job
 from tao_skill.model import Model
-from tao_skill.planning.inputs import remote_values
+from tao_skill.progress import Progress
 from tao_skill.ranks import is_first
+from tao_skill.spec.paths import remote_values
 from tao_skill.status import StatusLog
 
-PROGRESS_EVERY_S = 0.5
+PROGRESS_INTERVAL_S: Final = 0.5
 
 
 def stage_inputs(model: Model, job: Job, environment: Mapping[str, str]) -> dict[str, Path]:
-    """Spec key -> local copy, of every parameter that names a remote file; progress goes to the job's progress.json.
+    """Download the remote files of a spec; progress is written to the job's progress.json.
+
+    Returns:
+        Path of the local copy by spec key.
 
     Raises:
-        SpecError: an object is gone.
-        BadData, BadRequest, MissingDependency: as `cache.stage`.
+        SpecError: an object does not exist any more.
+        BadData, BadRequest, MissingDependency: as `s3_cache.stage`.
     """
-    wanted = [(leaf.key, value) for leaf, value in remote_values(model, job.action, job.spec) if leaf.param.reads_file]
-    if not wanted:
+    remote = [
+        (leaf.key, value) for leaf, value in remote_values(model.config, job.action, job.spec) if leaf.param.reads_file
+    ]
+    if not remote:
         return {}
     status = StatusLog(Path(job.results_dir), silent=not is_first(environment))
     root, s3 = s3_cache.cache_root(environment), S3(environment)
-    with _reported(status):
-        return {key: _staged(key, uri, root, s3, status) for key, uri in wanted}
+    with _failure_reported(status):
+        return {key: _stage(key, uri, root, s3, status) for key, uri in remote}
 
 
-def _staged(key: str, uri: str, root: Path, s3: S3, status: StatusLog) -> Path:
+def _stage(key: str, uri: str, root: Path, s3: S3, status: StatusLog) -> Path:
     transfer = Transfer(status, "staging", uri)
     try:
-        found = s3_cache.stage(uri, root, s3, transfer.show)
+        staged = s3_cache.stage(uri, root, s3, transfer.report)
     except NotFound as error:
         raise SpecError([Problem(key=key, message=f"{key}: {error.message}", fix=error.fix)]) from error
-    said = f"{key}: {uri} ({found.origin})"
-    status.write("RUNNING", f"Staged {said}.")
-    print(f"staged {said} as {found.path}", flush=True)
-    return found.path
+    description = f"{key}: {uri} ({staged.origin})"
+    status.write("RUNNING", f"Staged {description}.")
+    print(f"staged {description} as {staged.path}", flush=True)
+    return staged.path
 
 
 @contextmanager
-def _reported(status: StatusLog) -> Iterator[None]:
-    """The end of a staging that fails is in status.json; its progress does not outlive it."""
+def _failure_reported(status: StatusLog) -> Iterator[None]:
+    """Write a FAILURE line if staging fails; delete its progress in any case."""
     try:
         yield
     except BaseException as error:
@@ -62,23 +68,23 @@ def _reported(status: StatusLog) -> Iterator[None]:
 
 
 class Transfer:
-    """Progress of moving bytes, written twice a second at most, and at the beginning.
+    """Progress of a transfer, written at its start and then at most twice a second.
 
-    Attributes:
-        doing: `staging` or `uploading`, the name that progress.json has for `what`.
+    Args:
+        operation: `staging` or `uploading`.
     """
 
-    def __init__(self, status: StatusLog, doing: str, what: str) -> None:
+    def __init__(self, status: StatusLog, operation: str, uri: str) -> None:
         self._status = status
-        self._facts: dict[str, Any] = {doing: what}
-        self._began = time.monotonic()
-        self._told = float("-inf")
+        self._transfer = f"{operation} {uri}"
+        self._started = time.monotonic()
+        self._reported = float("-inf")
 
-    def show(self, done: int, total: int) -> None:
-        """Bytes done and bytes in all."""
+    def report(self, done: int, total: int) -> None:
+        """Write the number of bytes transferred and the total."""
         now = time.monotonic()
-        if now - self._told < PROGRESS_EVERY_S:
+        if now - self._reported < PROGRESS_INTERVAL_S:
             return
-        self._told = now
-        eta_s = round((now - self._began) / done * (total - done), 1) if done else None
-        self._status.progress(**self._facts, bytes=done, bytes_total=total, eta_s=eta_s)
+        self._reported = now
+        eta_s = round((now - self._started) / done * (total - done), 1) if done else None
+        self._status.progress(Progress(transfer=self._transfer, bytes=done, bytes_total=total, eta_s=eta_s))

@@ -1,8 +1,8 @@
-"""Job folders: `<root>/<id>/job.json`, written atomically, changed only under a lock.
+"""Job store: `<root>/<id>/job.json` for each job, written atomically and changed only under a lock.
 
-An attempt always names the process that answers for it. The process that opens a job, or claims a further attempt,
-holds it as PENDING; it hands it over to the worker it spawned; the worker makes it RUNNING and closes it. Whichever of
-them dies, the next reader finds a live state without its process and closes the attempt.
+Every attempt names its process: while it is PENDING, the process that opened the job or claimed the attempt. That
+process hands the attempt over to the worker it starts, which makes it RUNNING and closes it. If either process dies,
+the next reader finds that the process of an open attempt is gone, and closes the attempt as ERROR.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from tao_skill.jobs.record import (
     Ending,
     Job,
     check_id,
+    check_same_request,
     key_digest,
-    refuse_conflict,
     resume_hint,
     timestamp,
 )
@@ -37,8 +37,8 @@ RECORD_FILE: Final = "job.json"
 LOG_FILE: Final = "log.txt"
 _LOCK: Final = ".lock"
 _STAGING: Final = ".new-"
-_CLOCKS_S: Final = 2.0
-"""How far the clock of a file system may lie behind ours."""
+_CLOCK_SKEW_S: Final = 2.0
+"""How far the clock of a file server may lag behind the local clock."""
 
 
 class Store:
@@ -51,124 +51,126 @@ class Store:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         allows: Callable[[Path], bool] = lambda record: True,
     ) -> None:
-        """The jobs under `root`, of which those are seen whose record `allows` accepts."""
+        """Open the store under `root`; jobs whose record path `allows` rejects are invisible."""
         self.root = root.absolute()
         self._clock = clock
         self._allows = allows
 
     def folder(self, job_id: str) -> Path:
-        """Folder of a job, directly under the root.
+        """Return the directory of a job, directly under the root.
 
         Raises:
-            BadRequest: the id could leave the root.
+            BadRequest: the id is not valid.
         """
         return self.root / check_id(job_id)
 
     def log_path(self, job_id: str) -> Path:
-        """Everything the job's processes print."""
+        """Return the path of the log, with the output of the job's processes."""
         return self.folder(job_id) / LOG_FILE
 
     def open(self, job: Job) -> tuple[Job, bool]:
-        """Create folder and record in one step, the first attempt held by this process; True if this call created them.
+        """Create a job atomically, with a PENDING attempt of this process.
 
-        Simultaneous calls with one key give one job: the first creates it, the others get it and False.
+        Returns:
+            The job, and whether this call created it. Simultaneous calls with the same key get the same job; only the
+            first creates it.
 
         Raises:
-            BadRequest: the id could leave the root.
-            BadState: without a key, the id is taken.
-            KeyConflict: the key stands for another request.
-            BadData: the record that the key stands for cannot be read.
+            BadRequest: the id is not valid.
+            BadState: the job has no key, and its id is taken.
+            KeyConflict: the key belongs to a different request.
+            BadData: the record of the job with this key cannot be read.
         """
         folder = self.folder(job.id)
         self.root.mkdir(parents=True, exist_ok=True)
         with self.locked():
-            known = self._with_key(job.key)
-            if known is None and not folder.exists():
+            existing_folder = self._with_key(job.key)
+            if existing_folder is None and not folder.exists():
                 opened = _with_attempt(job)
                 self._create(folder, opened)
                 return opened, True
-        if known is None:
+        if existing_folder is None:
             raise BadState(f"{folder} exists already", fix="move it away, or choose another id", path=str(folder))
-        existing = self._read(known)
-        refuse_conflict(existing, job)
-        return self._fresh(existing), False
+        existing = self._read(existing_folder)
+        check_same_request(existing, job)
+        return self._refreshed(existing), False
 
     def find(self, ref: str) -> tuple[Store, Job]:
-        """The job of an id, a unique prefix, `latest`, `latest:ACTION` or the path of a job folder, and its store.
+        """Find a job, and its store, by id, unique prefix, `latest`, `latest:ACTION` or the path of its directory.
 
         Raises:
-            NotFound: there is none.
-            BadRequest: a prefix fits several jobs.
-            BadData: its record cannot be read.
+            NotFound: the job does not exist.
+            BadRequest: several jobs have the prefix.
+            BadData: the record cannot be read.
         """
-        home, job_id = self.locate(ref)
-        return home, home._fresh(home._read(home.root / job_id))
+        store, job_id = self.locate(ref)
+        return store, store._refreshed(store._read(store.root / job_id))
 
     def locate(self, ref: str) -> tuple[Store, str]:
-        """The store and the id of the job that `find` finds, without a look whether its process lives.
+        """Return the store and the id of a job, without checking its process.
 
         Raises:
             As `find`.
         """
         if os.sep in ref or ref in {".", ".."}:
             folder = Path(ref).resolve()
-            home = Store(folder.parent, clock=self._clock, allows=self._allows)
+            store = Store(folder.parent, clock=self._clock, allows=self._allows)
         else:
-            folder, home = self._named(ref), self
-        return home, folder.name
+            folder, store = self._resolve(ref), self
+        return store, folder.name
 
     def get(self, ref: str) -> Job:
-        """The job that `find` finds."""
+        """Return the job that `find` finds."""
         return self.find(ref)[1]
 
     def recorded(self, job_id: str) -> Job:
-        """The job as its record stands, without a look whether its process lives."""
+        """Return the job as recorded, without checking its process."""
         return self._read(self.folder(job_id))
 
-    def newest(self, begun: str = "") -> Iterator[Job]:
-        """Every job with a readable record whose id begins so, newest first; records are read as they are asked for."""
-        for job in self._recorded(begun):
-            with suppress(BadData, NotFound):  # just now removed, or damaged
-                yield self._fresh(job)
+    def newest(self, prefix: str = "") -> Iterator[Job]:
+        """Yield the jobs whose id has a prefix, newest first; records are read lazily, unreadable ones are skipped."""
+        for job in self._recorded(prefix):
+            with suppress(BadData, NotFound):  # removed or damaged after it was read
+                yield self._refreshed(job)
 
-    def _recorded(self, begun: str) -> Iterator[Job]:
-        """The same, as their records stand."""
-        waiting: list[tuple[float, str, Job]] = []
-        for written, name in sorted(self._written(begun), reverse=True):
-            while waiting and waiting[-1][0] >= written + _CLOCKS_S:  # no job is younger than its record
-                yield waiting.pop()[-1]
+    def _recorded(self, prefix: str) -> Iterator[Job]:
+        """Yield the jobs whose id has a prefix, newest first, as recorded."""
+        pending: list[tuple[float, str, Job]] = []
+        for written, name in sorted(self._written(prefix), reverse=True):
+            while pending and pending[-1][0] >= written + _CLOCK_SKEW_S:  # no job is newer than its record
+                yield pending.pop()[-1]
             try:
                 job = self._read(self.root / name)
-            except (BadData, NotFound):  # `get` says what is wrong with it; the others are still shown
+            except (BadData, NotFound):  # `get` reports the error; a list skips the job
                 continue
-            insort(waiting, (datetime.fromisoformat(job.created).timestamp(), job.id, job))
-        yield from (job for *_, job in reversed(waiting))
+            insort(pending, (datetime.fromisoformat(job.created).timestamp(), job.id, job))
+        yield from (job for *_, job in reversed(pending))
 
     def ids(self) -> Sequence[str]:
-        """The id of every job, those with an unreadable record included."""
+        """Return the ids of all jobs, including those with an unreadable record."""
         return [name for name in self._names() if self._has_record(self.root / name)]
 
     def locked(self) -> AbstractContextManager[Any]:
-        """Keep other processes from opening and removing jobs in the block."""
+        """Return the lock of the store, which keeps other processes from opening and removing jobs."""
         from filelock import FileLock
 
         return FileLock(self.root / _LOCK)
 
     def count(self) -> int:
-        """How many jobs there are, those with an unreadable record included."""
+        """Return the number of jobs, including those with an unreadable record."""
         return sum(1 for _ in self._written())
 
     def claim(self, job_id: str) -> Job:
-        """Hold the next attempt for this process, as PENDING; a claim it holds already is given back.
+        """Claim the next attempt for this process, as PENDING; repeating a claim has no effect.
 
         Raises:
-            BadState: the job is COMPLETE, or another process holds or runs it.
-            NotFound, BadData: there is no such job, or its record cannot be read.
+            BadState: the job is COMPLETE, or another process has claimed or runs it.
+            NotFound, BadData: the job does not exist, or its record cannot be read.
         """
         return self._update(job_id, self._claimed)
 
     def hand_over(self, job_id: str, number: int, pid: int) -> Job:
-        """Let the process `pid` answer for an attempt that is still PENDING."""
+        """Make `pid` the process of an attempt that is still PENDING."""
         created = process_created(pid)
         return self._update(
             job_id,
@@ -176,16 +178,16 @@ class Store:
         )
 
     def begin_attempt(self, job_id: str, number: int) -> Job:
-        """Make the claimed attempt RUNNING in this process.
+        """Set the claimed attempt to RUNNING in this process.
 
         Raises:
-            BadState: the attempt was closed, or another process runs it.
+            BadState: the attempt is closed, or another process runs it.
         """
 
         def begin(job: Job) -> Job:
             if not _is_pending(job, number):
                 raise BadState(
-                    f"attempt {number} of job {job.id} cannot begin: the job is {job.state}",
+                    f"attempt {number} of job {job.id} cannot start: the job is {job.state}",
                     fix=Fix(Command("jobs show", job.id)),
                 )
             return _with_last(job, state="RUNNING", started=timestamp(self._clock()), **this_process())
@@ -193,19 +195,19 @@ class Store:
         return self._update(job_id, begin)
 
     def close_attempt(self, job_id: str, number: int, ending: Ending) -> Job:
-        """End an attempt; one that has ended stays as it is. An ERROR after a cancel request counts as CANCELED."""
+        """End an attempt; an ended attempt does not change. An ERROR after a cancel request is recorded as CANCELED."""
         return self._update(job_id, lambda job: self._closed(job, number, ending))
 
-    def foresee(self, job_id: str, number: int, ending: Ending) -> Job:
-        """The record as `close_attempt` would leave it; nothing is written."""
+    def preview_close(self, job_id: str, number: int, ending: Ending) -> Job:
+        """Return the record that `close_attempt` would write."""
         return self._closed(self._read(self.folder(job_id)), number, ending)
 
-    def note_upload(self, job_id: str, uploaded: dict[str, Any]) -> Job:
-        """Record what came of an upload after the job's end."""
+    def record_upload(self, job_id: str, uploaded: dict[str, Any]) -> Job:
+        """Record the outcome of an upload after the end of the job."""
         return self._update(job_id, lambda job: replace(job, uploaded=uploaded))
 
     def request_cancel(self, job_id: str) -> Job:
-        """Note that the job shall stop; one that has not begun is CANCELED at once.
+        """Record a cancel request; a job that has not started becomes CANCELED at once.
 
         Raises:
             BadState: the job has ended, or runs on another machine.
@@ -213,11 +215,11 @@ class Store:
         return self._update(job_id, self._cancel_requested)
 
     def reconcile(self, job_id: str, exit_code: int | None = None) -> Job:
-        """Close the last attempt if its process is gone from this machine; `exit_code` is what is known of its end."""
-        return self._update(job_id, lambda job: self._settled(job, exit_code))
+        """Close the last attempt as ERROR if its process is gone; `exit_code` is its exit code, if known."""
+        return self._update(job_id, lambda job: self._reconciled(job, exit_code))
 
     def _claimed(self, job: Job) -> Job:
-        job = self._settled(job, None)
+        job = self._reconciled(job, None)
         if job.state == "COMPLETE":
             raise BadState(f"job {job.id} is COMPLETE", fix="use its result, or start a new job with another key")
         if not job.attempts or job.state in TERMINAL:
@@ -231,9 +233,11 @@ class Store:
         )
 
     def _cancel_requested(self, job: Job) -> Job:
-        job = self._settled(job, None)
+        job = self._reconciled(job, None)
         if job.state in TERMINAL:
-            raise BadState(f"job {job.id} is {job.state} and cannot be canceled", fix="nothing is left to cancel")
+            raise BadState(
+                f"job {job.id} is {job.state} and cannot be canceled", fix="cancel a job that is PENDING or RUNNING"
+            )
         job = job if job.attempts else _with_attempt(job)
         last = job.attempts[-1]
         if last.host != this_host():
@@ -246,10 +250,10 @@ class Store:
             return self._closed(job, last.number, Ending(state="CANCELED", exit_code=INTERRUPTED))
         return job
 
-    def _settled(self, job: Job, exit_code: int | None) -> Job:
+    def _reconciled(self, job: Job, exit_code: int | None) -> Job:
         if job.state in TERMINAL or not job.attempts or is_alive(job.attempts[-1]):
             return job
-        error = self._death(job, exit_code)
+        error = self._death_error(job, exit_code)
         return self._closed(job, len(job.attempts), Ending(state="ERROR", exit_code=exit_code, error=error))
 
     def _closed(self, job: Job, number: int, ending: Ending) -> Job:
@@ -272,27 +276,27 @@ class Store:
             uploaded=ending.uploaded,
         )
 
-    def _death(self, job: Job, exit_code: int | None) -> dict[str, Any]:
+    def _death_error(self, job: Job, exit_code: int | None) -> dict[str, Any]:
         last = job.attempts[-1]
-        how = f" ({signal_name(-exit_code)})" if exit_code is not None and exit_code < 0 else ""
-        what = "while the job was running" if last.state == "RUNNING" else "before the job began"
+        cause = f" ({signal_name(-exit_code)})" if exit_code is not None and exit_code < 0 else ""
+        time = "while the job was running" if last.state == "RUNNING" else "before the job started"
         return {
             "code": "process_died",
-            "message": f"process {last.pid} ended{how} {what} and left no result",
+            "message": f"process {last.pid} ended{cause} {time} without a result",
             "fix": resume_hint(job, self.log_path(job.id)),
         }
 
-    def _fresh(self, job: Job) -> Job:
+    def _refreshed(self, job: Job) -> Job:
         if job.state in TERMINAL or not job.attempts or is_alive(job.attempts[-1]):
             return job
         try:
             return self.reconcile(job.id)
-        except OSError as error:  # what happened can be told on a full or read-only disk, too
+        except OSError as error:  # a full or read-only disk: the state is returned and not recorded
             if error.errno not in UNWRITABLE:
                 raise
         except CannotWrite:
             pass
-        return self._settled(job, None)
+        return self._reconciled(job, None)
 
     def _update(self, job_id: str, change: Callable[[Job], Job]) -> Job:
         from filelock import FileLock
@@ -310,8 +314,8 @@ class Store:
         import shutil
         import tempfile
 
-        for left in self.root.glob(f"{_STAGING}*"):  # by processes that were killed; we have the lock
-            shutil.rmtree(left)
+        for leftover in self.root.glob(f"{_STAGING}*"):  # of killed processes: the lock excludes live ones
+            shutil.rmtree(leftover)
         staging = Path(tempfile.mkdtemp(dir=self.root, prefix=_STAGING))
         try:
             staging.chmod(0o755)
@@ -342,44 +346,44 @@ class Store:
             )
         return path
 
-    def _named(self, ref: str) -> Path:
+    def _resolve(self, ref: str) -> Path:
         if ref.split(":", 1)[0] == "latest":
             return self._latest(ref)
         if self._has_record(self.root / ref):
             return self.root / ref
         names = [name for name in self._names() if name.startswith(ref) and self._has_record(self.root / name)]
         if len(names) > 1:
-            raise BadRequest(f"{ref!r} fits several jobs: {', '.join(names)}", fix="give more of the id")
+            raise BadRequest(f"{ref!r} matches several jobs: {', '.join(names)}", fix="use a longer prefix of the id")
         return self.root / (names[0] if len(names) == 1 else ref)
 
     def _latest(self, ref: str) -> Path:
         _, _, action = ref.partition(":")
         if job := next(self._recorded(f"{action}-" if action else ""), None):
             return self.root / job.id
-        what = f"{action} job" if action else "job"
-        raise NotFound(f"no {what} in {self.root} yet", fix=f"run {action or 'an action'} first")
+        kind = f"{action} job" if action else "job"
+        raise NotFound(f"no {kind} in {self.root} yet", fix=f"run {action or 'an action'} first")
 
     def _with_key(self, key: str | None) -> Path | None:
         if key is None:
             return None
-        ending = f"-{key_digest(key)}"
-        folders = (self.root / name for name in self._names() if name.endswith(ending))
+        suffix = f"-{key_digest(key)}"
+        folders = (self.root / name for name in self._names() if name.endswith(suffix))
         return next(filter(self._has_record, folders), None)
 
     def _names(self) -> Sequence[str]:
-        """Folders that may be jobs', sorted."""
+        """Return the names of directories that may be jobs, sorted."""
         try:
             with os.scandir(self.root) as entries:
                 return sorted(entry.name for entry in entries if entry.name[0] != "." and not entry.is_symlink())
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def _written(self, begun: str = "") -> Iterator[tuple[float, str]]:
-        """When each record was last written, in seconds since the epoch, and the name of its folder."""
+    def _written(self, prefix: str = "") -> Iterator[tuple[float, str]]:
+        """Yield the modification time of each record and the name of its directory."""
         for name in self._names():
-            if not name.startswith(begun):
+            if not name.startswith(prefix):
                 continue
-            try:  # in a folder of thousands, Path's own stat takes too long
+            try:  # os.stat is faster than Path.stat, which matters with thousands of jobs
                 written = os.stat(f"{self.root}/{name}/{RECORD_FILE}").st_mtime  # noqa: PTH116
             except OSError:
                 continue

@@ -10,6 +10,7 @@ from typing import Final
 from tao_skill.errors import Command, Fix, NotFound, Option
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import RECORD_FILE, Store
+from tao_skill.models import get_model
 from tao_skill.spec import load
 
 TRIALS: Final = "automl/trials"
@@ -31,9 +32,9 @@ def trial_results(job_folder: Path, number: int, action: str) -> Path:
     return trial_folder(job_folder, number) / action
 
 
-def has_checkpoint(job_folder: Path, number: int, action: str) -> bool:
-    """Whether a trial can be a parent."""
-    return any(trial_results(job_folder, number, action).glob("*.pth"))
+def has_checkpoint(job_folder: Path, number: int, job: Job) -> bool:
+    """Whether a trial of a search can be a parent."""
+    return bool(get_model(job.model).result_files(trial_results(job_folder, number, job.action)))
 
 
 def split_reference(reference: str) -> tuple[str, int | None]:

@@ -1,4 +1,4 @@
-"""After a job's action: its folder, copied under an S3 prefix. The record goes last: where it lies, all else does."""
+"""Upload the directory of a job to S3. The record is uploaded last: if it exists, the upload is complete."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tao_skill.jobs.store import LOG_FILE, RECORD_FILE
 from tao_skill.status import PROGRESS_FILE, StatusLog
 
 _NOT_SENT: Final = (RECORD_FILE, LOG_FILE, PROGRESS_FILE)
-"""Left out of the walk: the first two follow it, the last is of no use elsewhere."""
+"""Files that the directory walk skips: record and log are uploaded last, progress is not uploaded."""
 
 
 def upload_job(job: Job, folder: Path, prefix: str, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Copy what a job left to `<prefix>/<job id>/`: its folder, results and artifacts that lie elsewhere, log, record.
+    """Upload a job to `<prefix>/<job id>/`: its directory, results and artifacts outside it, log and record.
 
-    Links inside the job become copies made by the server. Hidden files, which are temporary, stay behind.
+    Links inside the job become server-side copies. Hidden files, which are temporary, are skipped.
 
     Args:
-        job: the record as it shall be there.
+        job: the record to upload.
 
     Returns:
-        What `Job.uploaded` keeps: uri, files and bytes.
+        The value of `Job.uploaded`: uri, files and bytes.
 
     Raises:
         MissingDependency, BadRequest, NotFound: as `S3`.
@@ -37,36 +37,36 @@ def upload_job(job: Job, folder: Path, prefix: str, environment: Mapping[str, st
     s3, target = S3(environment), join(prefix, job.id)
     s3.require_bucket(prefix)
     paths = {name: path for name, path in _files(job, folder) if path.is_file()}
-    homes = {path.resolve(): name for name, path in paths.items() if not path.is_symlink()}
+    names = {path.resolve(): name for name, path in paths.items() if not path.is_symlink()}
     paths = dict(sorted(paths.items(), key=lambda item: item[1].is_symlink()))
     transfer = Transfer(StatusLog(Path(job.results_dir)), "uploading", target)
-    done, total = 0, sum(path.stat().st_size for path in homes)
+    done, total = 0, sum(path.stat().st_size for path in names)
     try:
         for name, path in paths.items():
-            transfer.show(done, total)
-            home = homes.get(path.resolve()) if path.is_symlink() else None
-            if home is not None:
-                s3.copy(join(target, home), join(target, name))
+            transfer.report(done, total)
+            original = names.get(path.resolve()) if path.is_symlink() else None
+            if original is not None:
+                s3.copy(join(target, original), join(target, name))
             else:
                 s3.put(path, join(target, name))
                 done += path.stat().st_size
         uploaded = {"uri": target, "files": len(paths) + 1, "bytes": done}
-        s3.put_text(_text(replace(job, uploaded=uploaded)), join(target, RECORD_FILE))
+        s3.put_text(_record_text(replace(job, uploaded=uploaded)), join(target, RECORD_FILE))
     finally:
         job.progress_path.unlink(missing_ok=True)
     return uploaded
 
 
-def _text(job: Job) -> str:
+def _record_text(job: Job) -> str:
     return json.dumps(job.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _files(job: Job, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Name under the prefix, and path; the log is the last."""
-    yield from _inside(folder, "")
+    """Yield the name under the prefix and the path of each file; the log comes last."""
+    yield from _walk(folder, "")
     results = Path(job.results_dir)
     if not results.is_relative_to(folder):
-        yield from _inside(results, f"{results.name}/")
+        yield from _walk(results, f"{results.name}/")
     for artifact in job.artifacts:
         path = Path(artifact["path"])
         if path.is_file() and not (path.is_relative_to(folder) or path.is_relative_to(results)):
@@ -74,10 +74,10 @@ def _files(job: Job, folder: Path) -> Iterator[tuple[str, Path]]:
     yield LOG_FILE, folder / LOG_FILE
 
 
-def _inside(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+    for directory, subdirectories, names in os.walk(folder):
+        subdirectories[:] = sorted(name for name in subdirectories if not name.startswith("."))
         for name in sorted(names):
-            path = Path(place) / name
+            path = Path(directory) / name
             if not name.startswith(".") and name not in _NOT_SENT:
                 yield prefix + path.relative_to(folder).as_posix(), path

@@ -1,1 +1,1 @@
-"""The tools, resources and prompts of the bank as an MCP server."""
+"""MCP server for the tools, resources and prompts of the skill bank."""

@@ -1,4 +1,4 @@
-"""What a server and its jobs need of this machine beside the roots; everything else is closed to them."""
+"""Confine the server and its jobs to the roots and to the system paths they need."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ _SETTINGS: Final = (
     *("resolv.conf", "hosts", "host.conf", "gai.conf", "nsswitch.conf", "services", "protocols", "passwd", "group"),
     *("ssl/openssl.cnf", "ssl/certs", "ca-certificates", "pki/tls/certs", "pki/ca-trust", "mime.types", "nvidia"),
 )
-"""In /etc; nothing secret lies in any of them."""
+"""Readable entries of /etc; none contains secrets."""
 
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "shm", "nvidia*", "dri", "kfd")
-_SEARCHED: Final = ("PYTHONPATH", "LD_LIBRARY_PATH")
+_PATH_VARIABLES: Final = ("PYTHONPATH", "LD_LIBRARY_PATH")
 
 
 def enclose(roots: Roots, environment: Mapping[str, str]) -> bool:
-    """Close all but the roots and what programs need, for this process and every job that it starts.
+    """Restrict file access of this process, and of every job it starts, to the roots and system paths.
 
-    To be called before there is a second thread, which would stay free.
+    Call it before starting a second thread: the restriction applies to the calling thread and its children.
 
     Returns:
-        Whether it is done: this takes Linux with Landlock.
+        Whether access is restricted, which requires Linux with Landlock.
     """
-    read = {path for path in _read(roots, environment) if path.exists()}
-    write = {path for path in _written(roots, environment) if path.exists()}
+    read = {path for path in _readable(roots, environment) if path.exists()}
+    write = {path for path in _writable(roots, environment) if path.exists()}
     return landlock.confine(read=sorted(read), write=sorted(write))
 
 
-def _read(roots: Roots, environment: Mapping[str, str]) -> Iterator[Path]:
+def _readable(roots: Roots, environment: Mapping[str, str]) -> Iterator[Path]:
     yield from map(Path, _PROGRAMS)
     yield from (Path("/etc", name) for name in _SETTINGS)
     yield from map(Path, (sys.prefix, sys.exec_prefix, sys.base_prefix, site.getusersitepackages()))
     yield Path(__file__).resolve().parents[2]
     yield from (bank.root() / name for name in ("schemas", "references", "runners", "skills"))
-    for name in _SEARCHED:
+    for name in _PATH_VARIABLES:
         yield from (Path(folder) for folder in environment.get(name, "").split(":") if folder)
     if roots.allow_remote:
         yield Path.home() / ".aws"
 
 
-def _written(roots: Roots, environment: Mapping[str, str]) -> Iterator[Path]:
+def _writable(roots: Roots, environment: Mapping[str, str]) -> Iterator[Path]:
     yield from roots.folders
     yield Path(tempfile.gettempdir())
     for name in _DEVICES:

@@ -1,4 +1,4 @@
-"""The server over HTTP: its address, token and limits. Slow clients and request rates are left to a proxy."""
+"""MCP over HTTP: address, token and size limits. Protection from slow clients and request floods is left to a proxy."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ BODY_BYTES: Final = 1024 * 1024
 HEAD_BYTES: Final = 16 * 1024
 CONNECTIONS: Final = 128
 SESSIONS: Final = 100
-SHORTEST_TOKEN: Final = 16
+MIN_TOKEN_LENGTH: Final = 16
 LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where to listen; a token is needed unless only this machine can connect."""
+    """The address to listen on, and the token; addresses other than loopback require a token."""
 
     host: str
     port: int
@@ -40,22 +40,22 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether no other machine can connect."""
+        """Whether only this machine can connect."""
         return _is_loopback(self.host)
 
 
 def parse_address(text: str, token: str | None) -> Address:
-    """`HOST:PORT` with a token or None.
+    """Parse `HOST:PORT`.
 
     Raises:
-        BadRequest: it is no address, the token is short, or another machine could connect without one.
+        BadRequest: the text is not an address, the token is too short, or the address requires a token.
     """
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise BadRequest(f"--http {text!r} is not an address, accepted: HOST:PORT", fix="use --http 127.0.0.1:8000")
-    if token is not None and len(token) < SHORTEST_TOKEN:
+    if token is not None and len(token) < MIN_TOKEN_LENGTH:
         raise BadRequest(
-            f"{TOKEN_VARIABLE} has fewer than {SHORTEST_TOKEN} characters", fix="use e.g. `openssl rand -hex 32`"
+            f"{TOKEN_VARIABLE} has fewer than {MIN_TOKEN_LENGTH} characters", fix="use e.g. `openssl rand -hex 32`"
         )
     address = Address(host=host.strip("[]"), port=int(port), token=token or None)
     if not address.is_loopback and address.token is None:
@@ -81,7 +81,7 @@ class TokenCheck:
     def _has_token(self, scope: Scope) -> bool:
         header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         scheme, _, given = header.partition(b" ")
-        matches = secrets.compare_digest(given.strip(), self.token)  # takes the same time wherever they differ
+        matches = secrets.compare_digest(given.strip(), self.token)  # constant time
         return bool(scheme.lower() == b"bearer") and matches
 
 
@@ -94,22 +94,22 @@ _UNAUTHORIZED: Final = JSONResponse(
         }
     },
     status_code=401,
-    headers={"WWW-Authenticate": "Bearer", "Connection": "close"},  # the rest of the request is not read
+    headers={"WWW-Authenticate": "Bearer", "Connection": "close"},  # the request body is not read
 )
 
 
-def serve_http(here: ToolContext, address: Address) -> None:
-    """Serve many clients until interrupted; the URL is printed on standard error once the server listens.
+def serve_http(context: ToolContext, address: Address) -> None:
+    """Serve HTTP clients until interrupted; the URL is printed to standard error.
 
     Raises:
-        BadRequest: the address cannot be listened on.
+        BadRequest: the address cannot be used.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.ERROR)  # a warning for each bad request could fill a disk
-    with _listen(address) as listening:
-        port = listening.getsockname()[1]
+    logging.basicConfig(stream=sys.stderr, level=logging.ERROR)  # warnings about invalid requests could fill the disk
+    with _listen(address) as listener:
+        port = listener.getsockname()[1]
         config = uvicorn.Config(
-            _application(here, address, port),
-            http="h11",  # the implementation that h11_max_incomplete_event_size bounds
+            _application(context, address, port),
+            http="h11",  # h11_max_incomplete_event_size has no effect on httptools
             ws="none",
             log_level="error",
             limit_concurrency=CONNECTIONS,
@@ -117,11 +117,11 @@ def serve_http(here: ToolContext, address: Address) -> None:
             timeout_graceful_shutdown=3,
         )
         click.echo(f"serving on http://{_in_url(address.host)}:{port}{PATH}", err=True)
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[listener])
 
 
-def _application(here: ToolContext, address: Address, port: int) -> ASGIApp:
-    app = make_server(here).streamable_http_app(
+def _application(context: ToolContext, address: Address, port: int) -> ASGIApp:
+    app = make_server(context).streamable_http_app(
         streamable_http_path=PATH,
         max_request_body_size=BODY_BYTES,
         max_sessions=SESSIONS,
@@ -131,15 +131,16 @@ def _application(here: ToolContext, address: Address, port: int) -> ASGIApp:
 
 
 def _transport_security(address: Address, port: int) -> TransportSecuritySettings:
-    """Checks of Host and Origin against DNS rebinding.
+    """Return the checks of Host and Origin headers that prevent DNS rebinding.
 
-    An address that other machines reach has names that are not known here, and its token, which a web page has not.
+    They are only possible for loopback: the host names of other addresses are not known. Those are protected by the
+    token, which a web page does not have.
     """
     if not address.is_loopback:
         return TransportSecuritySettings(enable_dns_rebinding_protection=False)
     names = sorted({*LOOPBACK_NAMES, _in_url(address.host)})
     return TransportSecuritySettings(
-        allowed_hosts=[*names, *(f"{name}:*" for name in names)],  # any port: a tunnel may have another one
+        allowed_hosts=[*names, *(f"{name}:*" for name in names)],  # any port: a tunnel may use a different one
         allowed_origins=[f"http://{name}:{port}" for name in names],
     )
 
@@ -150,17 +151,17 @@ def _in_url(host: str) -> str:
 
 def _listen(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((address.host, address.port))
-        listening.listen(CONNECTIONS)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+        listener.listen(CONNECTIONS)
     except OSError as error:
-        listening.close()
+        listener.close()
         raise BadRequest(
             f"--http {address.host}:{address.port} cannot be used: {error.strerror or error}", fix="use another port"
         ) from error
-    return listening
+    return listener
 
 
 def _is_loopback(host: str) -> bool:

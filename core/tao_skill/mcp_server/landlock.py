@@ -1,7 +1,7 @@
-"""Linux's Landlock: this process, and all it starts, can open nothing outside some folders from now on.
+"""Linux Landlock: restrict this process and its children to the files in some directories.
 
-A path that is judged before it is opened can lead elsewhere by then. Here the kernel judges what is opened, however it
-was reached, so links and folders may be swapped at any moment (Linux kernel documentation, userspace-api/landlock).
+A path that is checked before it is opened may lead elsewhere when it is opened. Landlock checks the opened file in the
+kernel, so swapping a directory for a symbolic link has no effect (Linux kernel documentation, userspace-api/landlock).
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from typing import Final
 _CREATE_RULESET: Final = 444
 _ADD_RULE: Final = 445
 _RESTRICT_SELF: Final = 446
-"""System calls, whose numbers are the same on every architecture."""
+"""Numbers of the system calls, the same on every architecture."""
 
-_ASK_VERSION: Final = 1
+_QUERY_VERSION: Final = 1
 _PATH_BENEATH: Final = 1
 _NO_NEW_PRIVS: Final = 38
 
 _EXECUTE, _WRITE, _READ, _LIST, _TRUNCATE = 1, 1 << 1, 1 << 2, 1 << 3, 1 << 14
 _RIGHTS: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
-"""All rights to use, change, make and remove files by version of Landlock; later ones add other things."""
+"""All file rights by version of the Landlock ABI; later versions add rights other than file access."""
 
 
 def version() -> int:
-    """Version of Landlock of this kernel; 0 where there is none."""
+    """Return the Landlock ABI version of the kernel; 0 without Landlock."""
     if not sys.platform.startswith("linux"):
         return 0
-    return max(0, int(_libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _ASK_VERSION)))
+    return max(0, int(_libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _QUERY_VERSION)))
 
 
 def confine(*, read: Iterable[Path], write: Iterable[Path]) -> bool:
-    """Leave this thread, and all it starts, the rights to read and run what is in `read` and to change `write`.
+    """Restrict this thread and its children: `read` paths can be read and executed, `write` paths also changed.
 
     Returns:
-        Whether the kernel does so; where it has no Landlock nothing changes.
+        Whether access is restricted; without Landlock nothing changes.
 
     Raises:
-        OSError: one of the paths cannot be opened, or the kernel refuses.
+        OSError: a path cannot be opened, or the kernel rejects the rules.
     """
-    if not (known := version()):
+    if not (abi := version()):
         return False
-    rights = _RIGHTS[min(known, max(_RIGHTS))]
+    rights = _RIGHTS[min(abi, max(_RIGHTS))]
     handled = struct.pack("=Q", rights)
     ruleset = _call(_CREATE_RULESET, handled, ctypes.c_size_t(len(handled)), 0)
     try:
@@ -55,7 +55,7 @@ def confine(*, read: Iterable[Path], write: Iterable[Path]) -> bool:
         for path in write:
             _allow(ruleset, path, rights)
         if _libc().prctl(_NO_NEW_PRIVS, 1, 0, 0, 0):
-            raise OSError(ctypes.get_errno(), "prctl refused")
+            raise OSError(ctypes.get_errno(), "prctl failed")
         _call(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
@@ -63,21 +63,21 @@ def confine(*, read: Iterable[Path], write: Iterable[Path]) -> bool:
 
 
 def _allow(ruleset: int, path: Path, rights: int) -> None:
-    of_files = _EXECUTE | _WRITE | _READ | _TRUNCATE
+    file_rights = _EXECUTE | _WRITE | _READ | _TRUNCATE
     descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        rule = struct.pack("=Qi", rights if path.is_dir() else rights & of_files, descriptor)
+        rule = struct.pack("=Qi", rights if path.is_dir() else rights & file_rights, descriptor)
         _call(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0)
     finally:
         os.close(descriptor)
 
 
 def _call(number: int, *arguments: object) -> int:
-    given = int(_libc().syscall(number, *arguments))
-    if given < 0:
+    result = int(_libc().syscall(number, *arguments))
+    if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, f"Landlock: {os.strerror(code)}")
-    return given
+    return result
 
 
 def _libc() -> ctypes.CDLL:

@@ -1,4 +1,4 @@
-"""The server: what the official SDK needs, fed from the tables of tao_skill.agent_tools."""
+"""The MCP server: handlers of the official SDK for the tools, resources and prompts of `agent_tools`."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from tao_skill.agent_tools.formats import definitions
 from tao_skill.errors import TaoSkillError
 
 INSTRUCTIONS: Final = (
-    "Trains skeleton-action classifiers. Usual way: inspect_data, plan, run_action train (a search unless automl=off), "
+    "Trains skeleton-action classifiers. Workflow: inspect_data, plan, run_action train (a search unless automl=off), "
     "wait_for_job, read_report, then run_action evaluate, export or inference with parent. Every answer has `next`, "
-    "calls ready to make; every error a `fix`. Relative paths start at the first root."
+    "suggested calls; every error has a `fix`. Relative paths start at the first root."
 )
 RESOURCE_NOT_FOUND: Final = -32002
-CALLS_AT_ONCE: Final = 64
+MAX_CONCURRENT_CALLS: Final = 64
 _log: Final = logging.getLogger(__name__)
 
 
-def make_server(here: ToolContext) -> Server[Any]:
-    """The server over a workplace, for any transport."""
-    lanes = anyio.CapacityLimiter(CALLS_AT_ONCE)
+def make_server(context: ToolContext) -> Server[Any]:
+    """Build the server, for any transport."""
+    limiter = anyio.CapacityLimiter(MAX_CONCURRENT_CALLS)
 
     async def list_tools(ctx: Any, params: Any) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[types.Tool.model_validate(one) for one in definitions("mcp")])
+        return types.ListToolsResult(tools=[types.Tool.model_validate(tool) for tool in definitions("mcp")])
 
     async def call_tool(ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
-        told = replace(here, listener=_Progress(ctx))
-        answered = await to_thread.run_sync(partial(_answer, params.name, params.arguments or {}, told), limiter=lanes)
+        call = partial(_call, params.name, params.arguments or {}, replace(context, listener=_Progress(ctx)))
+        answer = await to_thread.run_sync(call, limiter=limiter)
         return types.CallToolResult(
-            content=[types.TextContent(text=answered.text)],
-            structured_content=json.loads(answered.text),
-            is_error=answered.is_error,
+            content=[types.TextContent(text=answer.text)],
+            structured_content=json.loads(answer.text),
+            is_error=answer.is_error,
         )
 
     return Server(
@@ -62,72 +62,73 @@ def make_server(here: ToolContext) -> Server[Any]:
 
 
 class _Progress:
-    """Sends what a waiting tool tells to the client of its call, and ends the wait of a call that was canceled."""
+    """Listener that sends progress to the client of a call, and stops the wait of a canceled call."""
 
     def __init__(self, ctx: Any) -> None:
         self.ctx = ctx
-        self.told: tuple[float, str] = (-1.0, "")
+        self.last: tuple[float, str] = (-1.0, "")
 
     def __call__(self, done: float, text: str) -> None:
-        """Called from the thread of a tool."""
+        """Send progress; called from the thread of a tool."""
         from_thread.check_cancelled()
-        done = max(done, self.told[0])  # a client may rely on its growing
-        if (done, text) != self.told:
-            self.told = (done, text)
+        done = max(done, self.last[0])  # MCP: progress must not decrease
+        if (done, text) != self.last:
+            self.last = (done, text)
             from_thread.run(self.ctx.session.report_progress, done, 1.0, text)
 
 
-def _answer(name: str, arguments: dict[str, Any], here: ToolContext) -> Reply:
-    """The reply to a call; a defect of ours is logged and answered like any error."""
+def _call(name: str, arguments: dict[str, Any], context: ToolContext) -> Reply:
+    """Call a tool; an unexpected exception is logged and answered as an error with code `internal`."""
     try:
-        return reply(name, arguments, here)
+        return reply(name, arguments, context)
     except Exception as error:
         _log.exception("tool %s failed", name)
-        shown = {
+        document = {
             "code": "internal",
             "message": f"{name} failed: {type(error).__name__}",
             "fix": "change the arguments, or report the traceback in the server's output",
         }
-        return Reply(document={"error": shown}, is_error=True)
+        return Reply(document={"error": document}, is_error=True)
 
 
 async def _list_resources(ctx: Any, params: Any) -> types.ListResourcesResult:
-    shown = [
+    listed = [
         types.Resource(
-            name=one.uri.removeprefix("skill://"),
-            uri=one.uri,
-            mime_type=one.mime_type,
-            size=one.size,
-            _meta={"sha256": one.sha256},
+            name=resource.uri.removeprefix("skill://"),
+            uri=resource.uri,
+            mime_type=resource.mime_type,
+            size=resource.size,
+            _meta={"sha256": resource.sha256},
         )
-        for one in resources.resources()
+        for resource in resources.resources()
     ]
-    return types.ListResourcesResult(resources=shown)
+    return types.ListResourcesResult(resources=listed)
 
 
 async def _read_resource(ctx: Any, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
     try:
-        found = resources.read(str(params.uri))
+        resource = resources.read(str(params.uri))
     except TaoSkillError as error:
         raise MCPError(code=RESOURCE_NOT_FOUND, message=error.message, data=error.as_dict()) from error
     contents = types.TextResourceContents(
-        uri=found.uri, mime_type=found.mime_type, text=found.text, _meta={"sha256": found.sha256}
+        uri=resource.uri, mime_type=resource.mime_type, text=resource.text, _meta={"sha256": resource.sha256}
     )
     return types.ReadResourceResult(contents=[contents])
 
 
 async def _list_prompts(ctx: Any, params: Any) -> types.ListPromptsResult:
-    shown = [
+    listed = [
         types.Prompt(
-            name=one.name,
-            description=one.description,
+            name=prompt.name,
+            description=prompt.description,
             arguments=[
-                types.PromptArgument(name=name, description=text, required=True) for name, text in one.arguments.items()
+                types.PromptArgument(name=name, description=text, required=True)
+                for name, text in prompt.arguments.items()
             ],
         )
-        for one in prompts.PROMPTS.values()
+        for prompt in prompts.PROMPTS.values()
     ]
-    return types.ListPromptsResult(prompts=shown)
+    return types.ListPromptsResult(prompts=listed)
 
 
 async def _get_prompt(ctx: Any, params: types.GetPromptRequestParams) -> types.GetPromptResult:
@@ -139,12 +140,12 @@ async def _get_prompt(ctx: Any, params: types.GetPromptRequestParams) -> types.G
     return types.GetPromptResult(messages=[message])
 
 
-def serve_stdio(here: ToolContext) -> None:
-    """Serve one client on standard input and output, until it hangs up."""
+def serve_stdio(context: ToolContext) -> None:
+    """Serve a client on standard input and output until it disconnects."""
     from mcp.server.stdio import stdio_server
 
     async def serve() -> None:
-        server = make_server(here)
+        server = make_server(context)
         async with stdio_server() as (receive, send):
             await server.run(receive, send, server.create_initialization_options())
 

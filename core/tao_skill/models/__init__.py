@@ -7,26 +7,29 @@ from types import MappingProxyType
 from typing import Final
 
 from tao_skill import bank
-from tao_skill.errors import Fix, NotFound, Option
+from tao_skill.errors import BadRequest, Fix, NotFound, Option
 from tao_skill.model import Model
-from tao_skill.models import pose_classification
+from tao_skill.models.pose_classification.model import MODEL as POSE_CLASSIFICATION
 
-MODELS: Final[Mapping[str, Model]] = MappingProxyType({pose_classification.MODEL.name: pose_classification.MODEL})
+MODELS: Final[Mapping[str, Model]] = MappingProxyType({model.name: model for model in (POSE_CLASSIFICATION,)})
 
 
 def get_model(name: str | None = None) -> Model:
     """The model called `name`, by its own name or an alias of its skill_info; the only one if no name is given.
 
     Raises:
-        NotFound: there is no such model.
+        NotFound: there is no such model. BadRequest: no name is given, and there are several models.
     """
-    if name is None and len(MODELS) == 1:
+    if name is None:
+        if len(MODELS) > 1:
+            choice = Option("model", "|".join(MODELS))
+            raise BadRequest(f"there are several models: {', '.join(MODELS)}", fix=Fix("give ", choice))
         return next(iter(MODELS.values()))
-    known = name if name in MODELS else _by_alias(name or "")
+    known = name if name in MODELS else _by_alias(name)
     if known is None:
         import difflib
 
-        close = difflib.get_close_matches(name or "", MODELS, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.5)
         raise NotFound(f"no model {name!r}", fix=Fix("use ", Option("model", close[0] if close else "|".join(MODELS))))
     return MODELS[known]
 

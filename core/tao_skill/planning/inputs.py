@@ -14,37 +14,17 @@ from tao_skill.errors import BadRequest, Fix, Option, Problem, TaoSkillError
 from tao_skill.io.s3 import S3, RemoteObject, check_address, is_remote, join
 from tao_skill.model import Model
 from tao_skill.outcome import Advice
-from tao_skill.spec import load
+from tao_skill.runner import DataRequirement
 from tao_skill.spec.check import is_blank
-from tao_skill.spec.tree import Leaf, iter_params, lookup
+from tao_skill.spec.paths import remote_values
+from tao_skill.spec.tree import iter_params, lookup
 
 FOLDER: Final = "folder"
 """What a plan names as the origin of a value found in a folder."""
 
 IsFile = Callable[[str], bool]
-Confine = Callable[[str, str], None]
-"""Raises OutsideRoots for a key and its path that must not be used."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataRequirement:
-    """A file an action reads.
-
-    Attributes:
-        key: spec key. files: names it has in a data folder, most wanted first; the names of one section go together
-            by position.
-        from_parent: key of the parent's spec that stands in for it.
-    """
-
-    key: str
-    files: tuple[str, ...]
-    required: bool
-    from_parent: str | None = None
-
-    @property
-    def section(self) -> str:
-        """The section of the spec that holds the key."""
-        return self.key.rpartition(".")[0]
+Describe = Callable[[str], RemoteObject | None]
+"""Looks up an object on S3; None if there is no such object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +37,7 @@ class Completed:
 
 def address_problems(model: Model, action: str, values: Mapping[str, Any]) -> Iterator[Problem]:
     """Addresses that cannot be read, and those where results would have to be written."""
-    for leaf, value in remote_values(model, action, values):
+    for leaf, value in remote_values(model.config, action, values):
         try:
             check_address(value)
         except BadRequest as error:
@@ -71,19 +51,9 @@ def address_problems(model: Model, action: str, values: Mapping[str, Any]) -> It
             )
 
 
-def confine_paths(model: Model, values: Mapping[str, Any], confine: Confine) -> None:
-    """Have every file and folder that a spec names looked at, whichever action reads it."""
-    for leaf in iter_params(model.config):
-        value = lookup(values, leaf.key)
-        if (leaf.param.reads_file or leaf.param.writes) and isinstance(value, str) and not is_blank(value):
-            confine(leaf.key, value)
-
-
-def missing_objects(
-    model: Model, action: str, spec: Mapping[str, Any], describe: Callable[[str], RemoteObject | None]
-) -> Advice:
+def missing_objects(model: Model, action: str, spec: Mapping[str, Any], describe: Describe) -> Advice:
     """Objects that are not there; what is there is checked once the job has a copy, and that is a warning."""
-    keys = [(leaf.key, value) for leaf, value in remote_values(model, action, spec) if leaf.param.reads_file]
+    keys = [(leaf.key, value) for leaf, value in remote_values(model.config, action, spec) if leaf.param.reads_file]
     problems = [
         Problem(
             key=key,
@@ -95,15 +65,6 @@ def missing_objects(
     ]
     later = f"on S3, so their content is checked when the job has fetched them: {', '.join(key for key, _ in keys)}"
     return Advice(problems=problems, warnings=[later] if keys and not problems else [])
-
-
-def remote_values(model: Model, action: str, values: Mapping[str, Any]) -> Iterator[tuple[Leaf, str]]:
-    """Parameters of an action that name a file or folder by an address."""
-    for leaf in iter_params(model.config, action):
-        value = lookup(values, leaf.key)
-        is_path = leaf.param.reads_file or leaf.param.writes
-        if is_path and isinstance(value, str) and is_remote(value):
-            yield leaf, value
 
 
 def complete_folders(
@@ -142,7 +103,7 @@ def actual_checkpoints(model: Model, action: str, values: Mapping[str, Any]) -> 
     return completed
 
 
-def look(environment: Mapping[str, str], upload: str | None) -> Callable[[str], RemoteObject | None]:
+def object_lookup(environment: Mapping[str, str], upload: str | None) -> Describe:
     """What describes remote objects, each once; a bucket that shall be written to has to be there now."""
     s3 = S3(environment)
     if upload is not None:
@@ -162,17 +123,6 @@ def _check_upload(s3: S3, prefix: str) -> None:
         s3.require_bucket(prefix)
     except TaoSkillError as error:
         raise type(error)(f"upload: {error.message}", fix=error.fix, path=error.path) from error
-
-
-def with_absolute_paths(model: Model, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Relative paths as seen from here, so that the record means the same from everywhere."""
-    leaves = [leaf for leaf in iter_params(model.config) if leaf.param.reads_file or leaf.param.writes]
-    values = [(leaf.key, lookup(spec, leaf.key)) for leaf in leaves]
-    return load.override(
-        model.config,
-        spec,
-        [(key, str(Path(value).absolute())) for key, value in values if value and "://" not in value],
-    )
 
 
 def unwritable(model: Model, action: str, spec: Mapping[str, Any], inferred: Container[str]) -> Iterator[Problem]:

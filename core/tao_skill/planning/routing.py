@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from tao_skill.errors import BadRequest, Fix, Option
+from tao_skill.model import TRAIN
 
 Policy = Literal["auto", "on", "off"]
 POLICIES: Final[tuple[Policy, ...]] = ("auto", "on", "off")
@@ -58,7 +59,7 @@ def decide(
     """
     outcome, words = _read(request) if request and explicit not in ("on", "off") else ("auto", "")
     policy: Policy = "off" if outcome == "off" else explicit or "auto"
-    if action != "train":
+    if action != TRAIN:
         return Route(policy=policy, route="direct", reason=f"{action} always runs directly; only train is searched")
     if policy == "off":
         reason = f"the request says {words}, for this run only" if words else "automl_policy is off"

@@ -1,1 +1,1 @@
-"""Pickles and torch archives of others, read without running anything."""
+"""Readers for untrusted pickles and torch archives, which execute no code from the file."""

@@ -1,7 +1,7 @@
-"""Read pickles of NumPy arrays, scalars and plain values without running what they name.
+"""Readers for pickles of NumPy arrays, scalars and plain values, which execute no code from the file.
 
-An array stays as its shape, its type and the bytes of the file; nothing is allocated by what a file claims, only by
-what it holds. NumPy itself is loaded by `PickledArray.array` alone, since plans read labels, too.
+An array is kept as shape, type and the bytes of the file, so memory depends on the content of the file and not on the
+sizes it claims. Only `PickledArray.array` imports NumPy, since a plan reads labels too.
 Sources: NumPy's `ndarray.__reduce__` and `__setstate__`, and `numpy._core.numeric._frombuffer` of protocol 5.
 """
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STEPS: Final = 2**25
-"""Instructions of a pickle of arrays: room for half a million clips."""
+"""Maximum instructions of a pickle of arrays: room for half a million clips."""
 
 ITEMS_LIMIT: Final = 2**21
-"""Items of an array that become Python values: twice the labels that a file of lists has room for."""
+"""Maximum items of an array that are converted to Python values."""
 
 _DIMENSIONS_LIMIT: Final = 8
 _NUMBERS: Final = re.compile(r"f[248]|[iu][1248]|b1")
 _INTEGERS_AND_TEXT: Final = re.compile(r"[iu][1248]|U[1-9]\d{0,6}|O8?")
-_CHARACTER: Final = 4
-"""Bytes of a character in NumPy's texts."""
+_CHARACTER_BYTES: Final = 4
+"""Bytes of a character in a NumPy string."""
 
 _STRUCT_CODES: Final = {
     **{"i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q"},
@@ -41,29 +41,29 @@ _STRUCT_CODES: Final = {
 
 @dataclass(kw_only=True)
 class ItemType(StandIn):
-    """A numpy.dtype: numbers (f4), texts of a number of characters (U5) or Python objects (O8)."""
+    """Replacement of numpy.dtype: numbers (f4), strings of fixed length (U5) or Python objects (O8)."""
 
     code: str
     order: str = "<"
 
     def set_state(self, state: Any) -> None:
-        """(version, byte order, subtype, names, fields, size, alignment, flags): only the order may be set."""
+        """Set the byte order from (version, byte order, subtype, names, fields, size, alignment, flags)."""
         if not isinstance(state, tuple) or len(state) != 8 or state[1] not in ("<", ">", "|"):
-            raise ValueError("a NumPy type has a state of another form")
+            raise ValueError("the state of a NumPy type is malformed")
         if any(part is not None for part in state[2:5]):
-            raise ValueError("it holds a structured NumPy type")
+            raise ValueError("it has a structured NumPy type")
         self.order = ">" if state[1] == ">" else "<"
 
     @property
     def size(self) -> int:
-        """Bytes of an item; 0 for objects, which are not bytes."""
-        return 0 if self.code[0] == "O" else int(self.code[1:]) * (_CHARACTER if self.code[0] == "U" else 1)
+        """Bytes of an item; 0 for Python objects."""
+        return 0 if self.code[0] == "O" else int(self.code[1:]) * (_CHARACTER_BYTES if self.code[0] == "U" else 1)
 
     def items(self, data: bytes | bytearray) -> tuple[Any, ...]:
-        """The numbers or texts that these bytes stand for.
+        """Decode bytes as numbers or strings.
 
         Raises:
-            ValueError: they are not text.
+            ValueError: the bytes of a string are not valid UTF-32.
         """
         if self.code[0] != "U":
             return struct.unpack(f"{self.order}{len(data) // self.size}{_STRUCT_CODES[self.code]}", data)
@@ -74,7 +74,11 @@ class ItemType(StandIn):
 
 @dataclass(kw_only=True)
 class PickledArray(StandIn):
-    """An array as the file has it; `axes` is set where the bytes are in the order of permuted axes."""
+    """Replacement of numpy.ndarray: the array as stored in the file.
+
+    Attributes:
+        axes: permutation of the axes that restores `shape`, if the bytes are stored in another order.
+    """
 
     content: bytes | bytearray | list[Any] = b""
     kind: ItemType | None = None
@@ -83,37 +87,35 @@ class PickledArray(StandIn):
     axes: tuple[int, ...] | None = None
 
     def set_state(self, state: Any) -> None:
-        """(version, shape, type, whether in Fortran order, bytes or a list of objects)."""
+        """Set the array from (version, shape, type, is Fortran order, bytes or a list of objects)."""
         if not isinstance(state, tuple) or len(state) != 5:
-            raise ValueError("an array has a state of another form")
+            raise ValueError("the state of an array is malformed")
         _, shape, kind, is_fortran, content = state
         self.fill(content, kind, shape, "F" if is_fortran else "C")
 
     def fill(self, content: Any, kind: Any, shape: Any, order: Any, axes: Any = None) -> None:
-        """Take shape, type and content once they agree.
+        """Set shape, type and content after checking that they are consistent.
 
         Raises:
-            ValueError: they do not.
+            ValueError: they are not.
         """
         if not isinstance(kind, ItemType) or not isinstance(content, bytes | bytearray if kind.size else list):
-            raise ValueError("it holds an array of an unknown type, or of a content that does not fit its type")
+            raise ValueError("it has an array of an unknown type, or with content that does not match its type")
         if isinstance(shape, int):
             shape = (shape,)
         if not _are_sizes(shape) or order not in ("C", "F", "K"):
-            raise ValueError(
-                f"an array has more than {_DIMENSIONS_LIMIT} dimensions, or a shape or order of another form"
-            )
+            raise ValueError(f"an array has more than {_DIMENSIONS_LIMIT} dimensions, or a malformed shape or order")
         if axes is not None and (not _are_sizes(axes) or sorted(axes) != list(range(len(shape)))):
-            raise ValueError("an array has axes of another form")
+            raise ValueError("the axes of an array are malformed")
         if math.prod(shape) * (kind.size or 1) != len(content):
             raise ValueError(f"an array of shape {shape} and type {kind.code} has a content of length {len(content)}")
         self.content, self.kind, self.shape, self.order, self.axes = content, kind, shape, order, axes
 
     def array(self) -> NDArray[Any]:
-        """An array of numbers, as a view of the bytes.
+        """Return an array of numbers, as a view of the bytes.
 
         Raises:
-            ValueError: the file made an array and never filled it.
+            ValueError: the file creates the array without content.
         """
         import numpy as np
 
@@ -125,13 +127,13 @@ class PickledArray(StandIn):
         return flat.reshape(self.shape, order="F" if self.order == "F" else "C")
 
     def items(self) -> Sequence[Any]:
-        """The items of an array of one dimension as Python numbers and texts, objects as they are.
+        """Return the items of a one-dimensional array as Python numbers, strings or objects.
 
         Raises:
-            ValueError: it has other dimensions, more than ITEMS_LIMIT items, or an item that is not text.
+            ValueError: it is not one-dimensional, has more than ITEMS_LIMIT items, or a string is not valid UTF-32.
         """
         if self.kind is None or len(self.shape) != 1 or self.shape[0] > ITEMS_LIMIT:
-            raise ValueError(f"it holds an array that is not of one dimension and at most {ITEMS_LIMIT} items")
+            raise ValueError(f"it has an array that is not one-dimensional or has more than {ITEMS_LIMIT} items")
         return self.content if isinstance(self.content, list) else self.kind.items(self.content)
 
 
@@ -146,30 +148,31 @@ class _Arrays(Unpickler):
     dispatch = allowed(*PLAIN, *DICTIONARIES, "FLOAT", "BINFLOAT", "BYTEARRAY8")
 
 
-def label_value(data: bytes, *, steps: int) -> Any:
-    """The value of a pickle of list, tuple, str, bytes, int, bool, None, and arrays of integers, text or these.
+def load_labels(data: bytes, *, steps: int) -> Any:
+    """Load a pickle of list, tuple, str, bytes, int, bool, None, and arrays of integers, strings or these types.
 
     Raises:
-        ValueError: it is damaged, takes more `steps`, or holds or names anything else; nothing of it has been run.
+        ValueError: the pickle is damaged, has more than `steps` instructions, or other types or names. No code from it
+            is executed.
     """
     return _Labels(data, _names(len(data), _INTEGERS_AND_TEXT, "integers or text"), steps=steps).load()
 
 
 def read_arrays(file: Path) -> Any:
-    """The value of a pickle of dict (keys are text), list, tuple, str, bytes, int, float, bool, None and PickledArray.
+    """Read a pickle of dict (with str keys), list, tuple, str, bytes, int, float, bool, None and arrays of numbers.
 
-    The file is read as it is mapped, so memory holds its content once, or twice in protocols 0 to 2.
+    The file is memory-mapped, so memory holds its content once, or twice with protocols 0 to 2.
 
     Raises:
-        ValueError: it is empty or damaged, or holds or names anything else; nothing of it has been run.
-        OSError: it cannot be read.
+        ValueError: the file is empty or damaged, or has other types or names. No code from it is executed.
+        OSError: the file cannot be read.
     """
     with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        return arrays_value(mapped, len(mapped))
+        return load_arrays(mapped, len(mapped))
 
 
-def arrays_value(source: Any, size: int) -> Any:
-    """The same of bytes or a binary stream of `size` bytes."""
+def load_arrays(source: Any, size: int) -> Any:
+    """Load bytes or a binary stream of `size` bytes as `read_arrays` loads a file."""
     return _Arrays(source, _names(size, _NUMBERS, "numbers"), steps=STEPS).load()
 
 
@@ -182,31 +185,31 @@ def _are_sizes(values: Any) -> bool:
 
 
 def _names(size: int, codes: re.Pattern[str], accepted: str) -> Names:
-    """Stand-ins for what NumPy names in a pickle of `size` bytes."""
+    """Return the replacements of NumPy's names in a pickle of `size` bytes."""
     budget = Budget(size)
 
     def item_type(code: Any, *_: Any) -> ItemType:
         if not isinstance(code, str):
-            raise ValueError(f"it names a NumPy type by a {type(code).__name__}")
+            raise ValueError(f"the name of a NumPy type is a {type(code).__name__}, accepted: str")
         if not codes.fullmatch(code):
-            raise ValueError(f"it holds NumPy values of type {code[:20]!r}, not {accepted}")
+            raise ValueError(f"it has NumPy values of type {code[:20]!r}, accepted: {accepted}")
         return ItemType(code=code)
 
     def scalar(kind: Any, raw: Any) -> Any:
         if not isinstance(kind, ItemType) or not isinstance(raw, bytes | str) or not 0 < kind.size == len(raw):
-            raise ValueError(f"it holds a NumPy value that is not one of {accepted}")
+            raise ValueError(f"it has a NumPy scalar that is malformed, accepted: {accepted}")
         budget.spend(len(raw), "NumPy values")
         (value,) = kind.items(raw.encode("latin-1") if isinstance(raw, str) else raw)
         return value
 
     functions = {"multiarray.scalar": scalar, "multiarray._reconstruct": _empty, "numeric._frombuffer": _from_buffer}
-    named = {f"numpy.{core}.{name}": function for core in ("core", "_core") for name, function in functions.items()}
+    paths = {f"numpy.{core}.{name}": function for core in ("core", "_core") for name, function in functions.items()}
     return {
-        **{(name.rpartition(".")[0], name.rpartition(".")[2]): function for name, function in named.items()},
+        **{(path.rpartition(".")[0], path.rpartition(".")[2]): function for path, function in paths.items()},
         ("numpy", "dtype"): item_type,
         ("numpy", "ndarray"): None,
         ("_codecs", "encode"): encoder(Budget(size)),
-        ("__builtin__", "bytes"): _no_bytes,
+        ("__builtin__", "bytes"): _empty_bytes,
     }
 
 
@@ -215,10 +218,10 @@ def _empty(*_: Any) -> PickledArray:
 
 
 def _from_buffer(content: Any, kind: Any, shape: Any, order: Any, axes: Any = None) -> PickledArray:
-    filled = PickledArray()
-    filled.fill(content, kind, shape, order, axes)
-    return filled
+    array = PickledArray()
+    array.fill(content, kind, shape, order, axes)
+    return array
 
 
-def _no_bytes() -> bytes:
+def _empty_bytes() -> bytes:
     return b""

@@ -1,8 +1,8 @@
-"""Check the archive of a checkpoint before torch reads it: its parts are as long as they say, its pickle of known form.
+"""Validate the archive of a checkpoint before torch loads it: the sizes in it and the contents of its pickle.
 
-torch.load with weights_only runs no code, but it believes sizes: of members that unpack to a thousand times the file,
-of storages and tensors larger than their bytes, of a few values that refer to each other a billion times. So the pickle
-goes through unpickler.py first, and torch gets a copy of the archive that was written here.
+`torch.load` with `weights_only` executes no code, but trusts sizes: members that decompress to a thousand times the
+file, storages and tensors larger than their bytes, a few values that refer to each other a billion times. So the pickle
+is read by unpickler.py first, and torch gets a rewritten copy of the archive.
 Sources: torch.serialization (`_save`, `persistent_load`) and torch._utils (`_rebuild_tensor_v2`).
 """
 
@@ -33,12 +33,12 @@ SIGNATURE: Final = b"PK\x03\x04"
 MEMBERS: Final = 50_000
 PICKLE_BYTES: Final = 16 * 2**20
 PICKLE_VALUES: Final = 500_000
-"""Bounds of the pickle, in bytes, and in instructions and values: room for twenty thousand tensors."""
+"""Maximum size of the pickle in bytes, and maximum instructions and values: room for twenty thousand tensors."""
 
 _ENTRY: Final = b"PK\x01\x02"
 _UNREADABLE: Final = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OverflowError, struct.error)
 _DIMENSIONS: Final = 64
-"""Of a tensor in torch, at most."""
+"""Maximum dimensions of a tensor in torch."""
 
 _ITEM_BYTES: Final = {
     **dict.fromkeys(("ByteStorage", "CharStorage", "BoolStorage"), 1),
@@ -49,15 +49,15 @@ _ITEM_BYTES: Final = {
 _TYPES: Final = ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
 
 
-def checked(data: bytes) -> io.BytesIO:
-    """The archive of a checkpoint, written anew.
+def validated(data: bytes) -> io.BytesIO:
+    """Validate the archive of a checkpoint and return a rewritten copy.
 
     Raises:
-        ValueError: it is no archive of torch.save, a size in it does not hold, or its pickle does or names more than
-            tensors and plain data need; nothing of it has been run.
+        ValueError: it is not an archive of torch.save, a size in it is wrong, or its pickle has values other than
+            tensors and plain data. No code from it is executed.
     """
     if not data.startswith(SIGNATURE):
-        raise ValueError("it is no archive of torch.save")
+        raise ValueError("it is not an archive of torch.save")
     if (entries := data.count(_ENTRY)) > MEMBERS:
         raise ValueError(f"it has {entries} members, accepted: {MEMBERS}")
     try:
@@ -65,21 +65,21 @@ def checked(data: bytes) -> io.BytesIO:
     except (OSError, *_UNREADABLE) as error:
         raise ValueError(f"its archive is damaged ({error})") from error
     roots = {name.partition("/")[0] for name in members}
-    pickled = [name for name in members if name.partition("/")[2] == "data.pkl"]
-    if len(roots) != 1 or len(pickled) != 1:
-        raise ValueError("its archive has no data.pkl, or more than one folder")
-    look_through(members[pickled[0]], {name.partition("/")[2]: len(content) for name, content in members.items()})
-    return _archive(members)
+    pickles = [name for name in members if name.partition("/")[2] == "data.pkl"]
+    if len(roots) != 1 or len(pickles) != 1:
+        raise ValueError("its archive has no data.pkl, or more than one directory")
+    validate_pickle(members[pickles[0]], {name.partition("/")[2]: len(content) for name, content in members.items()})
+    return _write_archive(members)
 
 
-def look_through(pickled: bytes, sizes: Mapping[str, int]) -> None:
-    """Make sure that the pickle of a checkpoint builds nothing but tensors of these members, and plain data.
+def validate_pickle(pickled: bytes, sizes: Mapping[str, int]) -> None:
+    """Check that the pickle of a checkpoint has only plain data and tensors that fit their storages.
 
     Args:
-        sizes: bytes of each member of the archive, by its name without the folder.
+        sizes: bytes of each member of the archive, by name without the directory.
 
     Raises:
-        ValueError: it does not; says what it does or names.
+        ValueError: it has other values, or a tensor does not fit; the message names it.
     """
     if len(pickled) > PICKLE_BYTES:
         raise ValueError(f"its data.pkl has {len(pickled)} bytes, accepted: {PICKLE_BYTES}")
@@ -88,17 +88,17 @@ def look_through(pickled: bytes, sizes: Mapping[str, int]) -> None:
 
 def _members(data: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        found = archive.infolist()
-        if odd := [one.filename for one in found if one.compress_type != zipfile.ZIP_STORED]:
-            raise zipfile.BadZipFile(f"member {odd[0][:80]!r} is compressed, which torch.save does to none")
-        if (said := sum(one.file_size for one in found)) > len(data):
-            raise zipfile.BadZipFile(f"its members are said to have {said} bytes, the file has {len(data)}")
-        if len({one.filename for one in found}) != len(found):
-            raise zipfile.BadZipFile("two members have one name")
-        return {one.filename: archive.read(one) for one in found}
+        entries = archive.infolist()
+        if compressed := [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]:
+            raise zipfile.BadZipFile(f"member {compressed[0][:80]!r} is compressed, accepted: uncompressed members")
+        if (claimed := sum(entry.file_size for entry in entries)) > len(data):
+            raise zipfile.BadZipFile(f"its members claim {claimed} bytes, the file has {len(data)}")
+        if len({entry.filename for entry in entries}) != len(entries):
+            raise zipfile.BadZipFile("two members have the same name")
+        return {entry.filename: archive.read(entry) for entry in entries}
 
 
-def _archive(members: Mapping[str, bytes]) -> io.BytesIO:
+def _write_archive(members: Mapping[str, bytes]) -> io.BytesIO:
     copy = io.BytesIO()
     with zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members.items():
@@ -109,26 +109,26 @@ def _archive(members: Mapping[str, bytes]) -> io.BytesIO:
 
 @dataclass(frozen=True, kw_only=True)
 class _Storage:
-    """A member of the archive, in items."""
+    """Replacement of a tensor storage; `items` is its size."""
 
     items: int
 
 
 class _Tensor:
-    """A tensor that fits its storage."""
+    """Replacement of a tensor that fits its storage."""
 
 
 class _OrderedDict(dict[Any, Any], StandIn):
-    """A collections.OrderedDict; a module's state_dict has its versions beside the items."""
+    """Replacement of collections.OrderedDict; a state_dict has the versions of its modules as an attribute."""
 
     def set_state(self, state: Any) -> None:
-        """The attributes, e.g. `_metadata`."""
+        """Check the attributes, e.g. `_metadata`, which are not kept."""
         if not isinstance(state, dict):
-            raise ValueError("it sets the state of an OrderedDict to no dictionary")
+            raise ValueError("the state of an OrderedDict is not a dictionary")
 
 
 class _Checkpoint(Unpickler):
-    """The pickle of a checkpoint whose members have these sizes."""
+    """Reader for the pickle of a checkpoint; `sizes` has the bytes of each member of its archive."""
 
     values = "tensors and plain data"
     keys = (str, int)
@@ -139,23 +139,23 @@ class _Checkpoint(Unpickler):
         self.sizes = sizes
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """The storage named as ("storage", type, member, device, items)."""
+        """Resolve the storage ("storage", type, member, device, items)."""
         if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage":
             raise ValueError("it refers to something other than a storage")
         _, kind, member, device, items = pid
         item_bytes = _ITEM_BYTES.get(kind.name) if isinstance(kind, Name) else None
         if item_bytes is None or type(member) is not str or type(device) is not str or type(items) is not int:
-            raise ValueError("it refers to a storage of another form")
-        if (there := self.sizes.get(f"data/{member}", "no")) != items * item_bytes:
-            raise ValueError(f"storage {member[:20]!r} of {items} items of {item_bytes} bytes has {there} bytes")
+            raise ValueError("a reference to a storage is malformed")
+        if (size := self.sizes.get(f"data/{member}", "no")) != items * item_bytes:
+            raise ValueError(f"storage {member[:20]!r} of {items} items of {item_bytes} bytes has {size} bytes")
         return _Storage(items=items)
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any) -> _Tensor:
     if not isinstance(storage, _Storage) or not _are_counts((offset,)) or not _are_counts(size, stride):
-        raise ValueError("it makes a tensor in another way than torch.save")
+        raise ValueError("a tensor is malformed")
     if len(size) != len(stride) or type(requires_grad) is not bool or hooks != {}:
-        raise ValueError("it makes a tensor in another way than torch.save")
+        raise ValueError("a tensor is malformed")
     last = offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
     if math.prod(size) > storage.items or (math.prod(size) and last >= storage.items):
         raise ValueError(f"a tensor of shape {size} is larger than its storage of {storage.items} items")
@@ -164,38 +164,40 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: An
 
 def _parameter(data: Any, requires_grad: Any, hooks: Any) -> _Tensor:
     if not isinstance(data, _Tensor) or type(requires_grad) is not bool or hooks != {}:
-        raise ValueError("it makes a parameter in another way than torch.save")
+        raise ValueError("a parameter is malformed")
     return data
 
 
 def _size(counts: Any) -> tuple[int, ...]:
     if not _are_counts(counts):
-        raise ValueError("it makes a torch.Size of something other than counts")
+        raise ValueError("a torch.Size has items other than sizes")
     return tuple(counts)
 
 
-def _device(*named: Any) -> str:
-    if not all(type(part) in (str, int) for part in named):
-        raise ValueError("it makes a torch.device of something other than its name")
+def _device(*arguments: Any) -> str:
+    if not all(type(argument) in (str, int) for argument in arguments):
+        raise ValueError("a torch.device has arguments other than its type and index")
     return "device"
 
 
 def _counter(budget: Budget) -> Callable[..., dict[Any, Any]]:
     def counter(counts: Any = None) -> dict[Any, Any]:
         if counts is not None and type(counts) is not dict:
-            raise ValueError("it makes a collections.Counter of something other than a dictionary")
-        budget.spend(len(counts or ()), "copies of a dictionary")  # torch makes them, too
+            raise ValueError("a collections.Counter is built from something other than a dictionary")
+        budget.spend(len(counts or ()), "copies of a dictionary")  # torch.load makes these copies too
         return dict(counts or ())
 
     return counter
 
 
-def _ordered() -> _OrderedDict:
+def _ordered_dict() -> _OrderedDict:
     return _OrderedDict()
 
 
-def _are_counts(*several: Any) -> bool:
-    return all(isinstance(one, tuple) and len(one) <= _DIMENSIONS and all(map(_is_count, one)) for one in several)
+def _are_counts(*values: Any) -> bool:
+    return all(
+        isinstance(value, tuple) and len(value) <= _DIMENSIONS and all(map(_is_count, value)) for value in values
+    )
 
 
 def _is_count(value: Any) -> bool:
@@ -203,9 +205,9 @@ def _is_count(value: Any) -> bool:
 
 
 def _names(size: int) -> Names:
-    """Stand-ins for what torch names in a pickle of `size` bytes."""
+    """Return the replacements of torch's names in a pickle of `size` bytes."""
     return {
-        ("collections", "OrderedDict"): _ordered,
+        ("collections", "OrderedDict"): _ordered_dict,
         ("collections", "Counter"): _counter(Budget(size)),
         ("torch._utils", "_rebuild_tensor_v2"): _tensor,
         ("torch._utils", "_rebuild_parameter"): _parameter,

@@ -1,9 +1,9 @@
-"""Read a pickle of plain values without running what it names.
+"""A restricted unpickler: reads plain values, and never imports or calls the names in a pickle.
 
-`Unpickler` is a subclass of the standard library's unpickler in pure Python. The one in C (`pickle.Unpickler`) lets a
-subclass decide what a name stands for and nothing else: it sets the state of any object, allocates what a length
-claims, and cannot be stopped after a number of instructions. In the pure Python one every instruction is a row of a
-table, so the table can be an allow-list.
+`Unpickler` is a subclass of the standard library's pure Python unpickler. In the C implementation (`pickle.Unpickler`)
+a subclass can override only the lookup of names: it sets the state of any object, allocates as many bytes as a length
+field claims, and has no limit on instructions. The Python implementation dispatches every opcode through a table, so
+the table can be an allow-list.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import IO, Any, ClassVar, Final, TypeAlias
 
 _INTEGER_BITS: Final = 64
 _ARGUMENTS: Final = 8
-"""Arguments of a call, which are copied: torch and NumPy give at most six."""
+"""Maximum arguments of a call, as they are copied; torch and NumPy use at most six."""
 
 _DAMAGED: Final = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, TypeError),
@@ -27,41 +27,41 @@ _DAMAGED: Final = (
 )
 
 Names: TypeAlias = Mapping[tuple[str, str], Callable[..., Any] | None]
-"""Our stand-in for each callable that a file may name, by module and name; None if the file may not call it."""
+"""Replacement for each callable that a file may name, by module and name; None if the file may not call it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Name:
-    """A callable that a file names, as a value on the stack."""
+    """A reference to a callable, as a value on the stack."""
 
     name: str
     stand_in: Callable[..., Any] | None
 
 
 class StandIn:
-    """A value that a pickle makes in two steps: first the value, then its state."""
+    """Base of replacements for objects that a pickle builds in two steps: creation, then state."""
 
     def set_state(self, state: Any) -> None:
-        """Take the state from the file.
+        """Set the state read from the file.
 
         Raises:
-            ValueError: the value does not accept this state.
+            ValueError: the state is not valid for this type.
         """
         raise ValueError(f"it sets the state of a {type(self).__name__}")
 
 
 class Unpickler(pickle._Unpickler):
-    """Base of the readers, which add the opcodes and names of their files.
+    """Base class of the readers; a subclass sets the opcodes and names of its file format.
 
-    Memory is bounded by the file and some 100 bytes for each instruction: none copies what another has made, and a
-    length beyond the end of the file reads up to the end, where the missing STOP is an error.
+    Memory is bounded by the file size plus about 100 bytes an instruction: no instruction copies an earlier value. A
+    length field beyond the end of the file reads to the end, where the missing STOP is an error.
     """
 
     values: ClassVar[str]
-    """What the reader accepts, in words."""
+    """Accepted values, for error messages."""
 
     keys: ClassVar[tuple[type, ...]] = ()
-    """Types of the keys of dictionaries: only types for which a file cannot make hashing slow."""
+    """Accepted types of dictionary keys: those for which a file cannot force hash collisions."""
 
     stack: list[Any]
     metastack: list[list[Any]]
@@ -76,11 +76,11 @@ class Unpickler(pickle._Unpickler):
         self.names, self.steps = names, steps
 
     def load(self) -> Any:
-        """The value of the pickle.
+        """Read the value of the pickle.
 
         Raises:
-            ValueError: it is damaged, takes more than `steps` instructions, or uses an instruction or a name that is
-                not allowed; nothing it names has been run.
+            ValueError: the pickle is damaged, has more than `steps` instructions, or uses an opcode or a name that is
+                not allowed. No code from the file is executed.
         """
         try:
             return self._load()
@@ -102,27 +102,27 @@ class Unpickler(pickle._Unpickler):
         raise EOFError("it ends before its STOP instruction")
 
     def find_class(self, module: str, name: str) -> Name:
-        """The stand-in of an allowed name; nothing is imported."""
+        """Look up the replacement of an allowed name; nothing is imported."""
         if (module, name) not in self.names:
             raise ValueError(f"it names {module}.{name}, which was not run")
         return Name(name=name, stand_in=self.names[module, name])
 
     def load_frame(self) -> None:
-        """Skip how much there is to buffer."""
+        """Skip the frame size, which only a buffered reader needs."""
         self.read(8)
 
     def load_bytearray8(self) -> None:
-        """The standard one allocates before it reads."""
+        """Read first: the standard method allocates the claimed length before it reads."""
         (length,) = struct.unpack("<Q", self.read(8))
         self.append(bytearray(self.read(length)))
 
     def load_append(self) -> None:
-        """To lists only."""
+        """Append to a list; other objects are rejected."""
         item = self.stack.pop()
         self._list().append(item)
 
     def load_appends(self) -> None:
-        """To lists only."""
+        """Extend a list; other objects are rejected."""
         items = self.pop_mark()
         self._list().extend(items)
 
@@ -133,38 +133,41 @@ class Unpickler(pickle._Unpickler):
         return target
 
     def load_dict(self) -> None:
-        """With allowed keys."""
+        """Build a dictionary with keys of the accepted types."""
         items = self.pop_mark()
         self.append({})
         self._put(items)
 
     def load_setitem(self) -> None:
-        """In dictionaries only, with an allowed key."""
+        """Set an item of a dictionary; other objects are rejected."""
         value, key = self.stack.pop(), self.stack.pop()
         self._put((key, value))
 
     def load_setitems(self) -> None:
-        """In dictionaries only, with allowed keys."""
+        """Set items of a dictionary; other objects are rejected."""
         self._put(self.pop_mark())
 
     def _put(self, items: Sequence[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, dict) or len(items) % 2 or not all(type(key) in self.keys for key in items[::2]):
-            words = " or ".join(kind.__name__ for kind in self.keys)
-            raise ValueError(f"it sets items of something other than a dictionary with {words} as keys")
+            types = " or ".join(kind.__name__ for kind in self.keys)
+            raise ValueError(f"it sets items of something other than a dictionary with {types} as keys")
         target.update(zip(items[::2], items[1::2], strict=True))
 
     def load_reduce(self) -> None:
-        """Call a stand-in."""
-        arguments, named = self.stack.pop(), self.stack.pop()
-        if not isinstance(named, Name) or named.stand_in is None:
-            raise ValueError(f"it calls {named.name if isinstance(named, Name) else 'a ' + type(named).__name__}")
+        """Call the replacement of a name."""
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if not isinstance(function, Name) or function.stand_in is None:
+            called = function.name if isinstance(function, Name) else f"a {type(function).__name__}"
+            raise ValueError(f"it calls {called}")
         if type(arguments) is not tuple or len(arguments) > _ARGUMENTS:
-            raise ValueError(f"it calls {named.name} with more than {_ARGUMENTS} arguments, or without a tuple of them")
-        self.append(named.stand_in(*arguments))
+            raise ValueError(
+                f"it calls {function.name} with more than {_ARGUMENTS} arguments, or without a tuple of them"
+            )
+        self.append(function.stand_in(*arguments))
 
     def load_build(self) -> None:
-        """Set the state of a stand-in."""
+        """Set the state of a `StandIn`; other objects are rejected."""
         state, target = self.stack.pop(), self.stack[-1]
         if not isinstance(target, StandIn):
             raise ValueError(f"it sets the state of a {type(target).__name__}")
@@ -172,18 +175,18 @@ class Unpickler(pickle._Unpickler):
 
 
 def _bounded(load: Any) -> Any:
-    """A longer integer has no use, cannot be shown, and could be chosen so that a dictionary becomes slow."""
+    """Limit the size of integers: huge ones take quadratic time to print and can be chosen to collide as keys."""
 
     def load_integer(unpickler: Unpickler) -> None:
         load(unpickler)
         if (bits := unpickler.stack[-1].bit_length()) > _INTEGER_BITS:
-            raise ValueError(f"it holds an integer of {bits} bits, accepted: {_INTEGER_BITS}")
+            raise ValueError(f"it has an integer of {bits} bits, accepted: {_INTEGER_BITS}")
 
     return load_integer
 
 
 _STANDARD: Final[Mapping[int, Any]] = pickle._Unpickler.dispatch
-_OWN: Final[Mapping[str, Any]] = {
+_RESTRICTED: Final[Mapping[str, Any]] = {
     **{name: _bounded(_STANDARD[getattr(pickle, name)[0]]) for name in ("INT", "LONG", "LONG1", "LONG4")},
     "FRAME": Unpickler.load_frame,
     "BYTEARRAY8": Unpickler.load_bytearray8,
@@ -198,9 +201,9 @@ _OWN: Final[Mapping[str, Any]] = {
 
 
 def allowed(*opcodes: str) -> dict[int, Any]:
-    """The table of these opcodes: ours where the standard instruction trusts the file, else the standard one."""
+    """Build the dispatch table of some opcodes, with a restricted method where the standard one trusts the file."""
     codes = {name: getattr(pickle, name)[0] for name in opcodes}
-    return {code: _OWN.get(name) or _STANDARD[code] for name, code in codes.items()}
+    return {code: _RESTRICTED.get(name) or _STANDARD[code] for name, code in codes.items()}
 
 
 PLAIN: Final = (
@@ -212,34 +215,34 @@ PLAIN: Final = (
     *("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET"),
     *("GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD"),
 )
-"""Opcodes of lists, tuples, text, bytes, integers and calls of stand-ins."""
+"""Opcodes of lists, tuples, text, bytes, integers and calls of replacements."""
 
 DICTIONARIES: Final = ("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS")
 
 
 class Budget:
-    """Bytes or items that may be copied during one reading: a file can refer to one value a million times."""
+    """Limit on copied bytes or items: a small file can refer to the same value a million times."""
 
-    def __init__(self, left: int) -> None:
-        self.left = left
+    def __init__(self, remaining: int) -> None:
+        self.remaining = remaining
 
     def spend(self, amount: int, copied: str) -> None:
         """Count a copy before it is made.
 
         Raises:
-            ValueError: all copies together exceed the budget.
+            ValueError: the copies exceed the budget.
         """
-        if amount > self.left:
+        if amount > self.remaining:
             raise ValueError(f"its {copied} are larger than the file")
-        self.left -= amount
+        self.remaining -= amount
 
 
 def encoder(budget: Budget) -> Callable[..., bytes]:
-    """Stand-in of `_codecs.encode`, by which protocols 0 to 2 write bytes as text."""
+    """Return the replacement of `_codecs.encode`, with which protocols 0 to 2 store bytes as text."""
 
     def encode(text: Any, encoding: Any) -> bytes:
         if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-            raise ValueError("it holds encoded data that are not bytes")
+            raise ValueError("it has encoded data that are not bytes")
         budget.spend(len(text), "encoded data")
         return text.encode("latin-1")
 

@@ -1,1 +1,1 @@
-"""The spec of an action: parameters, schema, template, loading and checking."""
+"""Specs of actions: parameters, schema, template, loading and validation."""

@@ -1,4 +1,4 @@
-"""A spec against what an action reads: every problem at once, each with key, value, what is accepted and a fix."""
+"""Validate the spec of an action: normalise values, report all problems at once, fill in defaults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tao_skill.spec.tree import Node, children, shape, walk
 
 
 def check(config_type: type, action: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The complete spec of an action: normalised, validated against its published schema, defaults filled in.
+    """Return the complete spec of an action: normalised, validated against its schema, with defaults.
 
     Raises:
         SpecError: keys are unknown, not read by the action or missing, or values are not accepted.
@@ -31,36 +31,37 @@ def check(config_type: type, action: str, values: Mapping[str, Any]) -> dict[str
     )
     if problems := find_problems(_schema(config_type, action), spec, reader, values):
         raise SpecError(problems)
-    return _filled(config_type, action, spec)
+    return _with_defaults(config_type, action, spec)
 
 
 def project(config_type: type, action: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Split a file of all actions: what `action` reads, and the dotted keys that only other actions read.
+    """Select the keys that `action` reads from a spec for all actions.
 
-    Keys the model does not know stay in the first part, where `check` refuses them with everything else.
+    Returns:
+        The selected values, and the dotted keys that only other actions read. Unknown keys stay among the values, so
+        that `check` reports them.
     """
-    read = {node.key for node in walk(config_type, action)}
-    return _project(config_type, read, values, "")
+    read_keys = {node.key for node in walk(config_type, action)}
+    return _project(config_type, read_keys, values, "")
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a value counts as not given: null, an empty text, or the `???` of a template."""
+    """Whether a value counts as not given: null, an empty string, or the `???` of a template."""
     return value is None or (isinstance(value, str) and value in ("", REQUIRED))
 
 
 def normalised(config_type: type, action: str | None, values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values as they will run: blanks gone, 10.0 as 10, 1 as 1.0 where a float is read, choices in their own case."""
+    """Return values in canonical form: no blanks, 10.0 as int 10, 1 as float 1.0, choices in their declared case."""
     known = {node.name: node for node in children(config_type, action, prefix)}
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, node in known.items():
         value = values.get(name)
         if node.is_section:
-            is_mapping = isinstance(value, Mapping)
-            is_other = not is_mapping and not is_blank(value)
-            found[name] = value if is_other else normalised(node.type, action, value or {}, node.key)
+            is_section = isinstance(value, Mapping) or is_blank(value)
+            result[name] = normalised(node.type, action, value or {}, node.key) if is_section else value
         elif not is_blank(value):
-            found[name] = _converted(node, value)
-    return found | {name: value for name, value in values.items() if name not in known}
+            result[name] = _converted(node, value)
+    return result | {name: value for name, value in values.items() if name not in known}
 
 
 @cache
@@ -69,7 +70,7 @@ def _schema(config_type: type, action: str) -> Mapping[str, Any]:
 
 
 def _project(
-    config_type: type, read: set[str], values: Mapping[str, Any], prefix: str
+    config_type: type, read_keys: set[str], values: Mapping[str, Any], prefix: str
 ) -> tuple[dict[str, Any], list[str]]:
     known = {node.name: node for node in children(config_type, None, prefix)}
     kept: dict[str, Any] = {}
@@ -77,24 +78,24 @@ def _project(
     for name, value in values.items():
         node = known.get(name)
         if node is not None and node.is_section and isinstance(value, Mapping):
-            below, ignored_below = _project(node.type, read, value, node.key)
-            kept |= {name: below} if below else {}
-            ignored += ignored_below
-        elif node is None or node.key in read:
+            section, ignored_keys = _project(node.type, read_keys, value, node.key)
+            kept |= {name: section} if section else {}
+            ignored += ignored_keys
+        elif node is None or node.key in read_keys:
             kept[name] = value
         else:
             ignored.append(node.key)
     return kept, ignored
 
 
-def _filled(config_type: type, action: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _with_defaults(config_type: type, action: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
     for node in children(config_type, action):
         if node.is_section:
-            found[node.name] = _filled(node.type, action, spec[node.name])
+            result[node.name] = _with_defaults(node.type, action, spec[node.name])
         else:
-            found[node.name] = spec[node.name] if node.name in spec else copy.deepcopy(node.default)
-    return found
+            result[node.name] = spec[node.name] if node.name in spec else copy.deepcopy(node.default)
+    return result
 
 
 def _converted(node: Node, value: Any) -> Any:
@@ -122,7 +123,7 @@ def _to_float(value: Any, _: Param) -> Any:
 
 
 def _to_bool(value: Any, _: Param) -> Any:
-    return _WORDS.get(value.lower(), value) if isinstance(value, str) else value
+    return _YAML_1_1_BOOLEANS.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def _to_choice(value: Any, param: Param) -> Any:
@@ -131,8 +132,7 @@ def _to_choice(value: Any, param: Param) -> Any:
     return next((choice for choice in param.choices if choice.casefold() == value.casefold()), value)
 
 
-_WORDS: Final[Mapping[str, bool]] = {"yes": True, "on": True, "no": False, "off": False}
-"""What YAML 1.1 files write for true and false."""
+_YAML_1_1_BOOLEANS: Final[Mapping[str, bool]] = {"yes": True, "on": True, "no": False, "off": False}
 
 _CONVERT: Final[Mapping[type, Callable[[Any, Param], Any]]] = {
     int: _to_int,

@@ -1,4 +1,4 @@
-"""Keys of a spec file or object: nested, dotted or short, in any mixture, as the full keys they stand for."""
+"""Resolve the keys of a spec file or object, which may be nested, dotted or short, to full dotted keys."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from tao_skill.errors import BadRequest, Problem, SpecError
 from tao_skill.io.strict_json import MAX_DEPTH, bounded
 from tao_skill.spec.check import is_blank
 from tao_skill.spec.load import expand_shorthand, parse_override
-from tao_skill.spec.problems import MOST_PROBLEMS, value_or_hidden
+from tao_skill.spec.problems import MAX_PROBLEMS, value_or_hidden
 from tao_skill.spec.tree import Node, leaf_above, walk
 
 MAX_VALUES: Final = 10_000
-"""Values of overrides given as an object."""
+"""Maximum number of values in an object of overrides."""
 
-_NAME_SHOWN: Final = 80
+_MAX_NAME: Final = 80
+"""Characters of a key in a message."""
 _PLAIN: Final = re.compile(r"[\w./][\w./:${}-]*")
 _NOT_IN_YAML: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 class _Entry(NamedTuple):
-    """One value with its full key, and how the key is written: `train: optim.lr`."""
+    """A value, its full key, and the key as written, e.g. `train: optim.lr`."""
 
     key: str
     value: Any
@@ -31,60 +32,60 @@ class _Entry(NamedTuple):
 
 
 def full_keys(
-    config_type: type, written: Mapping[str, Any], shorthand: Mapping[str, str], source: str
+    config_type: type, values: Mapping[str, Any], shorthand: Mapping[str, str], source: str
 ) -> list[tuple[str, Any]]:
-    """Full keys and their values, in the order in which `override` has to set them.
+    """Return full keys and values, in the order in which `override` must set them.
 
-    The keys of a parameter's own mapping, such as the class names of `dataset.label_map`, stay as they are. A key given
-    as null beside a value is as not given.
+    Keys inside a mapping parameter, such as the class names of `dataset.label_map`, stay as they are. A null is ignored
+    if another spelling of the key has a value.
 
     Args:
-        shorthand: full keys by short ones, which are read at the top level. source: the file, for messages.
+        shorthand: full key of each short key; short keys are accepted at the top level. source: the file, for messages.
 
     Raises:
-        SpecError: two spellings of a key have different values, or a name is not a key.
+        SpecError: two spellings of a key have different values, or a key is malformed.
     """
     nodes = {node.key: node for node in walk(config_type)}
-    found: dict[str, _Entry] = {}
+    entries: dict[str, _Entry] = {}
     problems: list[Problem] = []
-    for entry in _entries(nodes, shorthand, written):
-        other = found.get(entry.key)
+    for entry in _entries(nodes, shorthand, values):
+        other = entries.get(entry.key)
         if _is_malformed(entry.key):
             problems.append(_malformed(entry, source))
         elif other is not None and _differ(other.value, entry.value):
             problems.append(_contradiction(config_type, other, entry, source))
         if other is None or is_blank(other.value):
-            found[entry.key] = entry
-    problems += _contradicting_entries(config_type, found, source)
+            entries[entry.key] = entry
+    problems += _contradicting_entries(config_type, entries, source)
     if problems:
-        raise SpecError(problems[:MOST_PROBLEMS])
-    ordered = sorted(found.values(), key=lambda entry: _rank(config_type, nodes, entry.key))
+        raise SpecError(problems[:MAX_PROBLEMS])
+    ordered = sorted(entries.values(), key=lambda entry: _rank(config_type, nodes, entry.key))
     return [(entry.key, entry.value) for entry in ordered]
 
 
 def override_pairs(
     config_type: type, overrides: Sequence[str] | Mapping[str, Any], shorthand: Mapping[str, str]
 ) -> list[tuple[str, Any]]:
-    """Full keys and values of `KEY=VALUE` texts, short keys first, or of an object, whose values stay as they are.
+    """Return full keys and values of overrides: `KEY=VALUE` strings (short keys first) or an object.
 
     Raises:
-        BadRequest: a text is not KEY=VALUE, or the object is too large or contradicts itself.
+        BadRequest: a string is not KEY=VALUE, or the object is too large or has contradicting values.
     """
     if isinstance(overrides, Mapping):
         try:
             return full_keys(config_type, bounded(overrides, MAX_VALUES), shorthand, "overrides")
         except ValueError as error:
-            raise BadRequest(f"overrides cannot be read: {error}", fix="write them into a spec file") from error
+            raise BadRequest(f"overrides cannot be read: {error}", fix="use a spec file") from error
     pairs = [parse_override(text) for text in overrides]
     short = [(expand_shorthand(key, shorthand), value) for key, value in pairs if key in shorthand]
     return short + [(key, value) for key, value in pairs if key not in shorthand]
 
 
 def override_texts(config_type: type, overrides: Mapping[str, Any], shorthand: Mapping[str, str]) -> list[str]:
-    """An object of overrides as `KEY=VALUE` texts, which `parse_override` reads as the same values.
+    """Convert an object of overrides to `KEY=VALUE` strings that `parse_override` reads as the same values.
 
     Raises:
-        BadRequest: as `override_pairs`.
+        BadRequest: the same errors as `override_pairs`.
     """
     return [_override_text(key, value) for key, value in override_pairs(config_type, overrides, shorthand)]
 
@@ -106,41 +107,41 @@ def _entries(
     shorthand: Mapping[str, str],
     values: Mapping[str, Any],
     section: str = "",
-    above: str = "",
+    section_spelling: str = "",
 ) -> Iterator[_Entry]:
     for name, value in values.items():
         key = f"{section}.{name}" if section else shorthand.get(name, name)
-        spelling = f"{above}: {name}" if above else name
+        spelling = f"{section_spelling}: {name}" if section_spelling else name
         if key in nodes and nodes[key].is_section and (isinstance(value, Mapping) or is_blank(value)):
             yield from _entries(nodes, shorthand, value if isinstance(value, Mapping) else {}, key, spelling)
         else:
             yield _Entry(key, value, spelling)
 
 
-def _contradicting_entries(config_type: type, found: Mapping[str, _Entry], source: str) -> Iterator[Problem]:
-    """Entries of a mapping, `dataset.label_map.walk`, that the mapping itself has with another value."""
-    for entry in found.values():
+def _contradicting_entries(config_type: type, entries: Mapping[str, _Entry], source: str) -> Iterator[Problem]:
+    """Find keys inside a mapping, e.g. `dataset.label_map.walk`, that the mapping itself gives another value."""
+    for entry in entries.values():
         leaf = leaf_above(config_type, entry.key)
-        whole = found.get(leaf) if leaf is not None else None
-        if leaf is None or whole is None or not isinstance(whole.value, Mapping):
+        mapping = entries.get(leaf) if leaf is not None else None
+        if leaf is None or mapping is None or not isinstance(mapping.value, Mapping):
             continue
         name = entry.key[len(leaf) + 1 :]
-        if _differ(whole.value.get(name), entry.value):
-            inside = _Entry(entry.key, whole.value[name], f"{whole.spelling}: {name}")
-            yield _contradiction(config_type, inside, entry, source)
+        if _differ(mapping.value.get(name), entry.value):
+            in_mapping = _Entry(entry.key, mapping.value[name], f"{mapping.spelling}: {name}")
+            yield _contradiction(config_type, in_mapping, entry, source)
 
 
 def _rank(config_type: type, nodes: Mapping[str, Node], key: str) -> int:
-    """Entries of mappings come after the mappings; what is wrongly given for a section comes last, and is reported."""
+    """Sort order: parameters, keys inside mapping parameters, then values given for a section, which are errors."""
     if leaf_above(config_type, key) is not None:
         return 1
     return 2 if key in nodes and nodes[key].is_section else 0
 
 
-def _differ(one: Any, other: Any) -> bool:
-    if is_blank(one) or is_blank(other):
+def _differ(first: Any, second: Any) -> bool:
+    if is_blank(first) or is_blank(second):
         return False
-    return isinstance(one, bool) != isinstance(other, bool) or bool(one != other)
+    return isinstance(first, bool) != isinstance(second, bool) or bool(first != second)
 
 
 def _is_malformed(key: str) -> bool:
@@ -148,20 +149,18 @@ def _is_malformed(key: str) -> bool:
 
 
 def _malformed(entry: _Entry, source: str) -> Problem:
-    name = entry.spelling[:_NAME_SHOWN]
+    name = entry.spelling[:_MAX_NAME]
     return Problem(
-        key=entry.key[:_NAME_SHOWN],
-        message=f"{name!r} in {source} is not a key, accepted: at most {MAX_DEPTH} names with one dot between two",
+        key=entry.key[:_MAX_NAME],
+        message=f"{name!r} in {source} is not a key, accepted: up to {MAX_DEPTH} names separated by single dots",
         fix=f"correct or remove {name!r}",
     )
 
 
-def _contradiction(config_type: type, one: _Entry, other: _Entry, source: str) -> Problem:
-    first, second = (
-        f"`{each.spelling}: {value_or_hidden(config_type, each.key, each.value)}`" for each in (one, other)
-    )
+def _contradiction(config_type: type, first: _Entry, second: _Entry, source: str) -> Problem:
+    texts = (f"`{entry.spelling}: {value_or_hidden(config_type, entry.key, entry.value)}`" for entry in (first, second))
     return Problem(
-        key=one.key,
-        message=f"{one.key} has two values in {source}: {first} and {second}",
-        fix=f"keep one of `{one.spelling}` and `{other.spelling}`",
+        key=first.key,
+        message=f"{first.key} has two values in {source}: {' and '.join(texts)}",
+        fix=f"keep one of `{first.spelling}` and `{second.spelling}`",
     )

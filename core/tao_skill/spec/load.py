@@ -1,4 +1,4 @@
-"""From spec file and KEY=VALUE overrides to a checked spec and a config instance."""
+"""Read spec files, parse KEY=VALUE overrides, merge specs and build config instances."""
 
 from __future__ import annotations
 
@@ -31,21 +31,25 @@ _OVERRIDE: Final = re.compile(
     r"(?P<prefix>~|\+{0,2})(?P<key>[^\s=.~+][^\s=.]*(?:\.[^\s=.]+)*)(?:=(?P<value>.*))?", re.DOTALL
 )
 _OVERRIDE_LENGTH: Final = 1 << 14
-_NAME_SHOWN: Final = 80
+_MAX_NAME: Final = 80
+"""Characters of a key in a message."""
+
 _FLOW: Final = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|[^][{},:'"]+|.""", re.DOTALL)
 
 
 def read_spec_file(path: Path) -> dict[str, Any]:
-    """Read a spec file: JSON if it is called `.json`, else YAML. An empty file is an empty spec.
+    """Read a spec file: JSON if the extension is `.json`, else YAML. An empty file is an empty spec.
 
     Raises:
-        NotFound: there is no such file.
-        BadRequest: it cannot be read, is too large, or does not hold one mapping.
+        NotFound: the file does not exist.
+        BadRequest: the file cannot be read, is too large, or is not a mapping.
     """
     from tao_skill.io.strict_yaml import YAML_BYTES, YAML_VALUES, parse_yaml
 
     if not path.exists():
-        raise NotFound(f"no spec file {path}", fix="give the path of an existing YAML or JSON file", path=str(path))
+        raise NotFound(
+            f"spec file {path} does not exist", fix="give the path of an existing YAML or JSON file", path=str(path)
+        )
     try:
         text = read_text(path, YAML_BYTES)
     except (OSError, ValueError) as error:
@@ -62,7 +66,7 @@ def read_spec_file(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise BadRequest(
-            f"spec file {path} holds a {type(value).__name__}, accepted: a mapping of keys",
+            f"spec file {path} is a {type(value).__name__}, accepted: a mapping of keys",
             fix="write `key: value` lines; see the template of the action",
             path=str(path),
         )
@@ -70,19 +74,19 @@ def read_spec_file(path: Path) -> dict[str, Any]:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Split `KEY=VALUE` at the first `=` and read the value as YAML; `KEY=`, `KEY=null` and `~KEY` take a value back.
+    """Split `KEY=VALUE` at the first `=` and parse the value as YAML; `KEY=`, `KEY=null` and `~KEY` unset the key.
 
-    Hydra's `+KEY=VALUE`, `++KEY=VALUE` and mappings without spaces, `{walk:0,sit:1}`, are read as Hydra means them.
+    Hydra's `+KEY=VALUE`, `++KEY=VALUE` and mappings without spaces, `{walk:0,sit:1}`, are accepted as in Hydra.
 
     Raises:
-        BadRequest: it is not KEY=VALUE, or the value is not YAML. No value is shown: it may be a secret.
+        BadRequest: the text is not KEY=VALUE, or the value is not YAML. Messages omit the value, which may be a secret.
     """
     match = _OVERRIDE.fullmatch(text.strip()) if len(text) <= _OVERRIDE_LENGTH and is_utf8(text) else None
     if match is None or (match["value"] is None and match["prefix"] != "~") or match["key"].count(".") >= MAX_DEPTH:
-        name = text.partition("=")[0][:_NAME_SHOWN]
+        name = text.partition("=")[0][:_MAX_NAME]
         raise BadRequest(
             f"{name!r} is not an override, accepted: KEY=VALUE of at most {_OVERRIDE_LENGTH} characters",
-            fix="write e.g. train.num_epochs=20; what is longer goes into a spec file",
+            fix="write KEY=VALUE, and longer values in a spec file",
         )
     key, value = match["key"], (match["value"] or "").strip()
     if match["prefix"] == "~":
@@ -99,27 +103,27 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def expand_shorthand(key: str, shorthand: Mapping[str, str]) -> str:
-    """The full key of a short one (`lr` -> `train.optim.lr`); any other key as it is."""
+    """Return the full key of a short key (`lr` -> `train.optim.lr`), and any other key unchanged."""
     return shorthand.get(key, key)
 
 
 def merge(config_type: type | None, *layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay specs over each other, the last one wins; sections merge, values (lists and mappings too) are replaced."""
+    """Merge specs; later layers win. Sections are merged, values (also lists and mappings) are replaced."""
     nodes = {node.name: node for node in children(config_type)} if config_type else {}
     result: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():
-            node, below = nodes.get(name), result.get(name)
+            node, lower = nodes.get(name), result.get(name)
             is_leaf = node is not None and not node.is_section
-            if not is_leaf and isinstance(below, Mapping) and (isinstance(value, Mapping) or is_blank(value)):
-                result[name] = merge(node.type if node else None, below, value or {})
+            if not is_leaf and isinstance(lower, Mapping) and (isinstance(value, Mapping) or is_blank(value)):
+                result[name] = merge(node.type if node else None, lower, value or {})
             else:
                 result[name] = copy.deepcopy(value)
     return result
 
 
 def override(config_type: type, values: Mapping[str, Any], pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Set dotted keys in order; `dataset.label_map.walk=0` changes one entry of a mapping, `=null` drops it."""
+    """Set dotted keys in order. `dataset.label_map.walk=0` sets an entry of a mapping, `=null` removes it."""
     result = merge(config_type, values)
     for key, value in pairs:
         leaf = leaf_above(config_type, key)
@@ -137,22 +141,22 @@ def override(config_type: type, values: Mapping[str, Any], pairs: Iterable[tuple
 
 
 def given_keys(values: Mapping[str, Any], prefix: str = "") -> set[str]:
-    """Dotted keys that hold a value, and the sections around them; null, an empty text and `???` are none."""
-    found: set[str] = set()
+    """Return the dotted keys that have a value, and their sections; blank values (see `is_blank`) do not count."""
+    keys: set[str] = set()
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            below = given_keys(value, f"{prefix}{name}.")
-            found |= below | ({f"{prefix}{name}"} if below else set())
+            inner = given_keys(value, f"{prefix}{name}.")
+            keys |= inner | ({f"{prefix}{name}"} if inner else set())
         elif not is_blank(value):
-            found.add(f"{prefix}{name}")
-    return found
+            keys.add(f"{prefix}{name}")
+    return keys
 
 
 def build(config_type: type, values: Mapping[str, Any]) -> Any:
-    """The config instance of a checked spec: nested sections, defaults for what is missing.
+    """Build the config instance of a checked spec; missing keys get their defaults.
 
     Raises:
-        TypeError: `values` has a key that the config type has not; `check` names such keys.
+        TypeError: `values` has an unknown key; `check` reports those.
     """
     spec = normalised(config_type, None, values)
     sections = {node.name: node.type for node in children(config_type) if node.is_section}
@@ -160,7 +164,7 @@ def build(config_type: type, values: Mapping[str, Any]) -> Any:
 
 
 def _spaced(flow: str) -> str:
-    """A list or mapping with the space that YAML wants after each key's colon: `{a:1}` would be one key, `a:1`."""
+    """Add the space that YAML requires after the colon of a key: it reads `{a:1}` as a single key `a:1`."""
     opened: list[str] = []
     text, at_key = "", False
     for part in _FLOW.findall(flow):

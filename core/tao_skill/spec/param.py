@@ -1,4 +1,4 @@
-"""What is known of one spec parameter beside its type and default."""
+"""Metadata of a spec parameter, besides its type and default."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final
 
 REQUIRED: Final = "???"
-"""Default of a parameter that has none: a template shows it, a checked spec never holds it (OmegaConf's marker)."""
+"""Default of a required parameter (OmegaConf's marker): templates show it, a checked spec never contains it."""
 
 
 @dataclass(frozen=True)
@@ -14,22 +14,23 @@ class Param:
     """Metadata of a spec field, attached as `Annotated[type, Param(...)]`.
 
     Attributes:
-        description: one sentence.
+        description: a sentence.
         minimum, maximum: inclusive bounds. above: exclusive lower bound.
-        choices: accepted values. fold_case: letters' case does not matter.
-        reject: values inside the bounds that mean nothing.
-        only: actions that read the parameter; empty means every action that reads its section.
-        inherit: a fact of the trained model that a downstream action takes from its parent job.
-        reads_file: the value names an existing file. writes: it names a file or folder to write to.
-        checkpoint: it names a checkpoint, perhaps without the step that is part of the file's name.
-        secret: the value is in no record, log or error.
-        popular: shown first to people and agents.
+        choices: accepted values. fold_case: choices are case-insensitive.
+        reject: values within the bounds that are not accepted.
+        only: actions that read the parameter; empty for all actions that read its section.
+        inherit: a property of the trained model that a downstream action takes from its parent job.
+        reads_file: the value is the path of an existing file. writes: the path of a file or directory to write.
+        checkpoint: the path of a checkpoint, whose file name may omit the step.
+        secret: the value is kept out of records, logs and errors.
+        popular: listed first to users and agents.
         low, high, log: AutoML search range. searchable: AutoML may vary it (implied by a range).
-        tune: AutoML varies it unless told otherwise. weights: sampling weights of `choices`, in order.
-        off: value of a searched number that switches it off.
-        condition: relation a suggested value must keep, e.g. `< train.optim.lr`.
-        depends_on: (key, value) that must hold for the parameter to have an effect.
-        parent: key of the parameter this one is set relative to.
+        tune: AutoML varies it by default. weights: sampling weights of `choices`, in order.
+        off: value of a numeric parameter that disables it.
+        condition: relation that suggested values must satisfy, e.g. `< train.optim.lr`.
+        depends_on: (key, value) under which the parameter has an effect.
+        parent: key of the parameter relative to which this parameter is set.
+        tao_flags: options of TAO's command line that set the key.
     """
 
     description: str
@@ -57,8 +58,9 @@ class Param:
     condition: str | None = None
     depends_on: tuple[str, Any] | None = None
     parent: str | None = None
+    tao_flags: tuple[str, ...] = ()
 
     @property
     def may_search(self) -> bool:
-        """Whether AutoML may vary the parameter at all."""
+        """Whether AutoML may vary the parameter."""
         return self.searchable or self.tune or self.low is not None

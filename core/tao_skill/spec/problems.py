@@ -1,4 +1,4 @@
-"""The one validator, and the one place that turns what it finds into problems: key, message and fix."""
+"""The JSON Schema validator of specs and tool arguments; converts its errors to problems: key, message and fix."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from tao_skill.spec.tree import iter_params, lookup, readers, walk
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, ValidationError
 
-MOST_PROBLEMS: Final = 50
-"""Unknown keys of a section that are looked at, each against every known one."""
+MAX_PROBLEMS: Final = 50
+"""Maximum unknown keys reported for a section, as each is compared with all known keys."""
 
 HIDDEN: Final = "hidden"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """Who reads the values, as messages speak of it: an action with its parameters, or a tool with its arguments.
+    """The consumer of the values, for messages: an action and its parameters, or a tool and its arguments.
 
     Attributes:
-        config_type: declares the keys, those of other actions included. action: the part of them that is read.
-        keys: where all accepted keys are listed, as a step of a fix.
+        name: of the action or tool. noun: `a parameter` or `an argument`.
+        keys: instruction that tells where the accepted keys are listed.
+        config_type: declares all keys. action: selects the keys that are read; None for all.
     """
 
     name: str
@@ -44,27 +45,27 @@ class Reader:
 def find_problems(
     schema: Mapping[str, Any], values: Mapping[str, Any], reader: Reader, received: Mapping[str, Any]
 ) -> list[Problem]:
-    """Every problem of values with a schema, one for each key.
+    """Validate values against a schema and return a problem for each key that fails.
 
     Args:
-        received: the values before they were normalised, so that messages show what the user wrote.
+        received: the values before they were normalised, so that messages quote the user's input.
     """
-    found: dict[str, Problem] = {}
+    problems: dict[str, Problem] = {}
     for error in _validator_type()(schema).iter_errors(values):
-        for problem in islice(problems_of(error, schema, reader, received), MOST_PROBLEMS):
-            found.setdefault(problem.key, problem)
-    return list(found.values())
+        for problem in islice(problems_of(error, schema, reader, received), MAX_PROBLEMS):
+            problems.setdefault(problem.key, problem)
+    return list(problems.values())
 
 
 def value_problem(key: str, schema: Mapping[str, Any], value: Any) -> Problem | None:
-    """The problem of a single value with the schema of its parameter, if it has one."""
+    """Validate a value against the schema of its parameter; None if it is valid."""
     return None if _validator_type()(schema).is_valid(value) else _bad_value(key, schema, value)
 
 
 def problems_of(
     error: ValidationError, schema: Mapping[str, Any], reader: Reader, received: Mapping[str, Any]
 ) -> Iterator[Problem]:
-    """The problems behind one error of the validator: with a value, with a section's keys, or with a section."""
+    """Convert an error of the validator, about a value, the keys of a section or a section itself, to problems."""
     known, section = dict(leaves(schema)), cast(Mapping[str, Any], error.schema)
     given: Any = error.instance
     path = ".".join(str(part) for part in error.absolute_path)
@@ -75,9 +76,9 @@ def problems_of(
     elif error.validator == "additionalProperties":
         for name in given:
             if "." in str(name):
-                yield _misspelt(reader, f"{prefix}{name}", given[name])
+                yield _unknown_key(reader, f"{prefix}{name}", given[name])
             elif name not in section["properties"]:
-                yield from _unknown(reader, f"{prefix}{name}", given[name])
+                yield from _unread_keys(reader, f"{prefix}{name}", given[name])
     elif error.validator == "required":
         for name in section["required"]:
             if name not in given:
@@ -86,14 +87,14 @@ def problems_of(
         example = next(key for key in known if key.startswith(prefix))
         yield Problem(
             key=path,
-            message=f"{path} is {truncate_json(given)}; accepted: a section, i.e. a mapping of its keys",
+            message=f"{path} is {truncate_json(given)}; accepted: a section, i.e. a mapping of keys",
             fix=f"set keys inside {path}, e.g. {example}=...",
         )
 
 
 @cache
 def _validator_type() -> type[Draft202012Validator]:
-    """Of draft 2020-12, except that a number must be finite, which no schema can say."""
+    """Return the draft 2020-12 validator, extended to reject NaN and infinity, which a schema cannot express."""
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
@@ -107,21 +108,25 @@ def _validator_type() -> type[Draft202012Validator]:
 
 
 def _bad_value(key: str, schema: Mapping[str, Any], value: Any, *, is_secret: bool = False) -> Problem:
-    wanted, default = accepted(schema), schema.get("default")
+    accepted_values, default = accepted(schema), schema.get("default")
     close = _closest_choice(str(value), choices(schema))
-    fix = f"set {key} to {wanted}" + (f" (default {truncate_json(default)})" if default not in (None, REQUIRED) else "")
+    fix = f"set {key} to {accepted_values}" + (
+        f" (default {truncate_json(default)})" if default not in (None, REQUIRED) else ""
+    )
     if close is not None:
         fix = f"use {key}={close}"
     elif "string" in schema.get("type", ()) and not choices(schema) and not isinstance(value, str):
         fix = f"put the value of {key} in quotes"
     return Problem(
-        key=key, message=f"{key} is {HIDDEN if is_secret else truncate_json(value)}; accepted: {wanted}", fix=fix
+        key=key,
+        message=f"{key} is {HIDDEN if is_secret else truncate_json(value)}; accepted: {accepted_values}",
+        fix=fix,
     )
 
 
 def _closest_choice(value: str, known: Sequence[str]) -> str | None:
-    inside = [choice for choice in known if value and value.lower() in choice.lower()]
-    close = inside or difflib.get_close_matches(value, known, n=1)
+    containing = [choice for choice in known if value and value.lower() in choice.lower()]
+    close = containing or difflib.get_close_matches(value, known, n=1)
     return close[0] if close else None
 
 
@@ -130,14 +135,14 @@ def _missing(key: str, schema: Mapping[str, Any]) -> Problem:
     return Problem(key=key, message=f"{key} is required: {meaning}", fix=f"set {key}=...")
 
 
-def _unknown(reader: Reader, key: str, value: Any) -> Iterator[Problem]:
-    """A key that is not read: a typo, or one of another action; a section of another action is looked into."""
+def _unread_keys(reader: Reader, key: str, value: Any) -> Iterator[Problem]:
+    """Report a key that is not read: an unknown key, a key of another action, or each key in a section of another."""
     sections = {node.key: node.is_section for node in walk(reader.config_type)}
     if key not in sections:
-        yield _misspelt(reader, key, value)
+        yield _unknown_key(reader, key, value)
     elif sections[key] and isinstance(value, Mapping) and value:
-        for name, below in value.items():
-            yield from _unknown(reader, f"{key}.{name}", below)
+        for name, inner in value.items():
+            yield from _unread_keys(reader, f"{key}.{name}", inner)
     else:
         others = ", ".join(readers(reader.config_type, key))
         message = f"{key} is not read by {reader.name}; it is read by {others}"
@@ -145,7 +150,7 @@ def _unknown(reader: Reader, key: str, value: Any) -> Iterator[Problem]:
 
 
 def _replaced(config_type: type, key: str, value: Any) -> Problem | None:
-    """A key that older versions read, in full or without its section, as the config type's `replaced` lists them."""
+    """Report a key that older versions read, with or without its section, from the config type's `replaced` table."""
     replaced: Mapping[str, str] = getattr(config_type, "replaced", {})
     new = next((new for old, new in replaced.items() if f".{old}".endswith(f".{key}")), None)
     if new is None:
@@ -154,20 +159,20 @@ def _replaced(config_type: type, key: str, value: Any) -> Problem | None:
     return Problem(key=key, message=message, fix=f"leave {key} out, or set {new} instead")
 
 
-def _misspelt(reader: Reader, key: str, value: Any) -> Problem:
+def _unknown_key(reader: Reader, key: str, value: Any) -> Problem:
     if replaced := _replaced(reader.config_type, key, value):
         return replaced
-    own, every = (
+    own_keys, all_keys = (
         [node.key for node in walk(reader.config_type, action) if not key.startswith(f"{node.key}.")]
         for action in (reader.action, None)
     )
-    close, hint = closest(key, own) or closest(key, every), ""
+    close, hint = closest(key, own_keys) or closest(key, all_keys), ""
     if close is None:
         fix = Fix(f"leave {key} out, or ", reader.keys)
     elif close == key:
         fix = Fix(f"write it nested, {': {'.join(key.split('.'))}: ...{'}' * key.count('.')}")
     else:
-        elsewhere = "" if close in own else f" (read by {', '.join(readers(reader.config_type, close))})"
+        elsewhere = "" if close in own_keys else f" (read by {', '.join(readers(reader.config_type, close))})"
         hint, fix = f"; did you mean {close}{elsewhere}?", Fix(f"use {close} instead of {key}")
     received = value_or_hidden(reader.config_type, key, value)
     received = "a section" if isinstance(value, Mapping) and received != HIDDEN else received
@@ -175,7 +180,7 @@ def _misspelt(reader: Reader, key: str, value: Any) -> Problem:
 
 
 def closest(key: str, known: list[str]) -> str | None:
-    """The known key meant by a wrong one: the same name in another section, a similar key, a similar name."""
+    """Return the most similar known key: the same name in another section, a similar key, or a similar name."""
     tail = key.rpartition(".")[2]
     same_name = [candidate for candidate in known if candidate.rpartition(".")[2] == tail]
     names = {candidate.rpartition(".")[2]: candidate for candidate in known}
@@ -188,12 +193,12 @@ def closest(key: str, known: list[str]) -> str | None:
 
 
 def value_or_hidden(config_type: type, key: str, value: Any) -> str:
-    """A value in a message, truncated; hidden where its key is, or could be meant as, that of a secret."""
+    """Return a truncated value for a message, or `hidden` if the key is, or may be a misspelling of, a secret's key."""
     return HIDDEN if may_be_secret(config_type, key) else truncate_json(value)
 
 
 def may_be_secret(config_type: type, key: str) -> bool:
-    """Whether a wrong key could be a misspelt secret: a similar name, or a word in common with one."""
+    """Whether an unknown key may be a misspelt secret: a similar name, or a word in common with a secret's name."""
     tail = key.rpartition(".")[2]
     names = [leaf.key.rpartition(".")[2] for leaf in iter_params(config_type) if leaf.param.secret]
     words = {word for name in names for word in name.split("_")}

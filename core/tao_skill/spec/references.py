@@ -1,9 +1,8 @@
-r"""References in the texts of a spec, as Hydra and OmegaConf write them.
+r"""Resolve references in the strings of a spec, in the syntax of Hydra and OmegaConf.
 
-`${results_dir}` or `${train.gpu_ids[0]}` is another value of the spec, `${.num_epochs}` one of the same section,
-`${..seed}` one of the section around it, `${oc.env:NAME,default}` an environment variable. `\${` is the characters
-`${`.
-A text that is one reference takes the value with its type; in a longer text the value is inserted.
+`${results_dir}` and `${train.gpu_ids[0]}` refer to other values of the spec, `${.num_epochs}` to the same section,
+`${..seed}` to the enclosing section, and `${oc.env:NAME,default}` to an environment variable. `\${` escapes `${`.
+A string that consists of a single reference takes the value with its type; in a longer string the value is inserted.
 """
 
 from __future__ import annotations
@@ -17,20 +16,22 @@ from typing import Any, Final
 from tao_skill.errors import Problem, SpecError
 from tao_skill.io.strict_json import is_utf8
 from tao_skill.spec.check import is_blank
-from tao_skill.spec.problems import MOST_PROBLEMS, closest, may_be_secret
+from tao_skill.spec.problems import MAX_PROBLEMS, closest, may_be_secret
 from tao_skill.spec.tree import iter_params, leaf_above, shape, walk
 
 MAX_STEPS: Final = 100_000
-"""Values and pieces of text that the references of one spec may give, all together."""
+"""Maximum number of values and pieces of text that the references of a spec resolve to, in total."""
 
 MAX_DEPTH: Final = 24
-"""References through references, and the mappings and lists around them."""
+"""Maximum depth of nested references, mappings and lists."""
 
 _OPEN: Final = "${"
 _ENVIRONMENT: Final = "oc.env"
-_SHOWN: Final = 80
-_STEP: Final = 16
-"""Characters of a text that count as one step."""
+_MAX_REFERENCE: Final = 80
+"""Characters of a reference in a message."""
+
+_STEP_CHARACTERS: Final = 16
+"""Characters of a string that count as a step."""
 
 _BRACES: Final = re.compile(r"\$\{|\}")
 _NAME: Final = r"[^\s.:\[\]{}$]+(?: +[^\s.:\[\]{}$]+)*"
@@ -43,13 +44,13 @@ Names = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """What the references of a spec may refer to.
+    """Values and variables that references may refer to.
 
     Attributes:
-        values: gives the values by key, references among them; called once, if at all.
-        environment: variables; None refuses `${oc.env:NAME}`. is_private: whether a variable, by its name, must be in
-            no record.
-        file: where values come from, for messages. overridden: keys that it does not give.
+        values: returns the unresolved values by key; called at most once, at the first reference.
+        environment: variables; None rejects `${oc.env:NAME}`. is_private: whether the name of a variable says that its
+            value is secret.
+        file: source of the values, for messages. overridden: keys whose values come from elsewhere.
     """
 
     config_type: type
@@ -62,10 +63,10 @@ class Scope:
 
 
 def resolve(values: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
-    """The values with every reference replaced by what it refers to.
+    """Return the values with every reference replaced by its value.
 
     Raises:
-        SpecError: references are unknown, circular, without a value or malformed, or give too much.
+        SpecError: references are unknown, circular, without a value, malformed, or resolve to too many values.
     """
     resolver = _Resolver(scope)
     resolved: dict[str, Any] = resolver.value(values, ())
@@ -75,27 +76,27 @@ def resolve(values: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
 
 
 def escaped(value: Any) -> Any:
-    r"""A value whose texts `resolve` gives back as they are here: `\${` for `${`."""
+    r"""Escape `${` as `\${` in all strings of a value, so that `resolve` returns them unchanged."""
     if isinstance(value, str):
         return _ESCAPED.sub(lambda match: rf"{match[1] * 2}\${{", value) if _OPEN in value else value
     if isinstance(value, Mapping):
-        return {name: escaped(one) for name, one in value.items()}
-    return [escaped(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: escaped(item) for name, item in value.items()}
+    return [escaped(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-class _Refused(Exception):
-    """Why a reference cannot be resolved, and what to do instead."""
+class _Unresolvable(Exception):
+    """A reference that cannot be resolved: its key, the reason and the fix."""
 
-    def __init__(self, at: Names, reference: str, why: str, fix: str) -> None:
-        super().__init__(why)
-        self.at, self.reference, self.why, self.fix = at, reference, why, fix
+    def __init__(self, at: Names, reference: str, reason: str, fix: str) -> None:
+        super().__init__(reason)
+        self.at, self.reference, self.reason, self.fix = at, reference, reason, fix
 
 
 class _Resolver:
-    """Resolves the references of one spec.
+    """Resolver for the references of a spec.
 
     Attributes:
-        chain: keys being resolved, each for the reference of the one before. problems: by place and reason.
+        chain: keys being resolved; each is referred to by the previous key. problems: by key and reason.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -113,41 +114,41 @@ class _Resolver:
         return self.scope.values()
 
     def value(self, value: Any, at: Names, depth: int = 0) -> Any:
-        """A value of the key `at`, resolved."""
+        """Resolve a value under the key `at`."""
         if self.chain:
             self._count(value, at, depth)
         if isinstance(value, Mapping):
-            return {name: self.value(one, (*at, str(name)), depth + 1) for name, one in value.items()}
+            return {name: self.value(item, (*at, str(name)), depth + 1) for name, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.value(one, (*at, str(index)), depth + 1) for index, one in enumerate(value)]
+            return [self.value(item, (*at, str(index)), depth + 1) for index, item in enumerate(value)]
         if not isinstance(value, str) or _OPEN not in value:
             return value
         if self.chain:
             return self._converted(self._text(value, at, depth), at)
-        if len(self.problems) >= MOST_PROBLEMS:
+        if len(self.problems) >= MAX_PROBLEMS:
             return None
         self.chain.append(at)
         try:
             return self._converted(self._text(value, at, 0), at)
-        except _Refused as refused:
-            self.problems.setdefault((refused.at, refused.why), self._problem(refused))
+        except _Unresolvable as error:
+            self.problems.setdefault((error.at, error.reason), self._problem(error))
             return None
         finally:
             self.chain.clear()
 
     def _count(self, value: Any, at: Names, depth: int) -> None:
-        self.steps += 1 + (len(value) // _STEP if isinstance(value, str) else 0)
+        self.steps += 1 + (len(value) // _STEP_CHARACTERS if isinstance(value, str) else 0)
         if self.steps > MAX_STEPS or depth > MAX_DEPTH:
-            most = f"give more than {MAX_STEPS} values" if depth <= MAX_DEPTH else f"are more than {MAX_DEPTH} deep"
-            refused = _Refused(self.chain[0], "", f"references {most}", "write values in place of references")
-            raise SpecError([self._problem(refused)])
+            excess = f"give more than {MAX_STEPS} values" if depth <= MAX_DEPTH else f"are more than {MAX_DEPTH} deep"
+            error = _Unresolvable(self.chain[0], "", f"references {excess}", "write values in place of references")
+            raise SpecError([self._problem(error)])
 
     def _text(self, text: str, at: Names, depth: int) -> Any:
-        """The value of a text that is one reference, else the text with the values inserted."""
+        """Resolve a string: the value of a single reference, or the string with values inserted."""
         try:
             pieces = [(piece, is_reference) for piece, is_reference in _pieces(text) if piece or is_reference]
         except ValueError as error:
-            raise _Refused(at, "", str(error), r"close it, or write \${ for the characters ${") from error
+            raise _Unresolvable(at, "", str(error), r"close it, or write \${ for the characters ${") from error
         if len(pieces) == 1 and pieces[0][1]:
             return self._reference(pieces[0][0], at, depth + 1)
         return "".join(self._inserted(piece, at, depth) if is_reference else piece for piece, is_reference in pieces)
@@ -155,8 +156,9 @@ class _Resolver:
     def _inserted(self, reference: str, at: Names, depth: int) -> str:
         value = self._reference(reference, at, depth + 1)
         if value is None or isinstance(value, Mapping | list):
-            what = "no value" if value is None else "a list or mapping"
-            raise _Refused(at, reference, f"gives {what}, which cannot be inserted into text", "give a text or number")
+            kind = "no value" if value is None else "a list or mapping"
+            reason = f"gives {kind}, which cannot be inserted into text"
+            raise _Unresolvable(at, reference, reason, "refer to a text or number")
         self._count(text := str(value), at, depth)
         return text
 
@@ -166,64 +168,67 @@ class _Resolver:
         if colon and _OPEN not in name:
             if name.strip() != _ENVIRONMENT:
                 fix = "write ${KEY} or ${oc.env:NAME}"
-                raise _Refused(at, reference, f"uses {name.strip()}, which is not supported", fix)
+                raise _Unresolvable(at, reference, f"uses {name.strip()}, which is not supported", fix)
             return self._variable(reference, rest, at, depth)
         key = str(self._text(reference, at, depth)) if _OPEN in reference else reference
-        return self._referred(reference, self._names(reference, key.strip(), at), at, depth)
+        return self._resolve_key(reference, self._names(reference, key.strip(), at), at, depth)
 
     def _names(self, reference: str, key: str, at: Names) -> Names:
-        """The names of an absolute or relative key."""
+        """Return the names in an absolute or relative key."""
         match = _KEY.fullmatch(key)
         up = len(match["dots"]) if match else 0
         if match is None or up > len(at):
-            raise _Refused(at, reference, "is not a reference to a key", r"write ${KEY}, or \${ for the characters ${")
+            fix = r"write ${KEY}, or \${ for the characters ${"
+            raise _Unresolvable(at, reference, "is not a reference to a key", fix)
         names = tuple(name for name in _BETWEEN_NAMES.split(match["names"]) if name)
         if up:
             return (*at[:-up], *names)
         return tuple(self.scope.shorthand.get(key, "").split(".")) if key in self.scope.shorthand else names
 
-    def _referred(self, reference: str, names: Names, at: Names, depth: int) -> Any:
+    def _resolve_key(self, reference: str, names: Names, at: Names, depth: int) -> Any:
         key = ".".join(names)
         if key in self.secrets:
-            raise _Refused(at, reference, "refers to a secret", f"write the value of {key} only under its own key")
+            fix = f"write the value of {key} only under its own key"
+            raise _Unresolvable(at, reference, "refers to a secret", fix)
         if names in self.chain:
-            circle = " -> ".join(".".join(one) for one in (*self.chain[self.chain.index(names) :], names))
-            raise _Refused(at, reference, f"is circular: {circle}", f"give {key} a value")
-        value = _find(self.values, names)
+            cycle = " -> ".join(".".join(link) for link in (*self.chain[self.chain.index(names) :], names))
+            raise _Unresolvable(at, reference, f"is circular: {cycle}", f"give {key} a value")
+        value = _lookup(self.values, names)
         if is_blank(value) and key not in self.nodes:
-            close = closest(key, [one for one, node in self.nodes.items() if not node.is_section])
+            close = closest(key, [known for known, node in self.nodes.items() if not node.is_section])
             fix = f"use ${{{close}}}" if close else r"refer to a key of the spec, or write \${ for the characters ${"
-            raise _Refused(at, reference, f"refers to an unknown key{f'; did you mean {close}?' if close else ''}", fix)
+            hint = f"; did you mean {close}?" if close else ""
+            raise _Unresolvable(at, reference, f"refers to an unknown key{hint}", fix)
         if key in self.nodes and self.nodes[key].is_section:
-            raise _Refused(at, reference, "refers to a section", f"refer to the keys of {key} one by one")
+            raise _Unresolvable(at, reference, "refers to a section", f"refer to single keys of {key}")
         self.chain.append(names)
-        found = None if is_blank(value) else self.value(value, names, depth + 1)
+        resolved = None if is_blank(value) else self.value(value, names, depth + 1)
         self.chain.pop()
-        return found
+        return resolved
 
     def _variable(self, reference: str, argument: str, at: Names, depth: int) -> Any:
-        """An environment variable, or the default after a comma; never shown."""
+        """Return an environment variable, or the default after the comma. Messages never contain the value."""
         name, comma, default = (part.strip() for part in argument.partition(","))
         if self.scope.environment is None:
             fix = "write the value itself"
-            raise _Refused(at, reference, "is refused: requests to this server read no environment variables", fix)
+            raise _Unresolvable(at, reference, "is rejected: this server reads no environment variables", fix)
         if self.scope.is_private(name) and ".".join(at) not in self.secrets:
             fix = f"leave {'.'.join(at)} out; programs read {name} from the environment"
-            raise _Refused(at, reference, f"would show {name}, which holds a secret by its name", fix)
+            raise _Unresolvable(at, reference, f"would expose {name}, which is secret by its name", fix)
         if (value := self.scope.environment.get(name)) is not None:
             if not is_utf8(value):
-                raise _Refused(at, reference, "gives text that is not UTF-8", f"correct {name}")
+                raise _Unresolvable(at, reference, "gives text that is not UTF-8", f"correct {name}")
             return value
         if not comma:
             fix = f"set {name}, or write a default after a comma"
-            raise _Refused(at, reference, f"names {name}, which is not set", fix)
+            raise _Unresolvable(at, reference, f"names {name}, which is not set", fix)
         if _OPEN in default:
             return self._text(default, at, depth)
         is_quoted = len(default) > 1 and default[0] == default[-1] and default[0] in "'\""
         return None if default == "null" else default[1:-1] if is_quoted else default
 
     def _converted(self, value: Any, at: Names) -> Any:
-        """The text of a variable or of several pieces as the number, list, ... that its parameter reads."""
+        """Parse the text of a variable, or of several pieces, as the type of its parameter."""
         key = ".".join(at)
         if not isinstance(value, str) or (leaf_above(self.scope.config_type, key) or key) not in self.converted:
             return value
@@ -234,19 +239,19 @@ class _Resolver:
         except ValueError:
             return value
 
-    def _problem(self, refused: _Refused) -> Problem:
-        key = ".".join(refused.at)
-        place = f"{key} of {self.scope.file}" if self.scope.file and key not in self.scope.overridden else key
+    def _problem(self, error: _Unresolvable) -> Problem:
+        key = ".".join(error.at)
+        location = f"{key} of {self.scope.file}" if self.scope.file and key not in self.scope.overridden else key
         if may_be_secret(self.scope.config_type, key):
-            message, fix = f"{place}: a reference cannot be resolved", r"write \${ for the characters ${"
+            message, fix = f"{location}: a reference cannot be resolved", r"write \${ for the characters ${"
         else:
-            reference = f"${{{refused.reference[:_SHOWN]}}} " if refused.reference else ""
-            message, fix = f"{place}: {reference}{refused.why}", refused.fix
+            reference = f"${{{error.reference[:_MAX_REFERENCE]}}} " if error.reference else ""
+            message, fix = f"{location}: {reference}{error.reason}", error.fix
         return Problem(key=key, message=message, fix=fix)
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:
-    """The parts of a text in order, and of each whether it is a reference.
+    """Split a string into parts, in order, each with a flag that says whether it is a reference.
 
     Raises:
         ValueError: a reference is not closed.
@@ -260,24 +265,24 @@ def _pieces(text: str) -> Iterator[tuple[str, bool]]:
         yield bare + "\\" * (slashes // 2) + (_OPEN if is_escaped else ""), False
         position = start + len(_OPEN)
         if not is_escaped:
-            end = _closing(text, position)
+            end = _closing_brace(text, position)
             yield text[position:end], True
             position = end + 1
     yield text[position:], False
 
 
-def _closing(text: str, start: int) -> int:
-    """Where the brace closes that was opened just before `start`."""
-    opened = 1
+def _closing_brace(text: str, start: int) -> int:
+    """Return the position of the brace that closes the reference opened just before `start`."""
+    depth = 1
     for match in _BRACES.finditer(text, start):
-        opened += 1 if match[0] == _OPEN else -1
-        if opened == 0:
+        depth += 1 if match[0] == _OPEN else -1
+        if depth == 0:
             return match.start()
-    raise ValueError(f"a text holds {_OPEN} without its closing brace")
+    raise ValueError(f"a text has {_OPEN} without a closing brace")
 
 
-def _find(values: Any, names: Names) -> Any:
-    """The value under a key, in mappings and lists; None where there is none."""
+def _lookup(values: Any, names: Names) -> Any:
+    """Return the value under a key, in mappings and lists, or None."""
     for name in names:
         if isinstance(values, Mapping):
             values = values.get(name)

@@ -1,4 +1,4 @@
-"""JSON Schema (draft 2020-12) of what one action of a model reads, from the model's config type."""
+"""JSON Schema (draft 2020-12) of an action's spec, built from the config type of the model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 TUNED_ACTION: Final = "train"
-"""The one action AutoML varies; in every other schema `x-automl` says that nothing is enabled."""
+"""The only action that AutoML tunes; other schemas have `x-automl` disabled for all parameters."""
 
 _TYPES: Final[Mapping[Any, str | None]] = {
     str: "string",
@@ -36,7 +36,7 @@ _TYPES: Final[Mapping[Any, str | None]] = {
 
 
 def build_schema(config_type: type, model: str, action: str) -> dict[str, Any]:
-    """The published schema: `object_schema` with defaults and the lists that agents and AutoML start from."""
+    """Build the published schema: `object_schema` with defaults and lists of popular and AutoML parameters."""
     leaves = list(iter_params(config_type, action))
     tuned = action == TUNED_ACTION
     return {
@@ -52,16 +52,16 @@ def build_schema(config_type: type, model: str, action: str) -> dict[str, Any]:
 
 
 def object_schema(config_type: type, action: str, prefix: str = "") -> dict[str, Any]:
-    """Schema of one section, nested sections included."""
+    """Build the schema of a section, including nested sections."""
     nodes = children(config_type, action, prefix)
     properties = {node.name: _node_schema(node, action) for node in nodes}
-    found: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
     required = [node.name for node in nodes if _is_required(node, properties[node.name])]
-    return found | ({"required": required} if required else {})
+    return schema | ({"required": required} if required else {})
 
 
 def default_values(config_type: type, action: str | None = None) -> dict[str, Any]:
-    """Defaults of what an action reads, nested; a required parameter shows `???`."""
+    """Return the nested defaults of the parameters that an action reads; `???` for required ones."""
     return {
         node.name: default_values(node.type, action) if node.is_section else copy.deepcopy(node.default)
         for node in children(config_type, action)
@@ -81,23 +81,23 @@ def _node_schema(node: Node, action: str) -> dict[str, Any]:
 
 
 def value_schema(node: Node | Leaf) -> dict[str, Any]:
-    """Schema of a parameter's values: type, choices, bounds."""
+    """Build the schema of a parameter's values: type, choices and bounds."""
     parts = shape(node.type)
     item = _item_schema(node.param, parts.item, required=node.default == REQUIRED)
-    wrapped: Mapping[type | None, dict[str, Any]] = {
+    by_container: Mapping[type | None, dict[str, Any]] = {
         None: item,
         list: {"type": "array", "items": item},
         dict: {"type": "object", "additionalProperties": item},
     }
-    found = wrapped[parts.container]
+    schema = by_container[parts.container]
     if parts.optional:
-        found |= {"type": [found["type"], "null"]}
-        found |= {"enum": [*found["enum"], None]} if "enum" in found else {}
-    return found
+        schema |= {"type": [schema["type"], "null"]}
+        schema |= {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return schema
 
 
 def leaves(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The schema of each parameter in the schema of an action, by dotted key."""
+    """Yield the dotted key and the schema of each parameter in the schema of an action."""
     for name, node in schema["properties"].items():
         if "properties" in node:
             yield from leaves(node, f"{prefix}{name}.")
@@ -106,30 +106,30 @@ def leaves(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, M
 
 
 def accepted(schema: Mapping[str, Any]) -> str:
-    """What a parameter's schema accepts, in words: `an integer of at least -1 but not 0`."""
+    """Describe the values that a schema accepts, e.g. `an integer of at least -1 but not 0`."""
     if "anyOf" in schema:
         return " or ".join(map(accepted, schema["anyOf"]))
     kind, *null = schema["type"] if isinstance(schema.get("type"), list) else [schema.get("type")]
     if kind == "array":
-        found = f"a list of {_worded(schema['items'], several=True)}"
+        text = f"a list of {_describe(schema['items'], plural=True)}"
     elif kind == "object":
-        found = f"a mapping of names to {_worded(schema.get('additionalProperties', {}), several=True)}"
+        text = f"a mapping of names to {_describe(schema.get('additionalProperties', {}), plural=True)}"
     else:
-        found = _worded({**schema, "type": kind})
-    return found + (" or null" if null else "")
+        text = _describe({**schema, "type": kind})
+    return text + (" or null" if null else "")
 
 
 def choices(schema: Mapping[str, Any]) -> list[str]:
-    """The options of a parameter's schema, each in one spelling."""
-    found: dict[str, str] = {}
+    """Return the options of a parameter's schema, without those that differ only in case."""
+    options: dict[str, str] = {}
     for option in schema.get("enum", ()):
         if option is not None:
-            found.setdefault(str(option).casefold(), str(option))
-    return list(found.values())
+            options.setdefault(str(option).casefold(), str(option))
+    return list(options.values())
 
 
-def _worded(schema: Mapping[str, Any], *, several: bool = False) -> str:
-    noun = f"one of {', '.join(choices(schema))}" if choices(schema) else _NOUNS[schema.get("type")][several]
+def _describe(schema: Mapping[str, Any], *, plural: bool = False) -> str:
+    noun = f"one of {', '.join(choices(schema))}" if choices(schema) else _NOUNS[schema.get("type")][plural]
     return noun + _limits(schema)
 
 
@@ -160,7 +160,7 @@ _NOUNS: Final[Mapping[str | None, tuple[str, str]]] = {
 def _item_schema(param: Param, item: type, *, required: bool) -> dict[str, Any]:
     blank = ("", REQUIRED) if required and item is str else ()
     rejected = [*param.reject, *blank]
-    found: dict[str, Any] = {
+    schema: dict[str, Any] = {
         "type": _TYPES[item],
         "enum": _options(param),
         "minimum": param.minimum,
@@ -168,7 +168,7 @@ def _item_schema(param: Param, item: type, *, required: bool) -> dict[str, Any]:
         "maximum": param.maximum,
         "not": {"enum": rejected} if rejected else None,
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in schema.items() if value is not None}
 
 
 def _options(param: Param) -> list[str] | None:

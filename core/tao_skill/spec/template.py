@@ -1,4 +1,4 @@
-"""The spec template of an action: its defaults as YAML, with what each parameter means and accepts as comments."""
+"""Spec template of an action: the defaults as YAML, with descriptions and accepted values as comments."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ INDENT = "  "
 
 
 def build_template(config_type: type, model: str, action: str) -> str:
-    """YAML text, in declaration order; a required parameter shows `???`."""
-    head = f"# Spec of {action} of {model}. Replace every ???; what is left out or null takes its default.\n"
+    """Build the YAML text, in declaration order; required parameters have the value `???`."""
+    head = f"# Spec of {action} of {model}. Replace every ???; keys that are missing or null have their defaults.\n"
     return head + "\n".join(_lines(config_type, action, "")) + "\n"
 
 
@@ -37,7 +37,7 @@ def _comment(node: Node) -> str:
 
 
 def _scalar(value: Any) -> str:
-    """JSON, which is YAML too; an exponent gets the fraction that YAML 1.1 readers need to see a number."""
+    """Format a value as JSON, which is valid YAML. YAML 1.1 reads 1e-4 as text, so it is written as 1.0e-4."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    is_bare = isinstance(value, float) and "e" in text and "." not in text
-    return text.replace("e", ".0e") if is_bare else text
+    lacks_fraction = isinstance(value, float) and "e" in text and "." not in text
+    return text.replace("e", ".0e") if lacks_fraction else text

@@ -1,4 +1,4 @@
-"""A config type walked as a tree of sections and parameters, in declaration order."""
+"""Walk a config type as a tree of sections and parameters, in declaration order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tao_skill.spec.param import Param
 
 
 class Leaf(NamedTuple):
-    """One parameter: dotted key, metadata, declared type and default (`param.REQUIRED` if it has none)."""
+    """A parameter: dotted key, metadata, declared type and default (`param.REQUIRED` if it has none)."""
 
     key: str
     param: Param
@@ -23,7 +23,7 @@ class Leaf(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One field of a config type: a parameter, or a section, which is a config type and holds further fields."""
+    """A field of a config type: a parameter, or a section, i.e. a nested config type."""
 
     key: str
     name: str
@@ -35,7 +35,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A parameter's type taken apart: `list[int] | None` has item int, container list and is optional."""
+    """The parts of a parameter's type: `list[int] | None` has item int, container list and is optional."""
 
     item: type
     container: type | None
@@ -44,14 +44,14 @@ class Shape:
 
 @cache
 def children(config_type: type, action: str | None = None, prefix: str = "") -> tuple[Node, ...]:
-    """The fields directly inside a config type that `action` reads; all of them for None."""
+    """Return the direct fields of a config type that `action` reads, or all fields if it is None."""
     hints = _hints(config_type)
-    found = []
+    nodes = []
     for field in fields(config_type):
         declared, param = get_args(hints[field.name])
         if action is None or not param.only or action in param.only:
             key = f"{prefix}.{field.name}" if prefix else field.name
-            found.append(
+            nodes.append(
                 Node(
                     key=key,
                     name=field.name,
@@ -61,7 +61,7 @@ def children(config_type: type, action: str | None = None, prefix: str = "") -> 
                     is_section=is_dataclass(declared),
                 )
             )
-    return tuple(found)
+    return tuple(nodes)
 
 
 @cache
@@ -70,7 +70,7 @@ def _hints(config_type: type) -> Mapping[str, Any]:
 
 
 def walk(config_type: type, action: str | None = None, prefix: str = "") -> Iterator[Node]:
-    """Every section and parameter that `action` reads, a section before what it holds."""
+    """Yield every section and parameter that `action` reads; a section precedes its fields."""
     for node in children(config_type, action, prefix):
         yield node
         if node.is_section:
@@ -78,14 +78,14 @@ def walk(config_type: type, action: str | None = None, prefix: str = "") -> Iter
 
 
 def iter_params(config_type: type, action: str | None = None) -> Iterator[Leaf]:
-    """Every parameter that `action` reads, or that the model has if no action is given."""
+    """Yield every parameter that `action` reads, or all parameters if it is None."""
     return iter(_leaves(config_type, action))
 
 
 @cache
 def _leaves(config_type: type, action: str | None) -> tuple[Leaf, ...]:
-    found = (node for node in walk(config_type, action) if not node.is_section)
-    return tuple(Leaf(node.key, node.param, node.type, node.default) for node in found)
+    params = (node for node in walk(config_type, action) if not node.is_section)
+    return tuple(Leaf(node.key, node.param, node.type, node.default) for node in params)
 
 
 @cache
@@ -94,14 +94,14 @@ def _keys(config_type: type) -> frozenset[str]:
 
 
 def leaf_above(config_type: type, key: str) -> str | None:
-    """The parameter that a key lies inside of: `dataset.label_map` for `dataset.label_map.walk`."""
+    """Return the mapping parameter that contains a key: `dataset.label_map` for `dataset.label_map.walk`."""
     known = _keys(config_type)
-    sections = accumulate(key.split(".")[:-1], lambda section, name: f"{section}.{name}")
-    return next((one for one in sections if one in known), None)
+    prefixes = accumulate(key.split(".")[:-1], lambda prefix, name: f"{prefix}.{name}")
+    return next((prefix for prefix in prefixes if prefix in known), None)
 
 
 def readers(config_type: type, key: str) -> tuple[str, ...]:
-    """Actions that read a known key; empty means every action."""
+    """Return the actions that read a known key; empty if all actions do."""
     names: tuple[str, ...] = ()
     for node in walk(config_type):
         if node.param.only and (key == node.key or key.startswith(f"{node.key}.")):
@@ -110,23 +110,23 @@ def readers(config_type: type, key: str) -> tuple[str, ...]:
 
 
 def lookup(values: Mapping[str, Any], key: str) -> Any:
-    """The value under a dotted key; None where there is none."""
-    found: Any = values
+    """Return the value under a dotted key, or None."""
+    value: Any = values
     for name in key.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 @cache
 def alternatives(declared: Any) -> tuple[Any, ...]:
-    """The types that a declared one accepts, null aside: `list[str]` and `dict[str, Any]` of their union."""
+    """Return the members of a union type without None: `list[str]` and `dict[str, Any]` of their union."""
     is_union = get_origin(declared) in (Union, types.UnionType)
-    return tuple(one for one in get_args(declared) if one is not types.NoneType) if is_union else (declared,)
+    return tuple(part for part in get_args(declared) if part is not types.NoneType) if is_union else (declared,)
 
 
 @cache
 def shape(declared: Any) -> Shape:
-    """Take a parameter's type apart."""
+    """Split a parameter's type into its parts."""
     optional = get_origin(declared) in (Union, types.UnionType)
     inner = next(part for part in get_args(declared) if part is not types.NoneType) if optional else declared
     container = get_origin(inner)

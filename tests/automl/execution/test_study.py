@@ -25,7 +25,7 @@ from tao_skill.automl.space.space import Space
 from tao_skill.errors import BadRequest
 from tests.support.servers.postgresql import PostgreSQLServer
 
-GOAL = Goal(metric="val_acc", maximize=True)
+GOAL = Goal(metric="val_acc", maximize=True, tie="val_loss")
 SPACE = Space(
     dimensions=(
         Dimension(key="lr", kind="float", low=1e-4, high=1.0, log=True),
@@ -107,7 +107,7 @@ def test_optuna_shows_it_as_a_study(journal: StudyJournal, url: str) -> None:
 
 
 def test_a_metric_to_be_small_is_shown_so(url: str) -> None:
-    journal = open_study(url, "train-1", space=SPACE, goal=Goal(metric="val_loss", maximize=False))
+    journal = open_study(url, "train-1", space=SPACE, goal=Goal(metric="val_loss", maximize=False, tie="val_loss"))
     for number, accuracy in enumerate((0.2, 0.7, 0.5)):
         journal.save(Trial(number=number, values=VALUES, history=history(accuracy), target=1, state="done"))
     assert (read(url).best_trial.number, read(url).best_value) == (1, 1 - 0.7)
@@ -151,9 +151,9 @@ def test_a_trial_that_the_database_made_twice_is_one(journal: StudyJournal, url:
 def test_a_study_that_is_no_search_or_has_another_goal_is_refused(url: str) -> None:
     opened(url).close()
     with pytest.raises(BadRequest, match="val_acc, maximize"):
-        open_study(url, "train-1", space=SPACE, goal=Goal(metric="val_acc", maximize=False))
+        open_study(url, "train-1", space=SPACE, goal=Goal(metric="val_acc", maximize=False, tie="val_loss"))
     with pytest.raises(BadRequest, match="val_acc, maximize"):
-        open_study(url, "train-1", space=SPACE, goal=Goal(metric="val_f1", maximize=True))
+        open_study(url, "train-1", space=SPACE, goal=Goal(metric="val_f1", maximize=True, tie="val_loss"))
     foreign = optuna.create_study(
         study_name="mine", storage=parse(url).render_as_string(hide_password=False), direction="maximize"
     )

@@ -151,7 +151,7 @@ def test_slices_hold_the_projected_metric_of_every_trial_that_has_one(moments: l
     slices = reported(setup, trials)["slices"]
     assert list(slices) == [LR, MOMENTUM, BATCH, INIT]
     assert slices[LR] == [[one.values[LR], known[one.number]] for one in trials if one.number in known]
-    down = replace(setup, goal=Goal(metric="val_loss", maximize=False))
+    down = replace(setup, goal=Goal(metric="val_loss", maximize=False, tie="val_loss"))
     scores = projections(trials, down.goal, down.ladder)
     assert dict(map(tuple, reported(down, trials)["slices"][LR])) == {trials[n].values[LR]: -scores[n] for n in scores}
 
@@ -252,7 +252,7 @@ TRIALS = st.lists(
 def test_any_record_has_a_report_a_page_and_lines(
     before: list[Trial], after: list[Trial], maximize: bool, ended: str | None
 ) -> None:
-    setup = replace(make_setup(), goal=Goal(metric="val_acc", maximize=maximize))
+    setup = replace(make_setup(), goal=Goal(metric="val_acc", maximize=maximize, tie="val_loss"))
     first = build_report(setup, before, facts={})
     report = build_report(setup, after, facts={**FACTS, "ended": ended})
     assert list(report) == KEYS

@@ -21,7 +21,7 @@ from tao_skill.automl.search.asha import (
 )
 from tao_skill.errors import BadRequest
 
-GOAL = Goal(metric="val_acc", maximize=True)
+GOAL = Goal(metric="val_acc", maximize=True, tie="val_loss")
 LADDER = RungSchedule(rungs=(3, 9, 27))
 PLENTY = Budget(trials=100, max_epochs=27)
 
@@ -212,7 +212,7 @@ class TestTheWinner:
         assert winner([failed], GOAL, 27).number == 0
 
     def test_a_metric_to_be_minimised(self) -> None:
-        goal = Goal(metric="val_loss", maximize=False)
+        goal = Goal(metric="val_loss", maximize=False, tie="val_loss")
         losses = [
             Trial(number=n, values={}, history=[{"val_loss": loss}] * 27, target=27, state="done")
             for n, loss in enumerate((0.5, 0.7, 0.3, math.inf))

@@ -16,7 +16,7 @@ from tao_skill.automl.search.search import REPEATS, Search, Setup, Task
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
 
-GOAL = Goal(metric="val_acc", maximize=True)
+GOAL = Goal(metric="val_acc", maximize=True, tie="val_loss")
 SPACE = Space(
     dimensions=(
         Dimension(key="lr", kind="float", low=1e-4, high=1.0, log=True),

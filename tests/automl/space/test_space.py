@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator
 from tao_skill import bank
 from tao_skill.automl.space.space import Space, build_space
 from tao_skill.errors import BadRequest
-from tao_skill.models.pose_classification import MODEL
 from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.model import MODEL
 from tao_skill.outcome import Limit
 from tao_skill.spec import load
 from tao_skill.spec.check import check

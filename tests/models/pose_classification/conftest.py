@@ -27,7 +27,7 @@ def network() -> STGCN:
 def onnx_file(network: STGCN, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network as ONNX, as the export action writes it."""
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    onnx.save(onnx_graph.to_onnx(network.state_dict(), frames=FRAMES), path)
+    onnx.save(onnx_graph.to_onnx(network, frames=FRAMES), path)
     return path
 
 

@@ -249,10 +249,10 @@ def batches_are(size: int) -> Callable[[Ground, Path, str], None]:
 
 
 def workers_are(ground: Ground, folder: Path, key: str) -> None:
-    from tao_skill.models.pose_classification.data.datamodule import SkeletonData
+    from tao_skill.models.pose_classification.data.datamodule import SkeletonDataModule
 
     config = experiment(ground["tiny"], folder, **{key: 2})
-    assert SkeletonData(config.dataset, 0).train_dataloader().num_workers == 2
+    assert SkeletonDataModule(config.dataset, 0).train_dataloader().num_workers == 2
 
 
 def schedule_differs(value: Any, **beside: Any) -> Callable[[Ground, Path, str], None]:
@@ -347,7 +347,7 @@ def another_recording(ground: Ground, folder: Path, key: str) -> None:
 
 
 def joints_are_counted(ground: Ground, folder: Path, key: str) -> None:
-    with pytest.raises(TaoSkillError, match="17 joints have 68"):
+    with pytest.raises(TaoSkillError, match="accepted: 68 for 17 joints"):
         converted(folder, "changed", **{key: 17})
 
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +15,9 @@ from tao_skill.errors import BadData
 from tao_skill.jobs import job_process
 from tao_skill.jobs.secrets import SECRETS_VARIABLE
 from tao_skill.model import Action
-from tao_skill.models.pose_classification import MODEL
+from tao_skill.models.pose_classification.model import PoseClassification
 from tao_skill.outcome import Artifact, Outcome
+from tao_skill.progress import Progress
 from tao_skill.spec.param import Param
 from tao_skill.status import StatusLog
 
@@ -35,7 +36,7 @@ class TinyConfig:
 
 def complete(config: TinyConfig) -> Outcome:
     log = StatusLog(Path(config.results_dir))
-    log.progress(epoch=1, epochs=1, batch=0, batches=1, eta_s=0.0)
+    log.progress(Progress(epoch=1, epochs=1, eta_s=0.0))
     left = log.path.with_name("answer.txt")
     left.write_text(f"{config.login.token is not None} {SECRETS_VARIABLE in os.environ}")
     metrics = {"value": config.value, "nothing": float("nan")}
@@ -55,7 +56,7 @@ def fail(config: TinyConfig) -> Outcome:
 def endless(config: TinyConfig) -> Outcome:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     (Path(config.results_dir) / "child").write_text(str(child.pid))
-    StatusLog(Path(config.results_dir)).progress(epoch=1, epochs=9, batch=0, batches=1, eta_s=None)
+    StatusLog(Path(config.results_dir)).progress(Progress(epoch=1, epochs=9))
     time.sleep(60)
     raise AssertionError("nobody stopped it")
 
@@ -106,20 +107,23 @@ def asleep(config: TinyConfig) -> Outcome:
 
 ACTIONS = ("complete", "refuse", "fail", "endless", "stubborn")
 SHARED = ("shared", "asleep", "second_fails", "second_endless")
-TINY = replace(
-    MODEL,
-    name="tiny",
-    parameters=f"{__name__}:TinyConfig",
-    actions={
-        name: Action(
-            name=name,
-            summary=name,
-            entry=f"__main__:{name}",
-            processes="__main__:two" if name in SHARED else None,
-        )
-        for name in (*ACTIONS, *SHARED)
-    },
-)
+
+
+class TinyModel(PoseClassification):
+    name = "tiny"
+
+    def __init__(self) -> None:
+        self.actions = {
+            name: Action(name=name, summary=name, run=globals()[name], processes=two if name in SHARED else None)
+            for name in (*ACTIONS, *SHARED)
+        }
+
+    @property
+    def config(self) -> type:
+        return TinyConfig
+
+
+TINY = TinyModel()
 
 if __name__ == "__main__":
     sys.exit(job_process.main(sys.argv[1:], find_model=lambda name: TINY))

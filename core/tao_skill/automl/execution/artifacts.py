@@ -16,14 +16,14 @@ from tao_skill.automl.report import html
 from tao_skill.automl.report.report import PAGE_FILE, REPORT_FILE, build_report, read_report
 from tao_skill.automl.search.asha import DEFAULT_TRIAL, Trial
 from tao_skill.automl.search.search import Setup
-from tao_skill.automl.search.setup import ACTION
+from tao_skill.automl.search.setup import training_keys
 from tao_skill.automl.search.verdict import finalists, judge, why_ended
-from tao_skill.errors import JobFailed, NotFound, TaoSkillError
+from tao_skill.errors import JobFailed, TaoSkillError
 from tao_skill.io import atomic
 from tao_skill.io.strict_yaml import dump_yaml
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.trials import trial_results
-from tao_skill.model import Model
+from tao_skill.model import TRAIN, Model
 from tao_skill.outcome import Artifact, Outcome
 from tao_skill.spec.references import escaped
 from tao_skill.spec.tree import lookup
@@ -60,7 +60,7 @@ class SearchArtifacts:
             "elapsed_s": round(elapsed_s, 1),
             "ended": ended,
             "workers": self.workers,
-            "seeds": {"train": lookup(self.setup.spec, "train.seed")},
+            "seeds": {TRAIN: lookup(self.setup.spec, training_keys(self.model).seed)},
             "command": list(self.job.command),
             "versions": {"tao-skill": __version__, **{name: version(name) for name in PACKAGES}},
         }
@@ -84,19 +84,7 @@ class SearchArtifacts:
         for trial in trials:
             ended = trial.state in ("done", "failed") or (over and trial.state == "waiting")
             if ended and trial.number not in stay:
-                self._keep_best(trial_results(self.folder, trial.number, ACTION))
-
-    def _keep_best(self, results_dir: Path) -> None:
-        paths = list(results_dir.glob("*.pth"))
-        if len(paths) < 2:  # as an earlier call left it: a search of many trials reads no index again
-            return
-        try:
-            best = self.model.select_result(ACTION, results_dir, self.setup.goal.metric).path
-        except NotFound:  # it failed before its first checkpoint
-            return
-        for path in paths:
-            if path.name != best.name:
-                path.unlink(missing_ok=True)
+                self.model.keep_only_best(trial_results(self.folder, trial.number, TRAIN), self.setup.goal.metric)
 
     def publish(self, trials: Sequence[Trial], *, elapsed_s: float) -> Outcome:
         """Leave the winner where a direct train leaves its model, with its spec.
@@ -108,12 +96,12 @@ class SearchArtifacts:
         verdict = judge(trials, goal, self.setup.ladder.rungs[-1])
         self.report(trials, elapsed_s=elapsed_s, ended=why_ended(trials, self.setup.budget))
         if verdict.trial is None:
-            raise JobFailed(verdict.sentence, fix="lower train.optim.lr, or see report.html for what went wrong")
+            fix = f"lower {training_keys(self.model).lower_on_divergence}, or see the failures in {PAGE_FILE}"
+            raise JobFailed(verdict.sentence, fix=fix)
         target = Path(self.job.results_dir)
         target.mkdir(parents=True, exist_ok=True)
-        for path in sorted(trial_results(self.folder, verdict.trial.number, ACTION).glob("*")):
-            if path.suffix == ".pth" or path.name == "checkpoints.json":
-                _same(path, target / path.name)
+        for path in self.model.result_files(trial_results(self.folder, verdict.trial.number, TRAIN)):
+            _link_or_copy(path, target / path.name)
         values = dict(verdict.trial.values)
         spec = trial_spec(self.model, self.job.spec, values, self.setup.ladder.rungs[-1])
         atomic.write_text(self.folder / BEST_SPEC, dump_yaml(escaped(spec)))
@@ -135,7 +123,7 @@ class SearchArtifacts:
 
     def _artifacts(self, target: Path) -> list[Artifact]:
         kinds = {
-            "best_checkpoint": self.model.select_result(ACTION, target, self.setup.goal.metric).path,
+            "best_checkpoint": self.model.select_result(TRAIN, target, self.setup.goal.metric).path,
             "latest_checkpoint": self.model.latest_result(target),
             "best_spec": self.folder / BEST_SPEC,
             "report": self.folder / PAGE_FILE,
@@ -144,7 +132,7 @@ class SearchArtifacts:
         return [Artifact(kind=kind, path=path.resolve()) for kind, path in kinds.items() if path]
 
 
-def _same(source: Path, target: Path) -> None:
+def _link_or_copy(source: Path, target: Path) -> None:
     """The same file or link under another name, without a second copy where the disk can."""
     if source.is_symlink():
         atomic.replace_link(target, str(source.readlink()))

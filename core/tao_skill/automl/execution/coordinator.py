@@ -31,6 +31,7 @@ from tao_skill.jobs.record import Job
 from tao_skill.jobs.secrets import STORAGE_VARIABLE
 from tao_skill.model import Model
 from tao_skill.outcome import Outcome
+from tao_skill.progress import Progress
 from tao_skill.status import StatusLog, reporting
 
 SAME_CAUSE: Final = 3
@@ -59,7 +60,7 @@ def search(folder: Path, model: Model, job: Job, spec: Mapping[str, Any], secret
     settings = read_settings(job.automl or {})
     setup = make_setup(model, spec, settings)
     url = os.environ.pop(STORAGE_VARIABLE, None) or settings.storage or default_url(folder)
-    environment = launch.environment(secrets)
+    environment = launch.worker_environment(secrets)
     kept = SearchArtifacts(
         folder=folder, model=model, job=job, setup=setup, workers=settings.workers, keep_all=settings.keep_all
     )
@@ -176,13 +177,13 @@ class Coordinator:
         self.told = report
         done, expected = report["progress"]["epochs"], report["budget"]["expected_epochs"]
         eta_s = report["progress"]["eta_s"]
-        self.status.progress(batch=done, batches=max(done, expected), eta_s=eta_s, trials=report["progress"]["trials"])
+        self.status.progress(Progress(batch=done, batches=max(done, expected), eta_s=eta_s))
 
     def _busy(self) -> int:
         return sum(trial.state == "running" for trial in self.search.trials)
 
     def _is_late(self) -> bool:
-        budget = self.settings.time_budget_s
+        budget = self.settings.time_budget
         return budget is not None and self.elapsed_s() >= budget
 
     def _stop(self, number: int, frame: FrameType | None) -> None:

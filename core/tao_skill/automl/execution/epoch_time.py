@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tao_skill.automl.search.setup import ACTION, EPOCHS
+from tao_skill.automl.search.setup import training_keys
 from tao_skill.errors import TaoSkillError
 from tao_skill.jobs.process import this_host
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
-from tao_skill.model import Model
-from tao_skill.planning.inputs import Confine, confine_paths
+from tao_skill.model import TRAIN, Model
 from tao_skill.spec import load
+from tao_skill.spec.paths import Confine, confine_paths
 from tao_skill.spec.tree import lookup
 
 
@@ -40,12 +40,12 @@ def epoch_time(model: Model, spec: Mapping[str, Any], store: Store, confine: Con
 
 def _rates(model: Model, store: Store, confine: Confine | None) -> Iterator[tuple[Job, float]]:
     """Seconds an operation took, newest job first; its start is part of it."""
-    for job in store.newest(f"{ACTION}-"):
-        epochs = _epochs(job)
+    for job in store.newest(f"{TRAIN}-"):
+        epochs = _epochs(job, training_keys(model).epochs)
         if job.model == model.name and epochs and job.attempts[-1].host == this_host():
             try:
                 if confine is not None:
-                    confine_paths(model, job.spec, confine)
+                    confine_paths(model.config, job.spec, confine)
                 flop = model.epoch_flop(load.build(model.config, job.spec))
             except (TaoSkillError, TypeError):  # its data are gone, or elsewhere; its record is of another version
                 continue
@@ -53,11 +53,11 @@ def _rates(model: Model, store: Store, confine: Confine | None) -> Iterator[tupl
                 yield job, _seconds(job) / epochs / flop
 
 
-def _epochs(job: Job) -> float:
+def _epochs(job: Job, key: str) -> float:
     """Epochs trained by a job that came to its end in one go; 0 for any other."""
-    if job.action != ACTION or job.state != "COMPLETE" or len(job.attempts) > 1:
+    if job.action != TRAIN or job.state != "COMPLETE" or len(job.attempts) > 1:
         return 0.0
-    told = lookup(job.spec, EPOCHS) if job.automl is None else job.metrics.get("epochs")
+    told = lookup(job.spec, key) if job.automl is None else job.metrics.get("epochs")
     return float(told) if isinstance(told, int | float) else 0.0
 
 

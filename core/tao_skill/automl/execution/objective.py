@@ -7,26 +7,23 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tao_skill.automl.search.search import Task
-from tao_skill.automl.search.setup import EPOCHS, TRIAL_SETTINGS, make_setup
+from tao_skill.automl.search.setup import make_setup, training_keys
 from tao_skill.automl.settings import read_settings
 from tao_skill.errors import BadRequest
 from tao_skill.io import atomic
 from tao_skill.io.strict_yaml import dump_yaml
-from tao_skill.jobs.job_process import whole_spec
+from tao_skill.jobs.job_process import runtime_spec
 from tao_skill.jobs.secrets import SECRETS_VARIABLE
 from tao_skill.jobs.store import Store
 from tao_skill.jobs.trials import SPEC_FILE, trial_folder
-from tao_skill.model import Model
+from tao_skill.model import RESULTS_DIR, TRAIN, Model
 from tao_skill.models import get_model
 from tao_skill.spec import load
 from tao_skill.spec.references import escaped
 from tao_skill.spec.tree import lookup
-
-CHECKPOINT_INTERVAL: Final = (("train.checkpoint_interval", 10**6), ("train.checkpoint_interval_unit", "epoch"))
-"""A trial saves a checkpoint at each rung and of its best epoch; after a crash the epochs since are trained again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +48,11 @@ class TrainObjective:
         """
         folder = trial_folder(self.folder, task.number)
         self._write_spec(folder, task)
-        own = [("results_dir", str(folder)), ("train.results_dir", None), *TRIAL_SETTINGS.items()]
-        spec = load.override(self.model.config, self.spec, [*task.values.items(), *own, *CHECKPOINT_INTERVAL])
+        keys = training_keys(self.model)
+        places = [(RESULTS_DIR, str(folder)), (f"{TRAIN}.{RESULTS_DIR}", None)]
+        # After a crash the epochs since the last rung are trained again.
+        pairs = [*task.values.items(), *places, *keys.trial.items(), *keys.checkpoints.items()]
+        spec = load.override(self.model.config, self.spec, pairs)
         epochs = self.model.train_until(load.build(self.model.config, spec), task.target, self.metric)
         if epochs and self.metric not in epochs[-1]:
             raise BadRequest(
@@ -64,7 +64,9 @@ class TrainObjective:
 
     def _write_spec(self, folder: Path, task: Task) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        spec = trial_spec(self.model, self.recorded, task.values, int(lookup(self.spec, EPOCHS)))
+        spec = trial_spec(
+            self.model, self.recorded, task.values, int(lookup(self.spec, training_keys(self.model).epochs))
+        )
         atomic.write_text(folder / SPEC_FILE, dump_yaml(escaped(spec)))
 
     def progress(self) -> Mapping[str, Any]:
@@ -78,7 +80,8 @@ def trial_spec(model: Model, recorded: Mapping[str, Any], values: Mapping[str, A
     Args:
         recorded: the spec of the search without secrets. values: those of the trial. epochs: of a full training.
     """
-    pairs = [(EPOCHS, epochs), *TRIAL_SETTINGS.items(), *values.items(), ("results_dir", None)]
+    keys = training_keys(model)
+    pairs = [(keys.epochs, epochs), *keys.trial.items(), *values.items(), (RESULTS_DIR, None)]
     return load.override(model.config, recorded, pairs)
 
 
@@ -87,6 +90,6 @@ def objective_of(job_folder: Path) -> TrainObjective:
     secrets: dict[str, str] = json.loads(os.environ.pop(SECRETS_VARIABLE, "{}"))
     job = Store(job_folder.parent).get(job_folder.name)
     model = get_model(job.model)
-    spec = whole_spec(model, job, secrets)
+    spec = runtime_spec(model, job, secrets)
     setup = make_setup(model, spec, read_settings(job.automl or {}))
     return TrainObjective(model=model, spec=setup.spec, recorded=job.spec, metric=setup.goal.metric, folder=job_folder)

@@ -14,7 +14,7 @@ from tao_skill.automl.execution.queue import Queue
 from tao_skill.errors import JobFailed
 from tao_skill.io import atomic
 from tao_skill.jobs.launch import PYTHON
-from tao_skill.jobs.process import let_end, this_host
+from tao_skill.jobs.process import this_host, wait_for_exit
 from tao_skill.jobs.secrets import STORAGE_VARIABLE, spawn
 
 COMMAND: Final = (*PYTHON, "tao_skill.automl.execution.trial_worker")
@@ -91,7 +91,7 @@ class Pool:
         """Tell the workers to give their tasks back and end; those that do not are killed."""
         for process in self._processes:
             process.terminate()
-        let_end(self._processes, _GRACE_S)
+        wait_for_exit(self._processes, _GRACE_S)
         for process in self._processes:
             process.kill()
             process.wait()

@@ -69,7 +69,7 @@ def build_report(setup: Setup, trials: Sequence[Trial], *, facts: Mapping[str, A
         "failures": _failures(trials),
         "space": setup.space.as_dict(),
         "budget": _budget(setup),
-        "validation": validation(setup.spec),
+        "validation": setup.validation,
         "seeds": {"suggestions": setup.seed, **facts.get("seeds", {})},
         "sampler": setup.sampler,
         "versions": facts.get("versions", {}),
@@ -112,7 +112,7 @@ def read_report(folder: Path, job: Job) -> dict[str, Any]:
 def with_parents(report: Mapping[str, Any], folder: Path, job: Job) -> dict[str, Any]:
     """The report of a search with, for each trial that has a checkpoint, `parent`: what --parent calls it."""
     trials = [
-        one | {"parent": f"{job.id}/{one['number']}"} if has_checkpoint(folder, one["number"], job.action) else one
+        one | {"parent": f"{job.id}/{one['number']}"} if has_checkpoint(folder, one["number"], job) else one
         for one in report["trials"]
     ]
     return dict(report) | {"trials": trials}
@@ -133,7 +133,7 @@ def review(
             "goal": {"metric": setup.goal.metric, "direction": "maximize" if setup.goal.maximize else "minimize"},
             "space": setup.space.as_dict(),
             "trial_0": {one.key: lookup(setup.spec, one.key) for one in setup.space.dimensions},
-            "validation": validation(setup.spec),
+            "validation": setup.validation,
             "budget": budget,
             "sampler": setup.sampler,
             "seed": setup.seed,
@@ -147,15 +147,6 @@ def review(
         }
     )
     return reviewed
-
-
-def validation(spec: Mapping[str, Any]) -> str:
-    """The data that trials are compared on."""
-    path, share = lookup(spec, "dataset.val_dataset.data_path"), lookup(spec, "dataset.validation_split")
-    if path or share is None:
-        return f"after every epoch, on {path or 'the validation set'}"
-    seed = lookup(spec, "train.seed")
-    return f"after every epoch, on {share:.0%} of the training sequences, held out by class with train.seed {seed}"
 
 
 def _budget(setup: Setup) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Goal:
 
     metric: str
     maximize: bool
-    tie: str = "val_loss"
+    tie: str
 
     def score(self, metrics: Mapping[str, float]) -> tuple[float, float]:
         """Larger is better; a value that is no number is the worst there is."""

@@ -10,7 +10,7 @@ from typing import Final
 from tao_skill.automl.search.asha import DEFAULT_TRIAL, Budget, Goal, RungSchedule, State, Trial, spent
 from tao_skill.automl.search.search import Setup
 
-_LUCK: Final = Goal(metric="luck", maximize=True)
+_LUCK: Final = Goal(metric="luck", maximize=True, tie="luck")
 _ENOUGH: Final = 60
 """New configurations whose cost is found out; further ones cost as much."""
 

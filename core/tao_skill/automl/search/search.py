@@ -52,7 +52,7 @@ class Setup:
     """What a search is fixed by: the same setup makes the same suggestions from the same results.
 
     Attributes:
-        spec: the user's own, trial 0.
+        spec: the user's own, trial 0. validation: the data that trials are compared on, in words.
     """
 
     space: Space
@@ -62,6 +62,7 @@ class Setup:
     budget: Budget
     sampler: str = "tpe"
     seed: int = 0
+    validation: str = "after every epoch"
 
 
 class Search:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from tao_skill import bank
 from tao_skill.automl.search.asha import Budget, Goal, RungSchedule, make_rung_schedule
@@ -13,18 +12,20 @@ from tao_skill.automl.search.search import Setup
 from tao_skill.automl.settings import PRUNERS, Settings
 from tao_skill.automl.space.space import build_space
 from tao_skill.errors import BadRequest, Fix, Option
-from tao_skill.model import Model
+from tao_skill.model import TRAIN, Model, TrainingKeys
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
 
-ACTION: Final = "train"
-EPOCHS: Final = "train.num_epochs"
-"""TAO's key for the length of a training; a rung is a part of it."""
 
-TRIAL_SETTINGS: Final[Mapping[str, Any]] = MappingProxyType(
-    {"train.validation_interval": 1, "train.num_gpus": 1, "train.gpu_ids": [0], "train.num_nodes": 1}
-)
-"""Settings of every trial, whatever the spec says: each rung needs a result, and a worker trains on one device."""
+def training_keys(model: Model) -> TrainingKeys:
+    """The keys by which a search controls trainings.
+
+    Raises:
+        BadRequest: the model cannot be searched.
+    """
+    if model.training is None:
+        raise BadRequest(f"model {model.name} cannot be searched", fix=Fix("use ", Option("automl", "off")))
+    return model.training
 
 
 def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Setup:
@@ -39,10 +40,11 @@ def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Set
     """
     check_sampler(settings.sampler)
     info = bank.skill_info(model.name)
-    epochs = settings.max_epochs or int(lookup(spec, EPOCHS))
-    whole = load.override(model.config, spec, [(EPOCHS, epochs)])
+    keys = training_keys(model)
+    epochs = settings.max_epochs or int(lookup(spec, keys.epochs))
+    whole = load.override(model.config, spec, [(keys.epochs, epochs)])
     space = build_space(
-        bank.load_schema(model.name, ACTION),
+        bank.load_schema(model.name, TRAIN),
         whole,
         model.search_limits(load.build(model.config, whole)),
         search=settings.search,
@@ -52,7 +54,8 @@ def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Set
     return Setup(
         space=space,
         spec=whole,
-        goal=_goal(settings, info["monitoring"]),
+        goal=_goal(settings, info["monitoring"], keys.tie_breaker),
+        validation=f"after every epoch, on {model.validation_data(whole)}",
         ladder=_ladder(settings, epochs),
         budget=Budget(trials=settings.trials, max_epochs=epochs, epochs_total=settings.epochs_total),
         sampler=settings.sampler,
@@ -60,11 +63,11 @@ def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Set
     )
 
 
-def _goal(settings: Settings, monitoring: Mapping[str, str]) -> Goal:
+def _goal(settings: Settings, monitoring: Mapping[str, str], tie_breaker: str) -> Goal:
     metric = settings.metric or monitoring["metric"]
-    if metric == monitoring["metric"]:
-        return Goal(metric=metric, maximize=monitoring["direction"] == "maximize")
-    return Goal(metric=metric, maximize=not metric.endswith("loss"))
+    is_usual = metric == monitoring["metric"]
+    maximize = monitoring["direction"] == "maximize" if is_usual else not metric.endswith("loss")
+    return Goal(metric=metric, maximize=maximize, tie=tie_breaker)
 
 
 def _ladder(settings: Settings, epochs: int) -> RungSchedule:

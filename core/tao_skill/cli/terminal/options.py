@@ -17,6 +17,7 @@ from tao_skill.cli.terminal.output import (
 )
 from tao_skill.errors import BadRequest, CannotWrite, TaoSkillError
 from tao_skill.io.strict_json import is_utf8
+from tao_skill.spec.tree import Node, shape
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -69,3 +70,37 @@ def _run(command: click.Command, name: str, words: Sequence[str]) -> object:
         raise BadRequest(error.format_message(), fix=f"see {where} --help") from error
     except click.Abort:
         return INTERRUPTED
+
+
+def param_option(node: Node, *, prefix: str = "", flag: str | None = None, **attributes: Any) -> Any:
+    """An option for a field of a dataclass, `Annotated[type, Param(...)]`; not given, it is None or ().
+
+    Args:
+        prefix: of the help text. flag: name of the option, if it is not the field's. attributes: of the option, if they
+            are not those that the type gives.
+    """
+    parts, default = shape(node.type), node.default
+    shows_default = isinstance(default, int | float | str) and not isinstance(default, bool)
+    words = node.param.description or node.name.capitalize() + "."
+    made = {
+        "help": f"{prefix}{words.rstrip('.')}{f' (default {default})' if shows_default else ''}.",
+        "type": _click_type(node),
+        "metavar": "|".join(node.param.choices) or None,
+        "multiple": parts.container is list,
+        **attributes,
+    }
+    return click.option(
+        flag or f"--{node.name.replace('_', '-')}",
+        node.name,
+        **{name: value for name, value in made.items() if value is not None},
+    )
+
+
+def _click_type(node: Node) -> click.ParamType[Any] | None:
+    low, high = node.param.minimum if node.param.above is None else node.param.above, node.param.maximum
+    item = shape(node.type).item
+    if item is int:
+        return click.IntRange(min=None if low is None else int(low), max=None if high is None else int(high))
+    if item is float:
+        return click.FloatRange(min=low, max=high, min_open=node.param.above is not None)
+    return click.Path(path_type=Path) if item is Path else None

@@ -13,7 +13,7 @@ from typing import Any, Final
 import click
 
 from tao_skill.errors import SpecError, TaoSkillError
-from tao_skill.jobs.document import Following, following, job_document
+from tao_skill.jobs.document import NextRun, job_document, next_runs
 from tao_skill.jobs.record import Job
 
 INTERRUPTED: Final = 130
@@ -72,14 +72,14 @@ def next_commands(job: Job, results_root: Path) -> list[str]:
     """What usually follows: the next actions of a finished job, the log and a restart of a broken one."""
     where = at_root(results_root)
     if job.state == "COMPLETE":
-        return [shlex.join(["tao-skill", *words, *where]) for words in map(_words, following(job))]
+        return [shlex.join(["tao-skill", *words, *where]) for words in map(_words, next_runs(job))]
     if job.state in ("ERROR", "CANCELED"):
         again = [shlex.join(job.command)] if job.key and job.command else []
         return [shlex.join(["tao-skill", "jobs", "logs", job.id, *where]), *again]
     return [shlex.join(["tao-skill", "jobs", "wait", job.id, *where])]
 
 
-def _words(next_: Following) -> list[str]:
+def _words(next_: NextRun) -> list[str]:
     return ["run", next_.action, "--parent", next_.parent, *next_.overrides]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import click
 
 from tao_skill.cli.terminal.output import interactive, note
 from tao_skill.errors import NotFound
-from tao_skill.jobs.progress import moving_file, share, words
 from tao_skill.jobs.record import Job
+from tao_skill.progress import Progress
 
-Listener = Callable[[Job, Mapping[str, Any] | None], None]
+Listener = Callable[[Job, Progress | None], None]
 
 
 @contextmanager
@@ -26,16 +27,20 @@ def follow(log: Path | None = None) -> Iterator[Listener]:
     if not interactive():
         yield _lines()
         return
+    from rich import progress as rich_progress
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.TextColumn("{task.percentage:>3.0f} %"),
+    )
+    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
 
-        def show(job: Job, progress: Mapping[str, Any] | None) -> None:
+        def show(job: Job, progress: Progress | None) -> None:
             if progress is not None:
-                bar.update(task, completed=share(progress), description=f"{job.action}  {words(progress)}")
+                bar.update(task, completed=progress.fraction, description=f"{job.action}  {progress.text}")
 
         yield show
 
@@ -72,7 +77,7 @@ def _on_report(folder: Path, tell: Callable[[Mapping[str, Any] | None, Mapping[s
     path = folder / REPORT_FILE
     seen, before = 0, None
 
-    def show(job: Job, progress: Mapping[str, Any] | None) -> None:
+    def show(job: Job, progress: Progress | None) -> None:
         nonlocal seen, before
         with suppress(FileNotFoundError, NotFound):
             if (written := path.stat().st_mtime_ns) != seen:
@@ -86,7 +91,7 @@ def _on_report(folder: Path, tell: Callable[[Mapping[str, Any] | None, Mapping[s
 def _with_log(listener: Listener, log: Path) -> Listener:
     position = 0
 
-    def show(job: Job, progress: Mapping[str, Any] | None) -> None:
+    def show(job: Job, progress: Progress | None) -> None:
         nonlocal position
         with log.open("rb") as stream:
             stream.seek(position)
@@ -99,16 +104,16 @@ def _with_log(listener: Listener, log: Path) -> Listener:
 
 
 def _lines() -> Listener:
-    told = 0
-    moving = ""
+    reported = 0
+    transfer: str | None = None
 
-    def show(job: Job, progress: Mapping[str, Any] | None) -> None:
-        nonlocal told, moving
-        if progress is not None and "bytes_total" in progress and moving_file(progress) != moving:
-            moving = moving_file(progress)
-            note(f"{job.id}  {moving}")
-        if progress is not None and progress.get("epochs_done", 0) > told:
-            told = progress["epochs_done"]
-            note(f"{job.id}  {words({**progress, 'epoch': told - 1})}")
+    def show(job: Job, progress: Progress | None) -> None:
+        nonlocal reported, transfer
+        if progress is not None and progress.transfer_text not in (None, transfer):
+            transfer = progress.transfer_text
+            note(f"{job.id}  {transfer}")
+        if progress is not None and progress.epochs_done > reported:
+            reported = progress.epochs_done
+            note(f"{job.id}  {replace(progress, epoch=reported - 1).text}")
 
     return show

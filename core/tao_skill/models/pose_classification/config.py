@@ -3,12 +3,13 @@
 Keys and defaults are those of NVIDIA TAO's PoseClassificationNet (TAO Toolkit documentation, "PoseClassificationNet").
 """
 
-# No `from __future__ import annotations`: all of them are read, and would each be compiled from its text.
+# No `from __future__ import annotations`: every annotation is evaluated, and would be compiled from a string first.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Final
 
+from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.spec.param import REQUIRED, Param
 
 TRAIN: Final = ("train",)
@@ -23,8 +24,8 @@ class Wandb:
     entity: Annotated[str | None, Param("W&B user or team.")] = None
     group: Annotated[str | None, Param("W&B group of the run.")] = None
     tags: Annotated[list[str], Param("W&B tags of the run.")] = field(default_factory=list)
-    name: Annotated[str | None, Param("W&B run name; model_name when not given.")] = None
-    run_id: Annotated[str | None, Param("W&B run id; an existing id continues that run.")] = None
+    name: Annotated[str | None, Param("W&B run name; default: model_name.")] = None
+    run_id: Annotated[str | None, Param("W&B run id; an existing id resumes that run.")] = None
     reinit: Annotated[bool, Param("Start a new W&B run even if one is active in the process.")] = False
     sync_tensorboard: Annotated[bool, Param("Copy TensorBoard events to W&B.")] = False
     save_code: Annotated[bool, Param("Store the main script with the W&B run.")] = False
@@ -35,8 +36,8 @@ class ModelConfig:
     model_type: Annotated[
         str,
         Param(
-            "Network architecture; ST-GCN++ (arXiv 2205.09443) is smaller and often more accurate, and not TAO's.",
-            choices=("ST-GCN", "ST-GCN++"),
+            "Network architecture; ST-GCN++ (arXiv 2205.09443) is smaller, often more accurate, but not part of TAO.",
+            choices=tuple(NETWORKS),
             inherit=True,
             popular=True,
         ),
@@ -45,7 +46,7 @@ class ModelConfig:
         str | None, Param("Weights to start training from.", only=TRAIN, reads_file=True, checkpoint=True)
     ] = None
     input_channels: Annotated[
-        int, Param("Channels of the data: 3 for x, y, z or x, y, confidence.", above=0, inherit=True)
+        int, Param("Channels of the data: 3 for x, y, z or for x, y, confidence.", above=0, inherit=True)
     ] = 3
     dropout: Annotated[
         float,
@@ -63,7 +64,7 @@ class ModelConfig:
     graph_layout: Annotated[
         str,
         Param(
-            "Skeleton of the data.",
+            "Skeleton layout of the data.",
             choices=("nvidia", "openpose", "human3.6m", "ntu-rgb+d", "ntu_edge", "coco"),
             inherit=True,
             popular=True,
@@ -82,7 +83,7 @@ class ModelConfig:
     center: Annotated[
         bool,
         Param(
-            "Show the network each person relative to their centre joint, frame by frame, wherever they stand or walk.",
+            "Subtract each person's centre joint from their joints in every frame, so that position does not matter.",
             inherit=True,
             searchable=True,
             popular=True,
@@ -90,7 +91,11 @@ class ModelConfig:
     ] = False
     edge_importance_weighting: Annotated[
         bool,
-        Param("Learn a weight for each edge in each block; in ST-GCN++, the edges too.", inherit=True, searchable=True),
+        Param(
+            "Learn a weight for each edge in each block; in ST-GCN++, also learn the edges.",
+            inherit=True,
+            searchable=True,
+        ),
     ] = True
 
 
@@ -117,22 +122,20 @@ class UnlabelledData:
     data_path: Annotated[str, Param("Sequences, .npy of shape (N, C, T, V, M).", reads_file=True, popular=True)] = (
         REQUIRED
     )
-    label_path: Annotated[str | None, Param("Labels, if known: the predictions are then scored.", reads_file=True)] = (
-        None
-    )
+    label_path: Annotated[str | None, Param("Labels, if known, to score the predictions.", reads_file=True)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
     train_dataset: Annotated[LabelledData, Param("Training set.", only=TRAIN)] = field(default_factory=LabelledData)
     val_dataset: Annotated[
-        OptionalData, Param("Validation set; without it and validation_split no validation runs.", only=TRAIN)
+        OptionalData, Param("Validation set; without it and without validation_split, no validation runs.", only=TRAIN)
     ] = field(default_factory=OptionalData)
     validation_split: Annotated[
         float | None,
         Param(
-            "Share of each class's training sequences held out for validation where there is no val_dataset, "
-            "drawn with train.seed; a search takes 0.2.",
+            "Share of each class's training sequences to hold out for validation when val_dataset is not set, "
+            "drawn with train.seed; a search uses 0.2 by default.",
             above=0.0,
             maximum=0.5,
             only=TRAIN,
@@ -151,7 +154,7 @@ class DatasetConfig:
     window_size: Annotated[
         int,
         Param(
-            "Frames of a training sequence: shorter ones are padded, random_choose cuts longer ones; -1 keeps all.",
+            "Frames per training sequence: pads shorter sequences; random_choose cuts longer ones; -1 keeps all.",
             minimum=-1,
             reject=(0,),
             only=TRAIN,
@@ -164,7 +167,7 @@ class DatasetConfig:
     random_rotate: Annotated[
         float,
         Param(
-            "Train on skeletons turned about y by up to so many degrees, and leant a third as far; for x, y, z alone.",
+            "Largest random rotation about y in degrees, a third of it about x and z; needs x, y, z.",
             minimum=0.0,
             maximum=180.0,
             only=TRAIN,
@@ -175,7 +178,7 @@ class DatasetConfig:
     random_scale: Annotated[
         float,
         Param(
-            "Train on skeletons stretched or shrunk by up to this share, each axis by itself; for x, y, z alone.",
+            "Largest random scaling of each axis, as a share: 0.1 scales by 0.9 to 1.1; needs x, y, z.",
             minimum=0.0,
             maximum=0.5,
             only=TRAIN,
@@ -186,7 +189,7 @@ class DatasetConfig:
     temporal_crop: Annotated[
         float,
         Param(
-            "Train on random parts with at least this share of a sequence's frames; 1 keeps all.",
+            "Smallest share of a sequence's frames in a random temporal crop; 1 keeps all frames.",
             above=0.0,
             maximum=1.0,
             only=TRAIN,
@@ -197,7 +200,7 @@ class DatasetConfig:
     resample_frames: Annotated[
         int | None,
         Param(
-            "Frames that every sequence is resampled to, without the zeros after it: quicker, and often more accurate.",
+            "Number of frames to resample every sequence to, without its padding: faster, and often more accurate.",
             minimum=8,
             only=ON_MODEL,
             inherit=True,
@@ -207,13 +210,13 @@ class DatasetConfig:
     batch_size: Annotated[
         int, Param("Sequences in a batch.", minimum=1, only=ON_DATA, popular=True, low=4, high=128, log=True)
     ] = 64
-    num_workers: Annotated[int, Param("Processes that load data.", minimum=0, only=ON_DATA)] = 1
+    num_workers: Annotated[int, Param("Worker processes that load data.", minimum=0, only=ON_DATA)] = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cudnn:
-    benchmark: Annotated[bool, Param("Let cuDNN time its algorithms and take the fastest.")] = False
-    deterministic: Annotated[bool, Param("Use deterministic algorithms where there are any.")] = True
+    benchmark: Annotated[bool, Param("Let cuDNN benchmark its algorithms and use the fastest.")] = False
+    deterministic: Annotated[bool, Param("Use deterministic algorithms where available.")] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,7 +259,7 @@ class Optim:
     lr_scheduler: Annotated[
         str,
         Param(
-            "MultiStep decays at lr_steps, AutoReduce when lr_monitor stops improving, Cosine to 0 over num_epochs.",
+            "Schedule: MultiStep decays at lr_steps, AutoReduce when lr_monitor stagnates, Cosine over num_epochs.",
             choices=("MultiStep", "AutoReduce", "Cosine"),
             searchable=True,
         ),
@@ -264,7 +267,7 @@ class Optim:
     lr_monitor: Annotated[
         str,
         Param(
-            "What AutoReduce watches.",
+            "Loss that AutoReduce monitors.",
             choices=("val_loss", "train_loss"),
             depends_on=("train.optim.lr_scheduler", "AutoReduce"),
         ),
@@ -272,7 +275,7 @@ class Optim:
     patience: Annotated[
         int,
         Param(
-            "Epochs without an improvement of more than 0.1 % before AutoReduce lowers the rate.",
+            "Epochs without an improvement of more than 0.1 % before AutoReduce lowers the learning rate.",
             minimum=0,
             low=1,
             high=10,
@@ -283,7 +286,7 @@ class Optim:
     min_lr: Annotated[
         float,
         Param(
-            "Lowest rate AutoReduce goes to.",
+            "Lower bound of the learning rate for AutoReduce.",
             minimum=0.0,
             low=1e-6,
             high=1e-3,
@@ -296,65 +299,102 @@ class Optim:
     lr_steps: Annotated[
         list[int],
         Param(
-            "Epochs after which MultiStep decays the rate.",
+            "Epochs after which MultiStep decays the learning rate.",
             minimum=1,
             depends_on=("train.optim.lr_scheduler", "MultiStep"),
         ),
     ] = field(default_factory=lambda: [10, 60])
     lr_decay: Annotated[
-        float, Param("Factor of each decay.", above=0.0, maximum=1.0, low=0.03, high=0.9, log=True, tune=True)
+        float,
+        Param(
+            "Factor by which each decay multiplies the learning rate.",
+            above=0.0,
+            maximum=1.0,
+            low=0.03,
+            high=0.9,
+            log=True,
+            tune=True,
+        ),
     ] = 0.1
+
+
+NUM_GPUS: Final = ("-g", "--gpus", "--num_gpus")
+GPU_IDS: Final = ("--gpu_ids", "--gpu_index")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gpus:
-    num_gpus: Annotated[int, Param("GPUs per node; the larger of num_gpus and gpu_ids wins.", minimum=1)] = 1
-    gpu_ids: Annotated[list[int], Param("GPU indices.", minimum=0)] = field(default_factory=lambda: [0])
+    num_gpus: Annotated[
+        int,
+        Param(
+            "GPUs per node; the larger of num_gpus and the length of gpu_ids is used.", minimum=1, tao_flags=NUM_GPUS
+        ),
+    ] = 1
+    gpu_ids: Annotated[list[int], Param("GPU indices.", minimum=0, tao_flags=GPU_IDS)] = field(
+        default_factory=lambda: [0]
+    )
     num_nodes: Annotated[
-        int, Param("Machines that work together; more than one needs a launcher such as torchrun.", minimum=1)
+        int,
+        Param(
+            "Number of nodes (machines); more than one needs a launcher such as torchrun.",
+            minimum=1,
+            tao_flags=("--num_nodes",),
+        ),
     ] = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnTestSet(Gpus):
-    checkpoint: Annotated[str, Param("Trained model to use.", reads_file=True, checkpoint=True, popular=True)] = (
-        REQUIRED
-    )
-    batch_size: Annotated[
-        int, Param("Sequences in a batch; -1 takes dataset.batch_size.", minimum=-1, reject=(0,))
-    ] = -1
+    checkpoint: Annotated[
+        str,
+        Param(
+            "Trained model: a checkpoint, an ONNX file or an engine.", reads_file=True, checkpoint=True, popular=True
+        ),
+    ] = REQUIRED
+    batch_size: Annotated[int, Param("Sequences in a batch; -1 uses dataset.batch_size.", minimum=-1, reject=(0,))] = -1
     gpu_id: Annotated[
-        int | None, Param("GPU index, where gpu_ids has one in older TAO specs; it wins when given.", minimum=0)
+        int | None,
+        Param("GPU index of older TAO specs; takes precedence over gpu_ids.", minimum=0, tao_flags=("--gpu_id",)),
     ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Gpus):
-    seed: Annotated[int, Param("Seed of every random choice.", minimum=0, maximum=2**32 - 1)] = 1234
-    num_epochs: Annotated[int, Param("Passes over the training set.", minimum=1, popular=True)] = 10
-    checkpoint_interval: Annotated[int, Param("Checkpoint every so many units.", minimum=1)] = 1
+    seed: Annotated[int, Param("Random seed.", minimum=0, maximum=2**32 - 1)] = 1234
+    num_epochs: Annotated[int, Param("Number of training epochs.", minimum=1, popular=True)] = 10
+    checkpoint_interval: Annotated[
+        int, Param("Interval between checkpoints, in checkpoint_interval_unit.", minimum=1)
+    ] = 1
     checkpoint_interval_unit: Annotated[str, Param("Unit of checkpoint_interval.", choices=("epoch", "step"))] = "epoch"
-    validation_interval: Annotated[int, Param("Validate every so many epochs.", minimum=1)] = 1
+    validation_interval: Annotated[int, Param("Epochs between validations.", minimum=1)] = 1
     resume_training_checkpoint_path: Annotated[
         str | None,
-        Param("Checkpoint to continue from, instead of the latest in results_dir.", reads_file=True, checkpoint=True),
+        Param("Checkpoint to resume from, instead of the latest in results_dir.", reads_file=True, checkpoint=True),
     ] = None
     results_dir: Annotated[
-        str | None, Param("Where training writes; results_dir/train when not given.", writes=True)
+        str | None, Param("Folder for the results of train; default: results_dir/train.", writes=True)
     ] = None
     precision: Annotated[
         str,
         Param(
-            "Precision of training steps; bf16 is quicker on GPUs and CPUs that compute in it. Weights stay fp32.",
+            "Precision of training steps; bf16 is faster on GPUs and CPUs with bf16 arithmetic. Weights stay fp32.",
             choices=("fp32", "bf16"),
             fold_case=True,
             popular=True,
         ),
     ] = "fp32"
     grad_clip: Annotated[
-        float, Param("Largest gradient norm; 0 means no limit.", minimum=0.0, low=0.0, high=10.0, off=0.0, tune=True)
+        float,
+        Param(
+            "Maximum gradient norm for clipping; 0 turns clipping off.",
+            minimum=0.0,
+            low=0.0,
+            high=10.0,
+            off=0.0,
+            tune=True,
+        ),
     ] = 0.0
-    cudnn: Annotated[Cudnn, Param("cuDNN behaviour.")] = field(default_factory=Cudnn)
+    cudnn: Annotated[Cudnn, Param("cuDNN settings.")] = field(default_factory=Cudnn)
     optim: Annotated[Optim, Param("Optimizer and learning-rate schedule.")] = field(default_factory=Optim)
 
 
@@ -362,7 +402,7 @@ class TrainConfig(Gpus):
 class EvaluateConfig(OnTestSet):
     test_dataset: Annotated[LabelledData, Param("Test set.")] = field(default_factory=LabelledData)
     results_dir: Annotated[
-        str | None, Param("Where evaluation writes; results_dir/evaluate when not given.", writes=True)
+        str | None, Param("Folder for the results of evaluate; default: results_dir/evaluate.", writes=True)
     ] = None
 
 
@@ -371,10 +411,12 @@ class InferenceConfig(OnTestSet):
     test_dataset: Annotated[UnlabelledData, Param("Sequences to classify.")] = field(default_factory=UnlabelledData)
     output_file: Annotated[
         str | None,
-        Param("Predicted class names, one a line; results_dir/inference/results.txt when not given.", writes=True),
+        Param(
+            "File for the predicted class names, one per line; default: results_dir/inference/results.txt.", writes=True
+        ),
     ] = None
     results_dir: Annotated[
-        str | None, Param("Where inference writes; results_dir/inference when not given.", writes=True)
+        str | None, Param("Folder for the results of inference; default: results_dir/inference.", writes=True)
     ] = None
 
 
@@ -383,14 +425,18 @@ class ExportCalibration:
     data_path: Annotated[
         str | None,
         Param(
-            "Sequences that int8 takes its ranges from, .npy of shape (N, C, T, V, M): those it was trained on.",
+            "Calibration data for int8, .npy of shape (N, C, T, V, M); use the training data.",
             reads_file=True,
             depends_on=("export.precision", "int8"),
         ),
     ] = None
     sequences: Annotated[
         int,
-        Param("How many of them, spread over the file.", minimum=1, depends_on=("export.precision", "int8")),
+        Param(
+            "Number of calibration sequences, spread evenly over the file.",
+            minimum=1,
+            depends_on=("export.precision", "int8"),
+        ),
     ] = 64
 
 
@@ -399,51 +445,51 @@ class ExportConfig:
     checkpoint: Annotated[str, Param("Trained model to export.", reads_file=True, checkpoint=True, popular=True)] = (
         REQUIRED
     )
-    onnx_file: Annotated[
-        str | None, Param("ONNX file to write; model.onnx in the results when not given.", writes=True)
-    ] = None
+    onnx_file: Annotated[str | None, Param("ONNX file to write; default: model.onnx in results_dir.", writes=True)] = (
+        None
+    )
     results_dir: Annotated[
-        str | None, Param("Where export writes; results_dir/export when not given.", writes=True)
+        str | None, Param("Folder for the results of export; default: results_dir/export.", writes=True)
     ] = None
-    gpu_id: Annotated[int, Param("GPU index.", minimum=0)] = 0
-    batch_size: Annotated[int, Param("Fixed batch of the ONNX input; -1 is dynamic.", minimum=-1, reject=(0,))] = -1
-    opset_version: Annotated[int | None, Param("ONNX opset; 18 when not given.", minimum=12)] = None
+    gpu_id: Annotated[int, Param("GPU index.", minimum=0, tao_flags=("--gpu_id",))] = 0
+    batch_size: Annotated[int, Param("Batch size of the ONNX input; -1 means dynamic.", minimum=-1, reject=(0,))] = -1
+    opset_version: Annotated[int | None, Param("ONNX opset; default: 18.", minimum=12)] = None
     sequence_length: Annotated[
         int | None,
         Param(
-            "Frames T of the ONNX input; -1 is dynamic; the layout's own when not given.",
+            "Frames T of the ONNX input; -1 means dynamic; default: the frames of the layout.",
             minimum=-1,
             reject=(0,),
         ),
     ] = None
     num_persons: Annotated[
-        int | None, Param("Persons M of the ONNX input; the layout's own when not given.", minimum=1)
+        int | None, Param("Persons M of the ONNX input; default: the persons of the layout.", minimum=1)
     ] = None
     sample_data: Annotated[
         str | None,
-        Param("Sequences to compare the ONNX file with the model on; random motion when not given.", reads_file=True),
+        Param("Sequences on which to compare the ONNX file with the model; default: random motion.", reads_file=True),
     ] = None
     precision: Annotated[
         str,
         Param(
-            "Precision of the blocks: int8 is several times as fast in onnxruntime on CPUs, and is not for TensorRT.",
+            "Precision of the blocks: int8 is several times as fast in onnxruntime on CPUs; not for TensorRT.",
             choices=("fp32", "int8"),
             fold_case=True,
             popular=True,
         ),
     ] = "fp32"
-    calibration: Annotated[ExportCalibration, Param("Calibration of int8.")] = field(default_factory=ExportCalibration)
+    calibration: Annotated[ExportCalibration, Param("Calibration for int8.")] = field(default_factory=ExportCalibration)
     overwrite: Annotated[bool, Param("Replace an existing ONNX file.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    cal_image_dir: Annotated[str | None, Param("Calibration data, .npy of shape (N, C, T, V, M).", reads_file=True)] = (
-        None
-    )
+    cal_image_dir: Annotated[
+        str | None, Param("Calibration data for int8, .npy of shape (N, C, T, V, M).", reads_file=True)
+    ] = None
     cal_cache_file: Annotated[str | None, Param("Calibration cache to read or write.", writes=True)] = None
     cal_batch_size: Annotated[int, Param("Sequences in a calibration batch.", minimum=1)] = 1
-    cal_batches: Annotated[int, Param("Batches to calibrate with.", minimum=1)] = 1
+    cal_batches: Annotated[int, Param("Number of calibration batches.", minimum=1)] = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -451,57 +497,69 @@ class TensorRT:
     data_type: Annotated[
         str, Param("Precision of the engine.", choices=("fp32", "fp16", "int8"), fold_case=True, popular=True)
     ] = "fp32"
-    workspace_size: Annotated[int, Param("Builder workspace, in MiB.", minimum=1)] = 1024
-    min_batch_size: Annotated[int, Param("Smallest batch of the profile.", minimum=1)] = 1
-    opt_batch_size: Annotated[int, Param("Batch the engine is tuned for.", minimum=1)] = 1
-    max_batch_size: Annotated[int, Param("Largest batch of the profile.", minimum=1)] = 1
-    calibration: Annotated[Calibration, Param("Calibration of int8.")] = field(default_factory=Calibration)
+    workspace_size: Annotated[int, Param("Builder workspace in MiB.", minimum=1)] = 1024
+    min_batch_size: Annotated[int, Param("Smallest batch size of the optimization profile.", minimum=1)] = 1
+    opt_batch_size: Annotated[int, Param("Batch size that the engine is optimized for.", minimum=1)] = 1
+    max_batch_size: Annotated[int, Param("Largest batch size of the optimization profile.", minimum=1)] = 1
+    calibration: Annotated[Calibration, Param("Calibration for int8.")] = field(default_factory=Calibration)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenTrtEngineConfig:
-    onnx_file: Annotated[str, Param("ONNX file to build from.", reads_file=True, popular=True)] = REQUIRED
-    trt_engine: Annotated[str | None, Param("Engine file to write; in the results when not given.", writes=True)] = None
+    onnx_file: Annotated[str, Param("ONNX file to build the engine from.", reads_file=True, popular=True)] = REQUIRED
+    trt_engine: Annotated[str | None, Param("Engine file to write; default: in results_dir.", writes=True)] = None
     results_dir: Annotated[
-        str | None, Param("Where the build writes; results_dir/gen_trt_engine when not given.", writes=True)
+        str | None, Param("Folder for the results of gen_trt_engine; default: results_dir/gen_trt_engine.", writes=True)
     ] = None
-    gpu_id: Annotated[int, Param("GPU index.", minimum=0)] = 0
-    batch_size: Annotated[int, Param("Fixed batch; -1 takes the profile's.", minimum=-1, reject=(0,))] = -1
-    verbose: Annotated[bool, Param("Log every builder message.")] = False
-    timing_cache: Annotated[str | None, Param("Timing cache to read and update.", writes=True)] = None
-    tensorrt: Annotated[TensorRT, Param("Builder settings.")] = field(default_factory=TensorRT)
+    gpu_id: Annotated[int, Param("GPU index.", minimum=0, tao_flags=("--gpu_id",))] = 0
+    batch_size: Annotated[
+        int, Param("Fixed batch size; -1 uses those of the optimization profile.", minimum=-1, reject=(0,))
+    ] = -1
+    verbose: Annotated[bool, Param("Log every message of the TensorRT builder.")] = False
+    timing_cache: Annotated[str | None, Param("TensorRT timing cache to read and update.", writes=True)] = None
+    tensorrt: Annotated[TensorRT, Param("TensorRT builder settings.")] = field(default_factory=TensorRT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetConvertConfig:
     data: Annotated[str, Param("DeepStream bodypose-3d JSON file.", reads_file=True, popular=True)] = REQUIRED
     results_dir: Annotated[
-        str | None, Param("Where conversion writes; results_dir/dataset_convert when not given.", writes=True)
+        str | None,
+        Param("Folder for the results of dataset_convert; default: results_dir/dataset_convert.", writes=True),
     ] = None
     pose_type: Annotated[
-        str, Param("Which pose to take: 3D, 2.5D or 2D body pose.", choices=("3dbp", "25dbp", "2dbp"), popular=True)
+        str, Param("Body pose to convert: 3D, 2.5D or 2D.", choices=("3dbp", "25dbp", "2dbp"), popular=True)
     ] = "3dbp"
-    num_joints: Annotated[int, Param("Joints of a pose.", minimum=1)] = 34
-    input_width: Annotated[int, Param("Width of the video, in pixels.", minimum=1)] = 1920
-    input_height: Annotated[int, Param("Height of the video, in pixels.", minimum=1)] = 1080
-    focal_length: Annotated[float, Param("Focal length of the camera, in pixels.", above=0.0)] = 1200.0
-    sequence_length_max: Annotated[int, Param("Frames of the arrays written.", minimum=1)] = 300
-    sequence_length_min: Annotated[int, Param("Fewest frames of a window worth keeping.", minimum=1)] = 10
-    sequence_length: Annotated[int, Param("Frames of a window.", minimum=1)] = 100
-    sequence_overlap: Annotated[float, Param("Step between windows, as a share of one.", above=0.0, maximum=1.0)] = 0.5
-    combine: Annotated[bool, Param("Also write all windows as one array, ready for inference.", popular=True)] = False
+    num_joints: Annotated[int, Param("Number of joints of a pose.", minimum=1)] = 34
+    input_width: Annotated[int, Param("Width of the video in pixels.", minimum=1)] = 1920
+    input_height: Annotated[int, Param("Height of the video in pixels.", minimum=1)] = 1080
+    focal_length: Annotated[float, Param("Focal length of the camera in pixels.", above=0.0)] = 1200.0
+    sequence_length_max: Annotated[int, Param("Frames T of the arrays to write.", minimum=1)] = 300
+    sequence_length_min: Annotated[
+        int, Param("Minimum frames of a window; shorter windows are dropped.", minimum=1)
+    ] = 10
+    sequence_length: Annotated[int, Param("Maximum frames of a window.", minimum=1)] = 100
+    sequence_overlap: Annotated[
+        float, Param("Step between windows as a share of sequence_length.", above=0.0, maximum=1.0)
+    ] = 0.5
+    combine: Annotated[bool, Param("Also write all windows as a single array, ready for inference.", popular=True)] = (
+        False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
     replaced: ClassVar[Mapping[str, str]] = MappingProxyType({"dataset.trim_padding": "dataset.resample_frames"})
-    """Keys that older versions read, and the key to set instead of each."""
+    """Keys that older versions read, each with the key to set instead."""
 
-    encryption_key: Annotated[str | None, Param("Key that checkpoints are encrypted with.", secret=True)] = None
-    results_dir: Annotated[
-        str | None, Param("Folder that results go to; the job's own when not given.", writes=True)
+    encryption_key: Annotated[
+        str | None, Param("Encryption key of checkpoints.", secret=True, tao_flags=("-k", "--key"))
     ] = None
-    model_name: Annotated[str | None, Param("Name recorded with the model and its runs.")] = None
+    results_dir: Annotated[
+        str | None,
+        Param("Folder for results; default: the folder of the job.", writes=True, tao_flags=("-r", "--results_dir")),
+    ] = None
+    model_name: Annotated[str | None, Param("Model name, recorded with the model and its runs.")] = None
     wandb: Annotated[Wandb, Param("Weights & Biases logging.")] = field(default_factory=Wandb)
     model: Annotated[ModelConfig, Param("Network.", only=ON_MODEL)] = field(default_factory=ModelConfig)
     dataset: Annotated[DatasetConfig, Param("Data.", only=ON_MODEL)] = field(default_factory=DatasetConfig)

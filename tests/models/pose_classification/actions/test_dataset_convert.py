@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tao_skill.errors import BadData, SpecError
-from tao_skill.jobs.progress import share
 from tao_skill.models.pose_classification.actions import dataset_convert, train
 from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.config import DatasetConvertConfig, ExperimentConfig
 from tao_skill.models.pose_classification.data import deepstream
-from tao_skill.models.pose_classification.data.sequences import frames_used, open_sequences
-from tao_skill.models.pose_classification.data.windows import runs, starts
+from tao_skill.models.pose_classification.data.sequences import open_sequences, unpadded_lengths
+from tao_skill.models.pose_classification.data.windows import consecutive_ranges, starts
 from tao_skill.models.pose_classification.training import checkpoint_index
+from tao_skill.progress import Progress
 from tao_skill.spec import load
 from tao_skill.status import read_status
 from tests.support.command_line import call_json
@@ -125,7 +125,7 @@ def test_windows_are_those_of_the_rule(frames: int, length: int, share: float, m
 
 @given(st.sets(st.integers(0, 60)))
 def test_runs_are_the_same_numbers(numbers: set[int]) -> None:
-    found = runs(sorted(numbers))
+    found = consecutive_ranges(sorted(numbers))
     assert [n for first, last in found for n in range(first, last + 1)] == sorted(numbers)
     assert all(later[0] > earlier[1] + 1 for earlier, later in pairwise(found))
 
@@ -153,7 +153,7 @@ def test_the_manifest_says_which_frames_a_window_came_from(tmp_path: Path) -> No
         (9, 1, 6, [[16, 21]]),
     ]
     combined = open_sequences(out / "combined.npy")
-    assert frames_used(combined).tolist() == [one["frames"] for one in manifest["windows"]]
+    assert unpadded_lengths(combined).tolist() == [one["frames"] for one in manifest["windows"]]
     for row, one in zip(combined, manifest["windows"], strict=True):
         np.testing.assert_array_equal(row, np.load(out / one["file"])[one["index"]])
         nums = [n for first, last in one["source_frames"] for n in range(first, last + 1)]
@@ -185,31 +185,35 @@ OBJECT_THERE = rf"{THERE}, frame_num 4, object 1 \(object_id {2**63 + 5}\)"
     ("change", "said", "fix"),
     [
         (set_at(*OBJECT, "pose3d", value=None), f"{OBJECT_THERE}: there is no pose3d, only pose25d", "pose_type=25dbp"),
-        (set_at(*OBJECT, "pose3d", value=[0.5] * 72), f"{OBJECT_THERE}: pose3d has 72 .* have 136", "num_joints=18"),
+        (
+            set_at(*OBJECT, "pose3d", value=[0.5] * 72),
+            f"{OBJECT_THERE}: pose3d has 72 .* accepted: 136",
+            "num_joints=18",
+        ),
         (set_at(*OBJECT, "pose3d", value=[0.5] * 135), f"{OBJECT_THERE}: pose3d has 135 numbers", "record it again"),
         (set_at(*OBJECT, "pose3d", value=[]), f"{OBJECT_THERE}: pose3d has 0 numbers", "record it again"),
         (set_at(*OBJECT, "pose3d", value="x"), f"{OBJECT_THERE}: pose3d is 'x', accepted: a list", "again"),
-        (set_at(*OBJECT, "pose3d", 7, value="1.5"), rf"{OBJECT_THERE}: pose3d\[7\] is '1.5'", "leave the object out"),
-        (set_at(*OBJECT, "pose3d", 8, value=True), rf"{OBJECT_THERE}: pose3d\[8\] is True", "leave"),
-        (set_at(*OBJECT, "pose3d", 9, value=float("nan")), rf"{OBJECT_THERE}: pose3d\[9\] is nan", "leave"),
-        (set_at(*OBJECT, "pose3d", 9, value=float("inf")), rf"{OBJECT_THERE}: pose3d\[9\] is inf", "leave"),
-        (set_at(*OBJECT, "pose3d", 9, value=10**400), rf"{OBJECT_THERE}: pose3d\[9\] is 1000", "leave"),
+        (set_at(*OBJECT, "pose3d", 7, value="1.5"), rf"{OBJECT_THERE}: pose3d\[7\] is '1.5'", "remove the object"),
+        (set_at(*OBJECT, "pose3d", 8, value=True), rf"{OBJECT_THERE}: pose3d\[8\] is True", "remove"),
+        (set_at(*OBJECT, "pose3d", 9, value=float("nan")), rf"{OBJECT_THERE}: pose3d\[9\] is nan", "remove"),
+        (set_at(*OBJECT, "pose3d", 9, value=float("inf")), rf"{OBJECT_THERE}: pose3d\[9\] is inf", "remove"),
+        (set_at(*OBJECT, "pose3d", 9, value=10**400), rf"{OBJECT_THERE}: pose3d\[9\] is 1000", "remove"),
         (set_at(*OBJECT, value=person(3)), rf"{THERE}, frame_num 4, object 1 \(object_id 3\): .* twice", "one of"),
         (set_at(*OBJECT, "object_id", value=2**64 - 1), rf"{THERE}, .*, object 1: object_id is {2**64 - 1}", "tracker"),
         (set_at(*OBJECT, "object_id", value=-1), f"{THERE}, .*, object 1: object_id is -1", "record"),
         (set_at(*OBJECT, "object_id", value="3"), f"{THERE}, .*, object 1: object_id is '3'", "record"),
         (set_at(*OBJECT, "object_id", value=None), f"{THERE}, .*, object 1: there is no object_id", "--save-pose"),
-        (set_at(*OBJECT, value=[1]), rf"{THERE}, .*, object 1: there is \[1\]", "bodypose-3d"),
+        (set_at(*OBJECT, value=[1]), rf"{THERE}, .*, object 1: the value is \[1\]", "bodypose-3d"),
         (set_at(*FRAME, "frame_num", value=2), f"{THERE}, frame_num 2, object 0 .*frame_num 3 before", "useUniqueID"),
-        (set_at(*FRAME, "frame_num", value=3), f"{THERE}, frame_num 3, object 0 .*frame_num 3 before", "one source"),
+        (set_at(*FRAME, "frame_num", value=3), f"{THERE}, frame_num 3, object 0 .*frame_num 3 before", "each source"),
         (set_at(*FRAME, "frame_num", value=2**64), f"{THERE}: frame_num is {2**64}, accepted: an integer", "record"),
         (set_at(*FRAME, "frame_num", value=1.5), f"{THERE}: frame_num is 1.5, accepted: an integer", "record"),
         (set_at(*FRAME, "batch_id", value=None), f"{THERE}, frame_num 4: there is no batch_id", "--save-pose"),
         (set_at(*FRAME, "objects", value={}), f"{THERE}, frame_num 4: objects is {{}}, accepted: a list", "record"),
-        (set_at(*FRAME, value=7), f"{THERE}: there is 7, accepted: an object", "bodypose-3d"),
+        (set_at(*FRAME, value=7), f"{THERE}: the value is 7, accepted: an object", "bodypose-3d"),
         (set_at(4, "num_frames_in_batch", value=2), r"batch 4 \(byte \d+\): .* is 2, but there are 1 frames", "record"),
         (set_at(4, "batches", value=None), r"batch 4 \(byte \d+\): there is no batches", "--save-pose"),
-        (set_at(4, value="x"), r"batch 4 \(byte \d+\): there is 'x', accepted: an object", "bodypose-3d"),
+        (set_at(4, value="x"), r"batch 4 \(byte \d+\): the value is 'x', accepted: an object", "bodypose-3d"),
     ],
 )
 def test_wrong_content_is_refused_with_its_place_and_nothing_is_left(
@@ -250,7 +254,7 @@ def upstream(found: list[Any], headless: int) -> str:
             lambda text: text.replace('"frame_num": 0', '"frame_num": -nan', 1),
             lambda text: text.index("-nan"),
             "'-nan'",
-            "leave the object",
+            "remove the object",
         ),
         (
             lambda text: text.replace('"batch_id": 0,', '"batch_id": 0', 1),
@@ -258,14 +262,14 @@ def upstream(found: list[Any], headless: int) -> str:
             "',' delimiter",
             "repair the file",
         ),
-        (lambda text: text[:-1], None, "after batch 11: ',' is expected, but the file ends", "end by itself"),
-        (lambda text: text[:-1] + ", ", None, "Expecting value, but the file ends", "end by itself"),
-        (lambda text: text[:-10], None, "the file ends", "end by itself"),
+        (lambda text: text[:-1], None, "after batch 11: ',' is expected, but the file ends", "exit by itself"),
+        (lambda text: text[:-1] + ", ", None, "Expecting value, but the file ends", "exit by itself"),
+        (lambda text: text[:-10], None, "the file ends", "exit by itself"),
         (
             lambda text: text[: text.index('"pose3d"') + 4],
             lambda text: text.rindex('"pos'),
             "the file ends",
-            "end by itself",
+            "exit by itself",
         ),
         (
             lambda text: text + " {}",
@@ -284,7 +288,7 @@ def upstream(found: list[Any], headless: int) -> str:
             lambda text: "",
             None,
             "at byte 0, before the first batch: '.' is expected, but the file ends",
-            "end by itself",
+            "exit by itself",
         ),
         (lambda text: "\ufeff" + text, None, "at byte 0, before the first batch", "repair the file"),
         (lambda text: "[" * 200_000, None, "recursion", "repair the file"),
@@ -311,9 +315,9 @@ def test_a_batch_without_its_header_is_refused_where_it_starts(tmp_path: Path) -
     found = recording(path)
     path.write_text(upstream(found, headless=5))
     byte = path.read_text().index('{"batch_id": 0, "frame_num": 5')
-    with pytest.raises(BadData, match=rf"batch 5 \(byte {byte}\): a frame without a batch around it") as caught:
+    with pytest.raises(BadData, match=rf"batch 5 \(byte {byte}\): this is a frame without a batch") as caught:
         dataset_convert.run(spec(path, tmp_path / "out"))
-    assert "one source" in caught.value.fix
+    assert "each source" in caught.value.fix
 
 
 @pytest.mark.parametrize("block", [1, 7, 4096])
@@ -335,7 +339,7 @@ def test_a_batch_beyond_all_bounds_is_refused(tmp_path: Path, monkeypatch: pytes
     path = tmp_path / "r.json"
     path.write_text(json.dumps([batch(*(frame(n, person(0, n)) for n in range(40)))]))
     monkeypatch.setattr(deepstream, "_BLOCK", 1000)
-    monkeypatch.setattr(deepstream, "LONGEST_BATCH", 20_000)
+    monkeypatch.setattr(deepstream, "BATCH_BYTES_LIMIT", 20_000)
     with pytest.raises(BadData, match="byte 1, .*longer than 20000 bytes"):
         list(deepstream.read_poses(path, "3dbp", 34))
 
@@ -352,7 +356,7 @@ def test_a_recording_without_people_is_refused(tmp_path: Path, text: str) -> Non
 def test_when_nobody_is_there_for_long_enough_the_longest_is_named(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     recording(path, frames=9)
-    with pytest.raises(BadData, match="there for 10 frames .*object 3 is there longest, for 9") as caught:
+    with pytest.raises(BadData, match="visible for 10 frames .*longest is object 3 with 9") as caught:
         dataset_convert.run(spec(path, tmp_path / "out"))
     assert "sequence_length_min=9" in caught.value.fix
     assert left(tmp_path / "out") == set()
@@ -477,7 +481,7 @@ def test_a_conversion_is_a_job_and_its_combined_array_goes_through_inference(
     assert alone["next"] == []
     made = call_json(["run", "dataset_convert", data, *lengths, "combine=true"], tmp_path)
     combined = Path(made["job"]["results_dir"]) / "combined.npy"
-    assert share(json.loads((combined.parent / "progress.json").read_text())) == 1.0
+    assert Progress.from_dict(json.loads((combined.parent / "progress.json").read_text())).fraction == 1.0
     assert made["next"] == [
         f"tao-skill run inference --parent latest:train inference.test_dataset.data_path={combined}"
     ]

@@ -13,7 +13,7 @@ from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.actions import evaluate, export, inference, train
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.sequences import read_labels
-from tao_skill.models.pose_classification.network.stgcn import NETWORKS
+from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.models.pose_classification.training.checkpoint_file import load, save
 from tao_skill.status import read_status
@@ -75,8 +75,8 @@ def test_a_model_knows_its_class_names_also_as_onnx(tiny: Path, trained: Path, t
     [
         ({"a": 0, "b": 1}, "names 2 classes, dataset.num_classes is 6"),
         ({"a": 0, "b": 7}, "ids are not each of 0..1 once"),
-        ({f"{n}\n": n for n in range(6)}, "not a name of one line"),
-        (["a"], "accepted: 1 to 10000 names"),
+        ({f"{n}\n": n for n in range(6)}, "not a single-line name"),
+        (["a"], "accepted: 1 to 10000 class names"),
     ],
 )
 def test_a_models_names_that_do_not_fit_are_not_used(

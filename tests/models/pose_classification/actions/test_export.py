@@ -18,7 +18,8 @@ from tao_skill.models.pose_classification.actions import evaluate, export, infer
 from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.deploy.scorers import fitted
 from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
-from tao_skill.models.pose_classification.network.stgcn import STGCN, build_net
+from tao_skill.models.pose_classification.network.registry import build_net
+from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.outcome import Outcome
 from tests.support.experiments import FRAMES, experiment
@@ -173,7 +174,7 @@ def test_int8_computes_in_integers_and_says_what_that_costs(
     difference = np.abs(found_NK - wanted_NK).max()
     assert 0 < difference == pytest.approx(outcome.metrics["int8_difference"], abs=export.TOLERANCE)
     assert outcome.metrics["max_difference"] <= export.TOLERANCE
-    assert f"{kept:.1f} % of the sequences compared" in (tmp_path / "export" / "status.json").read_text()
+    assert f"{kept:.1f} % of the compared sequences" in (tmp_path / "export" / "status.json").read_text()
     assert integer_operators(path) == {"QLinearConv": 22, "QLinearAdd": 19}
 
 
@@ -195,7 +196,7 @@ def test_int8_that_names_other_classes_is_warned_of(
     assert "Warning" not in capsys.readouterr().out
     monkeypatch.setattr(export, "AGREEMENT", 101.0)
     run(tiny, trained, tmp_path / "harmed", **int8(tiny))
-    assert "Warning: int8 names" in capsys.readouterr().out
+    assert "Warning: int8 predicts" in capsys.readouterr().out
 
 
 def test_int8_without_what_it_needs_is_refused_before_the_job(tiny: Path, trained: Path, tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_another_answer_than_torchs_is_never_written(
 ) -> None:
     """A tolerance below rounding stands for an exporter that errs."""
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
-    with pytest.raises(JobFailed, match=r"scores differ from torch's by \S+, more than"):
+    with pytest.raises(JobFailed, match=r"differ from those of torch by \S+, accepted"):
         run(tiny, trained, tmp_path)
     assert not (tmp_path / "export" / "model.onnx").exists()
     assert '"FAILURE"' in (tmp_path / "export" / "status.json").read_text()
@@ -281,14 +282,14 @@ def test_a_secret_key_seals_the_file_and_only_that_key_opens_it(tiny: Path, trai
 def test_an_onnx_file_of_another_model_is_named_with_both_sides(tiny: Path, trained: Path, tmp_path: Path) -> None:
     path = run(tiny, trained, tmp_path).artifacts[0].path
     task = {"inference__checkpoint": str(path), "inference__test_dataset__data_path": str(tiny / "val_data.npy")}
-    with pytest.raises(BadData, match="its num_classes is 6, the spec's 4"):
+    with pytest.raises(BadData, match="dataset.num_classes is 6 in the file, 4 in the spec"):
         inference.run(experiment(tiny, tmp_path, **task, dataset__num_classes=4))
-    with pytest.raises(BadData, match="its graph_layout is nvidia, the spec's coco"):
+    with pytest.raises(BadData, match="model.graph_layout is nvidia in the file, coco in the spec"):
         inference.run(experiment(tiny, tmp_path, **task, model__graph_layout="coco"))
     bare = onnx.load(path)
     del bare.metadata_props[:]
     onnx.save(bare, path)
-    with pytest.raises(BadData, match="it has 6 classes, the spec 4"):
+    with pytest.raises(BadData, match="dataset.num_classes is 6 in the file, 4 in the spec"):
         inference.run(experiment(tiny, tmp_path, **task, dataset__num_classes=4))
 
 

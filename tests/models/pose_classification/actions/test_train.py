@@ -16,12 +16,12 @@ from tao_skill.errors import BadData
 from tao_skill.io import encryption
 from tao_skill.models.pose_classification.actions import evaluate, train
 from tao_skill.models.pose_classification.config import Optim, TrainConfig
-from tao_skill.models.pose_classification.data.dataset import Order
+from tao_skill.models.pose_classification.data.dataset import BatchSampler
 from tao_skill.models.pose_classification.data.sequences import read_labels
-from tao_skill.models.pose_classification.network.stgcn import build_net
+from tao_skill.models.pose_classification.network.registry import build_net
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.models.pose_classification.training.module import SCHEDULERS
-from tao_skill.status import of_present_training, read_status
+from tao_skill.status import drop_superseded, read_status
 from tests.support.equations import reference_scores
 from tests.support.experiments import experiment
 from tests.support.networks import weights
@@ -46,7 +46,7 @@ def test_training_equals_a_plain_pytorch_loop(tiny: Path, tmp_path: Path) -> Non
     velocity = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
     for epoch in range(2):
         rate = optim.lr * (optim.lr_decay if epoch >= 1 else 1.0)
-        for batch in Order(12, batch_size=5, seed=config.train.seed, epoch=epoch):
+        for batch in BatchSampler(12, batch_size=5, seed=config.train.seed, epoch=epoch):
             rows = list(batch.indices)
             state = {**dict(net.named_parameters()), "A": net.A}
             loss = F.cross_entropy(reference_scores(state, data[rows], training=True), ids[rows])
@@ -139,13 +139,13 @@ def test_a_damaged_checkpoint_is_passed_over(
         content[len(content) // 2] ^= 1
         path.write_bytes({"cut": content[:-100], "flipped": content, "emptied": b""}[damage])
     if key and damaged == 3 and damage != "emptied":  # they may be whole, and the key another one
-        with pytest.raises(encryption.CannotOpen):
+        with pytest.raises(encryption.CannotDecrypt):
             train.run(config)
         return
     train.run(config)
     said = capfd.readouterr().err
     assert said.count(f"{paths[0].name} is ") == 1
-    assert ("training begins anew" if damaged == 3 else "Resuming from model_epoch_001") in said
+    assert ("training starts anew" if damaged == 3 else "Resuming from model_epoch_001") in said
     assert all(
         torch.equal(value, whole[name]) for name, value in checkpoint_file.load(paths[0], key)["state_dict"].items()
     )
@@ -160,7 +160,7 @@ def test_without_the_latest_link_training_begins_anew_and_nothing_of_the_old_one
     short = {"encryption_key": key, "train__num_epochs": 2, "train__validation_interval": 5, "train__optim__lr": 0.01}
     train.run(experiment(tiny, tmp_path / "new", **short))
     fresh = train.run(experiment(tiny, tmp_path / "again", **short))
-    assert "begins anew, beside the checkpoints there" in capfd.readouterr().err
+    assert "training starts anew and keeps the checkpoints there" in capfd.readouterr().err
     left, right = (
         checkpoint_file.load(at / checkpoint_index.LATEST, key)["state_dict"] for at in (folder, tmp_path / "new/train")
     )
@@ -175,8 +175,8 @@ def test_without_the_latest_link_training_begins_anew_and_nothing_of_the_old_one
 def test_an_epoch_trained_again_replaces_what_was_told_of_it_and_of_those_after_it() -> None:
     told = [{"status": "STARTED"}, *({"epoch": n, "kpi": {"val_acc": 0.1}} for n in range(3)), {"status": "SUCCESS"}]
     again = [{"status": "STARTED"}, {"epoch": 1, "kpi": {"train_acc": 0.2}}, {"epoch": 1, "kpi": {"val_acc": 0.3}}]
-    assert of_present_training([*told, *again]) == [told[1], *again[1:]]
-    assert of_present_training([*told, again[0]]) == [*told[1:], again[0]]
+    assert drop_superseded([*told, *again]) == [told[1], *again[1:]]
+    assert drop_superseded([*told, again[0]]) == [*told[1:], again[0]]
 
 
 def test_a_damaged_index_is_named(tiny: Path, tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_a_diverged_training_ends_in_order_and_says_so(tiny: Path, tmp_path: Pat
     newest = checkpoint_index.latest(tmp_path / "train")
     task = {"evaluate__checkpoint": str(newest), "evaluate__test_dataset__data_path": str(tiny / "val_data.npy")}
     labels = {"evaluate__test_dataset__label_path": str(tiny / "val_label.pkl")}
-    with pytest.raises(BadData, match="scores that are no numbers"):
+    with pytest.raises(BadData, match="that are not finite"):
         evaluate.run(experiment(tiny, tmp_path, **task, **labels))
 
 

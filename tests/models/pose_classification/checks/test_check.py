@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tao_skill.models.pose_classification import MODEL
 from tao_skill.models.pose_classification.actions import evaluate, inference, train
 from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.sequences import read_labels
+from tao_skill.models.pose_classification.model import MODEL
 from tao_skill.spec.tree import iter_params
 from tests.support.experiments import experiment
 

@@ -7,16 +7,16 @@ import pytest
 
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data.augment import (
-    cut,
+    crop,
     pad,
     random_choose,
+    random_interval,
     random_move,
-    random_part,
     random_rotate,
     random_scale,
     resample,
 )
-from tao_skill.models.pose_classification.data.dataset import Batch, Skeletons
+from tao_skill.models.pose_classification.data.dataset import BatchIndices, SkeletonDataset
 from tests.support.recordings import sequence
 
 
@@ -95,15 +95,15 @@ def test_a_joint_missing_in_one_frame_is_not_mixed_with_zeros() -> None:
 
 def test_a_part_lies_within_the_used_frames_and_has_at_least_its_share() -> None:
     x = sequence(41, 100)
-    parts = np.array([random_part(x, 0.5, np.random.default_rng(seed)) for seed in range(80)])
+    parts = np.array([random_interval(x, 0.5, np.random.default_rng(seed)) for seed in range(80)])
     first, last = parts.T
     assert 0 <= first.min() < 1
     assert 39 < last.max() <= 40
     assert 20 <= (last - first).min() < 21
     assert 39 < (last - first).max() <= 40
     assert first.max() > 10
-    assert random_part(np.zeros((3, 9, 4, 1), np.float32), 0.5, np.random.default_rng(0)) == (0, 0)
-    assert np.array_equal(cut(x, 2.4, 7.6), x[:, 2:9])
+    assert random_interval(np.zeros((3, 9, 4, 1), np.float32), 0.5, np.random.default_rng(0)) == (0, 0)
+    assert np.array_equal(crop(x, 2.4, 7.6), x[:, 2:9])
 
 
 def test_a_part_is_resampled_at_its_own_times() -> None:
@@ -145,20 +145,20 @@ def test_resampled_sequences_are_read_without_padding_in_training_and_in_evaluat
     np.save(tmp_path / "x.npy", x_NCTVM)
     config = DatasetConfig(resample_frames=12, temporal_crop=0.6, random_rotate=10, random_scale=0.1, random_move=True)
     for augment in (None, config):
-        data = Skeletons(tmp_path / "x.npy", None, resample_frames=12, augment=augment, seed=3)
+        data = SkeletonDataset(tmp_path / "x.npy", None, resample_frames=12, augment=augment, seed=3)
         assert data.frames == 12
-        found, _ = data[Batch(1, (0, 1, 2, 3, 4))]
+        found, _ = data[BatchIndices(1, (0, 1, 2, 3, 4))]
         assert found.shape == (5, 3, 12, 4, 1)
         assert found.numpy()[1:].any(axis=(1, 3, 4)).all()
         assert not found[0].any()
-    plain, _ = Skeletons(tmp_path / "x.npy", None, resample_frames=12)[Batch(0, (3,))]
+    plain, _ = SkeletonDataset(tmp_path / "x.npy", None, resample_frames=12)[BatchIndices(0, (3,))]
     np.testing.assert_allclose(plain[0], resample(x_NCTVM[3, :, :22].astype(np.float32), 12), rtol=1e-6)
 
 
 def test_a_fragment_of_a_resampled_sequence_is_stretched_and_never_padded(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.stack([sequence(frames, 30) for frames in (5, 30)]))
     config = DatasetConfig(resample_frames=16, random_choose=True, window_size=10)
-    data = Skeletons(tmp_path / "x.npy", None, resample_frames=16, augment=config, seed=3)
-    x_NCTVM, _ = data[Batch(1, (0, 1))]
+    data = SkeletonDataset(tmp_path / "x.npy", None, resample_frames=16, augment=config, seed=3)
+    x_NCTVM, _ = data[BatchIndices(1, (0, 1))]
     assert x_NCTVM.numpy().any(axis=(1, 3, 4)).all()
     np.testing.assert_allclose(x_NCTVM[0], resample(sequence(5, 5), 16), rtol=1e-6)

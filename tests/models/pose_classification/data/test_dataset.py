@@ -10,8 +10,8 @@ import torch
 
 from tao_skill.errors import NotFound
 from tao_skill.models.pose_classification.config import DatasetConfig
-from tao_skill.models.pose_classification.data.dataset import Batch, Order, Skeletons, loader
-from tao_skill.models.pose_classification.data.sequences import used_frames
+from tao_skill.models.pose_classification.data.dataset import BatchIndices, BatchSampler, SkeletonDataset, loader
+from tao_skill.models.pose_classification.data.sequences import read_unpadded_lengths
 from tests.support.experiments import experiment
 from tests.support.recordings import sequence
 
@@ -20,7 +20,7 @@ from tests.support.recordings import sequence
 def test_any_float_type_is_read_as_float32(tmp_path: Path, dtype: type) -> None:
     path = tmp_path / "x.npy"
     np.save(path, np.stack([sequence(5, 8)] * 3).astype(dtype))
-    x_NCTVM, ids_N = Skeletons(path, None)[Batch(0, (2, 0))]
+    x_NCTVM, ids_N = SkeletonDataset(path, None)[BatchIndices(0, (2, 0))]
     assert np.array_equal(x_NCTVM.numpy(), np.load(path)[[2, 0]].astype(np.float32))
     assert x_NCTVM.dtype == torch.float32
     assert ids_N.tolist() == [-1, -1]
@@ -28,22 +28,22 @@ def test_any_float_type_is_read_as_float32(tmp_path: Path, dtype: type) -> None:
 
 def test_order_is_a_permutation_of_its_epoch_and_goes_on_after_a_skip() -> None:
     count = 10
-    whole = list(Order(count, batch_size=3, seed=4, epoch=2))
+    whole = list(BatchSampler(count, batch_size=3, seed=4, epoch=2))
     assert sorted(chain(*(batch.indices for batch in whole))) == list(range(count))
     assert [(batch.epoch, len(batch.indices)) for batch in whole] == [(2, 3), (2, 3), (2, 3), (2, 1)]
-    skipping = Order(count, batch_size=3, seed=4, epoch=2, skip=2)
+    skipping = BatchSampler(count, batch_size=3, seed=4, epoch=2, skip=2)
     assert (list(skipping), list(skipping)) == (whole[2:], whole)
-    other = Order(count, batch_size=3, seed=4, epoch=3)
+    other = BatchSampler(count, batch_size=3, seed=4, epoch=3)
     assert [batch.indices for batch in other] != [batch.indices for batch in whole]
 
 
 def test_the_shuffled_order_is_a_plain_permutation() -> None:
-    order = chain(*(batch.indices for batch in Order(50, batch_size=4, seed=4, epoch=2)))
+    order = chain(*(batch.indices for batch in BatchSampler(50, batch_size=4, seed=4, epoch=2)))
     assert list(order) == np.random.default_rng([4, 2]).permutation(50).tolist()
 
 
 def test_without_a_seed_sequences_come_in_order() -> None:
-    assert [batch.indices for batch in Order(7, batch_size=3)] == [(0, 1, 2), (3, 4, 5), (6,)]
+    assert [batch.indices for batch in BatchSampler(7, batch_size=3)] == [(0, 1, 2), (3, 4, 5), (6,)]
 
 
 @pytest.fixture
@@ -56,12 +56,12 @@ def ragged(tmp_path: Path) -> Path:
 
 
 def test_lengths_are_found_once_for_a_file_and_anew_when_it_changes(ragged: Path) -> None:
-    assert used_frames(ragged) is used_frames(ragged.parent / "." / ragged.name)
+    assert read_unpadded_lengths(ragged) is read_unpadded_lengths(ragged.parent / "." / ragged.name)
     np.save(ragged, np.load(ragged)[:3])
-    assert used_frames(ragged).tolist() == [1, 3, 8]
+    assert read_unpadded_lengths(ragged).tolist() == [1, 3, 8]
     ragged.unlink()
     with pytest.raises(NotFound):
-        used_frames(ragged)
+        read_unpadded_lengths(ragged)
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_all_sequences_of_a_training_have_the_frames_of_its_window(
     ragged: Path, window: int, random_choose: bool, expected: int
 ) -> None:
     config = DatasetConfig(window_size=window, random_choose=random_choose)
-    data = Skeletons(ragged, None, augment=config, seed=1)
-    x_NCTVM, _ = data[Batch(3, (4, 0, 5))]
+    data = SkeletonDataset(ragged, None, augment=config, seed=1)
+    x_NCTVM, _ = data[BatchIndices(3, (4, 0, 5))]
     assert data.frames == x_NCTVM.shape[2] == expected
-    alone = [data[Batch(3, (index,))][0] for index in (4, 0, 5)]
+    alone = [data[BatchIndices(3, (index,))][0] for index in (4, 0, 5)]
     assert torch.equal(x_NCTVM, torch.cat(alone))
     moving_N = x_NCTVM.numpy().any(axis=(1, 3, 4)).sum(axis=1)
     assert moving_N.tolist() == ([10, 0, 10] if random_choose else [21, 0, 30])
@@ -87,8 +87,8 @@ def test_augmentation_does_not_depend_on_workers(tiny: Path, tmp_path: Path, wor
     ).dataset
 
     def batches(count: int) -> list[np.ndarray]:
-        data = Skeletons(tiny / "train_data.npy", tiny / "train_label.pkl", augment=augment, seed=7)
-        order = Order(len(data), batch_size=5, seed=1)
+        data = SkeletonDataset(tiny / "train_data.npy", tiny / "train_label.pkl", augment=augment, seed=7)
+        order = BatchSampler(len(data), batch_size=5, seed=1)
         return [x_NCTVM.numpy() for x_NCTVM, _ in loader(data, order, num_workers=count)]
 
     assert list(map(len, batches(workers))) == [5, 5, 2]
@@ -98,9 +98,9 @@ def test_augmentation_does_not_depend_on_workers(tiny: Path, tmp_path: Path, wor
 
 def test_the_array_stays_on_disk(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones((64, 3, 96, 34, 1), np.float32))
-    data = Skeletons(tmp_path / "x.npy", None, resample_frames=16)
+    data = SkeletonDataset(tmp_path / "x.npy", None, resample_frames=16)
     assert isinstance(data.data_NCTVM, np.memmap)
     sent = pickle.dumps(data)
     assert len(sent) < 10_000
-    batch = Batch(0, (3, 1))
+    batch = BatchIndices(0, (3, 1))
     assert torch.equal(pickle.loads(sent)[batch][0], data[batch][0])

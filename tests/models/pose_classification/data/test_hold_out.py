@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tao_skill.models.pose_classification.actions import train
 from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.checks.search_limits import limits
-from tao_skill.models.pose_classification.data.datamodule import SkeletonData
-from tao_skill.models.pose_classification.data.dataset import Batch
+from tao_skill.models.pose_classification.data.datamodule import SkeletonDataModule
+from tao_skill.models.pose_classification.data.dataset import BatchIndices
 from tao_skill.models.pose_classification.data.hold_out import split
 from tao_skill.models.pose_classification.network.architecture import epoch_flop
 from tests.support.experiments import experiment
@@ -47,14 +47,14 @@ def test_many_classes_are_split_in_one_pass() -> None:
 
 def test_training_reads_none_of_the_sequences_that_validate(tiny: Path, tmp_path: Path) -> None:
     config = experiment(tiny, tmp_path, **FIFTH, dataset__num_workers=0)
-    data = SkeletonData(config.dataset, config.train.seed)
+    data = SkeletonDataModule(config.dataset, config.train.seed)
     whole_NCTVM = np.load(tiny / "train_data.npy").astype(np.float32)
     _, ids = pickle.loads((tiny / "train_label.pkl").read_bytes())
     parts = split(ids, 0.2, config.train.seed)
     assert len(data.training_set) == len(parts.training)
     validation = data.val_dataloader().dataset
     for part, indices in ((data.training_set, parts.training), (validation, parts.validation)):
-        x_NCTVM, ids_N = part[Batch(0, tuple(range(len(indices))))]
+        x_NCTVM, ids_N = part[BatchIndices(0, tuple(range(len(indices))))]
         assert np.array_equal(x_NCTVM.numpy(), whole_NCTVM[list(indices)])
         assert ids_N.tolist() == [ids[index] for index in indices]
 

@@ -18,14 +18,14 @@ from tao_skill.errors import BadData, BadRequest, NotFound, TaoSkillError
 from tao_skill.models.pose_classification.data.imports import dataset
 from tao_skill.models.pose_classification.data.imports.dataset import import_data
 from tao_skill.models.pose_classification.data.imports.openpose import BODY_25, COCO_18
+from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 from tao_skill.models.pose_classification.data.inspect import inspect
 from tao_skill.models.pose_classification.data.sequences import open_sequences, read_labels
-from tao_skill.outcome import ImportRequest
 
 
 def importing(source: Path, out: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
     """The array and the report."""
-    report = import_data(ImportRequest(source=source, out=out, **options))
+    report = import_data(RecordingImport(source=source, out=out, **options))
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     data = open_sequences(report["files"][0])
     assert data.dtype == np.dtype("<f4")
@@ -37,7 +37,7 @@ def refused(source: Path, out: Path, *, match: str, kind: type[TaoSkillError] = 
     """It is refused in one line with a fix, and nothing is written."""
     before = sorted(out.iterdir()) if out.exists() else []
     with pytest.raises(kind) as caught:
-        import_data(ImportRequest(source=source, out=out, **options))
+        import_data(RecordingImport(source=source, out=out, **options))
     assert re.search(match, caught.value.message), caught.value.message
     assert "\n" not in caught.value.message
     assert caught.value.path is None or Path(caught.value.path).exists() or kind is NotFound
@@ -145,8 +145,8 @@ def test_people_empty_clips_and_late_frames_are_dropped_and_counted(tmp_path: Pa
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ('{"data": [{"frame', "x.json: is cut short or no JSON"),
-        ("[" * 100_000, "x.json: is cut short or no JSON"),
+        ('{"data": [{"frame', "x.json: is cut short or not JSON"),
+        ("[" * 100_000, "x.json: is cut short or not JSON"),
         ([], "no list 'data'"),
         ({"a": {"label_index": 0}}, "no list 'data'"),
         ({"data": [{"frame_index": "1", "skeleton": []}]}, "entry 0 of 'data'"),
@@ -159,9 +159,9 @@ def test_people_empty_clips_and_late_frames_are_dropped_and_counted(tmp_path: Pa
         (kinetics([{"pose": [10**400] * 36, "score": [1] * 18}]), "has 401 digits, accepted: 64"),
         (kinetics([person(float("nan"))]), "NaN is not JSON"),
         (kinetics([person(1e300)]), "frame 1, joint 0 is too large"),
-        (kinetics([person()], label_index="3"), "label_index that is no integer"),
-        (kinetics([person()], label_index=2**31), "class id 2147483648 is not from 0"),
-        (kinetics([person()], label_index=-2), "class id -2 is not from 0"),
+        (kinetics([person()], label_index="3"), "label_index that is not an integer"),
+        (kinetics([person()], label_index=2**31), "class id is 2147483648, accepted: 0"),
+        (kinetics([person()], label_index=-2), "class id is -2, accepted: 0"),
         (kinetics([person()], label="a\nb"), "has the name|no file can hold"),
         (kinetics([person()], label="\ud800"), "has the name|no file can hold"),
         (kinetics([person()], label="other"), "class id 0 is 'other' here and 'wave' elsewhere"),
@@ -209,8 +209,8 @@ def test_a_label_file_stands_in_for_the_classes_of_the_source(
         ({"b": 0}, "clip 'a' is not in .*labels.json"),
         ({"a": 0.5}, "labels.json, clip 'a': has no class id"),
         ({"a": True}, "labels.json, clip 'a': has no class id"),
-        ([["a", 0]], "is no label file"),
-        ("{", "cut short or no JSON"),
+        ([["a", 0]], "is not a label file"),
+        ("{", "cut short or not JSON"),
     ],
 )
 def test_a_label_file_that_does_not_fit_is_refused(tmp_path: Path, table: Any, match: str) -> None:
@@ -343,18 +343,18 @@ GOOD = skeleton([[motion(1, 1.0, 0)[0]], [motion(1, 1.0, 1)[0]]])
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("", "ends after line 0"),
-        (GOOD[: len(GOOD) // 2 + 9], "x.skeleton(, line .* words|, line .* cut short|: ends after line)"),
-        (GOOD.rsplit("\n", 2)[0], "line 32: 25 joints are said to follow, but only 24 lines do"),
-        (GOOD.replace("\n25\n", "\n20\n", 1), "line 4: 20 joints; NTU RGB.D has 25"),
+        ("", "ends within a frame, after line 0"),
+        (GOOD[: len(GOOD) // 2 + 9], "x.skeleton(, line .* words|, line .* cut short|: ends within a frame)"),
+        (GOOD.rsplit("\n", 2)[0], "line 32: 25 joints are announced, but only 24 lines follow"),
+        (GOOD.replace("\n25\n", "\n20\n", 1), "line 4: 20 joints, accepted: the 25"),
         (GOOD.replace("277.5 ", "", 1), "line 5: 11 words"),
-        (re.sub(r"\n\S+ (.* 277)", r"\nNaN \1", GOOD, count=1), "line 5: 12 words that are not the 12 finite numbers"),
+        (re.sub(r"\n\S+ (.* 277)", r"\nNaN \1", GOOD, count=1), "line 5: 12 words, accepted: the 12 finite numbers"),
         (GOOD.replace("277.5", "nil nil", 1), "line 5: 13 words"),
-        (re.sub(r"\n\S+ (.* 277)", r"\nnil \1", GOOD, count=1), "line 5: 12 words that are not the 12 finite numbers"),
-        ("9999999999" + GOOD[1:], "line 1: '9999999999' is no number of frames"),
-        ("-1" + GOOD[1:], "line 1: '-1' is no number of frames"),
+        (re.sub(r"\n\S+ (.* 277)", r"\nnil \1", GOOD, count=1), "line 5: 12 words, accepted: the 12 finite numbers"),
+        ("9999999999" + GOOD[1:], "line 1: '9999999999' is not a number of frames"),
+        ("-1" + GOOD[1:], "line 1: '-1' is not a number of frames"),
         (GOOD + "1\n", "line 57: 1 lines follow the last of 2 frames"),
-        ("\x00\xff", "no number of frames"),
+        ("\x00\xff", "not a number of frames"),
     ],
 )
 def test_a_bad_skeleton_file_is_refused_by_line(tmp_path: Path, text: str, match: str) -> None:
@@ -468,12 +468,12 @@ def changed(**changes: Any) -> list[dict[str, Any]]:
         ([], "no clip"),
         ([3], "annotation 0 has no frame_dir"),
         (changed(frame_dir=None), "annotation 1 has no frame_dir"),
-        (changed(keypoint=None, raw_file="a.pkl"), "clip 'x': has no array of numbers 'keypoint'"),
-        (changed(keypoint=[1, 2]), "clip 'x': has no array of numbers 'keypoint'"),
-        (changed(keypoint=np.ones((1, 3, 17, 2), bool)), "clip 'x': has no array of numbers 'keypoint'"),
+        (changed(keypoint=None, raw_file="a.pkl"), "clip 'x': has no numeric array 'keypoint'"),
+        (changed(keypoint=[1, 2]), "clip 'x': has no numeric array 'keypoint'"),
+        (changed(keypoint=np.ones((1, 3, 17, 2), bool)), "clip 'x': has no numeric array 'keypoint'"),
         (changed(keypoint=np.ones((5, 17, 3))), "clip 'x': keypoint has shape"),
         (changed(keypoint=np.ones((1, 3, 19, 2))), "clip 'x': has 19 joints in 2D"),
-        (changed(keypoint=np.ones((1, 3, 25, 3))), "clip 'x': has the joints of ntu-rgb.d, but .* of coco"),
+        (changed(keypoint=np.ones((1, 3, 25, 3))), "clip 'x': has the layout ntu-rgb.d, but earlier clips have coco"),
         (changed(keypoint_score=np.ones((1, 2, 17))), "clip 'x': keypoint_score has shape"),
         (changed(keypoint=np.full((1, 3, 17, 2), np.nan)), "clip 'x': keypoint has values that are not finite"),
         (changed(img_shape=(0, 100)), "clip 'x': has no img_shape"),
@@ -492,9 +492,9 @@ def test_annotations_of_another_form_are_refused(tmp_path: Path, value: Any, mat
 
 def test_a_pyskl_split_must_be_one_of_the_file(tmp_path: Path) -> None:
     file = dumped(tmp_path / "x.pkl", {"split": {"train": ["a"], "bad": [1]}, "annotations": [annotation("a")]})
-    refused(file, tmp_path / "out", kind=BadRequest, match="has splits, and none is named")
+    refused(file, tmp_path / "out", kind=BadRequest, match="has splits, but --split is not set")
     refused(file, tmp_path / "out", kind=BadRequest, match="no split 'test'", split="test")
-    refused(file, tmp_path / "out", match="split 'bad' is no list of names", split="bad")
+    refused(file, tmp_path / "out", match="split 'bad' is not a list of names", split="bad")
     file.write_bytes(file.read_bytes()[:-200])
     refused(file, tmp_path / "out", match="x.pkl: cannot be read as annotations", split="train")
 
@@ -564,7 +564,7 @@ def test_one_file_is_guessed_by_its_name(tmp_path: Path) -> None:
 
 def test_openpose_needs_the_size_of_the_picture_and_its_file_names(tmp_path: Path) -> None:
     source = frames_of(tmp_path / "json", "clip", [pose(COCO_18, 0)])
-    refused(source, tmp_path / "out", kind=BadRequest, match="size of the picture", width=100.0)
+    refused(source, tmp_path / "out", kind=BadRequest, match="image size", width=100.0)
     frames_of(source, "clip", [pose(COCO_18, 0)], first=10**9)
     refused(source, tmp_path / "out", match="is frame 1000000000 of its clip", width=100.0, height=100.0)
     write(source / "other_keypoints.json", {"people": []})

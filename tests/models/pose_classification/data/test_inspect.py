@@ -108,7 +108,7 @@ def test_duplicates_across_splits_are_leakage_whatever_their_type_and_padding(tm
     report = inspect(*save(tmp_path, data, [0, 1] * 4), *save(tmp_path, other, [0, 1, 2], "val"))
     assert report["duplicates"]["across"] == {"count": 1, "pairs": [[6, 1]]}
     assert any("leakage" in warning for warning in report["warnings"])
-    assert any("class ids that this one lacks: [2]" in warning for warning in report["warnings"])
+    assert any("only the other split has the class ids [2]" in warning for warning in report["warnings"])
 
 
 def test_imbalance_gaps_and_a_wrong_label_count_are_said(tmp_path: Path, data: Any) -> None:

@@ -18,7 +18,7 @@ from tao_skill.models.pose_classification.data.inspect import inspect
 from tao_skill.models.pose_classification.data.sample.body import BONES, JOINTS, place, random_body
 from tao_skill.models.pose_classification.data.sample.motions import ACTIONS
 from tao_skill.models.pose_classification.data.sample.sample import make_split, write_sample
-from tao_skill.models.pose_classification.data.sequences import frames_used, open_sequences, read_labels
+from tao_skill.models.pose_classification.data.sequences import open_sequences, read_labels, unpadded_lengths
 from tao_skill.models.pose_classification.network.graph import LAYOUTS
 
 CLASSES = ["sitting_down", "getting_up", "sitting", "standing", "walking", "jumping"]
@@ -53,7 +53,7 @@ def test_the_set_is_what_tao_reads(sample: Path) -> None:
         assert data.shape[1:2] + data.shape[3:] == (3, LAYOUTS["nvidia"].joints, 1)
         assert len(labels.ids) == len(data)
         assert set(labels.ids) == set(range(6))
-        used = frames_used(data)
+        used = unpadded_lengths(data)
         assert used.min() >= data.shape[2] // 2
         assert used.max() <= data.shape[2]
 

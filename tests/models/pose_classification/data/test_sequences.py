@@ -25,9 +25,9 @@ from tao_skill.errors import BadData, NotFound, TaoSkillError
 from tao_skill.models.pose_classification.data.sequences import (
     LABEL_BYTES_LIMIT,
     Labels,
-    frames_used,
     open_sequences,
     read_labels,
+    unpadded_lengths,
 )
 from tests.support.folders import REAL_DATA, needs_real_data
 
@@ -191,8 +191,8 @@ def as_numpy_1(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("names", "ids", "said"),
     [
-        (["a", "b"], np.array([0.5, 1.0]), "type 'f8', not integers or text"),
-        (["a", "b"], np.array([[0], [1]]), "not of one dimension"),
+        (["a", "b"], np.array([0.5, 1.0]), "type 'f8', accepted: integers or text"),
+        (["a", "b"], np.array([[0], [1]]), "not one-dimensional"),
         (["a", "b"], np.array([True, False]), "type 'b1'"),
         (["a", "b"], np.array([0, 1, 2]), "2 names and 3 class ids"),
         (np.array([0, 1]), np.array([0, 1]), "name 0 is a int"),
@@ -347,7 +347,7 @@ def test_frames_used_ends_at_the_last_nonzero_frame(chunk: int) -> None:
     data[0, 2, 3, 4, 1] = -1.0
     data[1, :, :] = 1.0
     data[2, 0, 0, 0, 0] = np.nan
-    assert frames_used(data, chunk).tolist() == [4, 6, 1, 0]
+    assert unpadded_lengths(data, chunk).tolist() == [4, 6, 1, 0]
 
 
 @needs_real_data
@@ -360,7 +360,7 @@ def test_real_sets_are_read(folder: str, shape: tuple[int, ...], classes: int) -
     assert data.shape == shape
     assert len(labels.names) == len(labels.ids) == shape[0]
     assert set(labels.ids) == set(range(classes))
-    assert 0 < frames_used(data).min() <= frames_used(data).max() <= shape[2]
+    assert 0 < unpadded_lengths(data).min() <= unpadded_lengths(data).max() <= shape[2]
 
 
 def test_a_memo_index_costs_no_memory(tmp_path: Path) -> None:
@@ -388,7 +388,7 @@ def test_what_was_read_of_a_file_does_not_stay_in_memory(tmp_path: Path) -> None
     path, shape = tmp_path / "large.npy", (256, 1, 1024, 64, 2)
     np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)  # 128 MiB of zeros that take no room
     data = open_sequences(path)
-    frames_used(data[:8], 8)
+    unpadded_lengths(data[:8], 8)
     before = psutil.Process().memory_info().rss
-    assert not frames_used(data, 8).any()
+    assert not unpadded_lengths(data, 8).any()
     assert psutil.Process().memory_info().rss - before < 32 * 2**20

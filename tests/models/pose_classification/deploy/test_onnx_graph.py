@@ -16,7 +16,9 @@ from onnx.reference.op_run import OpRun
 from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, tensorrt_precision
 from tao_skill.models.pose_classification.deploy.scorers import open_scorer
 from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
-from tao_skill.models.pose_classification.network.stgcn import NETWORKS, STGCN, STGCNPlusPlus
+from tao_skill.models.pose_classification.network.registry import NETWORKS
+from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.network.stgcn_plus_plus import STGCNPlusPlus
 from tao_skill.models.pose_classification.training import checkpoint_file
 from tests.support.experiments import experiment
 from tests.support.networks import acquainted
@@ -65,19 +67,17 @@ def test_it_gives_the_same_scores_in_double_precision(
     net = network(layout, strategy, persons, edge_importance=edge_importance, kind=kind, center=center).double()
     x_NCTVM = torch.randn(1, 3, 8, LAYOUTS[layout].joints, persons, dtype=torch.float64)
     x_NCTVM[:, :, 6:] = 0
-    model = onnx_graph.to_onnx(net.state_dict(), frames=8, persons=persons)
+    model = onnx_graph.to_onnx(net, frames=8, persons=persons)
     (found_NK,) = ReferenceEvaluator(model, new_ops=[MaxPool]).run(None, {"input": x_NCTVM.numpy()})
     with torch.no_grad():
         np.testing.assert_allclose(found_NK, net(x_NCTVM).numpy(), rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("persons", [1, 2])
-@pytest.mark.parametrize("kind", NETWORKS.values())
+@pytest.mark.parametrize("kind", onnx_graph.WRITERS)
 def test_any_number_of_frames_is_taken_where_none_is_fixed(kind: type[STGCN], persons: int) -> None:
     net = network("coco", "spatial", persons, kind=kind, center=True).double()
-    evaluator = ReferenceEvaluator(
-        onnx_graph.to_onnx(net.state_dict(), frames=None, persons=persons), new_ops=[MaxPool]
-    )
+    evaluator = ReferenceEvaluator(onnx_graph.to_onnx(net, frames=None, persons=persons), new_ops=[MaxPool])
     for n, frames in ((1, 5), (3, 12)):
         x_NCTVM = torch.randn(n, 3, frames, 17, persons, dtype=torch.float64)
         (found_NK,) = evaluator.run(None, {"input": x_NCTVM.numpy()})
@@ -93,7 +93,7 @@ def scored(net: STGCN, x_NCTVM: torch.Tensor, folder: Path, **model: Any) -> Any
 
 @pytest.mark.parametrize("model_type", NETWORKS)
 def test_a_checkpoint_is_scored_as_torch_scores_it_whatever_frames_and_persons(tmp_path: Path, model_type: str) -> None:
-    net = network("ntu_edge", "spatial", 2, kind=NETWORKS[model_type], center=True)
+    net = network("ntu_edge", "spatial", 2, kind=NETWORKS[model_type].load(), center=True)
     for frames, persons in ((9, 1), (20, 2), (1, 3)):
         x_NCTVM = torch.randn(3, 3, frames, 24, persons)
         found_NK = scored(net, x_NCTVM, tmp_path, model__model_type=model_type, model__center=True)
@@ -104,7 +104,7 @@ def test_a_checkpoint_is_scored_as_torch_scores_it_whatever_frames_and_persons(t
 def test_threads_share_the_sequences_and_nothing_else(tmp_path: Path) -> None:
     net = network("coco", "distance", 1)
     x_NCTVM = torch.randn(7, 3, 12, 17, 1).numpy()
-    session = onnx_file.open_session(onnx_graph.to_onnx(net.state_dict(), frames=None).SerializeToString(), tmp_path)
+    session = onnx_file.open_session(onnx_graph.to_onnx(net, frames=None).SerializeToString(), tmp_path)
     alone, together = (onnx_file.scores(session, x_NCTVM, 5, tmp_path, threads=threads) for threads in (1, 3))
     assert np.array_equal(alone, together)
 
@@ -119,7 +119,7 @@ def test_what_is_no_number_gets_no_class(tmp_path: Path) -> None:
 def test_st_gcn_plus_plus_in_the_precisions_of_tensorrt(tmp_path: Path) -> None:
     net = network("ntu_edge", "spatial", 1, kind=STGCNPlusPlus, center=True, frames=20)
     x_NCTVM = torch.randn(4, 3, 20, 24, 1).numpy()
-    model = onnx_graph.to_onnx(net.state_dict(), frames=20)
+    model = onnx_graph.to_onnx(net, frames=20)
     ranges = tensorrt_precision.calibrate(model, [x_NCTVM])
     exact_NK, *others = (
         onnx_file.scores(onnx_file.open_session(one.SerializeToString(), tmp_path), x_NCTVM, 5, tmp_path)

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
-from tao_skill.models.pose_classification.network.layers import conv_before_norm, dropped_sum
-from tao_skill.models.pose_classification.network.stgcn import STGCN, STGCNPlusPlus, center_of
+from tao_skill.models.pose_classification.network.layers import conv_before_norm, dropout_add_relu
+from tao_skill.models.pose_classification.network.stgcn import STGCN, center_of
+from tao_skill.models.pose_classification.network.stgcn_plus_plus import STGCNPlusPlus
 from tests.support.equations import reference_scores
 
 EVERY_NETWORK = pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])
@@ -110,7 +111,7 @@ def test_dropout_keeps_its_share_and_scales_what_it_keeps(p: float) -> None:
     torch.manual_seed(0)
     x = torch.ones(4, 8, 64, 25).contiguous(memory_format=torch.channels_last).requires_grad_()
     residual = torch.zeros_like(x).requires_grad_()
-    out = dropped_sum(x.clone(), residual, p)
+    out = dropout_add_relu(x.clone(), residual, p)
     out.sum().backward()
     kept = out > 0
     spread = (p * (1 - p) / out.numel()) ** 0.5
@@ -122,13 +123,13 @@ def test_dropout_keeps_its_share_and_scales_what_it_keeps(p: float) -> None:
     assert residual.grad is not None
     assert torch.equal(residual.grad, kept.float())
     torch.manual_seed(0)
-    assert torch.equal(dropped_sum(torch.ones_like(x), None, p), out)
+    assert torch.equal(dropout_add_relu(torch.ones_like(x), None, p), out)
 
 
 @pytest.mark.parametrize("p", [0.0, 1.0])
 def test_dropout_of_nothing_and_of_everything(p: float) -> None:
     x = torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(dropped_sum(x.clone(), x.abs(), p), torch.relu(x * (1 - p) + x.abs()))
+    torch.testing.assert_close(dropout_add_relu(x.clone(), x.abs(), p), torch.relu(x * (1 - p) + x.abs()))
 
 
 @EVERY_NETWORK

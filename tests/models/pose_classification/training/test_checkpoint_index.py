@@ -99,10 +99,10 @@ def test_files_that_are_gone_are_not_offered(tmp_path: Path) -> None:
 def test_other_actions_give_their_own_file_or_say_what_is_missing(tmp_path: Path) -> None:
     made = {"onnx": tmp_path / "mine.onnx"}
     assert select("export", tmp_path, "val_acc", made).path == tmp_path / "mine.onnx"
-    with pytest.raises(NotFound, match="left no engine file"):
+    with pytest.raises(NotFound, match="has no engine file"):
         select("gen_trt_engine", tmp_path, "val_acc", {})
     with pytest.raises(NotFound, match="no checkpoint"):
         select("train", tmp_path, "val_acc", {})
-    with pytest.raises(BadRequest, match="evaluate makes no model") as refused:
+    with pytest.raises(BadRequest, match="evaluate produces no model") as refused:
         select("evaluate", tmp_path, "val_acc", {})
     assert refused.value.fix.startswith("give --parent latest:train, or")

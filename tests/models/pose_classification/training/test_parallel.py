@@ -21,8 +21,8 @@ import torch
 
 from tao_skill.errors import BadData, BadRequest, MissingDependency
 from tao_skill.models.pose_classification.actions import train
-from tao_skill.models.pose_classification.data.datamodule import SkeletonData
-from tao_skill.models.pose_classification.data.dataset import Batch, Order, Skeletons, loader
+from tao_skill.models.pose_classification.data.datamodule import SkeletonDataModule
+from tao_skill.models.pose_classification.data.dataset import BatchIndices, BatchSampler, SkeletonDataset, loader
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_index
@@ -174,10 +174,10 @@ def test_the_number_of_processes_may_change_between_epochs(odd: Path, one: Path,
 
 
 def test_inside_an_epoch_the_joint_batch_must_stay(odd: Path, tmp_path: Path) -> None:
-    before = SkeletonData(experiment(odd, tmp_path, dataset__batch_size=6).dataset, 0)
+    before = SkeletonDataModule(experiment(odd, tmp_path, dataset__batch_size=6).dataset, 0)
     before.batches_done = 1
-    now = SkeletonData(experiment(odd, tmp_path, dataset__batch_size=3).dataset, 0)
-    with pytest.raises(BadData, match=r"with 6 sequences a step; dataset\.batch_size is 3"):
+    now = SkeletonDataModule(experiment(odd, tmp_path, dataset__batch_size=3).dataset, 0)
+    with pytest.raises(BadData, match=r"with 6 sequences per step, but dataset\.batch_size is 3"):
         now.load_state_dict(before.state_dict())
     before.batches_done = 0
     now.load_state_dict(before.state_dict())
@@ -189,11 +189,11 @@ def test_inside_an_epoch_the_joint_batch_must_stay(odd: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("size", [1, 2, 7, 12, 15, 31, 200])
 def test_together_the_batches_are_those_of_one_process(size: int, batch: int, world: int, seed: int | None) -> None:
     shared: dict[str, Any] = {"seed": seed, "epoch": 2}
-    whole = list(Order(size, batch_size=batch * world, **shared))
+    whole = list(BatchSampler(size, batch_size=batch * world, **shared))
     assert sorted(chain(*(one.indices for one in whole))) == list(range(size))
     for done in (0, 1):
         several = {**shared, "skip": done, "batch_size": batch, "world": world}
-        orders = [Order(size, rank=rank, **several) for rank in range(world)]
+        orders = [BatchSampler(size, rank=rank, **several) for rank in range(world)]
         assert {len(order) for order in orders} == {len(whole)}
         for expected, *parts in zip(whole[done:], *orders, strict=True):
             assert tuple(chain(*(part.indices for part in parts))) == expected.indices
@@ -203,9 +203,9 @@ def test_together_the_batches_are_those_of_one_process(size: int, batch: int, wo
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_process_may_get_an_empty_batch_that_the_network_takes(tiny: Path, workers: int) -> None:
-    data = Skeletons(tiny / "train_data.npy", tiny / "train_label.pkl")
-    order = Order(1, batch_size=1, rank=1, world=2)
-    assert list(order) == [Batch(epoch=0, indices=())]
+    data = SkeletonDataset(tiny / "train_data.npy", tiny / "train_label.pkl")
+    order = BatchSampler(1, batch_size=1, rank=1, world=2)
+    assert list(order) == [BatchIndices(epoch=0, indices=())]
     ((x_NCTVM, ids_N),) = loader(data, order, num_workers=workers)
     assert x_NCTVM.shape == (0, 3, FRAMES, 34, 1)
     assert (ids_N.shape, ids_N.dtype) == ((0,), torch.int64)
@@ -256,7 +256,7 @@ def test_a_launcher_that_started_other_numbers_is_named() -> None:
     devices = plan_devices(1, [0], 0, {"LOCAL_WORLD_SIZE": "2"})
     check_processes("train", devices, 1, {})
     check_processes("train", devices, 2, {"WORLD_SIZE": "4"})
-    with pytest.raises(BadRequest, match=r"started 4 processes, but train\.num_nodes=1"):
+    with pytest.raises(BadRequest, match=r"started 4 processes, but train\.num_nodes is 1"):
         check_processes("train", devices, 1, {"WORLD_SIZE": "4"})
 
 

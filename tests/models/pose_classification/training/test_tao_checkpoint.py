@@ -24,7 +24,7 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.actions import evaluate, inference, train
-from tao_skill.models.pose_classification.data.dataset import Order, Skeletons, loader
+from tao_skill.models.pose_classification.data.dataset import BatchSampler, SkeletonDataset, loader
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.status import read_status
@@ -64,12 +64,12 @@ class TaoCheckpoint(ModelCheckpoint):
 def tao(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of four epochs of one step each."""
     folder = tmp_path_factory.mktemp("tao") / "train"
-    data = Skeletons(tiny / "train_data.npy", tiny / "train_label.pkl")
+    data = SkeletonDataset(tiny / "train_data.npy", tiny / "train_label.pkl")
     names: dict[str, Any] = {"dirpath": folder, "filename": "model_{epoch:03d}_{step:05d}", "save_last": "link"}
     files = TaoCheckpoint(**names, save_top_k=-1, save_on_train_epoch_end=True)
     quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = pl.Trainer(accelerator="cpu", max_epochs=EPOCHS, callbacks=[files], log_every_n_steps=1, **quiet)
-    trainer.fit(TaoClassifier({}), loader(data, Order(len(data), batch_size=BATCH), num_workers=0))
+    trainer.fit(TaoClassifier({}), loader(data, BatchSampler(len(data), batch_size=BATCH), num_workers=0))
     return folder
 
 
@@ -113,7 +113,7 @@ def test_each_form_evaluates_infers_and_starts_training_alike(form: str, tao: Pa
     for action, run in (("evaluate", evaluate.run), ("inference", inference.run)):
         pairs = {f"{action}__{key}": str(value) for key, value in given.items()}
         outcome = run(experiment(tiny, tmp_path / "out", **pairs))
-        ids_N = torch.from_numpy(Skeletons(tiny / "val_data.npy", tiny / "val_label.pkl").ids_N)
+        ids_N = torch.from_numpy(SkeletonDataset(tiny / "val_data.npy", tiny / "val_label.pkl").ids_N)
         assert outcome.metrics["accuracy"] == pytest.approx(100 * float((wanted_NK.argmax(1) == ids_N).float().mean()))
     report = json.loads((tmp_path / "out" / "inference" / "results.json").read_text())
     got_NK = torch.tensor([one["probabilities"] for one in report["predictions"]])
@@ -151,7 +151,7 @@ def test_a_training_of_tao_goes_on_to_the_weights_it_would_have_had(
 def test_weights_alone_are_no_training_to_resume(form: str, tao: Path, tiny: Path, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save(FORMS[form][1](torch.load(tao / HALF, weights_only=True)), path)
-    with pytest.raises(BadData, match="no state of a training") as caught:
+    with pytest.raises(BadData, match="no training state") as caught:
         train.run(experiment(tiny, tmp_path, train__resume_training_checkpoint_path=str(path)))
     assert f"model.pretrained_model_path={path}" in caught.value.fix
 

@@ -1,1 +1,1 @@
-"""One module an action."""
+"""One module per action."""

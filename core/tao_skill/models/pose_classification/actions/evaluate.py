@@ -1,4 +1,4 @@
-"""Score a trained model on a labelled test set."""
+"""Evaluate a trained model on a labelled test set."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ REPORT = "evaluation.json"
 
 
 def run(config: ExperimentConfig) -> Outcome:
-    """Accuracy, average class accuracy (percent), per-class table and confusion matrix.
+    """Write accuracy and average class accuracy (percent), accuracy of each class and the confusion matrix.
 
     Raises:
-        BadData: checkpoint or data do not fit the spec.
+        BadData: the checkpoint or the data do not fit the spec.
     """
     results_dir = task_results_dir(config, "evaluate").absolute()
     with reporting(results_dir, "Evaluation") as status:
-        tracked = start_run(config, "evaluate")
+        wandb_run = start_run(config, "evaluate")
         scores_NK, names = probabilities(config, config.evaluate, "evaluate", status)
         true_N = np.array(read_labels(Path(config.evaluate.test_dataset.label_path)).ids)
         report = score(true_N, scores_NK.argmax(axis=1), names)
@@ -36,17 +36,17 @@ def run(config: ExperimentConfig) -> Outcome:
         atomic.write_json(results_dir / REPORT, report)
         metrics = {"accuracy": report["accuracy"], "avg_accuracy": report["avg_accuracy"]}
         print(table(report))
-        finish_run(tracked, metrics)
+        finish_run(wandb_run, metrics)
         status.write("RUNNING", "Test metrics generated.", kpi=metrics)
         status.write("SUCCESS", "Evaluation finished.")
     return Outcome(metrics=metrics, artifacts=[Artifact(kind="report", path=results_dir / REPORT)])
 
 
 def score(true_N: npt.NDArray[np.int_], predicted_N: npt.NDArray[np.int_], names: list[str]) -> dict[str, Any]:
-    """Counts and percentages.
+    """Accuracies in percent, and the confusion matrix.
 
     Returns:
-        accuracy, avg_accuracy (mean over the classes that occur), classes and confusion_matrix[true][predicted].
+        accuracy, avg_accuracy (mean over the classes in the test set), classes and confusion_matrix[true][predicted].
     """
     size = len(names)
     confusion = np.bincount(true_N * size + predicted_N, minlength=size * size).reshape(size, size)
@@ -64,12 +64,12 @@ def score(true_N: npt.NDArray[np.int_], predicted_N: npt.NDArray[np.int_], names
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report as fixed-width text: a line a class, with its row of the confusion matrix."""
-    width = max(len("average class"), *(len(one["name"]) for one in report["classes"]))
+    """The report as fixed-width text: one line per class, with its row of the confusion matrix."""
+    width = max(len("average class"), *(len(entry["name"]) for entry in report["classes"]))
     lines = [f"{'class':<{width}}  {'acc %':>6}  {'n':>5}  predicted as 0..{len(report['classes']) - 1}"]
-    for one, row in zip(report["classes"], report["confusion_matrix"], strict=True):
-        accuracy = "-" if one["accuracy"] is None else f"{one['accuracy']:.2f}"
-        lines.append(f"{one['name']:<{width}}  {accuracy:>6}  {one['sequences']:>5}  {' '.join(map(str, row))}")
+    for entry, row in zip(report["classes"], report["confusion_matrix"], strict=True):
+        accuracy = "-" if entry["accuracy"] is None else f"{entry['accuracy']:.2f}"
+        lines.append(f"{entry['name']:<{width}}  {accuracy:>6}  {entry['sequences']:>5}  {' '.join(map(str, row))}")
     lines.append(f"{'total':<{width}}  {report['accuracy']:>6.2f}")
     lines.append(f"{'average class':<{width}}  {report['avg_accuracy']:>6.2f}")
     return "\n".join(lines)

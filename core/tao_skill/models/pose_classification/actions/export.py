@@ -1,4 +1,4 @@
-"""Write a trained model as ONNX, and prove that it gives the same scores; in int8, measure how far they are."""
+"""Write a trained model as ONNX, and check that its scores are those of torch; for int8, measure the difference."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from tao_skill.errors import BadData, BadRequest, JobFailed
 from tao_skill.io import atomic, encryption
 from tao_skill.model import task_results_dir
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.data.augment import some
+from tao_skill.models.pose_classification.data.augment import read_sequences
 from tao_skill.models.pose_classification.data.sequences import open_sequences
-from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, onnx_int8
+from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, onnx_int8, onnx_torch
 from tao_skill.models.pose_classification.deploy.predict import own_label_map
-from tao_skill.models.pose_classification.deploy.scorers import fitted, trained_network, trimming_warning
+from tao_skill.models.pose_classification.deploy.scorers import fitted, trained_network
 from tao_skill.models.pose_classification.network.graph import LAYOUTS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.trained_facts import trimming_warning
 from tao_skill.models.pose_classification.training.devices import one_device, plan_devices
 from tao_skill.models.pose_classification.training.tracking import finish_run, start_run
 from tao_skill.outcome import Artifact, Outcome
@@ -32,27 +33,29 @@ from tao_skill.status import reporting
 Array = npt.NDArray[np.float32]
 
 TOLERANCE: Final = 1e-4
-"""Largest difference of a class score between ONNX and torch; in proportion for scores above 1, as float32 rounds."""
+"""Largest accepted difference of a class score between ONNX and torch; relative for scores above 1."""
 
 AGREEMENT: Final = 98.0
-"""Percent of sequences; below it, int8 is warned of."""
+"""Percent of sequences that keep their class in int8; below it, export warns."""
 
 SAMPLES: Final = 4
-"""Sequences at most to compare with torch on."""
+"""Largest number of sequences to compare ONNX and torch on."""
 
-JUDGED: Final = 200
-"""Sequences at most to compare int8 with fp32 on."""
+INT8_SAMPLES: Final = 200
+"""Largest number of sequences to compare int8 and fp32 on."""
 
 SEED: Final = 0
 
 
 def run(config: ExperimentConfig) -> Outcome:
-    """Export, check and compare with torch; a file appears only if all of it went well.
+    """Export, check and compare with torch; the file is written only if all of them succeed.
 
     Raises:
         BadData: the checkpoint does not fit the spec, or the calibration data cannot be used.
-        BadRequest: the ONNX file exists already and export.overwrite is false, or the opset is unknown.
-        JobFailed: onnxruntime's scores differ from torch's.
+        BadRequest: the ONNX file exists and export.overwrite is false, or the network does not support the opset or
+            the precision.
+        MissingDependency: the network has no hand-written graph, and onnxscript is not installed.
+        JobFailed: the scores of onnxruntime differ from those of torch.
     """
     results_dir = task_results_dir(config, "export").absolute()
     with reporting(results_dir, "Export") as status:
@@ -66,7 +69,7 @@ def run(config: ExperimentConfig) -> Outcome:
         if warning := trimming_warning(checkpoint, facts):
             status.write("RUNNING", warning, verbosity="WARNING")
         if config.dataset.label_map is None:
-            names = own_label_map(config.dataset, facts.get("label_map"), status)
+            names = own_label_map(config.dataset, facts.label_map, status)
             config = replace(config, dataset=replace(config.dataset, label_map=names))
         model = to_onnx(net, config)
         metrics = compare(net.eval().to(device), model, samples(config), device)
@@ -75,7 +78,7 @@ def run(config: ExperimentConfig) -> Outcome:
             metrics |= found
             status.write("RUNNING", verdict(found["int8_agreement"]))
         metrics["opset"] = float(model.opset_import[0].version)
-        data = encryption.sealed(model.SerializeToString(), config.encryption_key)
+        data = encryption.encrypt(model.SerializeToString(), config.encryption_key)
         atomic.write_with(path, lambda stream: stream.write(data))
         finish_run(tracked, metrics)
         status.write("SUCCESS", f"Exported to {path}.", kpi=metrics)
@@ -83,7 +86,7 @@ def run(config: ExperimentConfig) -> Outcome:
 
 
 def input_shape(config: ExperimentConfig) -> tuple[int, int | None, int, int]:
-    """(C, T, V, M): T and M are the layout's own where the spec says nothing; T is None where it is dynamic."""
+    """(C, T, V, M); T and M default to those of the layout, and T is None if it is dynamic."""
     layout = LAYOUTS[config.model.graph_layout]
     frames = config.export.sequence_length or config.dataset.resample_frames or layout.frames
     persons = config.export.num_persons or layout.persons
@@ -91,10 +94,10 @@ def input_shape(config: ExperimentConfig) -> tuple[int, int | None, int, int]:
 
 
 def samples(config: ExperimentConfig, most: int = SAMPLES) -> list[Array]:
-    """Sequences to compare on: some of export.sample_data, cut or padded to T; without it smooth random motion.
+    """Sequences to compare on, from export.sample_data, cut or padded to T; without it smooth random motion.
 
     Returns:
-        (n, C, T, V, M) float32 of each T that is compared, at most `most` in all, or as many as fill fixed batches.
+        (n, C, T, V, M) float32 for each T to compare; n is at most `most`, rounded up to whole fixed batches.
     """
     if config.export.sample_data is not None:
         return [recorded(config, config.export.sample_data, most)]
@@ -102,15 +105,16 @@ def samples(config: ExperimentConfig, most: int = SAMPLES) -> list[Array]:
     whole = LAYOUTS[config.model.graph_layout].frames
     steps = np.random.default_rng(SEED).normal(0.0, 0.02, (2, channels, frames or whole, joints, persons))
     x_NCTVM = steps.cumsum(axis=2).astype(np.float32)
-    return [_in_batches(one, config) for one in ([x_NCTVM] if frames else [x_NCTVM, x_NCTVM[:, :, : whole // 3]])]
+    lengths = [x_NCTVM] if frames else [x_NCTVM, x_NCTVM[:, :, : whole // 3]]
+    return [_in_batches(part, config) for part in lengths]
 
 
 def recorded(config: ExperimentConfig, path: str, most: int) -> Array:
-    """Sequences spread evenly over a file, which may be sorted by class, cut or padded to T and M of the ONNX."""
+    """Sequences cut or padded to T and M of the ONNX, spread evenly over the file, which may be sorted by class."""
     _, frames, _, persons = input_shape(config)
     count = len(open_sequences(path))
     chosen = np.linspace(0, count - 1, min(most, count)).astype(int)
-    x_NCTVM = some(path, chosen, config.dataset.resample_frames)[:, :, :frames, :, :persons]
+    x_NCTVM = read_sequences(path, chosen, config.dataset.resample_frames)[:, :, :frames, :, :persons]
     return _in_batches(fitted(x_NCTVM, frames, persons), config)
 
 
@@ -120,29 +124,38 @@ def _in_batches(x_NCTVM: Array, config: ExperimentConfig) -> Array:
 
 
 def to_onnx(net: STGCN, config: ExperimentConfig) -> ModelProto:
-    """A checked model with input `input`, output `fc_pred` and what it is as metadata.
+    """A checked model with input `input`, output `fc_pred` and metadata, by torch.onnx if it has no hand-written graph.
 
     Raises:
-        BadRequest: the installed onnx does not know the opset.
+        BadRequest: the installed onnx does not support the opset, or the network the precision.
     """
     opset = config.export.opset_version or onnx_graph.OPSET
     if opset > (newest := onnx.defs.onnx_opset_version()):
         raise BadRequest(
-            f"export.opset_version is {opset}, and onnx {onnx.__version__} knows none above {newest}",
+            f"export.opset_version is {opset}, accepted by onnx {onnx.__version__}: at most {newest}",
             fix=f"set export.opset_version={newest} or lower",
+        )
+    handwritten = type(net) in onnx_graph.WRITERS
+    if config.export.precision == "int8" and not handwritten:
+        raise BadRequest(
+            f"export.precision is int8, accepted for model.model_type={config.model.model_type}: fp32, because int8 "
+            "needs a hand-written ONNX graph",
+            fix="set export.precision=fp32",
+            path="export.precision",
         )
     _, frames, _, persons = input_shape(config)
     batch = None if config.export.batch_size == -1 else config.export.batch_size
-    model = onnx_graph.to_onnx(net.state_dict(), frames=frames, persons=persons, batch=batch, opset=opset)
+    write = onnx_graph.to_onnx if handwritten else onnx_torch.to_onnx
+    model = write(net, frames=frames, persons=persons, batch=batch, opset=opset)
     onnx.helper.set_model_props(model, onnx_file.metadata(config))
     return model
 
 
 def compare(net: STGCN, model: ModelProto, parts: Sequence[Array], device: torch.device) -> dict[str, float]:
-    """Largest difference of a class score between torch and onnxruntime, and torch's largest score, both absolute.
+    """The largest difference of a class score between torch and onnxruntime, and the largest score of torch.
 
     Raises:
-        JobFailed: the difference is more than rounding.
+        JobFailed: the difference is larger than rounding explains.
     """
     with torch.inference_mode():
         wanted_NK = np.concatenate([net(torch.from_numpy(x_NCTVM).to(device)).cpu().numpy() for x_NCTVM in parts])
@@ -150,14 +163,14 @@ def compare(net: STGCN, model: ModelProto, parts: Sequence[Array], device: torch
     largest = float(np.abs(wanted_NK).max())
     if not difference <= (limit := TOLERANCE * max(1.0, largest)):
         raise JobFailed(
-            f"onnxruntime's scores differ from torch's by {difference:.3g}, more than {limit:.3g}",
+            f"the scores of onnxruntime differ from those of torch by {difference:.3g}, accepted: {limit:.3g}",
             fix="try another export.opset_version",
         )
     return {"max_difference": difference, "max_score": largest}
 
 
 def rounded(model: ModelProto, config: ExperimentConfig) -> tuple[ModelProto, dict[str, float]]:
-    """The model in int8, and what it costs on export.sample_data, or on the calibration data where there is none.
+    """The model in int8, and its metrics on export.sample_data, or on the calibration data without it.
 
     Returns:
         int8_agreement: percent of sequences that keep their class. int8_difference: largest change of a score.
@@ -168,21 +181,21 @@ def rounded(model: ModelProto, config: ExperimentConfig) -> tuple[ModelProto, di
     calibration = config.export.calibration
     if calibration.data_path is None:
         raise BadData("int8 has no calibration data", fix="set export.calibration.data_path")
-    seen, size = recorded(config, calibration.data_path, calibration.sequences), max(1, config.export.batch_size)
-    coarse = onnx_int8.to_int8(model, onnx_int8.calibrate(model, np.split(seen, len(seen) // size)))
-    judged, exact_NK = [seen], scores(model, [seen])
-    coarse = onnx_int8.corrected(coarse, (scores(coarse, judged) - exact_NK).mean(axis=0))
+    calibrating, size = recorded(config, calibration.data_path, calibration.sequences), max(1, config.export.batch_size)
+    coarse = onnx_int8.to_int8(model, onnx_int8.calibrate(model, np.split(calibrating, len(calibrating) // size)))
+    compared, exact_NK = [calibrating], scores(model, [calibrating])
+    coarse = onnx_int8.corrected(coarse, (scores(coarse, compared) - exact_NK).mean(axis=0))
     if config.export.sample_data is not None:
-        judged = samples(config, JUDGED)
-        exact_NK = scores(model, judged)
-    coarse_NK = scores(coarse, judged)
+        compared = samples(config, INT8_SAMPLES)
+        exact_NK = scores(model, compared)
+    coarse_NK = scores(coarse, compared)
     agreement = 100.0 * float((exact_NK.argmax(axis=1) == coarse_NK.argmax(axis=1)).mean())
     return coarse, {"int8_agreement": agreement, "int8_difference": float(np.abs(coarse_NK - exact_NK).max())}
 
 
 def verdict(agreement: float) -> str:
-    """What to say of int8; a warning, also printed, where many sequences change their class."""
-    line = f"int8 names the class that fp32 names for {agreement:.1f} % of the sequences compared."
+    """The status line about int8; a warning, also printed, if many sequences change their class."""
+    line = f"int8 predicts the same class as fp32 for {agreement:.1f} % of the compared sequences."
     if agreement >= AGREEMENT:
         return line
     warning = f"Warning: {line} Raise export.calibration.sequences, or export with export.precision=fp32."
@@ -192,8 +205,8 @@ def verdict(agreement: float) -> str:
 
 def scores(model: ModelProto, parts: Sequence[Array]) -> Array:
     """Scores of a model in onnxruntime: (n, C, T, V, M) of each T -> (sum of n, classes)."""
-    what = Path("the exported model")
-    session = onnx_file.open_session(model.SerializeToString(), what)
+    name = Path("the exported model")
+    session = onnx_file.open_session(model.SerializeToString(), name)
     classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     threads = torch.get_num_threads()
-    return np.concatenate([onnx_file.scores(session, x_NCTVM, classes, what, threads=threads) for x_NCTVM in parts])
+    return np.concatenate([onnx_file.scores(session, x_NCTVM, classes, name, threads=threads) for x_NCTVM in parts])

@@ -1,4 +1,4 @@
-"""Name the action of each sequence."""
+"""Classify sequences with a trained model."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ OUTPUT = "results.txt"
 
 
 def run(config: ExperimentConfig) -> Outcome:
-    """Write one class name a line, in input order, and a JSON with every probability beside it.
+    """Write the predicted class names, one per line in input order, and a JSON file with all probabilities.
 
     Raises:
-        BadData: checkpoint or data do not fit the spec.
+        BadData: the checkpoint or the data do not fit the spec.
     """
     results_dir = task_results_dir(config, "inference").absolute()
     with reporting(results_dir, "Inference") as status:
-        tracked = start_run(config, "inference")
+        wandb_run = start_run(config, "inference")
         scores_NK, names = probabilities(config, config.inference, "inference", status)
         report = describe(scores_NK, names)
-        metrics = _scored(report, config.inference.test_dataset.label_path, scores_NK)
+        metrics = _score(report, config.inference.test_dataset.label_path, scores_NK)
         output = Path(config.inference.output_file or results_dir / OUTPUT).absolute()
-        atomic.write_text(output, "".join(f"{one['name']}\n" for one in report["predictions"]))
+        atomic.write_text(output, "".join(f"{prediction['name']}\n" for prediction in report["predictions"]))
         atomic.write_json(output.with_suffix(".json"), report)
-        finish_run(tracked, metrics)
+        finish_run(wandb_run, metrics)
         status.write("SUCCESS", "Inference finished.", kpi=metrics)
     return Outcome(
         metrics=metrics,
@@ -47,7 +47,7 @@ def run(config: ExperimentConfig) -> Outcome:
 
 
 def describe(scores_NK: npt.NDArray[np.float32], names: list[str]) -> dict[str, Any]:
-    """Predicted name, id and probability of each sequence, and all probabilities by class order."""
+    """Class name, class id and probabilities, in the order of the classes, of each sequence."""
     return {
         "classes": names,
         "predictions": [
@@ -57,12 +57,12 @@ def describe(scores_NK: npt.NDArray[np.float32], names: list[str]) -> dict[str, 
     }
 
 
-def _scored(report: dict[str, Any], label_path: str | None, scores_NK: npt.NDArray[np.float32]) -> dict[str, float]:
-    """Where labels are known, mark each prediction right or wrong."""
+def _score(report: dict[str, Any], label_path: str | None, scores_NK: npt.NDArray[np.float32]) -> dict[str, float]:
+    """Metrics of the predictions; with labels, also the accuracy, and `correct` of each prediction in the report."""
     metrics = {"sequences": float(len(scores_NK)), "mean_confidence": float(scores_NK.max(axis=1).mean())}
     if label_path is None:
         return metrics
     ids = read_labels(Path(label_path)).ids
-    for one, true in zip(report["predictions"], ids, strict=True):
-        one["correct"] = one["id"] == true
+    for prediction, true_id in zip(report["predictions"], ids, strict=True):
+        prediction["correct"] = prediction["id"] == true_id
     return metrics | {"accuracy": 100.0 * float(np.mean(scores_NK.argmax(axis=1) == np.array(ids)))}

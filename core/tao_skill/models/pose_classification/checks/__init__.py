@@ -1,1 +1,1 @@
-"""Checks of spec against data, before a job exists."""
+"""Checks of a spec against its data, before a job exists."""

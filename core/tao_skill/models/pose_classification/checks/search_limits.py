@@ -1,4 +1,4 @@
-"""What a spec and its data leave of the search ranges. Imports no torch."""
+"""Restrict AutoML search ranges to values that fit a spec and its data. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ WINDOW: Final = "dataset.window_size"
 
 
 def limits(config: ExperimentConfig) -> Mapping[str, Limit]:
-    """Batches no larger than the set, windows from a quarter of the frames to all; and what would change nothing.
+    """Limits by spec key: batch_size up to the training set, window_size from a quarter of the frames to all of them.
 
-    Remote data are passed over; the job looks again when it has copies.
+    Parameters without effect under this spec are marked `inert`. Limits that need remote data are left out; the job
+    computes them from its local copies.
     """
-    window, cut = _whole_sequences(config)
+    window, random_choose = _whole_sequences(config)
     limits = {
-        "dataset.random_choose": Limit(inert=cut, unless_ranged=WINDOW),
+        "dataset.random_choose": Limit(inert=random_choose, unless_ranged=WINDOW),
         WINDOW: Limit(inert=window, unless_ranged=WINDOW),
         "train.optim.lr_decay": Limit(inert=_no_decay(config)),
     }
@@ -34,18 +35,19 @@ def limits(config: ExperimentConfig) -> Mapping[str, Limit]:
     n = sequences
     if not is_remote(config.dataset.train_dataset.label_path):
         n = training_size(config.dataset, sequences, config.train.seed)
-    served = replace(limits[WINDOW], low=math.ceil(frames / 4), high=frames)
-    return limits | {"dataset.batch_size": Limit(high=n), WINDOW: served}
+    bounded = replace(limits[WINDOW], low=math.ceil(frames / 4), high=frames)
+    return limits | {"dataset.batch_size": Limit(high=n), WINDOW: bounded}
 
 
 def _whole_sequences(config: ExperimentConfig) -> tuple[str | None, str | None]:
-    """Why neither windows nor random fragments are searched where the spec keeps whole sequences."""
+    """The reasons why window_size and random_choose are not searched when the spec keeps whole sequences."""
     if config.dataset.window_size != -1:
         return None, None
-    return "is -1, whole sequences; give it a range to search it", f"needs a range for {WINDOW}, which is -1"
+    return "is -1 (whole sequences); give it a range to search it", f"needs a range for {WINDOW}, which is -1"
 
 
 def _no_decay(config: ExperimentConfig) -> str | None:
+    """The reason why lr_decay has no effect; None if it has one."""
     optim, epochs = config.train.optim, config.train.num_epochs
     if optim.lr_scheduler == "Cosine":
         return "train.optim.lr_scheduler=Cosine has no steps"

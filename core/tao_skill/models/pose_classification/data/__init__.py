@@ -1,1 +1,1 @@
-"""Sequences and labels: reading, checking, importing, generating."""
+"""Sequences and labels: reading, checking, importing and generating."""

@@ -1,7 +1,7 @@
-"""What training does to a sequence before it is learnt from, and resampling in time, done to every one.
+"""Augmentation of training sequences, and temporal resampling of all sequences.
 
-random_choose and random_move are what the ST-GCN paper (arXiv 1801.07455) trains with on Kinetics; turning and scaling
-in space are what PYSKL (arXiv 2205.09443) has beside them for joints in three dimensions.
+random_choose and random_move are the augmentations of the ST-GCN paper (arXiv 1801.07455) on Kinetics; random_rotate
+and random_scale are those of PYSKL (arXiv 2205.09443) for joints in three dimensions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_skill.models.pose_classification.config import DatasetConfig
-from tao_skill.models.pose_classification.data.sequences import frames_used, open_sequences
+from tao_skill.models.pose_classification.data.sequences import open_sequences, unpadded_lengths
 
 Sequence_CTVM = npt.NDArray[np.float32]
 
@@ -23,19 +23,22 @@ SHIFTS: Final = (-0.2, -0.1, 0.0, 0.1, 0.2)
 """Candidates of random_move: degrees, factors, and data units (ST-GCN's feeder)."""
 
 TILT: Final = 1 / 3
-"""How far random_rotate leans skeletons, as a share of how far it turns them."""
+"""Rotation of random_rotate about x and z, as a share of its rotation about y."""
 
 
-def augmented(x_CTVM: Sequence_CTVM, dataset: DatasetConfig, size: int, rng: np.random.Generator) -> Sequence_CTVM:
-    """A training sequence: a part of it, padded or cut to `size` frames or resampled, then moved and turned."""
+def augment_sequence(
+    x_CTVM: Sequence_CTVM, dataset: DatasetConfig, size: int, rng: np.random.Generator
+) -> Sequence_CTVM:
+    """Crop a training sequence, pad or cut it to `size` frames or resample it, then transform it in space."""
     if dataset.resample_frames is None:
-        x_CTVM = cut(x_CTVM, *random_part(x_CTVM, dataset.temporal_crop, rng)) if dataset.temporal_crop < 1 else x_CTVM
+        if dataset.temporal_crop < 1:
+            x_CTVM = crop(x_CTVM, *random_interval(x_CTVM, dataset.temporal_crop, rng))
         x_CTVM = random_choose(x_CTVM, size, rng) if dataset.random_choose else pad(x_CTVM, size)
     else:
         if dataset.random_choose:
             x_CTVM = random_choose(x_CTVM, min(size, x_CTVM.shape[1]), rng)
-        part = random_part(x_CTVM, dataset.temporal_crop, rng) if dataset.temporal_crop < 1 else None
-        x_CTVM = resample(x_CTVM, dataset.resample_frames, part)
+        interval = random_interval(x_CTVM, dataset.temporal_crop, rng) if dataset.temporal_crop < 1 else None
+        x_CTVM = resample(x_CTVM, dataset.resample_frames, interval)
     if dataset.random_move:
         x_CTVM = random_move(x_CTVM, rng)
     if dataset.random_rotate > 0:
@@ -43,20 +46,20 @@ def augmented(x_CTVM: Sequence_CTVM, dataset: DatasetConfig, size: int, rng: np.
     return random_scale(x_CTVM, dataset.random_scale, rng) if dataset.random_scale > 0 else x_CTVM
 
 
-def used_frames(x_CTVM: Sequence_CTVM) -> int:
-    """Frames up to the last with a nonzero value; 0 where there is none."""
-    return int(frames_used(x_CTVM[None])[0])
+def unpadded_length(x_CTVM: Sequence_CTVM) -> int:
+    """Number of frames up to the last frame with a nonzero value; 0 if all values are zero."""
+    return int(unpadded_lengths(x_CTVM[None])[0])
 
 
-def resample(x_CTVM: Sequence_CTVM, size: int, part: tuple[float, float] | None = None) -> Sequence_CTVM:
-    """`size` frames at even times from the first to the last, each between its two nearest.
+def resample(x_CTVM: Sequence_CTVM, size: int, interval: tuple[float, float] | None = None) -> Sequence_CTVM:
+    """Resample a sequence to `size` evenly spaced frames by linear interpolation.
 
-    A joint that is missing in one of the two, with zeros for coordinates, is as in the nearer one.
+    If a joint is missing (all coordinates zero) in one of the two neighbouring frames, the nearer frame is copied.
 
     Args:
-        part: first and last time, in frames, if not those of the sequence.
+        interval: first and last time in frames; by default, those of the sequence.
     """
-    first, last = part or (0, x_CTVM.shape[1] - 1)
+    first, last = interval or (0, x_CTVM.shape[1] - 1)
     times = np.linspace(first, last, size)
     before = times.astype(int)
     after = np.minimum(before + 1, x_CTVM.shape[1] - 1)
@@ -68,44 +71,43 @@ def resample(x_CTVM: Sequence_CTVM, size: int, part: tuple[float, float] | None 
     return between_CTVM
 
 
-def some(data_path: str, chosen: Iterable[int], size: int | None) -> Sequence_CTVM:
-    """Sequences as a network is given them: (n, C, T, V, M), those chosen; resampled to `size` frames if there is one.
-
-    No others are read.
-    """
+def read_sequences(data_path: str, indices: Iterable[int], size: int | None) -> npt.NDArray[np.float32]:
+    """Read the sequences at `indices`, (n, C, T, V, M), and no others; with `size`, resampled to that many frames."""
     data_NCTVM = open_sequences(data_path)
     if size is None:
-        return np.asarray(data_NCTVM[list(chosen)], np.float32)
-    return np.stack([resample(x_CTVM[:, : max(used_frames(x_CTVM), 1)], size) for x_CTVM in data_NCTVM[list(chosen)]])
+        return np.asarray(data_NCTVM[list(indices)], np.float32)
+    return np.stack(
+        [resample(x_CTVM[:, : max(unpadded_length(x_CTVM), 1)], size) for x_CTVM in data_NCTVM[list(indices)]]
+    )
 
 
-def random_part(x_CTVM: Sequence_CTVM, share: float, rng: np.random.Generator) -> tuple[float, float]:
-    """First and last time, in frames, of a random part with at least `share` of the frames in use."""
-    last = max(used_frames(x_CTVM), 1) - 1
+def random_interval(x_CTVM: Sequence_CTVM, share: float, rng: np.random.Generator) -> tuple[float, float]:
+    """First and last time, in frames, of a random interval with at least `share` of the unpadded frames."""
+    last = max(unpadded_length(x_CTVM), 1) - 1
     size = last * rng.uniform(share, 1)
     begin = rng.uniform(0, last - size)
     return begin, begin + size
 
 
-def cut(x_CTVM: Sequence_CTVM, first: float, last: float) -> Sequence_CTVM:
-    """The frames nearest to those from the first to the last time."""
+def crop(x_CTVM: Sequence_CTVM, first: float, last: float) -> Sequence_CTVM:
+    """The frames from time `first` to time `last`, both rounded to the nearest frame."""
     return x_CTVM[:, round(first) : round(last) + 1]
 
 
 def random_choose(x_CTVM: Sequence_CTVM, size: int, rng: np.random.Generator) -> Sequence_CTVM:
-    """A fragment of `size` frames that starts inside the used ones; a shorter sequence is padded around.
+    """A random fragment of `size` frames; a shorter sequence is padded at both ends.
 
-    A start is drawn among the frames in use, so that a fragment of a zero-padded sequence is never only padding.
+    The start is drawn from the unpadded frames, so that a fragment never consists of padding alone.
     """
     frames = x_CTVM.shape[1]
     if frames <= size:
         return pad(x_CTVM, size, int(rng.integers(0, size - frames + 1)))
-    begin = int(rng.integers(0, max(0, used_frames(x_CTVM) - size) + 1))
+    begin = int(rng.integers(0, max(0, unpadded_length(x_CTVM) - size) + 1))
     return x_CTVM[:, begin : begin + size]
 
 
 def pad(x_CTVM: Sequence_CTVM, size: int, begin: int = 0) -> Sequence_CTVM:
-    """Zero frames up to `size`, with the sequence at `begin`; a longer one is left whole."""
+    """Pad with zero frames to `size` frames, the sequence starting at `begin`; longer sequences stay as they are."""
     frames = x_CTVM.shape[1]
     if frames >= size:
         return x_CTVM
@@ -113,7 +115,7 @@ def pad(x_CTVM: Sequence_CTVM, size: int, begin: int = 0) -> Sequence_CTVM:
 
 
 def random_move(x_CTVM: Sequence_CTVM, rng: np.random.Generator) -> Sequence_CTVM:
-    """Rotate in the image plane, scale and shift, moving linearly from one draw to another.
+    """Rotate in the image plane, scale and shift, interpolating linearly over time between two random transforms.
 
     Padding frames stay zero.
     """
@@ -124,27 +126,28 @@ def random_move(x_CTVM: Sequence_CTVM, rng: np.random.Generator) -> Sequence_CTV
     )
     angle_T = np.deg2rad(angle_T)
     cos_T, sin_T = np.cos(angle_T) * scale_T, np.sin(angle_T) * scale_T
-    used_T = np.asarray(x_CTVM.any(axis=(0, 2, 3)))
+    is_unpadded_T = np.asarray(x_CTVM.any(axis=(0, 2, 3)))
     turn_ijT = np.array([[cos_T, -sin_T], [sin_T, cos_T]])
     shift_iT = np.array([shift_x_T, shift_y_T])
-    moved = np.array(x_CTVM)
-    moved[:2] = (np.einsum("ijt,jtvm->itvm", turn_ijT, x_CTVM[:2]) + shift_iT[:, :, None, None]) * used_T[:, None, None]
-    return moved
+    moved_iTVM = np.einsum("ijt,jtvm->itvm", turn_ijT, x_CTVM[:2]) + shift_iT[:, :, None, None]
+    moved_CTVM = np.array(x_CTVM)
+    moved_CTVM[:2] = moved_iTVM * is_unpadded_T[:, None, None]
+    return moved_CTVM
 
 
 def random_rotate(x_CTVM: Sequence_CTVM, degrees: float, rng: np.random.Generator) -> Sequence_CTVM:
-    """All frames turned at random about y, by at most `degrees`, and leant a third as far about x and z."""
-    turn, *leans = np.deg2rad(degrees) * rng.uniform(-1, 1, 3) * (1, TILT, TILT)
-    rotation_33 = _rotation(2, leans[1]) @ _rotation(0, leans[0]) @ _rotation(1, turn)
-    turned: Sequence_CTVM = np.einsum("ij,jtvm->itvm", rotation_33.astype(np.float32), x_CTVM)
-    return turned
+    """Rotate all frames by a random angle about y, at most `degrees`, and by a third of that range about x and z."""
+    yaw, *tilts = np.deg2rad(degrees) * rng.uniform(-1, 1, 3) * (1, TILT, TILT)
+    rotation_33 = _rotation(2, tilts[1]) @ _rotation(0, tilts[0]) @ _rotation(1, yaw)
+    rotated_CTVM: Sequence_CTVM = np.einsum("ij,jtvm->itvm", rotation_33.astype(np.float32), x_CTVM)
+    return rotated_CTVM
 
 
-def random_scale(x_CTVM: Sequence_CTVM, most: float, rng: np.random.Generator) -> Sequence_CTVM:
-    """All frames stretched or shrunk at random along x, y and z, by at most the share `most`."""
-    factor_C = 1 + rng.uniform(-most, most, 3)
-    scaled: Sequence_CTVM = x_CTVM * factor_C.astype(np.float32)[:, None, None, None]
-    return scaled
+def random_scale(x_CTVM: Sequence_CTVM, share: float, rng: np.random.Generator) -> Sequence_CTVM:
+    """Scale all frames along x, y and z by independent factors within 1 - `share` and 1 + `share`."""
+    factor_C = 1 + rng.uniform(-share, share, 3)
+    scaled_CTVM: Sequence_CTVM = x_CTVM * factor_C.astype(np.float32)[:, None, None, None]
+    return scaled_CTVM
 
 
 def _rotation(axis: int, angle: float) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Skeleton sequences as batches: memory-mapped, repeatable from seed, epoch and index alone."""
+"""Batches of skeleton sequences: memory-mapped, and reproducible from seed, epoch and index alone."""
 
 from __future__ import annotations
 
@@ -13,27 +13,32 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tao_skill.models.pose_classification.config import DatasetConfig
-from tao_skill.models.pose_classification.data.augment import augmented, resample
-from tao_skill.models.pose_classification.data.sequences import open_sequences, read_labels, release, used_frames
+from tao_skill.models.pose_classification.data.augment import augment_sequence, resample
+from tao_skill.models.pose_classification.data.sequences import (
+    open_sequences,
+    read_labels,
+    read_unpadded_lengths,
+    release,
+)
 
 Indices = npt.NDArray[np.int64]
 
 
-class Batch(NamedTuple):
-    """What to read: some sequences in an epoch."""
+class BatchIndices(NamedTuple):
+    """The sequences of a batch, by index into the dataset; the epoch seeds their augmentation."""
 
     epoch: int
     indices: tuple[int, ...]
 
 
-class Skeletons(Dataset[tuple[Tensor, Tensor]]):
-    """Sequences with their class ids (-1 where unknown), read a batch at a time.
+class SkeletonDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Sequences with their class ids (-1 if unknown), read one batch at a time.
 
-    Of resampled ones no padding is read.
+    With `resample_frames`, the padding of sequences is not read.
 
     Attributes:
-        only_N: index in the file of each sequence.
-        frames: T of every sequence, as it is given to the network.
+        only_N: index of each sequence in the file.
+        frames: T of every sequence in a batch.
     """
 
     def __init__(
@@ -55,11 +60,11 @@ class Skeletons(Dataset[tuple[Tensor, Tensor]]):
         self.augment = augment
         self.seed = seed
         n, _, frames, _, _ = self.data_NCTVM.shape
-        self._read_N = np.full(n, frames) if resample_frames is None else used_frames(data_path)
+        self._read_N = np.full(n, frames) if resample_frames is None else read_unpadded_lengths(data_path)
         self.frames = resample_frames or self._window(frames)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For a worker that is not forked: it maps the file itself, rather than be sent all of it."""
+        """Leave out the array: a worker process that is spawned maps the file itself instead of receiving a copy."""
         return self.__dict__ | {"data_NCTVM": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -68,39 +73,39 @@ class Skeletons(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.only_N)
 
-    def __getitem__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, batch: BatchIndices) -> tuple[Tensor, Tensor]:
         """The sequences (N, C, T, V, M) float32 and their class ids (N,) int64."""
-        chosen = np.array(batch.indices, dtype=int)
+        indices_n = np.array(batch.indices, dtype=int)
         _, channels, _, joints, persons = self.data_NCTVM.shape
-        x_NCTVM = np.empty((len(chosen), channels, self.frames, joints, persons), np.float32)
-        for place_CTVM, index in zip(x_NCTVM, self.only_N[chosen].tolist(), strict=True):
-            place_CTVM[:] = self._sequence(batch.epoch, index)
+        x_NCTVM = np.empty((len(indices_n), channels, self.frames, joints, persons), np.float32)
+        for x_CTVM, index in zip(x_NCTVM, self.only_N[indices_n].tolist(), strict=True):
+            x_CTVM[:] = self._sequence(batch.epoch, index)
         release(self.data_NCTVM)
-        return torch.from_numpy(x_NCTVM), torch.from_numpy(self.ids_N[chosen])
+        return torch.from_numpy(x_NCTVM), torch.from_numpy(self.ids_N[indices_n])
 
     def _sequence(self, epoch: int, index: int) -> npt.NDArray[np.floating[Any]]:
         x_CTVM = self.data_NCTVM[index, :, : self._read_N[index]]
         if self.augment is None:
             return x_CTVM if self.resample_frames is None else resample(x_CTVM, self.resample_frames)
         rng = np.random.default_rng([self.seed, epoch, index])
-        return augmented(np.array(x_CTVM, dtype=np.float32), self.augment, self._window(x_CTVM.shape[1]), rng)
+        return augment_sequence(np.array(x_CTVM, dtype=np.float32), self.augment, self._window(x_CTVM.shape[1]), rng)
 
     def _window(self, frames: int) -> int:
-        """Frames that augmentation makes of `frames`."""
+        """Frames of a sequence of `frames` frames after padding and random_choose."""
         if self.augment is None or self.augment.window_size <= 0:
             return frames
         size = self.augment.window_size
         return size if self.augment.random_choose else max(size, frames)
 
 
-class Order(Sampler[Batch]):
+class BatchSampler(Sampler[BatchIndices]):
     """Batches of `count` sequences: shuffled by seed and epoch, or in order without a seed.
 
-    The first pass may start after `skip` batches.
+    The first pass skips `skip` batches.
 
-    Of `world` processes that each take `batch_size` at a time, this is the one numbered `rank`: together, their k-th
-    batches are the k-th batch of one process that takes batch_size * world. A smaller batch is shared evenly; who gets
-    none of it takes an empty one, so that all processes go through the same number of batches.
+    The k-th batches of all `world` processes together are the k-th batch of a single process with a batch size of
+    batch_size * world. A smaller last batch is divided evenly; a process without a share of it gets an empty batch, so
+    that all processes have the same number of batches.
     """
 
     def __init__(
@@ -115,36 +120,36 @@ class Order(Sampler[Batch]):
         world: int = 1,
     ) -> None:
         self.count, self.seed, self.epoch, self.skip = count, seed, epoch, skip
-        self.joint_size, self.rank, self.world = batch_size * world, rank, world
+        self.global_batch_size, self.rank, self.world = batch_size * world, rank, world
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Select the shuffle of an epoch; Lightning calls this before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self._batches(self.epoch))
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[BatchIndices]:
         epoch, skip, self.skip = self.epoch, self.skip, 0
-        for joint_N in self._batches(epoch)[skip:]:
-            own_N = np.array_split(joint_N, self.world)[self.rank]
-            yield Batch(epoch, tuple(own_N.tolist()))
+        for global_N in self._batches(epoch)[skip:]:
+            own_N = np.array_split(global_N, self.world)[self.rank]
+            yield BatchIndices(epoch, tuple(own_N.tolist()))
 
     def _batches(self, epoch: int) -> list[Indices]:
-        """Those of all processes together."""
+        """The global batches, before they are divided among processes."""
         if self.seed is None:
             order = np.arange(self.count)
         else:
             order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
-        return np.split(order, range(self.joint_size, self.count, self.joint_size))
+        return np.split(order, range(self.global_batch_size, self.count, self.global_batch_size))
 
 
-def loader(data: Skeletons, order: Order, *, num_workers: int) -> DataLoader[Any]:
-    """Batches of (sequences, ids int64), as the data set makes them of the order."""
+def loader(data: SkeletonDataset, batches: BatchSampler, *, num_workers: int) -> DataLoader[Any]:
+    """A loader of batches (sequences, class ids), as `SkeletonDataset` reads them."""
     return DataLoader(
         data,
         batch_size=None,
-        sampler=order,
+        sampler=batches,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),

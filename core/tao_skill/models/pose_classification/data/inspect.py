@@ -1,4 +1,4 @@
-"""Look at a data set before training on it: what it holds, what is wrong with it, what to try."""
+"""Inspect a data set before training: statistics, problems and recommended settings."""
 
 from __future__ import annotations
 
@@ -14,9 +14,16 @@ import numpy as np
 
 from tao_skill.models.pose_classification.checks.small_sets import SMALL_SET, SMALL_SET_OVERRIDES, small_set_warning
 from tao_skill.models.pose_classification.config import DatasetConfig, ModelConfig, Optim
-from tao_skill.models.pose_classification.data.sequences import Labels, blocks, frames_used, open_sequences, read_labels
+from tao_skill.models.pose_classification.data.sequences import (
+    Labels,
+    blocks,
+    open_sequences,
+    read_labels,
+    unpadded_lengths,
+)
 from tao_skill.models.pose_classification.network.architecture import STRIDE
 from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.outcome import DataReport
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,37 +33,43 @@ if TYPE_CHECKING:
 IMBALANCE: Final = 3.0
 MUCH_PADDING: Final = 0.5
 BLOCK_BYTES: Final = 64 * 2**20
-SHOWN: Final = 10
-"""Examples listed of each kind of finding."""
+EXAMPLES: Final = 10
+"""Largest number of examples listed for each finding."""
 
 
 @dataclass(kw_only=True)
-class Oddity:
-    """How many values are odd, and (n, c, t, v, m) of the first."""
+class ValueCount:
+    """Number of values with some property, and the index (n, c, t, v, m) of the first."""
 
     count: int = 0
     first: tuple[int, ...] | None = None
 
-    def look(self, odd_NCTVM: NDArray[np.bool_], start: int) -> None:
-        """Count the odd values of a block whose first sequence is number `start`."""
-        if self.first is None and odd_NCTVM.any():
-            n, *rest = (int(i) for i in np.unravel_index(np.argmax(odd_NCTVM), odd_NCTVM.shape))
+    def add(self, mask_NCTVM: NDArray[np.bool_], start: int) -> None:
+        """Count the True values of a block whose first sequence has index `start`."""
+        if self.first is None and mask_NCTVM.any():
+            n, *rest = (int(i) for i in np.unravel_index(np.argmax(mask_NCTVM), mask_NCTVM.shape))
             self.first = (start + n, *rest)
-        self.count += int(odd_NCTVM.sum())
+        self.count += int(mask_NCTVM.sum())
 
     def as_dict(self) -> dict[str, Any]:
-        """For the report."""
+        """JSON-able, for the report."""
         return {"count": self.count, "first": list(self.first) if self.first else None}
 
 
 @dataclass(kw_only=True)
 class Scan:
-    """One pass over an array: frames used and content hash of each sequence (None where all is zero), odd values."""
+    """Results of one pass over an array.
 
-    used: list[int] = field(default_factory=list)
+    Attributes:
+        lengths: frames of each sequence without its padding.
+        digests: content hash of each sequence; None for a sequence of zeros.
+        nan, inf: NaN and infinite values.
+    """
+
+    lengths: list[int] = field(default_factory=list)
     digests: list[bytes | None] = field(default_factory=list)
-    nan: Oddity = field(default_factory=Oddity)
-    inf: Oddity = field(default_factory=Oddity)
+    nan: ValueCount = field(default_factory=ValueCount)
+    inf: ValueCount = field(default_factory=ValueCount)
 
 
 def inspect(
@@ -65,11 +78,11 @@ def inspect(
     other_data: str | Path | None = None,
     other_labels: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Report on a data set, and on what it shares with another split of it.
+    """Report on a data set, and on sequences that it shares with another split.
 
     Returns:
-        JSON-able: `data`, `labels`, `frames_used`, `layouts` (that have these joints), `values`, `duplicates`, `other`,
-        `warnings` (sentences saying what to try) and `suggested` (spec overrides by key).
+        JSON-able: `data`, `labels`, `frames_used`, `layouts` (those with this number of joints), `values`,
+        `duplicates`, `other`, `warnings` (problems with their remedies) and `suggested` (spec overrides by key).
 
     Raises:
         NotFound: a file does not exist.
@@ -85,7 +98,7 @@ def inspect(
         other = _set_facts(other_NCTVM, other_data, read_labels(other_labels) if other_labels else None)
         across = _pairs(scan.digests, _scan(other_NCTVM).digests)
     report = _set_facts(data_NCTVM, data_path, labels) | {
-        "frames_used": _frame_facts(scan.used, data_NCTVM.shape[2]),
+        "frames_used": _length_facts(scan.lengths, data_NCTVM.shape[2]),
         "layouts": [name for name, layout in LAYOUTS.items() if layout.joints == data_NCTVM.shape[3]],
         "values": _value_facts(scan),
         "duplicates": {"within": _pairs(scan.digests), "across": across},
@@ -94,34 +107,48 @@ def inspect(
     return report | {"warnings": list(_warnings(report)), "suggested": _suggested(report)}
 
 
-def not_finite(data_NCTVM: Sequences) -> Oddity:
-    """The values of an array that are NaN or infinite; one pass, a block in memory at a time."""
-    odd = Oddity()
-    for start, block_NCTVM in blocks(data_NCTVM, _sequences_in_block(data_NCTVM)):
-        odd.look(~np.isfinite(block_NCTVM), start)
-    return odd
+def data_report(
+    data_path: Path, label_path: Path | None, other_data: Path | None, other_labels: Path | None
+) -> DataReport:
+    """The report of `inspect` in full, and in brief for a decision; the warnings describe the rest."""
+    full = inspect(data_path, label_path, other_data, other_labels)
+    labels = full["labels"]
+    brief = {
+        "data": {"shape": full["data"]["shape"]},
+        "labels": {name: labels[name] for name in ("count", "classes", "imbalance")} if labels else None,
+        **{name: full[name] for name in ("layouts", "warnings", "suggested")},
+    }
+    return DataReport(full=full, brief=brief, suggested=full["suggested"])
 
 
-def _sequences_in_block(data_NCTVM: Sequences) -> int:
+def count_not_finite(data_NCTVM: Sequences) -> ValueCount:
+    """Count the NaN and infinite values of an array in one pass, with one block in memory at a time."""
+    values = ValueCount()
+    for start, block_NCTVM in blocks(data_NCTVM, _sequences_per_block(data_NCTVM)):
+        values.add(~np.isfinite(block_NCTVM), start)
+    return values
+
+
+def _sequences_per_block(data_NCTVM: Sequences) -> int:
     return max(1, BLOCK_BYTES // int(data_NCTVM[0].nbytes))
 
 
 def _scan(data_NCTVM: Sequences) -> Scan:
     scan = Scan()
-    for start, block_NCTVM in blocks(data_NCTVM, _sequences_in_block(data_NCTVM)):
-        used_N = frames_used(block_NCTVM, len(block_NCTVM))
-        scan.used += used_N.tolist()
-        scan.digests += [_digest(one, int(used)) for one, used in zip(block_NCTVM, used_N, strict=True)]
-        scan.nan.look(np.isnan(block_NCTVM), start)
-        scan.inf.look(np.isinf(block_NCTVM), start)
+    for start, block_NCTVM in blocks(data_NCTVM, _sequences_per_block(data_NCTVM)):
+        lengths_N = unpadded_lengths(block_NCTVM, len(block_NCTVM))
+        scan.lengths += lengths_N.tolist()
+        scan.digests += [_digest(x_CTVM, int(length)) for x_CTVM, length in zip(block_NCTVM, lengths_N, strict=True)]
+        scan.nan.add(np.isnan(block_NCTVM), start)
+        scan.inf.add(np.isinf(block_NCTVM), start)
     return scan
 
 
-def _digest(x_CTVM: Sequences, used: int) -> bytes | None:
-    """Hash of the frames used, the same for any float type and any padding; None where all is zero."""
-    if not used:
+def _digest(x_CTVM: Sequences, length: int) -> bytes | None:
+    """Hash of the first `length` frames, independent of float type and padding; None if `length` is 0."""
+    if not length:
         return None
-    return blake2b(x_CTVM[:, :used].astype("<f8").tobytes(), digest_size=16).digest()
+    return blake2b(x_CTVM[:, :length].astype("<f8").tobytes(), digest_size=16).digest()
 
 
 def _set_facts(data_NCTVM: Sequences, path: str | Path, labels: Labels | None) -> dict[str, Any]:
@@ -130,22 +157,22 @@ def _set_facts(data_NCTVM: Sequences, path: str | Path, labels: Labels | None) -
     return {"data": data | dict(sizes), "labels": _label_facts(labels)}
 
 
-def _frame_facts(used: Sequence[int], frames: int) -> dict[str, Any]:
+def _length_facts(lengths: Sequence[int], frames: int) -> dict[str, Any]:
     return {
-        "min": min(used),
-        "median": float(np.median(used)),
-        "mean": float(np.mean(used)),
-        "max": max(used),
-        "padding_share": 1.0 - float(np.mean(used)) / frames,
+        "min": min(lengths),
+        "median": float(np.median(lengths)),
+        "mean": float(np.mean(lengths)),
+        "max": max(lengths),
+        "padding_share": 1.0 - float(np.mean(lengths)) / frames,
     }
 
 
 def _value_facts(scan: Scan) -> dict[str, Any]:
-    zero = [index for index, used in enumerate(scan.used) if not used]
+    zero = [index for index, length in enumerate(scan.lengths) if not length]
     return {
         "nan": scan.nan.as_dict(),
         "inf": scan.inf.as_dict(),
-        "zero_sequences": {"count": len(zero), "indices": zero[:SHOWN]},
+        "zero_sequences": {"count": len(zero), "indices": zero[:EXAMPLES]},
     }
 
 
@@ -164,7 +191,7 @@ def _label_facts(labels: Labels | None) -> dict[str, Any] | None:
 
 
 def _pairs(digests: Sequence[bytes | None], others: Sequence[bytes | None] | None = None) -> dict[str, Any]:
-    """Sequences equal to an earlier one, or to one of another split: their number, and the first few pairs."""
+    """Count sequences that equal an earlier sequence or, with `others`, one of another split; list the first pairs."""
     first: dict[bytes, int] = {}
     pairs: list[list[int]] = []
     for index, digest in enumerate(digests):
@@ -173,7 +200,7 @@ def _pairs(digests: Sequence[bytes | None], others: Sequence[bytes | None] | Non
     for index, digest in enumerate(others or ()):
         if digest is not None and digest in first:
             pairs.append([first[digest], index])
-    return {"count": len(pairs), "pairs": pairs[:SHOWN]}
+    return {"count": len(pairs), "pairs": pairs[:EXAMPLES]}
 
 
 def _warnings(report: dict[str, Any]) -> Iterator[str]:
@@ -189,37 +216,37 @@ def _warnings(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _value_warnings(report: dict[str, Any]) -> Iterator[str]:
-    for kind, shown in (("nan", "NaN"), ("inf", "infinite")):
-        if (found := report["values"][kind])["count"]:
+    for kind, adjective in (("nan", "NaN"), ("inf", "infinite")):
+        if (values := report["values"][kind])["count"]:
             yield (
-                f"{found['count']} values are {shown}, the first at (n, c, t, v, m) = {tuple(found['first'])}: "
-                "replace them, one is enough to ruin a training"
+                f"{values['count']} values are {adjective}, the first at (n, c, t, v, m) = {tuple(values['first'])}: "
+                "replace them, since a single one makes the loss NaN"
             )
     if (zero := report["values"]["zero_sequences"])["count"]:
-        yield f"{zero['count']} sequences are all zero, the first is number {zero['indices'][0]}: remove them"
+        yield f"{zero['count']} sequences are all zero, the first has index {zero['indices'][0]}: remove them"
     if not report["layouts"]:
         known = ", ".join(f"{name} {layout.joints}" for name, layout in LAYOUTS.items())
         yield f"{report['data']['joints']} joints fit no layout: convert the data to one of {known}"
 
 
 def _frame_warnings(report: dict[str, Any]) -> Iterator[str]:
-    used, frames = report["frames_used"], report["data"]["frames"]
-    if 0 < used["max"] < frames:
+    lengths, frames = report["frames_used"], report["data"]["frames"]
+    if 0 < lengths["max"] < frames:
         yield (
-            f"no sequence uses more than {used['max']} of the {frames} frames: save data[:, :, :{used['max']}] "
-            f"to train {frames / used['max']:.1f} times as fast"
+            f"no sequence uses more than {lengths['max']} of the {frames} frames: save data[:, :, :{lengths['max']}] "
+            f"to train {frames / lengths['max']:.1f} times as fast"
         )
-    if used["padding_share"] > MUCH_PADDING:
+    if lengths["padding_share"] > MUCH_PADDING:
         yield (
-            f"{used['padding_share']:.0%} of the frames are padding, which costs as much time as the rest unless "
-            f"dataset.resample_frames={_resampled(used)}: half of the sequences use at most {int(used['median'])} of "
-            f"{frames} frames"
+            f"{lengths['padding_share']:.0%} of the frames are padding, which slows training down: set "
+            f"dataset.resample_frames={_resample_frames(lengths)}, as half of the sequences use at most "
+            f"{int(lengths['median'])} of {frames} frames"
         )
 
 
-def _resampled(used: dict[str, Any]) -> int:
-    """Frames that keep half of the sequences whole, in whole strides."""
-    strides = math.ceil(float(used["median"]) / STRIDE)
+def _resample_frames(lengths: dict[str, Any]) -> int:
+    """Median length, rounded up to a multiple of the network's temporal stride."""
+    strides = math.ceil(float(lengths["median"]) / STRIDE)
     return STRIDE * max(4, strides)
 
 
@@ -228,21 +255,21 @@ def _label_warnings(report: dict[str, Any]) -> Iterator[str]:
     if facts is None:
         return
     if facts["count"] != n:
-        yield f"there are {facts['count']} labels for {n} sequences: give the label file of this array"
+        yield f"there are {facts['count']} labels for {n} sequences: give the label file that belongs to this array"
     if facts["imbalance"] and facts["imbalance"] > IMBALANCE:
         yield (
-            f"the largest class has {facts['imbalance']:.1f} times the sequences of the smallest: "
-            "balance the set, and read the average class accuracy beside the accuracy"
+            f"the largest class has {facts['imbalance']:.1f} times as many sequences as the smallest: "
+            "balance the set, and compare models by average class accuracy"
         )
     if facts["classes"] and (missing := _absent(facts)):
         yield f"no sequence has the class ids {missing}: number the classes 0, 1, 2, ... without gaps"
     if (other := (report["other"] or {}).get("labels")) and (unseen := _unseen(other, facts)):
-        yield f"the other split has class ids that this one lacks: {unseen}; a model cannot learn them from here"
+        yield f"only the other split has the class ids {unseen}: add sequences of these classes to this one"
 
 
 def _absent(facts: dict[str, Any]) -> list[int]:
     missing = (class_id for class_id in range(facts["max"]) if str(class_id) not in facts["per_class"])
-    return [class_id for class_id, _ in zip(missing, range(SHOWN), strict=False)]
+    return [class_id for class_id, _ in zip(missing, range(EXAMPLES), strict=False)]
 
 
 def _unseen(other: dict[str, Any], facts: dict[str, Any]) -> list[int]:
@@ -251,26 +278,28 @@ def _unseen(other: dict[str, Any], facts: dict[str, Any]) -> list[int]:
 
 def _duplicate_warnings(duplicates: dict[str, Any]) -> Iterator[str]:
     if within := duplicates["within"]["count"]:
-        yield f"{within} sequences repeat an earlier one: remove them, they count double"
+        yield f"{within} sequences repeat an earlier one: remove them, since they count twice"
     if across := (duplicates["across"] or {}).get("count"):
         yield (
             f"{across} sequences of the other split are also in this one (leakage): "
-            "remove them from one of the two, or the measured accuracy is too high"
+            "remove them from either split, since they inflate the measured accuracy"
         )
 
 
 def _suggested(report: dict[str, Any]) -> dict[str, Any]:
-    """Overrides that the data call for, by spec key; what is already the default is left out."""
-    wanted: dict[str, Any] = {}
+    """Recommended overrides by spec key, without those that are the default."""
+    overrides: dict[str, Any] = {}
     if report["labels"] and report["labels"]["count"]:
-        wanted["dataset.num_classes"] = report["labels"]["max"] + 1
+        overrides["dataset.num_classes"] = report["labels"]["max"] + 1
     if len(report["layouts"]) == 1:
-        wanted["model.graph_layout"] = report["layouts"][0]
+        overrides["model.graph_layout"] = report["layouts"][0]
     if report["data"]["channels"] != ModelConfig().input_channels:
-        wanted["model.input_channels"] = report["data"]["channels"]
+        overrides["model.input_channels"] = report["data"]["channels"]
     if report["frames_used"]["padding_share"] > MUCH_PADDING:
-        wanted["dataset.resample_frames"] = _resampled(report["frames_used"])
+        overrides["dataset.resample_frames"] = _resample_frames(report["frames_used"])
     n = report["data"]["sequences"]
     if n < SMALL_SET:
-        wanted |= SMALL_SET_OVERRIDES | {"dataset.batch_size": min(n, int(SMALL_SET_OVERRIDES["dataset.batch_size"]))}
-    return wanted
+        overrides |= SMALL_SET_OVERRIDES | {
+            "dataset.batch_size": min(n, int(SMALL_SET_OVERRIDES["dataset.batch_size"]))
+        }
+    return overrides

@@ -1,4 +1,4 @@
-"""Names of classes as files bring them: label_map.json beside training data, and what a model says of itself."""
+"""Class names from files: label_map.json beside the training data, and the label map inside a model file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tao_skill.io.strict_json import read_json, truncate
 from tao_skill.spec.tree import lookup
 
 FILE: Final = "label_map.json"
-"""Written by `data import` and `data sample` into the folder of the data."""
+"""File that `data import` and `data sample` write into the folder of the data."""
 
 BYTES_LIMIT: Final = 1 << 20
 CLASSES_LIMIT: Final = 10_000
@@ -23,16 +23,16 @@ _FIX: Final = "correct it or move it away, or set dataset.label_map"
 
 
 def checked(value: Any) -> dict[str, int]:
-    """A label map: each id from 0 on has one name of one line.
+    """Check that a value is a label map: each id from 0 upwards has exactly one single-line name.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the value is not a label map.
     """
     if not isinstance(value, Mapping) or not 0 < len(value) <= CLASSES_LIMIT:
-        raise ValueError(f"it is {truncate(value)}, accepted: 1 to {CLASSES_LIMIT} names with their class ids")
+        raise ValueError(f"it is {truncate(value)}, accepted: 1 to {CLASSES_LIMIT} class names with their ids")
     for name, number in value.items():
         if not isinstance(name, str) or not name.strip() or not name.isprintable():
-            raise ValueError(f"{truncate(name)} is not a name of one line")
+            raise ValueError(f"{truncate(name)} is not a single-line name")
         if type(number) is not int:
             raise ValueError(f"{truncate(name)} has the class id {truncate(number)}, accepted: an integer")
     if sorted(value.values()) != list(range(len(value))):
@@ -41,7 +41,7 @@ def checked(value: Any) -> dict[str, int]:
 
 
 def beside(data_path: str | None) -> Path | None:
-    """The label map in the folder of a local data file, if there is one."""
+    """Path of the label map in the folder of a local data file; None if there is none."""
     if not data_path or is_remote(data_path):
         return None
     path = Path(data_path).absolute().with_name(FILE)
@@ -49,10 +49,10 @@ def beside(data_path: str | None) -> Path | None:
 
 
 def read(path: Path) -> dict[str, int]:
-    """The label map of a file.
+    """Read a label map.
 
     Raises:
-        BadData: it cannot be read, is too large, or is no label map.
+        BadData: the file cannot be read, is too large, or is not a label map.
     """
     value = read_json(path, Any, what=_WHAT, fix=_FIX, most=BYTES_LIMIT)
     try:
@@ -64,7 +64,10 @@ def read(path: Path) -> dict[str, int]:
 def of_training_data(
     spec: Mapping[str, Any], confine: Callable[[str, str], None]
 ) -> tuple[Path, Mapping[str, int]] | None:
-    """The label map beside the training data of a spec that need not be checked; None if there is none that is one.
+    """Path and content of the label map beside the training data; None if there is none or it is invalid.
+
+    Args:
+        spec: need not be checked yet. confine: refuses paths that may not be read; called with key and path.
 
     Raises:
         OutsideRoots: `confine` refuses its path.
@@ -77,4 +80,4 @@ def of_training_data(
     try:
         return path, read(path)
     except BadData:
-        return None  # the check of the spec warns of it
+        return None  # checks/data_files.py warns about it

@@ -1,6 +1,6 @@
-"""What a plan needs to know of a data file, without NumPy, which takes longer to load than a plan to make.
+"""Read shape and finiteness of .npy files without NumPy, whose import takes longer than a whole plan.
 
-Only what NumPy itself writes is read here. About any other file NumPy is asked, and finds words for what is wrong.
+Only headers as NumPy writes them are parsed; for any other file, NumPy is imported and reports the error.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Final
 _PREFIX: Final = 10
 """Bytes before the header: magic, version, length of the header."""
 
-_PLAIN: Final = re.compile(
+_HEADER: Final = re.compile(
     rb"\x93NUMPY\x01\x00(?P<length>..)\{'descr': '<f(?P<bytes>[248])', 'fortran_order': False, "
     rb"'shape': \((?P<shape>[1-9]\d*(?:, [1-9]\d*){4})\), \} *\n",
     re.DOTALL,
 )
-"""Little-endian floats in five dimensions, none of them empty, version 1.0 of the format."""
+"""Little-endian floats in five nonempty dimensions, version 1.0 of the format."""
 
 _HEADER_LIMIT: Final = 256
 _BLOCK_BYTES: Final = 2**16
-"""So few that their memory is used again while it is in the cache; in megabytes a file takes twice as long."""
-_ODD: Final = {2: bytes((*range(0x7C, 0x80), *range(0xFC, 0x100))), 4: b"\x7f\xff", 8: b"\x7f\xff"}
-"""Highest byte of floats that are NaN, infinite or next to it, by the bytes of a float (IEEE 754)."""
+"""Small enough to stay in the CPU cache; blocks of several megabytes take twice as long."""
+_NOT_FINITE: Final = {2: bytes((*range(0x7C, 0x80), *range(0xFC, 0x100))), 4: b"\x7f\xff", 8: b"\x7f\xff"}
+"""Possible highest bytes of NaN, infinity and the largest floats, by float size in bytes (IEEE 754)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Header:
-    """Where the values begin, and how many bytes each has."""
+    """Shape, bytes per value and byte offset of the values."""
 
     shape: tuple[int, ...]
     itemsize: int
@@ -39,10 +39,10 @@ class _Header:
 
 
 def shape(path: str | Path) -> tuple[int, ...]:
-    """(N, C, T, V, M) of a data file.
+    """Shape (N, C, T, V, M) of a data file.
 
     Raises:
-        NotFound, BadData: as `arrays.open_sequences`.
+        NotFound, BadData: as `sequences.open_sequences`.
     """
     if (header := _header(Path(path))) is not None:
         return header.shape
@@ -52,7 +52,7 @@ def shape(path: str | Path) -> tuple[int, ...]:
 
 
 def is_plainly_finite(path: str | Path) -> bool:
-    """Whether every value of a data file is finite; False also where that cannot be told without NumPy."""
+    """Whether every value of a data file is finite; False also if deciding it needs NumPy."""
     header = _header(Path(path))
     if header is None:
         return False
@@ -60,24 +60,24 @@ def is_plainly_finite(path: str | Path) -> bool:
         stream.seek(header.offset)
         while block := stream.read(_BLOCK_BYTES):
             highest = block[header.itemsize - 1 :: header.itemsize]
-            if len(highest.translate(None, _ODD[header.itemsize])) < len(highest):
+            if len(highest.translate(None, _NOT_FINITE[header.itemsize])) < len(highest):
                 return False
     return True
 
 
 def _header(path: Path) -> _Header | None:
-    """The header of a plain file that is as long as it says; None for any other."""
+    """The header of a file as NumPy writes it, if the file has the length that follows; None for any other file."""
     try:
         if not path.is_file():
             return None
         with path.open("rb") as stream:
-            found = _PLAIN.match(stream.read(_HEADER_LIMIT))
+            match = _HEADER.match(stream.read(_HEADER_LIMIT))
             size = os.fstat(stream.fileno()).st_size
     except OSError:
         return None
-    if found is None or found.end() != _PREFIX + int.from_bytes(found["length"], "little"):
+    if match is None or match.end() != _PREFIX + int.from_bytes(match["length"], "little"):
         return None
-    shape, itemsize = tuple(map(int, found["shape"].split(b", "))), int(found["bytes"])
-    if size != found.end() + math.prod(shape) * itemsize:
+    shape, itemsize = tuple(map(int, match["shape"].split(b", "))), int(match["bytes"])
+    if size != match.end() + math.prod(shape) * itemsize:
         return None
-    return _Header(shape=shape, itemsize=itemsize, offset=found.end())
+    return _Header(shape=shape, itemsize=itemsize, offset=match.end())

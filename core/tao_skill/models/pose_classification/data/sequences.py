@@ -1,4 +1,4 @@
-"""Read TAO's data files: sequences as .npy of shape (N, C, T, V, M), labels as a pickle of [[names], [class ids]]."""
+"""Read data files of TAO: sequences as .npy of shape (N, C, T, V, M), labels as a pickle of [[names], [class ids]]."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tao_skill.errors import BadData, Command, Fix, NotFound
-from tao_skill.io.atomic import nearest, remembered
+from tao_skill.io.atomic import cached_by_file, similar_file
 from tao_skill.io.strict_json import is_utf8, read_bytes
-from tao_skill.safe_pickle.arrays import PickledArray, label_value
+from tao_skill.safe_pickle.arrays import PickledArray, load_labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     """(N, C, T, V, M): sequences, channels, frames, joints, persons."""
 
 LABEL_BYTES_LIMIT: Final = 32 * 2**20
-"""Largest label file that is read: room for about a million labels."""
+"""Largest accepted label file: enough for about a million labels."""
 
 LABEL_STEPS_LIMIT: Final = 2**23
-"""Instructions of its pickle: three to eight for each label, by the protocol."""
+"""Largest accepted number of pickle opcodes in a label file: a label takes three to eight, by protocol."""
 
 _HEADER_LIMIT: Final = 10_000
-"""Bytes of an .npy header, of which NumPy makes some 120; as many as numpy.load reads."""
+"""Largest accepted .npy header in bytes, the limit of numpy.load; NumPy writes about 120."""
 
-_EVALUATION: Final = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
-"""What ast.literal_eval, with which NumPy reads a header, says that it raises."""
+_HEADER_ERRORS: Final = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
+"""Documented exceptions of ast.literal_eval, with which NumPy parses a header."""
 
-_TYPE_SHOWN: Final = 40
+_DTYPE_LIMIT: Final = 40
 _MESSAGE_LIMIT: Final = 300
 _PATH_FIX: Final = "check the path; relative paths start at the working directory"
 _NPY_FIX: Final = "save it with numpy.save as a float array of shape (N, C, T, V, M)"
@@ -47,25 +47,26 @@ _FROM_PICKLE: Final = f"import pickle, sys; n, i = pickle.load(open(sys.argv[1],
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """One name and one class id (0 or above) for each sequence, in the order of the array."""
+    """Name and class id (0 or above) of each sequence, in the order of the array."""
 
     names: tuple[str, ...]
     ids: tuple[int, ...]
 
 
 def open_sequences(path: str | Path) -> Sequences:
-    """Map an array of shape (N, C, T, V, M), any float type, N at least 1, without reading it into memory.
+    """Memory-map an array of shape (N, C, T, V, M) and any float type.
 
     Raises:
-        NotFound: there is no such file.
-        BadData: the file is truncated or no .npy file, or holds another rank, an empty dimension or no floats.
+        NotFound: the file does not exist.
+        BadData: the file is truncated or not an .npy file, or the array has another rank, an empty dimension or
+            another type.
     """
     file = _existing(path)
     if not file.stat().st_size:
         raise BadData(f"{file} is empty (0 bytes)", fix=_NPY_FIX, path=str(file))
     try:
         data = _mapped(file)
-    except (*_EVALUATION, OverflowError, OSError, TokenError) as error:
+    except (*_HEADER_ERRORS, OverflowError, OSError, TokenError) as error:
         raise BadData(
             f"{file} cannot be read as .npy: {_one_line(error)}", fix=_npy_fix(error, file), path=str(file)
         ) from error
@@ -74,14 +75,14 @@ def open_sequences(path: str | Path) -> Sequences:
 
 
 def _mapped(file: Path) -> NDArray[Any]:
-    """The array of a file that is as long as its header says."""
+    """Map the array, after checking that the file has the length that its header states."""
     import numpy as np
 
     with file.open("rb") as stream:
-        form = "<H" if np.lib.format.read_magic(stream) == (1, 0) else "<I"
-        (length,) = struct.unpack(form, stream.read(struct.calcsize(form)).ljust(struct.calcsize(form), b"\0"))
+        size = struct.Struct("<H" if np.lib.format.read_magic(stream) == (1, 0) else "<I")
+        (length,) = size.unpack(stream.read(size.size).ljust(size.size, b"\0"))
     if length > _HEADER_LIMIT:
-        raise ValueError(f"its header has {length} bytes, accepted: {_HEADER_LIMIT}")
+        raise ValueError(f"its header has {length} bytes, accepted: at most {_HEADER_LIMIT}")
     data = np.lib.format.open_memmap(file, mode="r")
     if rest := file.stat().st_size - data.offset - data.nbytes:
         raise ValueError(f"{rest} bytes follow the array of shape {data.shape}")
@@ -89,51 +90,49 @@ def _mapped(file: Path) -> NDArray[Any]:
 
 
 def read_labels(path: str | Path) -> Labels:
-    """Read a pickle of [[names], [class ids]], lists, tuples or NumPy arrays, without running anything in it.
+    """Read a pickle of [[names], [class ids]] (lists, tuples or NumPy arrays) without executing it.
 
     Raises:
-        NotFound: there is no such file.
-        BadData: the file is too large, damaged, of another form, or holds anything but str and int; NumPy's texts and
-            integers pass.
+        NotFound: the file does not exist.
+        BadData: the file is too large, damaged or differently structured, or holds anything but strings and integers,
+            of Python or NumPy.
     """
     file = _existing(path)
     size = file.stat().st_size
     if not 0 < size <= LABEL_BYTES_LIMIT:
-        raise BadData(
-            f"{file} has {size} bytes; a label file has 1 to {LABEL_BYTES_LIMIT}", fix=_LABEL_FIX, path=str(file)
-        )
+        raise BadData(f"{file} has {size} bytes, accepted: 1 to {LABEL_BYTES_LIMIT}", fix=_LABEL_FIX, path=str(file))
     try:
-        return _labels(label_value(read_bytes(file, LABEL_BYTES_LIMIT), steps=LABEL_STEPS_LIMIT))
+        return _labels(load_labels(read_bytes(file, LABEL_BYTES_LIMIT), steps=LABEL_STEPS_LIMIT))
     except (ValueError, OSError) as error:
         message = f"{file} is not a label file: {_one_line(error)}"
         raise BadData(message, fix=_label_fix(file), path=str(file)) from error
 
 
-def frames_used(data_NCTVM: Sequences, chunk: int = 64) -> NDArray[np.int64]:
+def unpadded_lengths(data_NCTVM: Sequences, chunk: int = 64) -> NDArray[np.int64]:
     """Length of each sequence without the padding at its end, shape (N,).
 
-    It is 1 + the index of the last frame with a nonzero value in any channel, joint or person; 0 where there is none.
-    At most `chunk` sequences are in memory at a time.
+    The length is 1 + the index of the last frame with a nonzero value in any channel, joint or person; 0 for a sequence
+    of zeros. At most `chunk` sequences are in memory at a time.
     """
     import numpy as np
 
-    used = [_last_frame(block_nCTVM) for _, block_nCTVM in blocks(data_NCTVM, chunk)]
-    return np.concatenate(used) if used else np.zeros(0, dtype=np.int64)
+    lengths = [_block_lengths(block_nCTVM) for _, block_nCTVM in blocks(data_NCTVM, chunk)]
+    return np.concatenate(lengths) if lengths else np.zeros(0, dtype=np.int64)
 
 
-@remembered(files=16)
-def used_frames(data_path: Path) -> NDArray[np.int64]:
-    """Frames of each sequence up to the end of its motion, at least one; shape (N,), read-only.
+@cached_by_file(files=16)
+def read_unpadded_lengths(data_path: Path) -> NDArray[np.int64]:
+    """Length of each sequence of a file without its padding, at least 1; shape (N,), read-only.
 
-    The file is read once, a block at a time; what it gave is remembered while the file stays as it is.
+    The result is cached until the file changes.
     """
-    frames_N = frames_used(open_sequences(data_path)).clip(1)
-    frames_N.flags.writeable = False
-    return frames_N
+    lengths_N = unpadded_lengths(open_sequences(data_path)).clip(1)
+    lengths_N.flags.writeable = False
+    return lengths_N
 
 
 def blocks(data_NCTVM: Sequences, chunk: int) -> Iterator[tuple[int, Sequences]]:
-    """The array in order, as (index of the first sequence, at most `chunk` sequences)."""
+    """Iterate over an array as (index of the first sequence, at most `chunk` sequences)."""
     import numpy as np
 
     for start in range(0, len(data_NCTVM), chunk):
@@ -142,39 +141,41 @@ def blocks(data_NCTVM: Sequences, chunk: int) -> Iterator[tuple[int, Sequences]]
 
 
 def release(data_NCTVM: Sequences) -> None:
-    """Give back the memory of what was read of a mapped file; the system may still have it cached."""
+    """Release the memory of the pages read from a mapped file; the system may keep them in its cache."""
     mapping: Any = data_NCTVM.base
     if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def _last_frame(block_NCTVM: Sequences) -> NDArray[np.int64]:
+def _block_lengths(block_NCTVM: Sequences) -> NDArray[np.int64]:
     import numpy as np
 
-    moving_NT = (block_NCTVM != 0).any(axis=(1, 3, 4))
-    frames = moving_NT.shape[1]
-    last_N = frames - np.argmax(moving_NT[:, ::-1], axis=1)
-    return np.where(moving_NT.any(axis=1), last_N, 0).astype(np.int64)
+    is_nonzero_NT = (block_NCTVM != 0).any(axis=(1, 3, 4))
+    frames = is_nonzero_NT.shape[1]
+    lengths_N = frames - np.argmax(is_nonzero_NT[:, ::-1], axis=1)
+    return np.where(is_nonzero_NT.any(axis=1), lengths_N, 0).astype(np.int64)
 
 
 def _existing(path: str | Path) -> Path:
     file = Path(path)
     if not file.exists():
-        near = nearest(file)
+        near = similar_file(file)
         fix = f"use {near} instead of {file}" if near else _PATH_FIX
         raise NotFound(f"there is no file {file}", fix=fix)
     if not file.is_file():
-        raise BadData(f"{file} is not a regular file", fix="give the path of the file itself", path=str(file))
+        raise BadData(f"{file} is not a regular file", fix="give the path of a file", path=str(file))
     return file
 
 
 def _check_sequences(data: NDArray[Any], file: Path) -> None:
-    found = f"{file} has shape {data.shape} and type {str(data.dtype)[:_TYPE_SHOWN]}"
+    description = f"{file} has shape {data.shape} and type {str(data.dtype)[:_DTYPE_LIMIT]}"
     if data.ndim != 5 or 0 in data.shape:
-        raise BadData(f"{found}; 5 dimensions (N, C, T, V, M) of at least 1 are needed", fix=_NPY_FIX, path=str(file))
+        raise BadData(
+            f"{description}, accepted: five nonempty dimensions (N, C, T, V, M)", fix=_NPY_FIX, path=str(file)
+        )
     if data.dtype.kind != "f" or data.dtype.itemsize > 8:
         raise BadData(
-            f"{found}; float16, float32 or float64 is needed",
+            f"{description}, accepted: float16, float32 or float64",
             fix="convert it with .astype(numpy.float32)",
             path=str(file),
         )
@@ -182,31 +183,31 @@ def _check_sequences(data: NDArray[Any], file: Path) -> None:
 
 def _npy_fix(error: Exception, file: Path) -> str:
     if file.suffix == ".json":
-        convert = Command("run", f"dataset_convert dataset_convert.data={file} combine=true")
-        return Fix("convert a DeepStream recording with ", convert)
+        command = Command("run", f"dataset_convert dataset_convert.data={file} combine=true")
+        return Fix("convert a DeepStream recording with ", command)
     if "greater than file size" in str(error):
         return "the file is cut short: copy or write it again"
     return _NPY_FIX
 
 
 def _label_fix(file: Path) -> str:
-    """What makes a label file of another form one of TAO's; a pickle is run by that, so its reader must trust it."""
-    code, trust = (_FROM_NPY, "") if file.suffix == ".npy" else (_FROM_PICKLE, "if you trust it, ")
-    written = file.with_name(f"{file.stem}_plain.pkl")
-    return f'{_LABEL_FIX}; {trust}run python -c "{code}" {shlex.quote(str(file))} {shlex.quote(str(written))}'
+    """A command that converts other label files; it executes a pickle, so the user must trust the file."""
+    code, condition = (_FROM_NPY, "") if file.suffix == ".npy" else (_FROM_PICKLE, "if you trust it, ")
+    target = file.with_name(f"{file.stem}_plain.pkl")
+    return f'{_LABEL_FIX}; {condition}run python -c "{code}" {shlex.quote(str(file))} {shlex.quote(str(target))}'
 
 
 def _labels(value: Any) -> Labels:
     if not isinstance(value, list | tuple) or len(value) != 2:
-        parts = f" of {len(value)}" if isinstance(value, list | tuple) else ""
-        raise ValueError(f"it holds a {type(value).__name__}{parts}, not the two lists [[names], [class ids]]")
+        length = f" of {len(value)}" if isinstance(value, list | tuple) else ""
+        raise ValueError(f"it holds a {type(value).__name__}{length}, not the two lists [[names], [class ids]]")
     names, ids = (_flat(part) for part in value)
     _check_items(names, str, "name")
     _check_items(ids, int, "class id")
     if len(names) != len(ids):
         raise ValueError(f"it has {len(names)} names and {len(ids)} class ids")
     if ids and not 0 <= min(ids) <= max(ids) < 2**31:
-        raise ValueError(f"class ids range from {min(ids)} to {max(ids)}; they start at 0")
+        raise ValueError(f"class ids range from {min(ids)} to {max(ids)}, accepted: 0 and above")
     return Labels(names=names, ids=ids)
 
 
@@ -214,7 +215,7 @@ def _flat(part: Any) -> tuple[Any, ...]:
     if isinstance(part, PickledArray):
         part = part.items()
     if not isinstance(part, list | tuple):
-        raise ValueError(f"it holds a {type(part).__name__} where a list of names or class ids is needed")
+        raise ValueError(f"it holds a {type(part).__name__} instead of a list of names or class ids")
     return tuple(part)
 
 
@@ -223,7 +224,7 @@ def _check_items(items: tuple[Any, ...], kind: type, noun: str) -> None:
         if type(item) is not kind:
             raise ValueError(f"{noun} {index} is a {type(item).__name__}, not {kind.__name__}")
         if isinstance(item, str) and not is_utf8(item):
-            raise ValueError(f"{noun} {index} is {item!r:.80}, which no UTF-8 file can hold")
+            raise ValueError(f"{noun} {index} is {item!r:.80}, which UTF-8 cannot encode")
 
 
 def _one_line(error: Exception) -> str:

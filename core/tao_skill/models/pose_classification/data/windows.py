@@ -1,4 +1,4 @@
-"""Where the windows of a long sequence lie."""
+"""Positions of the windows that dataset_convert cuts from a long sequence."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from tao_skill.models.pose_classification.config import DatasetConvertConfig
 
 
 def step(settings: DatasetConvertConfig) -> int:
-    """Frames from the start of a window to that of the next (TAO's rule)."""
+    """Frames between the starts of two windows (TAO's rule)."""
     return int(settings.sequence_length * settings.sequence_overlap)
 
 
 def starts(frames: int, settings: DatasetConvertConfig) -> range:
-    """The first frame of each window: a step apart, as long as sequence_length_min frames remain."""
+    """First frame of each window: one step apart, while at least sequence_length_min frames remain."""
     return range(0, frames - settings.sequence_length_min + 1, step(settings))
 
 
-def runs(numbers: Iterable[int]) -> list[list[int]]:
-    """Growing numbers as [first, last] of each stretch without a gap."""
-    found: list[list[int]] = []
+def consecutive_ranges(numbers: Iterable[int]) -> list[list[int]]:
+    """Ascending numbers as [first, last] of each range without gaps."""
+    ranges: list[list[int]] = []
     for number in numbers:
-        if found and found[-1][1] == number - 1:
-            found[-1][1] = number
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
         else:
-            found.append([number, number])
-    return found
+            ranges.append([number, number])
+    return ranges

@@ -1,1 +1,1 @@
-"""Trained models as ONNX files and TensorRT engines, and any of them as a scorer."""
+"""Trained models as ONNX files and TensorRT engines, and scoring with a model of any file type."""

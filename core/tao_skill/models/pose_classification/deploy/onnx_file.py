@@ -1,8 +1,7 @@
-"""ONNX files: their names and metadata, reading them safely, running them."""
+"""ONNX files: tensor names, metadata, safe reading, running in onnxruntime."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +14,9 @@ from numpy.typing import NDArray
 from tao_skill import __version__
 from tao_skill.errors import BadData
 from tao_skill.io import encryption
-from tao_skill.io.strict_json import parse_json
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.trained_facts import OWN_LENGTH, Difference, TrainedFacts, fix_of
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -27,50 +26,32 @@ INPUT: Final = "input"
 OUTPUT: Final = "fc_pred"
 """Tensor names of NVIDIA TAO's PoseClassificationNet export."""
 
-NOT_RESAMPLED: Final = "none"
-
 _GPU: Final = "CUDAExecutionProvider"
-_WRITTEN: Final = "use a whole .onnx file written by the export action"
-_WHOLE: Final = "export the model again, or copy the whole file"
-_FACTS: Final = (
-    "model_type",
-    "center",
-    "resample_frames",
-    "graph_layout",
-    "graph_strategy",
-    "input_channels",
-    "num_classes",
-)
+_EXPORTED: Final = "use a complete .onnx file written by the export action"
+_COMPLETE: Final = "export the model again, or copy the complete file"
 
 
 def metadata(config: ExperimentConfig) -> dict[str, str]:
-    """What an exported file says of itself."""
-    return {
-        "model_type": config.model.model_type,
-        "graph_layout": config.model.graph_layout,
-        "graph_strategy": config.model.graph_strategy,
-        "input_channels": str(config.model.input_channels),
-        "num_classes": str(config.dataset.num_classes),
-        "center": str(config.model.center).lower(),
-        "resample_frames": str(config.dataset.resample_frames or NOT_RESAMPLED),
-        "label_map": json.dumps(config.dataset.label_map),
-        "model_name": config.model_name or "",
-        "precision": config.export.precision,
-        "producer": f"tao-skill {__version__}",
-    }
+    """The metadata of an exported file."""
+    own = {"precision": config.export.precision, "producer": f"tao-skill {__version__}"}
+    return TrainedFacts.of(config).text() | own
 
 
-def is_resampled(model: ModelProto) -> bool:
-    """Whether the network was trained on sequences that were all brought to its length."""
-    facts = {entry.key: str(entry.value) for entry in model.metadata_props}
-    return facts.get("resample_frames", NOT_RESAMPLED) != NOT_RESAMPLED
+def is_resampled(model: ModelProto, path: Path) -> bool:
+    """Whether the training sequences were resampled to the length of the input.
+
+    Raises:
+        BadData: the metadata is damaged.
+    """
+    facts = TrainedFacts.read({entry.key: str(entry.value) for entry in model.metadata_props}, path)
+    return facts.resample_frames not in (None, OWN_LENGTH)
 
 
 def load(path: Path, key: str | None) -> ModelProto:
-    """The model of an ONNX file, decrypted where it is encrypted at rest; nothing beside the file is read.
+    """The model of an ONNX file, decrypted if it is encrypted at rest; no other file is read.
 
     Raises:
-        BadData: it does not exist, is damaged or keeps weights in other files, or the key is wrong or missing.
+        BadData: the file does not exist, is damaged or has weights in other files, or the key is wrong or missing.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -80,23 +61,23 @@ def load(path: Path, key: str | None) -> ModelProto:
     try:
         model = onnx.load_model_from_string(encryption.read(path, key))
     except DecodeError as error:
-        raise BadData(f"{path} cannot be read as ONNX: {error}", fix=_WHOLE, path=str(path)) from error
-    if odd := next((one for one in _messages(model) if not _has_text(one)), None):
-        what = f"{path} cannot be read as ONNX: a {odd.DESCRIPTOR.name} has a text that is no UTF-8"
-        raise BadData(what, fix=_WHOLE, path=str(path))
+        raise BadData(f"{path} cannot be read as ONNX: {error}", fix=_COMPLETE, path=str(path)) from error
+    if invalid := next((one for one in _messages(model) if not _is_utf8(one)), None):
+        what = f"{path} cannot be read as ONNX: a {invalid.DESCRIPTOR.name} has text that is not UTF-8"
+        raise BadData(what, fix=_COMPLETE, path=str(path))
     tensors = (cast("TensorProto", one) for one in _messages(model) if one.DESCRIPTOR.full_name == "onnx.TensorProto")
-    if outside := next((one for one in tensors if one.external_data or one.data_location), None):
+    if external := next((one for one in tensors if one.external_data or one.data_location), None):
         code = "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), 'whole.onnx')"
         raise BadData(
-            f"{path} keeps the weight {outside.name!r:.80} in another file, which was not read",
-            fix=f'if you trust both files, make one of them: python -c "{code}" {shlex.quote(str(path))}',
+            f"{path} has the weight {external.name!r:.80} in another file, which was not read",
+            fix=f'if you trust both files, merge them: python -c "{code}" {shlex.quote(str(path))}',
             path=str(path),
         )
     return model
 
 
 def _messages(message: Message) -> Iterator[Message]:
-    """All that a model is made of: weights, constants, inner graphs and functions."""
+    """A message and all messages inside: weights, constants, subgraphs and functions."""
     yield message
     for field, value in message.ListFields():
         if field.message_type is not None:
@@ -104,34 +85,34 @@ def _messages(message: Message) -> Iterator[Message]:
                 yield from _messages(one)
 
 
-def _has_text(message: Message) -> bool:
-    """Whether every text of a message is UTF-8."""
+def _is_utf8(message: Message) -> bool:
+    """Whether all text of a message is UTF-8."""
     texts = [value for field, value in message.ListFields() if field.type == field.TYPE_STRING]
     several = (value if not isinstance(value, str | bytes) else [value] for value in texts)
-    return all(isinstance(text, str) for values in several for text in values)  # protobuf gives others as bytes
+    return all(isinstance(text, str) for values in several for text in values)  # protobuf returns other text as bytes
 
 
 def scores(
     session: Any, x_NCTVM: NDArray[np.float32], classes: int, path: Path, *, threads: int = 1
 ) -> NDArray[np.float32]:
-    """Run a model: (n, C, T, V, M) -> (n, classes); NaN for sequences that hold values that are no numbers.
+    """Run a model: (n, C, T, V, M) -> (n, classes); NaN for sequences with values that are not finite.
 
-    On a CPU each of `threads` runs one sequence at a time, or one batch of a model that fixes it: what an operator
-    leaves to the next then stays in the cache, and memory does not grow with n.
+    On a CPU each of `threads` runs one sequence at a time, or one batch if the model fixes its batch size: activations
+    then stay in the cache, and memory does not grow with n.
 
     Raises:
-        BadData: it fails, or gives something else.
+        BadData: onnxruntime fails, or the output has another shape or type.
     """
     size = len(x_NCTVM) if _GPU in session.get_providers() else fixed_batch(session) or 1
     parts = [x_NCTVM[start : start + size] for start in range(0, len(x_NCTVM), size)]
     with ThreadPoolExecutor(threads) as pool:
         found_NK = np.concatenate(list(pool.map(lambda part: _run(session, part, classes, path), parts)))
-    found_NK[~np.isfinite(x_NCTVM).all(axis=(1, 2, 3, 4))] = np.nan  # a ReLU makes 0 of what is no number
+    found_NK[~np.isfinite(x_NCTVM).all(axis=(1, 2, 3, 4))] = np.nan  # a ReLU turns NaN into 0
     return found_NK
 
 
 def fixed_batch(session: Any) -> int | None:
-    """Sequences that a model takes at once; None where any number will do."""
+    """The fixed batch size of a model; None if the batch is dynamic."""
     size = session.get_inputs()[0].shape[0]
     return size if isinstance(size, int) and size > 0 else None
 
@@ -139,28 +120,29 @@ def fixed_batch(session: Any) -> int | None:
 def _run(session: Any, x_NCTVM: NDArray[np.float32], classes: int, path: Path) -> NDArray[np.float32]:
     try:
         (found,) = session.run([OUTPUT], {INPUT: x_NCTVM})
-    except Exception as error:  # onnxruntime raises bare subclasses of Exception of its own
+    except Exception as error:  # the errors of onnxruntime have no common base class
         raise _not_run(path, error) from error
     if getattr(found, "shape", None) != (len(x_NCTVM), classes) or found.dtype != np.float32:
-        what = f"{path} gives {getattr(found, 'shape', 'no array')}, not float32 scores of {classes} classes"
-        raise BadData(what, fix=_WRITTEN, path=str(path))
+        what = f"{path} returns {getattr(found, 'shape', 'no array')}, not float32 scores of {classes} classes"
+        raise BadData(what, fix=_EXPORTED, path=str(path))
     result: NDArray[np.float32] = found
     return result
 
 
 def _not_run(path: Path, error: Exception) -> BadData:
     return BadData(
-        f"{path} cannot be run by onnxruntime: {' '.join(str(error).split())[:200]}", fix=_WRITTEN, path=str(path)
+        f"{path} cannot be run by onnxruntime: {' '.join(str(error).split())[:200]}", fix=_EXPORTED, path=str(path)
     )
 
 
 def open_session(data: bytes, path: Path, *, gpu: int | None = None, threads: int = 1) -> Any:
-    """An onnxruntime session, on a GPU if one is given and this onnxruntime can use it; `threads` share an operator.
+    """An onnxruntime session, on a GPU if `gpu` is given and this onnxruntime supports it.
 
-    The model is given as bytes, so that nothing beside it is read.
+    Args:
+        data: the model as bytes, so that no other file is read. threads: threads that share an operator.
 
     Raises:
-        BadData: the file is no ONNX model that onnxruntime can run.
+        BadData: onnxruntime cannot run the model.
     """
     import onnxruntime
 
@@ -168,59 +150,61 @@ def open_session(data: bytes, path: Path, *, gpu: int | None = None, threads: in
     if gpu is not None and _GPU in onnxruntime.get_available_providers():
         providers.insert(0, (_GPU, {"device_id": gpu}))
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors are raised
+    options.log_severity_level = 4  # errors are raised anyway
     options.intra_op_num_threads = threads
     try:
         return onnxruntime.InferenceSession(data, options, providers=providers)
-    except Exception as error:  # onnxruntime raises bare subclasses of Exception of its own
+    except Exception as error:  # the errors of onnxruntime have no common base class
         raise _not_run(path, error) from error
 
 
 def check_fits(session: Any, config: ExperimentConfig, path: Path) -> None:
-    """Compare an ONNX model with the spec.
+    """Check that an ONNX model fits the spec.
 
     Raises:
-        BadData: it is of another layout, strategy, channel or class count; the message says both sides.
+        BadData: its tensors or its metadata differ from the spec; the message names both values.
     """
     names = [one.name for one in session.get_inputs()], [one.name for one in session.get_outputs()]
     if names != ([INPUT], [OUTPUT]) or len(session.get_inputs()[0].shape) != 5:
         raise BadData(
-            f"{path} has the inputs {names[0]} and outputs {names[1]}, not {INPUT!r} of 5 dimensions and {OUTPUT!r}",
-            fix="use an .onnx file written by the export action",
+            f"{path} has the inputs {names[0]} and the outputs {names[1]}, accepted: {INPUT!r} of 5 dimensions and "
+            f"{OUTPUT!r}",
+            fix=_EXPORTED,
             path=str(path),
         )
-    if differences := list(_differences(session, config)):
+    stated = facts(session, path)
+    differences = stated.differences(TrainedFacts.of(config)) if stated.states_any() else _of_shapes(session, config)
+    if differences:
         raise BadData(
-            f"{path} does not fit the spec: {'; '.join(differences)}",
-            fix="give its job as parent, or the model.*, dataset.num_classes and dataset.resample_frames of its "
-            "training",
+            f"{path} does not fit the spec: {'; '.join(map(str, differences))}",
+            fix=fix_of(differences),
             path=str(path),
         )
 
 
-def label_map(session: Any) -> Any:
-    """Class id by name as the file says it, not checked; None if it says nothing."""
-    text: str = session.get_modelmeta().custom_metadata_map.get("label_map", "null")
-    try:
-        return parse_json(text)
-    except ValueError:
-        return text
+def facts(session: Any, path: Path) -> TrainedFacts:
+    """The metadata of a model.
+
+    Raises:
+        BadData: it is damaged.
+    """
+    return TrainedFacts.read(session.get_modelmeta().custom_metadata_map, path)
 
 
-def _differences(session: Any, config: ExperimentConfig) -> list[str]:
-    written = session.get_modelmeta().custom_metadata_map
-    wanted = metadata(config)
-    if known := [name for name in _FACTS if name in written]:
-        return [
-            f"its {name} is {written[name]}, the spec's {wanted[name]}"
-            for name in known
-            if written[name] != wanted[name]
-        ]
+def _of_shapes(session: Any, config: ExperimentConfig) -> list[Difference]:
+    """Differences of a model without metadata, by the shapes of its input and output."""
     _, channels, _, joints, _ = session.get_inputs()[0].shape
     *_, classes = session.get_outputs()[0].shape or [None]
-    sizes = {
-        "channels": (channels, config.model.input_channels),
-        "joints": (joints, LAYOUTS[config.model.graph_layout].joints),
-        "classes": (classes, config.dataset.num_classes),
-    }
-    return [f"it has {have} {noun}, the spec {want}" for noun, (have, want) in sizes.items() if have != want]
+    layout = config.model.graph_layout
+    layouts = "|".join(name for name, one in LAYOUTS.items() if one.joints == joints) or f"of {joints} joints"
+    sizes = (
+        ("model.input_channels", channels, channels, config.model.input_channels),
+        ("model.graph_layout", joints, layouts, LAYOUTS[layout].joints),
+        ("dataset.num_classes", classes, classes, config.dataset.num_classes),
+    )
+    in_spec = {"model.graph_layout": layout}
+    return [
+        Difference(key=key, in_file=str(named), in_spec=in_spec.get(key, str(want)))
+        for key, have, named, want in sizes
+        if have != want
+    ]

@@ -1,20 +1,23 @@
-"""A trained ST-GCN as an ONNX graph of few operators: each batch norm is folded into the convolution beside it.
+"""ONNX graphs of trained networks with few operators: each batch norm is folded into the convolution beside it.
 
-Of a block's graph convolution with weights W_k and biases b_k over adjacencies A_k, and the scale s and shift h of the
-batch norm after it,
+For the graph convolution of a block, with weights W_k and biases b_k over adjacencies A_k, and for the scale s and the
+shift h of the batch norm after it,
 
     s sum_k (W_k x + b_k) A_k + h  =  sum_k (s W_k) (x A_k)  +  (sum_k s b_k A_k + h).
 
 On the right, all x A_k are one matrix product over joints, (V) -> (K V); the sum over k is one convolution whose K taps
-lie V joints apart; the last term is a constant of channel and joint. Nothing is transposed, and x has no more channels
-than W_k x has. onnxruntime runs this several times as fast as torch runs the network it was folded from.
+are V joints apart; the last term is a constant of channel and joint. No transposition is needed, and x has no more
+channels than W_k x. onnxruntime runs this graph several times as fast as torch runs the network.
+
+WRITERS has the networks with such a graph; torch.onnx writes the others (see onnx_torch).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -25,55 +28,57 @@ from torch import Tensor
 
 from tao_skill import __version__
 from tao_skill.models.pose_classification.deploy.onnx_file import INPUT, OUTPUT
-from tao_skill.models.pose_classification.network.architecture import (
-    BLOCKS,
-    BRANCHED,
-    DILATIONS,
-    TEMPORAL_KERNEL,
-    branch_widths,
-)
+from tao_skill.models.pose_classification.network.blocks import DILATIONS, TEMPORAL_KERNEL, branch_widths
+from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.network.stgcn_plus_plus import STGCNPlusPlus
 
 Array = NDArray[np.float64]
 Pair = tuple[Array, Array]
 
+Weights = Mapping[str, Array]
+"""The tensors of a network by their name in its state_dict."""
+
 OPSET: Final = 18
 EPSILON: Final = 1e-5
-"""What torch's batch norms add to a variance."""
+"""Added to variances by torch's batch norms."""
 
 
 def to_onnx(
-    state: Mapping[str, Tensor], *, frames: int | None, persons: int = 1, batch: int | None = None, opset: int = OPSET
+    net: STGCN, *, frames: int | None, persons: int = 1, batch: int | None = None, opset: int = OPSET
 ) -> ModelProto:
-    """A network's `state_dict` as a model (batch, C, T, V, M) -> (batch, classes), in the precision of its weights.
+    """A network of WRITERS as a model (batch, C, T, V, M) -> (batch, classes), in the precision of its weights.
 
     Args:
-        frames: T; None takes any.
-        batch: a fixed one; None takes any.
-        opset: at least 7; the operators used mean the same in all that came since.
+        frames: T; None for a dynamic length.
+        batch: N; None for a dynamic batch.
+        opset: at least 7; later opsets did not change the operators in use.
     """
-    weights = {name: value.detach().cpu().double().numpy() for name, value in state.items()}
+    write = WRITERS[type(net)]
+    weights = {name: _array(value) for name, value in net.state_dict().items()}
     (_, joints, _), (classes, width) = weights["A"].shape, weights["fcn.weight"].shape[:2]
     channels = len(weights["data_bn.weight"]) // joints
-    graph = _Graph(kind=np.dtype(f"f{state['A'].element_size()}"))
+    graph = _Graph(kind=np.dtype(f"f{net.A.element_size()}"))
     x = _centered(graph, weights["center"]) if "center" in weights else INPUT
     x = _normalised(graph, weights, (channels, frames, joints, persons), x)
-    for i, (_, stride) in enumerate(BLOCKS):
+    for i, block in enumerate(net.blocks):
         at = f"st_gcn_networks.{i}"
-        y = (_branches if BRANCHED in weights else _temporal_convolution)(
-            graph, at, weights, _adjacency(weights, i), stride, x
-        )
-        x = _sum(graph, at, weights, stride, y, x) if i > 0 else graph.add("Relu", at, y)
+        y = write(graph, at, weights, _array(net.adjacency(i)), block.stride, x)
+        x = _sum(graph, at, weights, block.stride, y, x) if i > 0 else graph.add("Relu", at, y)
     x = graph.add("GlobalAveragePool", "pooled", x)
     x = graph.add("Reshape", "persons", x, graph.store("persons.shape", [-1, persons * width]))
-    head = np.tile(weights["fcn.weight"][:, :, 0, 0] / persons, persons)  # their mean, and then the head
+    head = np.tile(weights["fcn.weight"][:, :, 0, 0] / persons, persons)  # mean over persons and head in one product
     stored = graph.store("fcn.weight", head), graph.store("fcn.bias", weights["fcn.bias"])
     graph.add("Gemm", OUTPUT, x, *stored, transB=1)
     return graph.model((batch or "batch", channels, frames or "frames", joints, persons), classes, opset)
 
 
+def _array(value: Tensor) -> Array:
+    return value.detach().cpu().double().numpy()
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Graph:
-    """Nodes, each called as what it makes, and weights, stored in one precision."""
+    """Nodes, each named after its output, and weights in one precision."""
 
     kind: np.dtype[Any]
     nodes: list[NodeProto] = field(default_factory=list)
@@ -84,15 +89,15 @@ class _Graph:
         return name
 
     def store(self, name: str, value: Array | list[int]) -> str:
-        kept = np.array(value, np.int64) if isinstance(value, list) else np.ascontiguousarray(value, self.kind)
-        self.stored.append(numpy_helper.from_array(kept, name))
+        array = np.array(value, np.int64) if isinstance(value, list) else np.ascontiguousarray(value, self.kind)
+        self.stored.append(numpy_helper.from_array(array, name))
         return name
 
     def model(self, shape: tuple[int | str, ...], classes: int, opset: int) -> ModelProto:
         kind = helper.np_dtype_to_tensor_dtype(self.kind)
-        given = helper.make_tensor_value_info(INPUT, kind, shape)
-        made = helper.make_tensor_value_info(OUTPUT, kind, (shape[0], classes))
-        graph = helper.make_graph(self.nodes, "ST-GCN", [given], [made], self.stored)
+        source = helper.make_tensor_value_info(INPUT, kind, shape)
+        target = helper.make_tensor_value_info(OUTPUT, kind, (shape[0], classes))
+        graph = helper.make_graph(self.nodes, "ST-GCN", [source], [target], self.stored)
         opsets = [helper.make_opsetid("", opset)]
         version = helper.find_min_ir_version_for(opsets)
         producer = {"producer_name": "tao-skill", "producer_version": __version__}
@@ -102,18 +107,18 @@ class _Graph:
 
 
 def _centered(graph: _Graph, center_CV: Array) -> str:
-    """Coordinates relative to the centre joint; what is 0 stays 0, as its sign is."""
+    """Coordinates relative to the centre joint; values of 0 stay 0, because their sign is 0."""
     joint, channels_C = int(center_CV.sum(axis=0).argmax()), center_CV.sum(axis=1)
     bounds = {"from": joint, "to": joint + 1, "axis": 3}
     stored = [graph.store(f"center.{name}", [value]) for name, value in bounds.items()]
-    place = graph.add("Slice", "center.joint", INPUT, *stored)
-    place = graph.add("Mul", "center.place", place, graph.store("center.channels", channels_C[:, None, None, None]))
-    there = graph.add("Abs", "center.there", graph.add("Sign", "center.sign", INPUT))
-    return graph.add("Mul", "center", graph.add("Sub", "center.relative", INPUT, place), there)
+    origin = graph.add("Slice", "center.joint", INPUT, *stored)
+    origin = graph.add("Mul", "center.origin", origin, graph.store("center.channels", channels_C[:, None, None, None]))
+    mask = graph.add("Abs", "center.mask", graph.add("Sign", "center.sign", INPUT))
+    return graph.add("Mul", "center", graph.add("Sub", "center.relative", INPUT, origin), mask)
 
 
-def _normalised(graph: _Graph, weights: Mapping[str, Array], shape: tuple[int, int | None, int, int], x: str) -> str:
-    """The data batch norm, and persons as sequences of their own: (N, C, T, V, M) -> (N M, C, T, V)."""
+def _normalised(graph: _Graph, weights: Weights, shape: tuple[int, int | None, int, int], x: str) -> str:
+    """The data batch norm; each person becomes a sequence: (N, C, T, V, M) -> (N M, C, T, V)."""
     channels, frames, joints, persons = shape
     scale, shift = (part.reshape(joints, channels).T[:, None, :, None] for part in _affine(weights, "data_bn"))
     x = graph.add("Mul", "data_bn.scaled", x, graph.store("data_bn.scale", scale))
@@ -124,34 +129,24 @@ def _normalised(graph: _Graph, weights: Mapping[str, Array], shape: tuple[int, i
     if frames is not None:
         sizes = graph.store("sequences.shape", [-1, channels, frames, joints])
     else:
-        seen = graph.add("Gather", "frames", graph.add("Shape", "sizes", x), graph.store("frames.axis", [3]))
+        length = graph.add("Gather", "frames", graph.add("Shape", "sizes", x), graph.store("frames.axis", [3]))
         fixed = graph.store("sequences.before", [-1, channels]), graph.store("sequences.after", [joints])
-        sizes = graph.add("Concat", "sequences.shape", fixed[0], seen, fixed[1], axis=0)
+        sizes = graph.add("Concat", "sequences.shape", fixed[0], length, fixed[1], axis=0)
     return graph.add("Reshape", "sequences", x, sizes)
 
 
-def _adjacency(weights: Mapping[str, Array], block: int) -> Array:
-    """(K, V, V): of ST-GCN++ as it was learnt, else the skeleton's with learnt weights."""
-    A_KVV, learnt = weights["A"], weights.get(f"edge_importance.{block}")
-    if learnt is None:
-        return A_KVV
-    return learnt if BRANCHED in weights else A_KVV * learnt
-
-
-def _temporal_convolution(
-    graph: _Graph, at: str, weights: Mapping[str, Array], A_KVV: Array, stride: int, x: str
-) -> str:
-    """What a block of ST-GCN adds to its input: (N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
+def _temporal_convolution(graph: _Graph, at: str, weights: Weights, A_KVV: Array, stride: int, x: str) -> str:
+    """A block of ST-GCN without its residual: (N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
     y = graph.add("Relu", f"{at}.gcn.relu", _graph_convolution(graph, at, weights, A_KVV, f"{at}.tcn.0", x))
     half = (TEMPORAL_KERNEL - 1) // 2
     weight, affine = _stored(weights, f"{at}.tcn.2"), _affine(weights, f"{at}.tcn.3")
     return _convolution(graph, f"{at}.tcn", weight, affine, y, strides=[stride, 1], pads=[half, 0, half, 0])
 
 
-def _branches(graph: _Graph, at: str, weights: Mapping[str, Array], A_KVV: Array, stride: int, x: str) -> str:
-    """What a block of ST-GCN++ adds to its input, of the same shape.
+def _branches(graph: _Graph, at: str, weights: Weights, A_KVV: Array, stride: int, x: str) -> str:
+    """A block of ST-GCN++ without its residual: (N, C_in, T, V) -> (N, C_out, ceil(T / stride), V).
 
-    The batch norm over all branches is a part of each, so that each ends with its ReLU.
+    The batch norm over all branches is folded into each branch, so that each branch ends with its own ReLU.
     """
     y = _graph_convolution(graph, at, weights, A_KVV, f"{at}.gcn.bn", x)
     x, tcn = _sum(graph, f"{at}.gcn", weights, 1, y, x), f"{at}.tcn"
@@ -161,37 +156,37 @@ def _branches(graph: _Graph, at: str, weights: Mapping[str, Array], A_KVV: Array
     *others, last = (slice(start, end) for start, end in pairwise((0, *ends)))
     parts = []
     for j, own in enumerate(others):
-        y = _convolution(graph, f"{tcn}.{j}.slice", _of(sliced, own), _of(norm, own), x)
+        y = _convolution(graph, f"{tcn}.{j}.slice", _slice(sliced, own), _slice(norm, own), x)
         y = graph.add("Relu", f"{tcn}.{j}.slice.relu", y)
-        parts.append(_branch(graph, tcn, j, weights, _of(mixed, own), stride, y))
+        parts.append(_branch(graph, tcn, j, weights, _slice(mixed, own), stride, y))
     frame = _stored(weights, f"{tcn}.frame")
-    parts.append(_convolution(graph, f"{tcn}.{len(others)}", frame, _of(mixed, last), x, strides=[stride, 1]))
-    y = graph.add("Concat", f"{tcn}.branches", *(graph.add("Relu", f"{one}.relu", one) for one in parts), axis=1)
+    parts.append(_convolution(graph, f"{tcn}.{len(others)}", frame, _slice(mixed, last), x, strides=[stride, 1]))
+    y = graph.add("Concat", f"{tcn}.branches", *(graph.add("Relu", f"{part}.relu", part) for part in parts), axis=1)
     return _convolution(graph, tcn, _stored(weights, f"{tcn}.mix.2"), _affine(weights, f"{tcn}.mix.3"), y)
 
 
-def _branch(graph: _Graph, tcn: str, j: int, weights: Mapping[str, Array], affine: Pair, stride: int, x: str) -> str:
-    """The j-th: a dilated convolution, or the pooling after the last of them, scaled and shifted."""
+def _branch(graph: _Graph, tcn: str, j: int, weights: Weights, affine: Pair, stride: int, x: str) -> str:
+    """Branch j, a dilated convolution or after these the max pooling, scaled and shifted."""
     name = f"{tcn}.{j}"
     if j == len(DILATIONS):
         y = graph.add("MaxPool", f"{name}.pool", x, kernel_shape=[3, 1], strides=[stride, 1], pads=[1, 0, 1, 0])
         scale, shift = (part[:, None, None] for part in affine)
         y = graph.add("Mul", f"{name}.scaled", y, graph.store(f"{name}.scale", scale))
         return graph.add("Add", name, y, graph.store(f"{name}.shift", shift))
-    step, stored = DILATIONS[j], _stored(weights, f"{tcn}.dilated.{j}")
-    taps = {"dilations": [step, 1], "pads": [step, 0, step, 0]}
+    dilation, stored = DILATIONS[j], _stored(weights, f"{tcn}.dilated.{j}")
+    taps = {"dilations": [dilation, 1], "pads": [dilation, 0, dilation, 0]}
     return _convolution(graph, name, stored, affine, x, strides=[stride, 1], **taps)
 
 
-def _sum(graph: _Graph, at: str, weights: Mapping[str, Array], stride: int, y: str, x: str) -> str:
-    """ReLU of `y` and the residual, which is `x` or a convolution of it."""
+def _sum(graph: _Graph, at: str, weights: Weights, stride: int, y: str, x: str) -> str:
+    """ReLU of the sum of `y` and the residual, which is `x` or a convolution of `x`."""
     if f"{at}.residual.0.weight" in weights:
         stored, affine = _stored(weights, f"{at}.residual.0"), _affine(weights, f"{at}.residual.1")
         x = _convolution(graph, f"{at}.residual", stored, affine, x, strides=[stride, 1])
     return graph.add("Relu", f"{at}.out", graph.add("Add", f"{at}.sum", y, x))
 
 
-def _graph_convolution(graph: _Graph, at: str, weights: Mapping[str, Array], A_KVV: Array, norm: str, x: str) -> str:
+def _graph_convolution(graph: _Graph, at: str, weights: Weights, A_KVV: Array, norm: str, x: str) -> str:
     """Graph convolution and batch norm."""
     subsets, joints, _ = A_KVV.shape
     scale_C, shift_C = _affine(weights, norm)
@@ -206,22 +201,31 @@ def _graph_convolution(graph: _Graph, at: str, weights: Mapping[str, Array], A_K
 
 
 def _convolution(graph: _Graph, name: str, stored: Pair, affine: Pair, x: str, **steps: list[int]) -> str:
-    """A convolution over frames of `stored` weight and bias, scaled and shifted."""
+    """A convolution with the weight and bias `stored`, scaled and shifted by `affine`."""
     (weight, bias), (scale_C, shift_C) = stored, affine
-    kept = graph.store(f"{name}.weight", weight * scale_C[:, None, None, None])
-    return graph.add("Conv", name, x, kept, graph.store(f"{name}.bias", bias * scale_C + shift_C), **steps)
+    scaled = graph.store(f"{name}.weight", weight * scale_C[:, None, None, None])
+    return graph.add("Conv", name, x, scaled, graph.store(f"{name}.bias", bias * scale_C + shift_C), **steps)
 
 
-def _stored(weights: Mapping[str, Array], convolution: str) -> Pair:
+def _stored(weights: Weights, convolution: str) -> Pair:
     return weights[f"{convolution}.weight"], weights[f"{convolution}.bias"]
 
 
-def _of(pair: Pair, channels: slice) -> Pair:
+def _slice(pair: Pair, channels: slice) -> Pair:
     first, last = pair
     return first[channels], last[channels]
 
 
-def _affine(weights: Mapping[str, Array], norm: str) -> Pair:
-    """Scale and shift that a batch norm applies once it is trained."""
+def _affine(weights: Weights, norm: str) -> Pair:
+    """Scale and shift of a batch norm in evaluation."""
     scale = weights[f"{norm}.weight"] / np.sqrt(weights[f"{norm}.running_var"] + EPSILON)
     return scale, weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
+
+
+Writer = Callable[[_Graph, str, Weights, Array, int, str], str]
+"""Adds a block without its residual: graph, name of the block, weights, adjacency (K, V, V), stride, input."""
+
+WRITERS: Final[Mapping[type[STGCN], Writer]] = MappingProxyType(
+    {STGCN: _temporal_convolution, STGCNPlusPlus: _branches}
+)
+"""Networks with a hand-written graph, whatever their blocks; subclasses are other networks."""

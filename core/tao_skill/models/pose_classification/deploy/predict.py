@@ -1,4 +1,4 @@
-"""Class scores of a set of sequences by a trained model."""
+"""Class scores of a test set by a trained model."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ import torch
 
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import DatasetConfig, EvaluateConfig, ExperimentConfig, InferenceConfig
-from tao_skill.models.pose_classification.data.dataset import Order, Skeletons, loader
+from tao_skill.models.pose_classification.data.dataset import BatchSampler, SkeletonDataset, loader
 from tao_skill.models.pose_classification.data.label_map import checked
 from tao_skill.models.pose_classification.deploy.scorers import open_scorer
+from tao_skill.models.pose_classification.trained_facts import trimming_warning
 from tao_skill.models.pose_classification.training.devices import Devices, check_nodes, one_device, plan_devices
+from tao_skill.progress import Progress
 from tao_skill.status import StatusLog
 
 
 def class_names(dataset: DatasetConfig, own: Any, status: StatusLog) -> list[str]:
-    """Name of each class id by the label map of the spec, else by the model's own; `class_<id>` without any.
+    """Name of each class id, from the label map of the spec, else from that of the model; `class_<id>` without one.
 
     Args:
-        own: the model's label map as its file says it, not checked.
+        own: the label map in the file of the model, not checked.
     """
     label_map = dataset.label_map or own_label_map(dataset, own, status) or {}
     names = {identity: name for name, identity in label_map.items()}
@@ -31,7 +33,7 @@ def class_names(dataset: DatasetConfig, own: Any, status: StatusLog) -> list[str
 
 
 def own_label_map(dataset: DatasetConfig, own: Any, status: StatusLog) -> dict[str, int] | None:
-    """The model's label map if it has one that fits; one that does not is said not to be used."""
+    """The label map of the model if it fits the spec; otherwise None, with a warning."""
     if own is None:
         return None
     try:
@@ -39,17 +41,17 @@ def own_label_map(dataset: DatasetConfig, own: Any, status: StatusLog) -> dict[s
         if len(found) != dataset.num_classes:
             raise ValueError(f"it names {len(found)} classes, dataset.num_classes is {dataset.num_classes}")
     except ValueError as error:
-        status.write("RUNNING", f"The model's own label map is not used: {error}.", verbosity="WARNING")
+        status.write("RUNNING", f"The label map of the model is not used: {error}.", verbosity="WARNING")
         return None
-    status.write("RUNNING", "The classes are called as in training.")
+    status.write("RUNNING", "Class names are taken from the model.")
     return found
 
 
 def gpus(task: EvaluateConfig | InferenceConfig, available: int) -> Devices:
-    """The devices asked for; of several, the first is used.
+    """The requested devices; the first of several is used.
 
     Raises:
-        MissingDependency: GPUs are present, but not those asked for.
+        MissingDependency: there are GPUs, but not the requested ones.
     """
     if task.gpu_id is not None:
         return plan_devices(1, [task.gpu_id], available)
@@ -57,42 +59,43 @@ def gpus(task: EvaluateConfig | InferenceConfig, available: int) -> Devices:
 
 
 def _padded(dataset: DatasetConfig, checkpoint: str, frames: int | None) -> str | None:
-    """A warning where resampled sequences are padded to the fixed length of a model."""
+    """A warning if resampled sequences are padded to the fixed length of a model."""
     if dataset.resample_frames is None or frames in (None, dataset.resample_frames):
         return None
     return (
-        f"{checkpoint} takes {frames} frames: sequences are padded to that in spite of dataset.resample_frames, "
-        "and a network that was trained without padding scores them worse. Export it with export.sequence_length="
-        f"{dataset.resample_frames}."
+        f"{checkpoint} takes {frames} frames: sequences are resampled to {dataset.resample_frames} and padded, "
+        "which is less accurate, because the network was trained without padding. Export it with "
+        f"export.sequence_length={dataset.resample_frames}."
     )
 
 
 def probabilities(
     config: ExperimentConfig, task: EvaluateConfig | InferenceConfig, action: str, status: StatusLog
 ) -> tuple[npt.NDArray[np.float32], list[str]]:
-    """Softmax scores of every sequence of the task's test set, in its order, and the names of the classes.
+    """Softmax scores of every sequence of the task's test set, in order, and the class names.
 
     Returns:
         (N, num_classes) float32, and a name for each column.
 
     Raises:
         BadData: the model does not fit the spec or the data, or a score is not finite.
-        MissingDependency: GPUs or nodes asked for are not there.
+        MissingDependency: requested GPUs or nodes do not exist.
     """
     check_nodes(action, task.num_nodes)
     device = one_device(gpus(task, torch.cuda.device_count()), status)
     score = open_scorer(Path(task.checkpoint), config, device)
     dataset = config.dataset
-    for warning in filter(None, (score.warning, _padded(dataset, task.checkpoint, score.frames))):
+    trimmed = trimming_warning(Path(task.checkpoint), score.facts)
+    for warning in filter(None, (trimmed, _padded(dataset, task.checkpoint, score.frames))):
         status.write("RUNNING", warning, verbosity="WARNING")
-    data = Skeletons(Path(task.test_dataset.data_path), None, resample_frames=dataset.resample_frames)
+    data = SkeletonDataset(Path(task.test_dataset.data_path), None, resample_frames=dataset.resample_frames)
     size = dataset.batch_size if task.batch_size == -1 else task.batch_size
-    batches = loader(data, Order(len(data), batch_size=size), num_workers=dataset.num_workers)
+    batches = loader(data, BatchSampler(len(data), batch_size=size), num_workers=dataset.num_workers)
     began, count, parts = time.monotonic(), len(batches), []
     for done, (x_NCTVM, _) in enumerate(batches, start=1):
         parts.append(torch.from_numpy(score(x_NCTVM.numpy())).softmax(1).numpy())
         left_s = (time.monotonic() - began) / done * (count - done)
-        status.progress(batch=done, batches=count, eta_s=round(left_s, 1))
+        status.progress(Progress(batch=done, batches=count, eta_s=round(left_s, 1)))
     scores_NK = np.concatenate(parts)
     if (classes := scores_NK.shape[1]) != config.dataset.num_classes:
         raise BadData(
@@ -100,10 +103,10 @@ def probabilities(
             fix=f"set dataset.num_classes={classes}",
             path=task.checkpoint,
         )
-    if odd := int((~np.isfinite(scores_NK).all(axis=1)).sum()):
+    if invalid := int((~np.isfinite(scores_NK).all(axis=1)).sum()):
         raise BadData(
-            f"{odd} of {len(scores_NK)} sequences got scores that are no numbers from {task.checkpoint}",
-            fix="inspect the data for NaN; if there is none, train again with a lower train.optim.lr",
+            f"{invalid} of {len(scores_NK)} sequences have scores from {task.checkpoint} that are not finite",
+            fix="inspect the data for NaN; if there are none, train again with a lower train.optim.lr",
             path=task.checkpoint,
         )
-    return scores_NK, class_names(dataset, score.label_map, status)
+    return scores_NK, class_names(dataset, score.facts.label_map, status)

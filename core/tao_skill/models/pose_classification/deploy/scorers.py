@@ -1,12 +1,12 @@
-"""Trained models of every file type as one thing: a function from sequences to class scores."""
+"""Trained models of any file type as a function from sequences to class scores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,14 @@ import torch
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, tensorrt_engine
-from tao_skill.models.pose_classification.network.stgcn import STGCN, build_net
+from tao_skill.models.pose_classification.network.registry import build_net
+from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.trained_facts import TrainedFacts, fix_of
 from tao_skill.models.pose_classification.training import checkpoint_file
 
 Array = npt.NDArray[np.float32]
+
+_NO_FACTS: Final = TrainedFacts()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,19 +31,17 @@ class Scorer:
 
     Attributes:
         score: (n, C, T, V, M) float32 -> (n, num_classes) float32, before the softmax.
-        frames, persons: T and M it is bound to; None where any will do.
-        label_map: class id by name, as the file of the model says; not checked, None if it says nothing.
-        warning: why its scores may be worse than in training; None for nearly every model.
+        frames, persons: the fixed T and M of the model; None if they are dynamic.
+        facts: the metadata of the file; empty for an engine.
     """
 
     score: Callable[[Array], Array]
     frames: int | None = None
     persons: int | None = None
-    label_map: Any = None
-    warning: str | None = None
+    facts: TrainedFacts = _NO_FACTS
 
     def __call__(self, x_NCTVM: Array) -> Array:
-        """Scores of a batch; missing frames and persons are zero.
+        """Scores of a batch, zero-padded to the frames and persons of the model.
 
         Raises:
             BadData: the sequences have more frames or persons than the model takes.
@@ -52,16 +54,16 @@ def open_scorer(path: Path, config: ExperimentConfig, device: torch.device) -> S
 
     Raises:
         BadData: the file cannot be read or does not fit the spec.
-        MissingDependency: what runs this file type is not installed.
+        MissingDependency: the package that runs this file type is not installed.
     """
     return OPENERS.get(path.suffix.lower(), _network)(path, config, device)
 
 
 def fitted(x_NCTVM: Array, frames: int | None, persons: int | None) -> Array:
-    """Zero-pad T and M to what a model is bound to.
+    """Zero-pad T and M to the fixed sizes of a model.
 
     Raises:
-        BadData: there are more than that.
+        BadData: there are more frames or persons.
     """
     for axis, noun, bound in ((2, "frames", frames), (4, "persons", persons)):
         have = x_NCTVM.shape[axis]
@@ -76,43 +78,30 @@ def fitted(x_NCTVM: Array, frames: int | None, persons: int | None) -> Array:
     return x_NCTVM
 
 
-def trained_network(path: Path, config: ExperimentConfig) -> tuple[STGCN, Mapping[str, Any]]:
-    """The network of a checkpoint, and what its training recorded in the file, not checked.
+def trained_network(path: Path, config: ExperimentConfig) -> tuple[STGCN, TrainedFacts]:
+    """The network of a checkpoint, and the metadata that training stored in the file.
 
     Raises:
         BadData: the file cannot be read, is of another network, or was trained on sequences of another length.
     """
     net = build_net(config.model, config.dataset.num_classes)
     facts = checkpoint_file.load_network(net, path, config.encryption_key)
-    here = config.dataset.resample_frames
-    if (there := facts.get("resample_frames", here)) != here:
+    if differences := facts.differences(TrainedFacts.of(config)):
         raise BadData(
-            f"checkpoint {path} was trained with dataset.resample_frames={there}, the spec has {here}",
-            fix=f"set dataset.resample_frames={'null' if there is None else there}",
-            path="dataset.resample_frames",
+            f"checkpoint {path} does not fit the spec: {'; '.join(map(str, differences))}",
+            fix=fix_of(differences),
+            path=differences[0].key,
         )
     return net, facts
 
 
-def trimming_warning(path: Path, facts: Mapping[str, Any]) -> str | None:
-    """A warning for a model that an older version trained with dataset.trim_padding, which was removed.
-
-    Args:
-        facts: of a checkpoint, where the setting is a bool, or of an ONNX file, where it is text.
-    """
-    if str(facts.get("trim_padding")).lower() != "true":
-        return None
-    return (
-        f"{path} was trained with dataset.trim_padding, which was removed: it scores whole sequences less accurately. "
-        "Train again with dataset.resample_frames."
-    )
-
-
 def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
     net, facts = trained_network(path, config)
-    label_map, warning = facts.get("label_map"), trimming_warning(path, facts)
-    if device.type == "cpu":
-        return replace(_folded(net, path), label_map=label_map, warning=warning)
+    folded = device.type == "cpu" and type(net) in onnx_graph.WRITERS
+    return Scorer(score=_folded(net, path) if folded else _in_torch(net, device), facts=facts)
+
+
+def _in_torch(net: STGCN, device: torch.device) -> Callable[[Array], Array]:
     net.to(device).eval()
 
     def score(x_NCTVM: Array) -> Array:
@@ -120,12 +109,12 @@ def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scor
             scores_NK: Array = net(torch.from_numpy(x_NCTVM).to(device)).cpu().numpy()
         return scores_NK
 
-    return Scorer(score=score, label_map=label_map, warning=warning)
+    return score
 
 
-def _folded(net: STGCN, path: Path) -> Scorer:
-    """The network in onnxruntime; the head is linear, so that the mean over persons may come after it."""
-    model = onnx_graph.to_onnx(net.state_dict(), frames=None)
+def _folded(net: STGCN, path: Path) -> Callable[[Array], Array]:
+    """The network in onnxruntime; the head is linear, so that the mean over persons can follow it."""
+    model = onnx_graph.to_onnx(net, frames=None)
     session = onnx_file.open_session(model.SerializeToString(), path)
 
     def score(x_NCTVM: Array) -> Array:
@@ -135,14 +124,14 @@ def _folded(net: STGCN, path: Path) -> Scorer:
         scores_NK: Array = scores_PK.reshape(n, m, -1).mean(axis=1)
         return scores_NK
 
-    return Scorer(score=score)
+    return score
 
 
 def _onnx(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
     data, threads = onnx_file.load(path, config.encryption_key).SerializeToString(), torch.get_num_threads()
     session = onnx_file.open_session(data, path, gpu=device.index)
     onnx_file.check_fits(session, config, path)
-    if onnx_file.fixed_batch(session):  # cannot be shared among threads, but its operators can
+    if onnx_file.fixed_batch(session):  # the batch cannot be split among threads, its operators can
         session, threads = onnx_file.open_session(data, path, gpu=device.index, threads=threads), 1
     _, _, frames, _, persons = session.get_inputs()[0].shape
 
@@ -151,10 +140,9 @@ def _onnx(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
 
     return Scorer(
         score=score,
-        frames=_bound(frames),
-        persons=_bound(persons),
-        label_map=onnx_file.label_map(session),
-        warning=trimming_warning(path, session.get_modelmeta().custom_metadata_map),
+        frames=_fixed(frames),
+        persons=_fixed(persons),
+        facts=onnx_file.facts(session, path),
     )
 
 
@@ -164,7 +152,7 @@ def _engine(path: Path, config: ExperimentConfig, device: torch.device) -> Score
     return Scorer(score=engine, frames=frames, persons=persons)
 
 
-def _bound(size: int | str | None) -> int | None:
+def _fixed(size: int | str | None) -> int | None:
     return size if isinstance(size, int) else None
 
 

@@ -1,7 +1,7 @@
-"""TensorRT: whether it is here, and class scores from an engine file.
+"""TensorRT: whether it is available, and class scores from an engine file.
 
-Written for TensorRT 10 and 11 by the names and signatures of their Python bindings (10.16.1 and 11.4.0), and tested
-against a fake of that API only: it has not run on a real TensorRT.
+Written for TensorRT 10 and 11 against the names and signatures of their Python bindings (10.16.1 and 11.4.0), and
+tested with a fake of that API only: it has not run on a real TensorRT.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ INSTALL: Final = "pip install 'tao-skill[tensorrt]' on a machine with an NVIDIA 
 
 
 def require(gpu_id: int = 0) -> tuple[Any, torch.device]:
-    """The tensorrt package, and the GPU it is to work on, made the current one.
+    """The tensorrt package and the GPU `gpu_id`, made the current device.
 
     Raises:
-        MissingDependency: TensorRT or the GPU is absent, or TensorRT is of another major version.
+        MissingDependency: TensorRT or the GPU is missing, or TensorRT has another major version.
     """
     try:
         trt = importlib.import_module("tensorrt")
@@ -44,16 +44,16 @@ def require(gpu_id: int = 0) -> tuple[Any, torch.device]:
 
 
 def find_gpu(gpu_id: int) -> torch.device:
-    """GPU number `gpu_id`, made the current one, which is the one TensorRT uses.
+    """GPU `gpu_id`, made the current device, because TensorRT uses the current device.
 
     Raises:
-        MissingDependency: there is none of that number.
+        MissingDependency: it does not exist.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if gpu_id >= count:
         raise MissingDependency(
-            f"TensorRT needs an NVIDIA GPU, and there is no GPU {gpu_id}: {count} found",
-            fix=f"use a GPU within 0..{count - 1}"
+            f"TensorRT needs an NVIDIA GPU, and GPU {gpu_id} does not exist: {count} found",
+            fix=f"use a GPU from 0 to {count - 1}"
             if count
             else "run on a machine with an NVIDIA GPU, its driver and a CUDA build of PyTorch",
         )
@@ -62,7 +62,7 @@ def find_gpu(gpu_id: int) -> torch.device:
 
 
 def message_log(trt: Any, *, verbose: bool = False) -> Any:
-    """A logger that prints warnings (all messages if verbose) to stderr and keeps `errors`, which name the cause."""
+    """A logger that prints warnings (all messages if verbose) to stderr and collects error messages in `errors`."""
 
     class MessageLog(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -79,7 +79,7 @@ def message_log(trt: Any, *, verbose: bool = False) -> Any:
 
 
 def started(factory: Callable[[Any], Any], log: Any) -> Any:
-    """A Builder or Runtime; pybind11 raises TypeError where TensorRT gives none.
+    """A Builder or Runtime; pybind11 raises TypeError if TensorRT cannot create it.
 
     Raises:
         MissingDependency: TensorRT cannot use the GPU.
@@ -89,7 +89,7 @@ def started(factory: Callable[[Any], Any], log: Any) -> Any:
     except TypeError as error:
         raise MissingDependency(
             f"TensorRT cannot use the GPU: {cause(log) or error}",
-            fix="install the NVIDIA driver that this TensorRT and its CUDA version need",
+            fix="install an NVIDIA driver that supports the CUDA version of this TensorRT",
         ) from error
 
 
@@ -99,14 +99,14 @@ def cause(log: Any) -> str:
 
 
 def open_engine(path: Path, key: str | None, gpu_id: int = 0) -> Engine:
-    """Function from sequences (N, C, T, V, M) float32 to raw scores (N, K) float32, for any N.
+    """A function from sequences (N, C, T, V, M) float32 to scores (N, K) float32 before the softmax, for any N.
 
-    Batches above the largest of the engine's profile are split, those below its smallest are filled up.
+    Batches above the maximum of the engine's profile are split, batches below its minimum are padded.
 
     Raises:
-        MissingDependency: TensorRT or the GPU is absent.
-        BadData: the file is damaged, encrypted with another key, of another TensorRT or GPU, or no such classifier.
-        JobFailed: there is no room for it on the GPU.
+        MissingDependency: TensorRT or the GPU is missing.
+        BadData: the file is damaged, encrypted with another key, of another TensorRT or GPU, or not a classifier.
+        JobFailed: the GPU has not enough free memory.
     """
     trt, device = require(gpu_id)
     log = message_log(trt)
@@ -115,8 +115,8 @@ def open_engine(path: Path, key: str | None, gpu_id: int = 0) -> Engine:
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise BadData(
-            f"{path} is no engine for TensorRT {trt.__version__} on this GPU: {cause(log) or 'it cannot be read'}",
-            fix="build it here, with this TensorRT, by the gen_trt_engine action",
+            f"{path} is not an engine for TensorRT {trt.__version__} and this GPU: {cause(log) or 'it cannot be read'}",
+            fix="build it on this machine with the gen_trt_engine action",
             path=str(path),
         )
     source, target = _tensors(trt, engine, path)
@@ -128,7 +128,7 @@ def open_engine(path: Path, key: str | None, gpu_id: int = 0) -> Engine:
         path=path,
         log=log,
         device=device,
-        kept=(runtime, engine),
+        owners=(runtime, engine),
         context=context,
         source=source,
         target=target,
@@ -145,16 +145,16 @@ def _tensors(trt: Any, engine: Any, path: Path) -> tuple[str, str]:
     floats = all(engine.get_tensor_dtype(name) == trt.DataType.FLOAT for name in names)
     if len(inputs) != 1 or len(outputs) != 1 or not floats or len(engine.get_tensor_shape(inputs[0])) != 5:
         raise BadData(
-            f"{path} has the inputs {inputs} and the outputs {outputs}; "
-            "one float32 input (N, C, T, V, M) and one float32 output are needed",
-            fix="give an engine that the gen_trt_engine action built",
+            f"{path} has the inputs {inputs} and the outputs {outputs}, "
+            "accepted: one float32 input (N, C, T, V, M) and one float32 output",
+            fix="use an engine that the gen_trt_engine action built",
             path=str(path),
         )
     return inputs[0], outputs[0]
 
 
 def _stream(device: torch.device) -> torch.cuda.Stream | None:
-    """A stream of its own: on the default one TensorRT waits more than it must. None where there is no GPU."""
+    """A new stream, because TensorRT synchronizes more on the default stream; None without a GPU."""
     return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
 
@@ -163,13 +163,13 @@ class Engine:
     """An engine ready to run.
 
     Attributes:
-        kept: what must live as long as the context. sizes: smallest and largest batch. shape: (C, T, V, M).
+        owners: objects that must outlive the context. sizes: smallest and largest batch. shape: (C, T, V, M).
     """
 
     path: Path
     log: Any
     device: torch.device
-    kept: Sequence[Any]
+    owners: Sequence[Any]
     context: Any
     source: str
     target: str
@@ -180,41 +180,41 @@ class Engine:
         """(N, C, T, V, M) -> (N, K).
 
         Raises:
-            BadData: the sequences are of another shape than the engine was built for.
+            BadData: the sequences do not have the shape that the engine was built for.
             JobFailed: the engine does not run.
         """
         if x_NCTVM.shape[1:] != self.shape:
             raise BadData(
                 f"{self.path} takes sequences (C, T, V, M) of {self.shape}, the data has {x_NCTVM.shape[1:]}",
-                fix="convert the data to that shape, or export and build again for this one",
+                fix="convert the data to that shape, or export and build again for the shape of the data",
                 path=str(self.path),
             )
         largest = self.sizes[1]
         return np.concatenate([self._batch(x_NCTVM[i : i + largest]) for i in range(0, len(x_NCTVM), largest)])
 
     def _batch(self, x_NCTVM: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores of at most the largest batch; copies, run and copy back are in order on one stream."""
-        filled = np.resize(x_NCTVM, (max(len(x_NCTVM), self.sizes[0]), *self.shape))
+        """Scores of at most the largest batch; both copies and the run are in order on one stream."""
+        padded = np.resize(x_NCTVM, (max(len(x_NCTVM), self.sizes[0]), *self.shape))
         stream = _stream(self.device)
         with torch.cuda.stream(stream) if stream else nullcontext():
-            given = torch.from_numpy(np.ascontiguousarray(filled, np.float32)).to(self.device)
-            self._must(self.context.set_input_shape(self.source, tuple(given.shape)))
+            source = torch.from_numpy(np.ascontiguousarray(padded, np.float32)).to(self.device)
+            self._check(self.context.set_input_shape(self.source, tuple(source.shape)))
             shape = tuple(self.context.get_tensor_shape(self.target))
             scores = torch.empty(shape, dtype=torch.float32, device=self.device)
-            self._must(self.context.set_tensor_address(self.source, given.data_ptr()))
-            self._must(self.context.set_tensor_address(self.target, scores.data_ptr()))
-            self._must(self.context.execute_async_v3(stream.cuda_stream if stream else 0))
+            self._check(self.context.set_tensor_address(self.source, source.data_ptr()))
+            self._check(self.context.set_tensor_address(self.target, scores.data_ptr()))
+            self._check(self.context.execute_async_v3(stream.cuda_stream if stream else 0))
             found: NDArray[np.float32] = scores.cpu().numpy()
         return found[: len(x_NCTVM)]
 
-    def _must(self, done: bool) -> None:
+    def _check(self, done: bool) -> None:
         if not done:
             raise _stopped(self.path, self.log)
 
 
 def _stopped(path: Path, log: Any) -> JobFailed:
     return JobFailed(
-        f"engine {path} does not run: {cause(log) or 'TensorRT gave no reason'}",
-        fix="free GPU memory or build the engine again",
+        f"engine {path} does not run: {cause(log) or 'TensorRT reported no cause'}",
+        fix="free GPU memory, or build the engine again",
         path=str(path),
     )

@@ -1,10 +1,10 @@
-"""An ONNX network at another precision: its ST-GCN blocks in fp16, or their convolutions in int8 between Q/DQ nodes.
+"""An ONNX network at another precision: its blocks in fp16, or their convolutions in int8 between Q/DQ nodes.
 
-Only the blocks, from the first convolution to the pooling over frames and joints, are converted. The batch norm of the
-joints' coordinates before them may see millimetres, whose variance is beyond fp16, and the mean over some ten thousand
-values and the head after them cost next to nothing. Q/DQ nodes are as TensorRT reads them: int8, zero point 0, one
-scale for an activation and one for each output channel of a weight (TensorRT documentation, "Working with Quantized
-Types"). They are put in here, not by onnxruntime.quantization, so that the ranges are plain numbers that can be kept.
+Only the blocks, from the first convolution to the pooling over frames and joints, are converted. The data batch norm
+before them may process millimetres, whose variance exceeds fp16; the pooling over some ten thousand values and the head
+after them are cheap. Q/DQ nodes have the form that TensorRT reads: int8, zero point 0, one scale for an activation and
+one for each output channel of a weight (TensorRT documentation, "Working with Quantized Types"). This module inserts
+them, and not onnxruntime.quantization, so that the ranges are plain numbers that a cache can store.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification.checks.check import PER_CHANNEL_OPSET
+from tao_skill.models.pose_classification.checks.deployment import PER_CHANNEL_OPSET
 from tao_skill.models.pose_classification.deploy import onnx_file
 
 UNREADABLE: Final = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError)
@@ -31,11 +31,11 @@ FP16_MAX: Final = float(np.finfo(np.float16).max)
 
 
 def read_onnx(path: Path, key: str | None) -> ModelProto:
-    """A checked ONNX model, weights included, of one float32 input (N, C, T, V, M) and one output.
+    """A checked ONNX model, weights included, with one float32 input (N, C, T, V, M) and one output.
 
     Raises:
-        BadData: it is damaged, encrypted with another key or in int8 already, or has weights in other files, or other
-            inputs or outputs, or leaves more than its batch open.
+        BadData: it is damaged, encrypted with another key or already in int8, has weights in other files, other inputs
+            or outputs, or a dynamic size other than its batch.
     """
     model = onnx_file.load(path, key)
     try:
@@ -45,19 +45,19 @@ def read_onnx(path: Path, key: str | None) -> ModelProto:
     except UNREADABLE as error:
         raise BadData(
             f"{path} cannot be read as ONNX: {' '.join(str(error).split())[:200] or type(error).__name__}",
-            fix="export the model again, or copy the whole file",
+            fix="export the model again, or copy the complete file",
             path=str(path),
         ) from error
     _check_interface(model, path)
     if -1 in (shape := input_shape(model))[1:]:
         raise BadData(
-            f"{path} has an input of {shape}, and an engine may leave the batch open alone",
-            fix="export it again with export.sequence_length of the data",
+            f"{path} has an input of {shape}, accepted for an engine: a dynamic batch, all other sizes fixed",
+            fix="export it again with the sequence length of the data as export.sequence_length",
             path=str(path),
         )
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         raise BadData(
-            f"{path} is in int8 for onnxruntime already, and TensorRT wants other nodes",
+            f"{path} is in int8 for onnxruntime, accepted for an engine: fp32",
             fix="export it with export.precision=fp32, and set gen_trt_engine.tensorrt.data_type=int8",
             path=str(path),
         )
@@ -65,30 +65,30 @@ def read_onnx(path: Path, key: str | None) -> ModelProto:
 
 
 def input_shape(model: ModelProto) -> tuple[int, ...]:
-    """(N, C, T, V, M) of the input, with -1 where the ONNX leaves a size open."""
+    """(N, C, T, V, M) of the input; -1 stands for a dynamic size."""
     dims = model.graph.input[0].type.tensor_type.shape.dim
     return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
 
 
 def digest(model: ModelProto) -> str:
-    """SHA-256 of the model, by which ranges are known to be its own."""
+    """SHA-256 of the model, which identifies its ranges in a calibration cache."""
     return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
 
 
 def to_fp16(model: ModelProto) -> ModelProto:
-    """The model with its blocks in fp16; input, output, coordinates' batch norm, pooling and head stay fp32.
+    """The model with its blocks in fp16; input, output, data batch norm, pooling and head stay fp32.
 
     Raises:
-        BadData: a weight is beyond fp16, or the blocks hold an operator that fp16 breaks.
+        BadData: a weight exceeds fp16, or the blocks have an operator that does not support fp16.
     """
     converted = deepcopy(model)
     graph = converted.graph
     before, inside, after = _parts(graph)
-    made = {name for node in inside for name in node.output}
-    leaving = made & {*(name for node in after for name in node.input), *(output.name for output in graph.output)}
+    outputs = {name for node in inside for name in node.output}
+    leaving = outputs & {*(name for node in after for name in node.input), *(output.name for output in graph.output)}
     floats = _float_tensors(converted)
     weights = {one.name: one for one in graph.initializer if one.data_type == TensorProto.FLOAT}
-    renamed = {name: f"{name}_fp16" for node in inside for name in node.input if name in floats and name not in made}
+    renamed = {name: f"{name}_fp16" for node in inside for name in node.input if name in floats and name not in outputs}
     graph.initializer.extend(_halved(weights[name], new) for name, new in renamed.items() if name in weights)
     entering = [_cast(name, new, TensorProto.FLOAT16) for name, new in renamed.items() if name not in weights]
     renamed |= {name: f"{name}_fp16" for name in leaving}
@@ -100,7 +100,7 @@ def to_fp16(model: ModelProto) -> ModelProto:
 
 
 def calibrate(model: ModelProto, batches_NCTVM: Iterable[NDArray[np.float32]]) -> dict[str, float]:
-    """Largest absolute value of each tensor that enters a convolution of the blocks, over all batches.
+    """Largest absolute value of each input of a convolution of the blocks, over all batches.
 
     Raises:
         BadData: a value is not finite.
@@ -127,20 +127,23 @@ def extremes(
     for x_NCTVM in batches_NCTVM:
         for name, value in zip(names, session.run(names, {model.graph.input[0].name: x_NCTVM}), strict=True):
             low, high = found[name]
-            found[name] = float(np.minimum(low, value.min())), float(np.maximum(high, value.max()))  # these keep NaN
-    if odd := [name for name, limits in found.items() if not np.isfinite(limits).all()]:
+            found[name] = (
+                float(np.minimum(low, value.min())),
+                float(np.maximum(high, value.max())),
+            )  # unlike min and max, these propagate NaN
+    if invalid := [name for name, limits in found.items() if not np.isfinite(limits).all()]:
         raise BadData(
-            f"calibration reached values that are no numbers, first in {odd[0]}",
+            f"calibration reached values that are not finite, first in {invalid[0]}",
             fix="inspect the calibration data for NaN",
         )
     return found
 
 
 def to_int8(model: ModelProto, ranges: Mapping[str, float]) -> ModelProto:
-    """The model with the convolutions of its blocks between Q/DQ nodes; everything else stays fp32.
+    """The model with the convolutions of its blocks between Q/DQ nodes; all other operators stay fp32.
 
     Raises:
-        BadData: the opset knows no scale per channel, or a range is missing.
+        BadData: the opset has no scale per channel, or a range is missing.
     """
     check_opset(model)
     converted = deepcopy(model)
@@ -163,29 +166,29 @@ def to_int8(model: ModelProto, ranges: Mapping[str, float]) -> ModelProto:
 
 
 def check_opset(model: ModelProto) -> None:
-    """Refuse a model whose opset knows no scale per channel.
+    """Check that the opset of a model has scales per channel.
 
     Raises:
-        BadData: it is one.
+        BadData: it does not.
     """
     opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
     if opset < PER_CHANNEL_OPSET:
         raise BadData(
-            f"int8 needs ONNX opset {PER_CHANNEL_OPSET} or above, the model has {opset}",
+            f"int8 needs ONNX opset {PER_CHANNEL_OPSET} or above, but the model has {opset}",
             fix=f"export it again with export.opset_version={PER_CHANNEL_OPSET} or above",
         )
 
 
 def _check_interface(model: ModelProto, path: Path) -> None:
-    """One float32 input of five dimensions and one output, apart from weights that are listed as inputs."""
+    """Check for one float32 input of five dimensions and one output; weights that are listed as inputs are dropped."""
     stored = {one.name for one in model.graph.initializer}
     inputs = [one for one in model.graph.input if one.name not in stored]
     kinds = [(one.type.tensor_type.elem_type, len(one.type.tensor_type.shape.dim)) for one in inputs]
     if kinds != [(TensorProto.FLOAT, 5)] or len(model.graph.output) != 1:
         raise BadData(
             f"{path} has the inputs {[one.name for one in inputs]} and the outputs "
-            f"{[one.name for one in model.graph.output]}; one float32 input (N, C, T, V, M) and one output are needed",
-            fix="give an ONNX file that the export action wrote",
+            f"{[one.name for one in model.graph.output]}, accepted: one float32 input (N, C, T, V, M) and one output",
+            fix="use an ONNX file that the export action wrote",
             path=str(path),
         )
     del model.graph.input[:]
@@ -193,12 +196,12 @@ def _check_interface(model: ModelProto, path: Path) -> None:
 
 
 def blocks(graph: GraphProto) -> list[NodeProto]:
-    """Nodes of the ST-GCN blocks, in the order in which they are computed."""
+    """Nodes of the blocks, in topological order."""
     return _parts(graph)[1]
 
 
 def _parts(graph: GraphProto) -> tuple[list[NodeProto], list[NodeProto], list[NodeProto]]:
-    """Nodes before, in and after the ST-GCN blocks; nodes stand in the order in which they are computed."""
+    """Nodes before, in and after the blocks, in topological order."""
     nodes = list(graph.node)
     begin = next((i for i, node in enumerate(nodes) if node.op_type == "Conv"), 0)
     end = next((i for i, node in enumerate(nodes) if node.op_type in POOLING and i > begin), len(nodes))
@@ -221,7 +224,7 @@ def _halved(weight: TensorProto, name: str) -> TensorProto:
     value = numpy_helper.to_array(weight)
     if (largest := float(np.abs(value).max(initial=0.0))) > FP16_MAX:
         raise BadData(
-            f"weight {weight.name} holds {largest:g}, and fp16 ends at {FP16_MAX:g}",
+            f"weight {weight.name} has the value {largest:g}, accepted for fp16: at most {FP16_MAX:g}",
             fix="set gen_trt_engine.tensorrt.data_type=fp32",
         )
     return numpy_helper.from_array(value.astype(np.float16), name)
@@ -239,7 +242,9 @@ def _rename(node: NodeProto, renamed: Mapping[str, str]) -> None:
 
 def _range(ranges: Mapping[str, float], name: str) -> NDArray[np.float32]:
     if name not in ranges:
-        raise BadData(f"there is no range for {name}", fix="delete the calibration cache and calibrate again")
+        raise BadData(
+            f"the calibration has no range for {name}", fix="delete the calibration cache and calibrate again"
+        )
     return np.array(ranges[name], np.float32)
 
 
@@ -249,7 +254,7 @@ def _channel_ranges(weight_OIKK: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _quantized(graph: GraphProto, name: str, largest: NDArray[np.float32]) -> list[NodeProto]:
-    """A quantize and a dequantize node after tensor `name`; a range of 0 gets a scale that TensorRT accepts."""
+    """A quantize and a dequantize node after tensor `name`; TensorRT does not accept a scale of 0."""
     scale = np.where(largest > 0, largest / INT8_MAX, 1.0).astype(np.float32)
     graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
     graph.initializer.append(numpy_helper.from_array(np.zeros(scale.shape, np.int8), f"{name}_zero_point"))
@@ -267,14 +272,14 @@ def _quantized(graph: GraphProto, name: str, largest: NDArray[np.float32]) -> li
 
 
 def replace_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:
-    """Make a graph of these nodes; weights that none of them uses go."""
+    """Replace the nodes of a graph and drop unused weights."""
     del graph.node[:]
     graph.node.extend(nodes)
     used = {name for node in nodes for name in node.input}
     kept = [one for one in graph.initializer if one.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-    del graph.value_info[:]  # types have changed
+    del graph.value_info[:]  # it has the old types
 
 
 def _checked(model: ModelProto, precision: str) -> ModelProto:
@@ -283,6 +288,6 @@ def _checked(model: ModelProto, precision: str) -> ModelProto:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BadData(
             f"the ONNX cannot be converted to {precision}: {' '.join(str(error).split())[:200]}",
-            fix="set gen_trt_engine.tensorrt.data_type=fp32, or give an ONNX file that the export action wrote",
+            fix="set gen_trt_engine.tensorrt.data_type=fp32, or use an ONNX file that the export action wrote",
         ) from error
     return model

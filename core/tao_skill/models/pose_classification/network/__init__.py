@@ -1,1 +1,1 @@
-"""ST-GCN, ST-GCN++ and their graphs."""
+"""Networks for skeletons, the table of them (registry), and the graphs of the layouts."""

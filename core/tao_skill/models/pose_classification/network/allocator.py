@@ -1,4 +1,4 @@
-"""What a process does with memory that it has used."""
+"""Settings of the memory allocator."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ _NEVER: Final = (1 << 31) - 1
 
 
 def keep_freed() -> None:
-    """Use freed memory again instead of returning it to the system and asking for it anew.
+    """Keep freed memory in the process instead of returning it to the operating system. No effect without glibc.
 
-    A step of training takes and frees gigabytes; the system clears each page of them before it hands it out. Without
-    glibc nothing is done.
+    A training step allocates and frees gigabytes, and the operating system clears every page that it hands out.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -1,72 +1,43 @@
-"""The blocks of ST-GCN and ST-GCN++, the frames they are given and what they cost to compute. Imports no torch."""
+"""Floating-point operations of networks and of epochs of training. Imports no torch."""
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 from tao_skill.io.s3 import is_remote
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.hold_out import holds_out
 from tao_skill.models.pose_classification.data.npy_header import shape
+from tao_skill.models.pose_classification.network.blocks import BLOCKS, block_shapes, total_stride
 from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.network.registry import NETWORKS
 
-BLOCKS: Final = ((64, 1), (64, 1), (64, 1), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1))
-"""Output channels and temporal stride of each block."""
-
-TEMPORAL_KERNEL: Final = 9
-
-DILATIONS: Final = (1, 2, 3, 4)
-"""Frames between the three taps of ST-GCN++'s temporal convolutions; beside these it pools and passes on one frame."""
-
-BRANCHED: Final = "st_gcn_networks.0.tcn.slices.0.weight"
-"""A tensor that ST-GCN++ alone has."""
-
-STRIDE: Final = math.prod(stride for _, stride in BLOCKS)
-"""Frames that become one in the last blocks."""
+STRIDE: Final = total_stride(BLOCKS)
+"""Input frames per output frame of the last of the default blocks."""
 
 TRAIN: Final = 3
-"""A training step computes the forward pass, the gradients of its inputs and those of its weights."""
+"""Cost of a training step in forward passes: the forward pass, the gradients of its inputs, those of its weights."""
 
 
-def branch_widths(channels: int) -> tuple[int, ...]:
-    """Channels of ST-GCN++'s temporal branches: as many in all as there are, the first one has what is left."""
-    others = len(DILATIONS) + 1
-    width = channels // (others + 1)
-    return channels - others * width, *[width] * others
+def forward_flop(frames: int, joints: int, subsets: int, channels: int = 3, model_type: str = "ST-GCN") -> int | None:
+    """Floating-point operations of all convolutions for the sequence of one person; a multiply-add counts as two.
 
-
-def forward_flop(frames: int, joints: int, subsets: int, channels: int = 3, model_type: str = "ST-GCN") -> int:
-    """Floating-point operations of one person's sequence through all convolutions, a multiply-add counted as two."""
-    products = 0
-    for i, (out, stride) in enumerate(BLOCKS):
-        kept = math.ceil(frames / stride)
-        products += frames * joints * subsets * (channels * out + joints * min(channels, out))
-        products += kept * joints * out * channels if i > 0 and channels != out else 0
-        if model_type == "ST-GCN":
-            products += kept * joints * out * out * TEMPORAL_KERNEL
-        else:
-            products += joints * _branches(channels, out, frames, kept)
-        frames, channels = kept, out
-    return 2 * products
-
-
-def _branches(channels: int, out: int, frames: int, kept: int) -> int:
-    """Multiply-adds of what a block of ST-GCN++ has in place of the temporal convolution, for each joint."""
-    *sliced, last = branch_widths(out)
-    residual = channels * out if channels != out else 0
-    dilated = sum(3 * width * width for width in sliced[: len(DILATIONS)])
-    return frames * (residual + out * sum(sliced)) + kept * (dilated + out * last + out * out)
+    None if the network has no count of its operations.
+    """
+    network = NETWORKS[model_type]
+    if network.products is None:
+        return None
+    return 2 * sum(map(network.products, block_shapes(network.blocks, channels, frames, joints, subsets)))
 
 
 def epoch_flop(config: ExperimentConfig) -> float | None:
-    """Operations of an epoch of training and its validation; None while the data cannot be looked at.
+    """Operations of an epoch of training and its validation; None if the data is remote or the network has no count.
 
     Raises:
         BadData, NotFound: the data cannot be read.
     """
-    joints = LAYOUTS[config.model.graph_layout].joints
-    subsets = STRATEGIES[config.model.graph_strategy].subsets
+    model = config.model
+    joints, subsets = LAYOUTS[model.graph_layout].joints, STRATEGIES[model.graph_strategy].subsets
     flop = 0.0
     for part, passes in ((config.dataset.train_dataset, TRAIN), (config.dataset.val_dataset, 1)):
         if not part.data_path or is_remote(part.data_path):
@@ -77,8 +48,10 @@ def epoch_flop(config: ExperimentConfig) -> float | None:
             window = size if config.dataset.random_choose else max(size, frames)
         if config.dataset.resample_frames is not None:
             window = config.dataset.resample_frames
-        model = config.model
-        held = config.dataset.validation_split if passes == TRAIN and holds_out(config.dataset) else None
-        each = passes - (passes - 1) * (held or 0.0)  # a held-out sequence is only validated on
-        flop += each * n * persons * forward_flop(window, joints, subsets, model.input_channels, model.model_type)
+        forward = forward_flop(window, joints, subsets, model.input_channels, model.model_type)
+        if forward is None:
+            return None
+        split = config.dataset.validation_split if passes == TRAIN and holds_out(config.dataset) else None
+        each = passes - (passes - 1) * (split or 0.0)  # a held-out sequence has the forward pass only
+        flop += each * n * persons * forward
     return flop or None

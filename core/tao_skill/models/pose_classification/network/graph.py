@@ -24,9 +24,9 @@ class Layout:
     """A skeleton.
 
     Attributes:
-        joints: number of joints V. persons: people in a sequence, M. center: index of the centre joint.
-        frames: sequence length of an exported model. coordinates: channels that are places; what follows is confidence.
-        edges: bones as pairs of joint indices, each once.
+        joints: number of joints V. persons: persons M in a sequence. center: index of the centre joint.
+        frames: sequence length of an exported model. coordinates: the first channels, before the confidence.
+        edges: bones as pairs of joint indices, each pair once.
     """
 
     joints: int
@@ -96,7 +96,7 @@ def adjacency(layout: str, strategy: str) -> npt.NDArray[np.float32]:
     """Normalised adjacency, one matrix per neighbour subset.
 
     Returns:
-        (K, V, V), K = 1 (uniform), 2 (distance) or 3 (spatial). Their sum is A D^-1 over joints and their neighbours.
+        (K, V, V), K = 1 (uniform), 2 (distance) or 3 (spatial). The sum over K is A D^-1, self-loops included.
 
     Raises:
         KeyError: unknown layout or strategy.
@@ -123,9 +123,9 @@ def _distance(normalised: Array, linked: Array, center: int) -> Array:
 
 
 def _spatial(normalised: Array, linked: Array, center: int) -> Array:
-    """Root, centripetal with equidistant, centrifugal.
+    """Subsets: root, centripetal and equidistant, centrifugal.
 
-    With a neighbourhood of one hop, as in TAO, every joint beyond one hop of the centre counts as equally far.
+    As in TAO, distances to the centre beyond one hop are all equal.
     """
     import numpy as np
 
@@ -138,7 +138,7 @@ def _spatial(normalised: Array, linked: Array, center: int) -> Array:
 
 
 class Strategy(NamedTuple):
-    """A way to split neighbours into subsets, and how many there are."""
+    """A function that splits the adjacency into subsets, and the number of subsets."""
 
     split: Callable[[Array, Array, int], Array]
     subsets: int

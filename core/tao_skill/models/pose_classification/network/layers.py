@@ -1,7 +1,7 @@
-"""Steps of an ST-GCN block on tensors (N, C, T, V) that lie channels last in memory.
+"""Operations of an ST-GCN block on tensors (N, C, T, V) in channels-last memory format.
 
-Joints and channels are then the rows and columns of a small matrix for each frame, so gathering over neighbours is one
-batched matrix product without a transposition, and convolutions need no reordering.
+In that format each frame is a matrix (V, C), so that the sum over neighbours is one batched matrix product without a
+transposition, and convolutions need no reordering.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _LANES: Final = 1 << 16
-"""Values of the 16-bit lanes that dropout draws; its share is rounded to one of them."""
+"""Values of a random 16-bit integer; the dropout probability is rounded to a multiple of 1 / _LANES."""
 
 
 def graph_conv(x_NCTV: Tensor, conv: nn.Conv2d, A_KVV: Tensor) -> Tensor:
-    """1x1 convolution into K subsets, each gathered over its neighbours: (N, C_in, T, V) -> (N, C_out, T, V).
+    """1x1 convolution into K subsets, each summed over its neighbours: (N, C_in, T, V) -> (N, C_out, T, V).
 
-    The gathering is linear in channels, so it is done first, where there are fewer. What biases come to is added
-    to whole frames as rows, along which the sum that is its gradient is quick.
+    The sum over neighbours is linear in channels, so it comes first, where there are fewer channels. The bias is added
+    to frames as rows (N T, V C), because its gradient is then a fast sum over rows.
     """
     n, c, t, v = x_NCTV.shape
     subsets, channels = len(A_KVV), conv.out_channels // len(A_KVV)
-    to_from = A_KVV.permute(2, 0, 1).reshape(v * subsets, v)
-    y = torch.bmm(to_from.expand(n * t, -1, -1), x_NCTV.permute(0, 2, 3, 1).reshape(n * t, v, c))
+    neighbours = A_KVV.permute(2, 0, 1).reshape(v * subsets, v)
+    y = torch.bmm(neighbours.expand(n * t, -1, -1), x_NCTV.permute(0, 2, 3, 1).reshape(n * t, v, c))
     weight = conv.weight.view(subsets, channels, c).permute(1, 0, 2).reshape(channels, subsets * c, 1, 1)
     out_NCTV = F.conv2d(y.view(n, t, v, subsets * c).permute(0, 3, 1, 2), weight)
     if conv.bias is None:
@@ -35,15 +35,15 @@ def graph_conv(x_NCTV: Tensor, conv: nn.Conv2d, A_KVV: Tensor) -> Tensor:
     return rows.view(n, t, v, channels).permute(0, 3, 1, 2)
 
 
-def convolved(x_NCTV: Tensor, conv: nn.Module) -> Tensor:
-    """What a batch norm follows; in evaluation that normalises by what it has learnt, so the bias counts."""
+def conv_for_norm(x_NCTV: Tensor, conv: nn.Module) -> Tensor:
+    """A convolution before a batch norm; the bias has an effect only in evaluation, with running statistics."""
     assert isinstance(conv, nn.Conv2d)
     out_NCTV: Tensor = conv_before_norm(x_NCTV, conv) if conv.training else conv(x_NCTV)
     return out_NCTV
 
 
 def conv_before_norm(x_NCTV: Tensor, conv: nn.Conv2d) -> Tensor:
-    """A convolution whose output is normalised over the batch, which takes any bias away: that one's gradient is 0."""
+    """A convolution before a batch norm in training, which cancels the bias: the gradient of the bias is set to 0."""
     assert conv.bias is not None
     tensors = _as_autocast(x_NCTV, conv.weight, conv.bias)
     out_NCTV: Tensor = _ConvBeforeNorm.apply(*tensors, conv.stride, conv.padding)  # type: ignore[no-untyped-call]
@@ -51,20 +51,20 @@ def conv_before_norm(x_NCTV: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 def _as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """In the type that autocast gives to a convolution, which it does not look for in functions of our own."""
+    """Cast to the type that autocast uses for convolutions; autocast does not cast for custom functions."""
     device = tensors[0].device.type
     if not torch.is_autocast_enabled(device):
         return tensors
     return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)
 
 
-def dropped_sum(x_NCTV: Tensor, residual_NCTV: Tensor | None, p: float) -> Tensor:
+def dropout_add_relu(x_NCTV: Tensor, residual_NCTV: Tensor | None, p: float) -> Tensor:
     """relu(dropout(x, p) + residual); `x` is overwritten.
 
-    On CPUs 16 random bits decide about each value, in place of the draw of a float that takes eight times as long.
+    On CPUs each value is decided by 16 random bits, which takes an eighth of the time of a random float.
     """
     if x_NCTV.device.type == "cpu" and 0 < p < 1:
-        out_NCTV: Tensor = _DroppedSum.apply(x_NCTV, residual_NCTV, p)  # type: ignore[no-untyped-call]
+        out_NCTV: Tensor = _DropoutAddRelu.apply(x_NCTV, residual_NCTV, p)  # type: ignore[no-untyped-call]
         return out_NCTV
     if p > 0:
         x_NCTV = F.dropout(x_NCTV, p, inplace=True)
@@ -91,12 +91,12 @@ class _ConvBeforeNorm(torch.autograd.Function):
         return to_x, to_weight, torch.zeros_like(bias), None, None
 
 
-class _DroppedSum(torch.autograd.Function):
+class _DropoutAddRelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, residual: Tensor | None, p: float) -> Tensor:
-        kept = max(round((1 - p) * _LANES), 1)
-        keep = _random_lanes(x) < kept - _LANES // 2
-        scale = _LANES / kept
+        threshold = max(round((1 - p) * _LANES), 1)
+        keep = _random_lanes(x) < threshold - _LANES // 2
+        scale = _LANES / threshold
         x.mul_(keep).mul_(scale)
         (x if residual is None else x.add_(residual)).relu_()
         ctx.mark_dirty(x)
@@ -112,7 +112,7 @@ class _DroppedSum(torch.autograd.Function):
 
 
 def _random_lanes(like_NCTV: Tensor) -> Tensor:
-    """int16 of any value, in the shape and memory order of another tensor."""
+    """Random int16 values in the shape and memory format of another tensor."""
     lanes = torch.empty(-(-like_NCTV.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None).view(torch.int16)
     n, c, t, v = like_NCTV.shape
     return lanes[: like_NCTV.numel()].view(n, t, v, c).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Checkpoint files: durable, loaded without executing anything, encrypted at rest when a key is set."""
+"""Checkpoint files: written atomically, loaded without running code, encrypted at rest if a key is set."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ from torch import Tensor
 
 from tao_skill.errors import BadData
 from tao_skill.io import atomic, encryption
-from tao_skill.models.pose_classification.network.architecture import BRANCHED
 from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES, adjacency
+from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.trained_facts import Difference, TrainedFacts, fix_of
 from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.safe_pickle import torch_archive
 
 PREFIX: Final = "model."
+BLOCKS: Final = "st_gcn_networks."
 HEAD: Final = "fcn."
+FACTS: Final = "tao_skill"
+"""Key of a checkpoint under which training stores its metadata."""
+
 ENCRYPTED: Final = "state_dict_encrypted"
-"""What TAO adds to a checkpoint whose weights it has encrypted; the value says how."""
+"""Key that TAO adds to a checkpoint whose weights it has encrypted."""
 
 TRAINING_STATE: Final = ("epoch", "global_step", "optimizer_states", "lr_schedulers")
 _NAMED: Final = re.compile(r"^it names (\S+), which")
@@ -40,115 +45,112 @@ _UNREADABLE: Final = (
     TypeError,
     ValueError,
 )
-"""What torch raises for a pickle that underflows its stack, or tensors that do not go together."""
+"""Errors of torch.load for damaged pickles and for tensors that do not fit their storage."""
 
-_OLD: Final = "save it again with torch.save of torch 1.6 or newer, where it was made"
-CLASSES: Final = "dataset.num_classes"
+_OLD: Final = "load it where it was made and save it again with torch 1.6 or newer"
 TENSORS_SHOWN: Final = 3
 
 
 class Damaged(BadData):
-    """A checkpoint file is not whole, or not as it was written."""
+    """A checkpoint file is truncated or was changed since it was written."""
 
 
 def save(checkpoint: Mapping[str, Any], path: Path, key: str | None = None) -> None:
-    """Write a checkpoint in one step, encrypted if `key` is a secret one.
+    """Write a checkpoint atomically, encrypted if `key` is a secret.
 
     Raises:
-        CannotWrite: the folder cannot be written or the disk is full; the file there before is kept.
+        CannotWrite: the folder cannot be written or the disk is full; an existing file is kept.
     """
-    plain = io.BytesIO()  # writing straight to the file, torch would hide why that failed
+    plain = io.BytesIO()  # if torch writes to a file itself, it hides the cause of a failure
     torch.save(checkpoint, plain)
-    atomic.write_with(path, lambda stream: stream.write(encryption.sealed(plain.getvalue(), key)))
+    atomic.write_with(path, lambda stream: stream.write(encryption.encrypt(plain.getvalue(), key)))
 
 
 def load(path: Path, key: str | None = None) -> dict[str, Any]:
-    """Read a checkpoint as plain data (torch.load with weights_only); `results.actual` says which file that is.
+    """Read a checkpoint as plain data (torch.load with weights_only), the file that `checkpoint_index.actual` names.
 
     Raises:
         Damaged: truncated, or changed since it was written.
-        CannotOpen: encrypted with another key.
-        BadData: missing, not a checkpoint, encrypted by TAO.
+        CannotDecrypt: encrypted with another key.
+        BadData: the file does not exist, is not a checkpoint or was encrypted by TAO.
     """
     path = checkpoint_index.actual(path)
     if not path.is_file():
         raise BadData(f"checkpoint {path} does not exist", fix="give the path of a .pth file", path=str(path))
     data = encryption.read(path, key)
     try:
-        loaded = torch.load(torch_archive.checked(data), map_location="cpu", weights_only=True)
+        loaded = torch.load(torch_archive.validated(data), map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise _unreadable(path, data, error) from error
     if not isinstance(loaded, dict):
-        raise BadData(f"checkpoint {path} holds no state_dict", fix="use a .pth file saved by training", path=str(path))
+        raise BadData(f"checkpoint {path} has no state_dict", fix="use a .pth file saved by training", path=str(path))
     if loaded.get(ENCRYPTED):
         raise _encrypted_by_tao(path)
     return loaded
 
 
 def network_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The network's own tensors, whether saved under `state_dict`, under `model.` or bare."""
+    """The tensors of the network, whether saved under `state_dict` or not, with the prefix `model.` or without it."""
     state = checkpoint.get("state_dict", checkpoint)
     return {name.removeprefix(PREFIX): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def load_network(net: STGCN, path: Path, key: str | None = None) -> dict[str, Any]:
-    """Fill `net` with a trained model of the same layout, strategy and classes.
+def load_network(net: STGCN, path: Path, key: str | None = None) -> TrainedFacts:
+    """Fill `net` with a trained model of the same network, layout, strategy and classes.
 
     Returns:
-        What training wrote of itself beside the weights; empty for weights from elsewhere.
+        The metadata that training stored in the file; empty for weights from elsewhere.
 
     Raises:
-        BadData: the checkpoint is of another network; the message says both sides.
+        BadData: the checkpoint is of another network (the message names the differences), or its metadata is damaged.
     """
     loaded = load(path, key)
     state = network_state(loaded)
-    if differences := _differences(net.state_dict(), state):
-        raise _other_network(path, differences)
+    _check_fits(net, state, path)
     net.load_state_dict(state)
-    facts = loaded.get("tao_skill")
-    return facts if isinstance(facts, dict) else {}
+    stated = loaded.get(FACTS)
+    return TrainedFacts.read(stated, path) if isinstance(stated, dict) else TrainedFacts()
 
 
 def check_resumable(net: STGCN, path: Path, key: str | None = None) -> None:
-    """Make sure that training of `net` can go on from a checkpoint, ours or TAO's.
+    """Check that training of `net` can resume from a checkpoint, also one of TAO.
 
     Raises:
-        BadData: it holds weights alone, or is of another network.
+        BadData: the checkpoint has no training state, or is of another network.
     """
     checkpoint = load(path, key)
     if missing := [name for name in TRAINING_STATE if name not in checkpoint]:
         raise BadData(
-            f"checkpoint {path} holds weights but no state of a training to resume: {', '.join(missing)} missing",
-            fix=f"start from its weights with model.pretrained_model_path={path}, in another results_dir",
+            f"checkpoint {path} has weights but no training state to resume from: {', '.join(missing)} missing",
+            fix=f"start from its weights: set model.pretrained_model_path={path} and another results_dir",
             path=str(path),
         )
-    if differences := _differences(net.state_dict(), network_state(checkpoint)):
-        raise _other_network(path, differences)
+    _check_fits(net, network_state(checkpoint), path)
 
 
 def load_pretrained(net: STGCN, path: Path, key: str | None = None) -> str:
-    """Start `net` from pretrained weights; a head of another class count is left as initialised.
+    """Fill `net` with pretrained weights; a head with another number of classes is left as initialised.
 
     Returns:
-        One sentence that says what was taken.
+        What was loaded, for the log.
 
     Raises:
-        BadData: anything but the head does not fit.
+        BadData: a tensor other than the head does not fit.
     """
     state = network_state(load(path, key))
     own = net.state_dict()
-    classes = f"{_facts(state).get(CLASSES, 'unknown')} classes there, {_facts(own)[CLASSES]} here"
+    in_file, in_spec = (tensor_facts(one).num_classes for one in (state, own))
     head_differs = any(state[name].shape != own[name].shape for name in own if name.startswith(HEAD) and name in state)
     if head_differs:
         state |= {name: own[name] for name in own if name.startswith(HEAD)}
-    if differences := _differences(own, state):
-        raise _other_network(path, differences)
+    _check_fits(net, state, path)
     net.load_state_dict(state)
-    return f"weights of {path}" + (f", head newly initialised: {classes}" if head_differs else "")
+    head = f", head newly initialised: {in_file or 'unknown'} classes in the file, {in_spec} in the spec"
+    return f"weights of {path}" + (head if head_differs else "")
 
 
 def _unreadable(path: Path, data: bytes, error: Exception) -> BadData:
-    """What torch could not read, or would have had to run."""
+    """The error for a file that torch.load refused."""
     if ENCRYPTED.encode() in data:
         return _encrypted_by_tao(path)
     if named := _NAMED.search(str(error)):
@@ -158,58 +160,75 @@ def _unreadable(path: Path, data: bytes, error: Exception) -> BadData:
         )
         command = f'python -c "{convert}" {shlex.quote(str(path))}'
         return BadData(
-            f"checkpoint {path} names {named[1]}, which is neither a tensor nor plain data and was not run",
-            fix=f"if you trust the file, keep its weights alone where it was made: {command}",
+            f"checkpoint {path} names {named[1]}, which is neither a tensor nor plain data, and was not run",
+            fix=f"if you trust the file, extract its weights where it was made: {command}",
             path=str(path),
         )
     return Damaged(
-        f"checkpoint {path} is damaged, or is none: {' '.join(str(error).split())[:200]}",
-        fix=_OLD if data.startswith(b"\x80") else "use a whole .pth file that holds tensors and plain data only",
+        f"checkpoint {path} is damaged or not a checkpoint: {' '.join(str(error).split())[:200]}",
+        fix=_OLD if data.startswith(b"\x80") else "use a complete .pth file of tensors and plain data only",
         path=str(path),
     )
 
 
 def _encrypted_by_tao(path: Path) -> BadData:
     return BadData(
-        f"checkpoint {path} has weights that were encrypted by TAO ({ENCRYPTED}), with a method that is in TAO alone",
-        fix="train or resume in TAO without encryption_key, and use the checkpoint that this saves",
+        f"checkpoint {path} has weights that were encrypted by TAO ({ENCRYPTED}), which only TAO can decrypt",
+        fix="train or resume in TAO without encryption_key, and use the checkpoint that it saves",
         path=str(path),
     )
 
 
-def _differences(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
-    """What keeps `other` from filling `own`: in the spec's words where they can be known, then a few tensors."""
-    here, there = _facts(own), _facts(other)
-    words = [
-        f"{key} is {there[key]} in the file, {here[key]} in the spec"
-        for key in here
-        if key in there and there[key] != here[key]
-    ]
-    tensors = _unfit(own, other)
-    return [*words, *tensors[:TENSORS_SHOWN], *(["..."] if len(tensors) > TENSORS_SHOWN else [])]
-
-
-def _facts(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Spec keys that the tensors of a network answer; the graph's where it is one of the known ones."""
-    facts: dict[str, Any] = {}
+def tensor_facts(state: Mapping[str, Tensor]) -> TrainedFacts:
+    """The facts that the tensors of a network tell; layout and strategy only if the graph is a known one."""
+    found: dict[str, Any] = {}
     if "A" in state and state["A"].dim() == 3:
-        facts |= _graph(state["A"])
+        found |= _graph_facts(state["A"])
+        found |= {"edge_importance_weighting": "edge_importance.0" in state, "center": "center" in state}
         if "data_bn.weight" in state:
-            facts["model.input_channels"] = state["data_bn.weight"].numel() // max(1, state["A"].shape[1])
-        facts["model.edge_importance_weighting"] = "edge_importance.0" in state
-        facts["model.center"] = "center" in state
-        facts["model.model_type"] = "ST-GCN++" if BRANCHED in state else "ST-GCN"
+            found["input_channels"] = state["data_bn.weight"].numel() // max(1, state["A"].shape[1])
+            found["model_type"] = _model_type(state, len(state["A"]), found["input_channels"])
     if f"{HEAD}weight" in state:
-        facts[CLASSES] = state[f"{HEAD}weight"].shape[:1].numel()
-    return facts
+        found["num_classes"] = state[f"{HEAD}weight"].shape[:1].numel()
+    return TrainedFacts(**found)
 
 
-def _graph(A_KVV: Tensor) -> dict[str, str]:
+def _graph_facts(A_KVV: Tensor) -> dict[str, str]:
     for layout, strategy in product(LAYOUTS, STRATEGIES):
         known_KVV = torch.from_numpy(adjacency(layout, strategy))
         if known_KVV.shape == A_KVV.shape and torch.allclose(known_KVV, A_KVV.cpu().float(), atol=1e-4):
-            return {"model.graph_layout": layout, "model.graph_strategy": strategy}
+            return {"graph_layout": layout, "graph_strategy": strategy}
     return {}
+
+
+def _model_type(state: Mapping[str, Tensor], subsets: int, channels: int) -> str | None:
+    """The network of the table whose blocks have tensors of these names and shapes."""
+    strategy = next((name for name, one in STRATEGIES.items() if one.subsets == subsets), None)
+    if strategy is None or channels < 1:
+        return None
+    for name, network in NETWORKS.items():
+        with torch.device("meta"):
+            net = network.load()(strategy=strategy, channels=channels, blocks=network.blocks)
+        if _block_tensors(net.state_dict()) == _block_tensors(state):
+            return name
+    return None
+
+
+def _block_tensors(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items() if name.startswith(BLOCKS)}
+
+
+def _check_fits(net: STGCN, state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that do not fill `net`: name the facts that differ, and the first tensors.
+
+    Raises:
+        BadData: they do not.
+    """
+    own = net.state_dict()
+    facts, tensors = tensor_facts(state).differences(tensor_facts(own)), _unfit(own, state)
+    if facts or tensors:
+        more = ["..."] if len(tensors) > TENSORS_SHOWN else []
+        raise _other_network(path, facts, [*map(str, facts), *tensors[:TENSORS_SHOWN], *more])
 
 
 def _unfit(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
@@ -223,10 +242,13 @@ def _unfit(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
     return found
 
 
-def _other_network(path: Path, differences: list[str]) -> BadData:
+def _other_network(path: Path, facts: list[Difference], differences: list[str]) -> BadData:
+    every_key = (
+        "set model.model_type, model.center, model.graph_layout, model.graph_strategy, model.input_channels and "
+        "dataset.num_classes as in training"
+    )
     return BadData(
         f"checkpoint {path} does not fit the spec: {'; '.join(differences)}",
-        fix="set model.model_type, model.center, model.graph_layout, model.graph_strategy, model.input_channels and "
-        "dataset.num_classes as in training",
+        fix=fix_of(facts) if facts else every_key,
         path=str(path),
     )

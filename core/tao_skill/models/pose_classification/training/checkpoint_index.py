@@ -1,4 +1,4 @@
-"""Names of the files that training leaves, and which of them a downstream action starts from. Imports no torch."""
+"""The checkpoints of a results folder: names, index, and selection for downstream actions. Imports no torch."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ _Select = Callable[[Path, str, Mapping[str, Path]], Selection]
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """One checkpoint file of a results folder.
+    """A checkpoint file of a results folder.
 
     Attributes:
-        file: name inside the folder. epoch: 0-based. step: optimiser steps done (0 in files named by epoch alone).
-        metrics: val_acc, val_loss, ... of that very model; empty if no validation ran on it.
-        sequence_length, num_persons: T and M of the sequences it was last run on; None where that is not recorded.
-        extra: kept beyond the interval as long as it is the best.
+        file: name inside the folder. epoch: 0-based.
+        step: number of optimizer steps; 0 if the file name has no step.
+        metrics: val_acc, val_loss, ... of these weights; empty if they were not validated.
+        sequence_length, num_persons: T and M of the network input; None if not recorded.
+        extra: saved outside the interval, and kept only while it is the best.
     """
 
     file: str
@@ -45,26 +46,27 @@ class Checkpoint:
 
 
 def checkpoint_name(epoch: int, step: int) -> str:
-    """TAO's file name: 0-based epoch, global step."""
+    """File name as in TAO, from the 0-based epoch and the global step."""
     return f"model_epoch_{epoch:03d}_step_{step:05d}.pth"
 
 
 def read_index(results_dir: Path) -> list[Checkpoint]:
-    """Checkpoints in order of training; names alone where a folder has no index, or one of files that are gone.
+    """Checkpoints in order of training.
 
-    Files that an index does not name are those of an earlier training, or were not saved to the end.
+    Without an index, or if no file of the index exists, checkpoints are found by their file names and have no metrics.
+    Files missing from the index belong to an earlier training or are incomplete, and are ignored.
 
     Raises:
         BadData: the index is damaged.
     """
-    named = _named(results_dir)
-    files_there = {one.file for one in named}
-    indexed = [entry for entry in _indexed(results_dir) if entry.file in files_there]
-    return sorted(indexed or named, key=_order)
+    found_by_name = _find_by_name(results_dir)
+    files = {checkpoint.file for checkpoint in found_by_name}
+    indexed = [checkpoint for checkpoint in _read_entries(results_dir) if checkpoint.file in files]
+    return sorted(indexed or found_by_name, key=_order)
 
 
-def _named(results_dir: Path) -> list[Checkpoint]:
-    """Every file that is called as a checkpoint."""
+def _find_by_name(results_dir: Path) -> list[Checkpoint]:
+    """Every file with the name of a checkpoint."""
     matches = (_NAME.fullmatch(path.name) for path in results_dir.glob("model_epoch_*.pth"))
     return [
         Checkpoint(file=match[0], epoch=int(match[1]), step=int(match[2] or 0), metrics={})
@@ -78,9 +80,9 @@ def _order(checkpoint: Checkpoint) -> tuple[int, int]:
 
 
 def actual(path: Path) -> Path:
-    """The file that a checkpoint's path means: where `model_epoch_001.pth` is missing, the newest of that epoch.
+    """Resolve a checkpoint path without a step: if `model_epoch_001.pth` is missing, the newest file of that epoch.
 
-    Releases of TAO differ in whether the step is part of the name. Any other path is given back.
+    Releases of TAO differ in whether the step is part of the name. Any other path is returned unchanged.
 
     Raises:
         BadData: the index of the folder is damaged.
@@ -88,27 +90,28 @@ def actual(path: Path) -> Path:
     match = _NAME.fullmatch(path.name)
     if match is None or match[2] or path.exists():
         return path
-    known = [one for one in read_index(path.parent) if one.epoch == int(match[1])]
-    known = known or [one for one in _named(path.parent) if one.epoch == int(match[1])]
-    return path.with_name(max(known, key=_order).file) if known else path
+    epoch = int(match[1])
+    candidates = [checkpoint for checkpoint in read_index(path.parent) if checkpoint.epoch == epoch]
+    candidates = candidates or [checkpoint for checkpoint in _find_by_name(path.parent) if checkpoint.epoch == epoch]
+    return path.with_name(max(candidates, key=_order).file) if candidates else path
 
 
 def write_index(results_dir: Path, checkpoints: list[Checkpoint]) -> None:
-    """Record the checkpoints and their metrics."""
+    """Write the index: checkpoints and their metrics."""
     atomic.write_json(results_dir / INDEX, [asdict(checkpoint) for checkpoint in checkpoints])
 
 
 def latest(results_dir: Path) -> Path | None:
-    """The checkpoint training continues from; None without the latest link, whose removal starts a training anew.
+    """The checkpoint that training resumes from; None without the latest link, so that removing it starts anew.
 
-    A link that leads nowhere stands for the newest file.
+    If the target of the link is missing, the newest checkpoint is returned.
     """
     link = results_dir / LATEST
     return newest(results_dir) if link.exists() or link.is_symlink() else None
 
 
 def newest(results_dir: Path) -> Path | None:
-    """The checkpoint that the latest link leads to, or the newest file where there is no such link."""
+    """The target of the latest link, or else the newest checkpoint."""
     link = results_dir / LATEST
     if link.exists():
         return link.resolve()
@@ -116,74 +119,103 @@ def newest(results_dir: Path) -> Path | None:
     return results_dir / index[-1].file if index else None
 
 
+def result_files(results_dir: Path) -> list[Path]:
+    """Every checkpoint, the links to checkpoints and the index; nothing where there is no checkpoint."""
+    checkpoints = sorted(results_dir.glob("*.pth"))
+    index = results_dir / INDEX
+    return [*checkpoints, *([index] if checkpoints and index.exists() else [])]
+
+
+def keep_only_best(results_dir: Path, metric: str) -> None:
+    """Delete every checkpoint and link but the best by `metric`; where no checkpoint was written, nothing happens."""
+    paths = list(results_dir.glob("*.pth"))
+    if len(paths) < 2:  # an earlier call did it: reading the index of every trial again would take long
+        return
+    try:
+        best_file = _of_train(results_dir, metric, {}).path
+    except NotFound:
+        return
+    for path in paths:
+        if path.name != best_file.name:
+            path.unlink(missing_ok=True)
+
+
 def drop_stale_best(results_dir: Path, checkpoints: list[Checkpoint]) -> None:
-    """Remove a best link that leads to none of these checkpoints, as it is an earlier training's."""
+    """Remove the best link if its target is not among these checkpoints, since it belongs to an earlier training."""
     link = results_dir / BEST
-    if link.is_symlink() and link.readlink().name not in {one.file for one in checkpoints}:
+    if link.is_symlink() and link.readlink().name not in {checkpoint.file for checkpoint in checkpoints}:
         link.unlink()
 
 
 def newest_first(results_dir: Path) -> list[Path]:
-    """Checkpoints in the order in which training tries to continue from them; none without the latest link."""
+    """Checkpoints in the order in which training tries to resume from them; none without the latest link."""
     first = latest(results_dir)
-    others = (results_dir / one.file for one in reversed(read_index(results_dir)))
+    others = (results_dir / checkpoint.file for checkpoint in reversed(read_index(results_dir)))
     return [] if first is None else [first, *(path for path in others if path.name != first.name)]
 
 
-def settle(results_dir: Path, metric: str) -> int:
-    """Finish or undo what a process that was killed while saving left half done, in a folder that no other writes to.
+def recover(results_dir: Path, metric: str) -> int:
+    """Clean up after a process that was killed while saving; no other process may be writing to the folder.
 
-    A checkpoint counts from when the index names it: any other is deleted, and the links follow the index.
+    Checkpoints that are not in the index are deleted, and the links are set by the index.
 
     Returns:
-        Epochs that the newest checkpoint has behind it.
+        Number of finished epochs of the newest checkpoint.
     """
-    named = {entry.file for entry in _indexed(results_dir)}
-    left = (path for path in results_dir.glob("model_epoch_*.pth") if path.name not in named)
-    for path in (*left, *results_dir.glob(".*.tmp")):
+    indexed = {checkpoint.file for checkpoint in _read_entries(results_dir)}
+    incomplete = (path for path in results_dir.glob("model_epoch_*.pth") if path.name not in indexed)
+    for path in (*incomplete, *results_dir.glob(".*.tmp")):
         path.unlink(missing_ok=True)
     checkpoints = read_index(results_dir)
     if not checkpoints:
         return 0
     atomic.replace_link(results_dir / LATEST, checkpoints[-1].file)
-    if winner := best(checkpoints, metric):
-        atomic.replace_link(results_dir / BEST, winner.file)
+    if best_checkpoint := best(checkpoints, metric):
+        atomic.replace_link(results_dir / BEST, best_checkpoint.file)
     return checkpoints[-1].epoch + 1
 
 
-def _indexed(results_dir: Path) -> list[Checkpoint]:
+def _read_entries(results_dir: Path) -> list[Checkpoint]:
+    """The entries of the index file, including those whose files do not exist."""
     path = results_dir / INDEX
     if not path.exists():
         return []
-    fix = f"restore it, or move it away: the checkpoints of {results_dir} are then known by their names alone"
-    found: list[Checkpoint] = read_json(path, list[Checkpoint], what="an index of checkpoints", fix=fix)
-    return found
+    fix = f"restore it or move it away; without it, the checkpoints of {results_dir} are found by name"
+    checkpoints: list[Checkpoint] = read_json(path, list[Checkpoint], what="an index of checkpoints", fix=fix)
+    return checkpoints
 
 
 def best(checkpoints: list[Checkpoint], metric: str) -> Checkpoint | None:
-    """The best by `metric` (a loss is minimised), ties by val_loss, then the later; None if none was validated."""
+    """The best checkpoint by `metric`, then by lower val_loss, then the latest; None if none was validated.
+
+    Metrics are maximised, losses minimised.
+    """
     sign = -1.0 if metric.endswith(_MINIMISED) else 1.0
     scored = [checkpoint for checkpoint in checkpoints if metric in checkpoint.metrics]
     return max(
         scored,
-        key=lambda one: (sign * one.metrics[metric], -one.metrics.get("val_loss", math.inf), one.step),
+        key=lambda checkpoint: (
+            sign * checkpoint.metrics[metric],
+            -checkpoint.metrics.get("val_loss", math.inf),
+            checkpoint.step,
+        ),
         default=None,
     )
 
 
 def select(action: str, results_dir: Path, metric: str, artifacts: Mapping[str, Path]) -> Selection:
-    """The file a downstream action takes from a finished `action`, with the reason.
+    """Select the model file that a downstream action reads from a job of `action`.
 
     Args:
-        artifacts: what the job recorded, by kind.
+        artifacts: recorded files of the job by kind.
 
     Raises:
-        NotFound: the job left no such file.
-        BadRequest: jobs of this action make no model.
+        NotFound: the job has no model file.
+        BadRequest: jobs of this action produce no model.
     """
     if action not in _SELECT:
         raise BadRequest(
-            f"a job of action {action} makes no model to go on with",
+            f"a job of action {action} produces no model",
             fix=Fix("give ", Option("parent", f"latest:{next(iter(_SELECT))}"), f", or a job of {', '.join(_SELECT)}"),
         )
     return _SELECT[action](results_dir, metric, artifacts)
@@ -191,17 +223,17 @@ def select(action: str, results_dir: Path, metric: str, artifacts: Mapping[str, 
 
 def _of_train(results_dir: Path, metric: str, artifacts: Mapping[str, Path]) -> Selection:
     index = read_index(results_dir)
-    winner = best(index, metric)
-    if winner is not None:
-        reason = f"best {metric} {winner.metrics[metric]:.4f}, epoch {winner.epoch}"
-        return Selection(path=results_dir / winner.file, reason=reason, facts=_facts(winner))
+    checkpoint = best(index, metric)
+    if checkpoint is not None:
+        reason = f"best {metric} {checkpoint.metrics[metric]:.4f}, epoch {checkpoint.epoch}"
+        return Selection(path=results_dir / checkpoint.file, reason=reason, facts=_facts(checkpoint))
     if (results_dir / BEST).exists():
         return Selection(path=(results_dir / BEST).resolve(), reason=f"{BEST}, as the folder has no index")
     last = newest(results_dir)
     if last is None:
-        raise NotFound(f"no checkpoint in {results_dir}", fix="let the train job reach its first checkpoint")
-    known = next((_facts(one) for one in index if one.file == last.name), {})
-    return Selection(path=last, reason=f"latest checkpoint, as no validation measured {metric}", facts=known)
+        raise NotFound(f"no checkpoint in {results_dir}", fix="let the train job run until its first checkpoint")
+    facts = next((_facts(entry) for entry in index if entry.file == last.name), {})
+    return Selection(path=last, reason=f"latest checkpoint, as no validation computed {metric}", facts=facts)
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, int]:
@@ -212,8 +244,8 @@ def _facts(checkpoint: Checkpoint) -> dict[str, int]:
 def _artifact(kind: str) -> _Select:
     def choose(results_dir: Path, metric: str, artifacts: Mapping[str, Path]) -> Selection:
         if kind not in artifacts:
-            raise NotFound(f"the job of {results_dir} has left no {kind} file", fix="run that job to its end")
-        return Selection(path=artifacts[kind], reason=f"the {kind} file the job wrote")
+            raise NotFound(f"the job in {results_dir} has no {kind} file", fix="run the job to completion")
+        return Selection(path=artifacts[kind], reason=f"the {kind} file of the job")
 
     return choose
 

@@ -1,4 +1,4 @@
-"""Which devices a run uses. Importing it imports no torch."""
+"""Selection of the devices of a run. Imports no torch at module level."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Devices:
-    """Lightning's accelerator and devices, and one sentence for the log."""
+    """Accelerator and devices for Lightning, and a sentence about them for the log."""
 
     accelerator: str
     devices: int | list[int]
@@ -26,18 +26,18 @@ class Devices:
 
     @property
     def processes(self) -> int:
-        """Processes on this machine: one a device."""
+        """Processes on this machine: one per device."""
         return self.devices if isinstance(self.devices, int) else len(self.devices)
 
 
 def requested_gpus(num_gpus: int, gpu_ids: Sequence[int]) -> list[int]:
-    """Indices of the GPUs asked for: of num_gpus and gpu_ids the larger is used, as in TAO; one named twice is one."""
-    named = list(dict.fromkeys(gpu_ids))
-    return named if len(named) >= num_gpus else list(range(num_gpus))
+    """Indices of the requested GPUs: the larger of num_gpus and gpu_ids is used, as in TAO; duplicates count once."""
+    unique_ids = list(dict.fromkeys(gpu_ids))
+    return unique_ids if len(unique_ids) >= num_gpus else list(range(num_gpus))
 
 
 def used_gpus(config: ExperimentConfig, action: str) -> list[int]:
-    """Indices of the GPUs that an action uses where there are GPUs; only train uses more than one."""
+    """Indices of the GPUs that an action uses on a machine with GPUs; only train uses more than one."""
     task = getattr(config, action)
     if (gpu_id := getattr(task, "gpu_id", None)) is not None:
         return [gpu_id]
@@ -49,41 +49,44 @@ def used_gpus(config: ExperimentConfig, action: str) -> list[int]:
 def plan_devices(
     num_gpus: int, gpu_ids: Sequence[int], available: int, environment: Mapping[str, str] = os.environ
 ) -> Devices:
-    """The `requested_gpus` that there are; the CPU where there is no GPU at all.
+    """The requested GPUs; the CPU if the machine has no GPU.
 
-    There as many processes share the CPU as LOCAL_WORLD_SIZE says, which torchrun sets.
+    On the CPU, the number of processes is LOCAL_WORLD_SIZE, which torchrun sets.
+
+    Args:
+        available: number of GPUs of this machine.
 
     Raises:
-        MissingDependency: GPUs are present, but not those asked for.
+        MissingDependency: the machine has GPUs, but not all requested ones.
     """
-    wanted = requested_gpus(num_gpus, gpu_ids)
+    requested = requested_gpus(num_gpus, gpu_ids)
     if available == 0:
         processes = int(environment.get(LOCAL_WORLD_SIZE, 1))
         where = "on the CPU" if processes == 1 else f"on the CPU in {processes} processes"
-        note = f"no GPU found: running {where} instead of GPUs {wanted}"
+        note = f"no GPU found: running {where} instead of GPUs {requested}"
         return Devices(accelerator="cpu", devices=processes, note=note)
-    if missing := [index for index in wanted if index >= available]:
+    if missing := [index for index in requested if index >= available]:
         raise MissingDependency(
             f"GPUs {missing} do not exist; this machine has {available}",
             fix=f"set num_gpus and gpu_ids within 0..{available - 1}",
         )
-    return Devices(accelerator="gpu", devices=wanted, note=f"running on GPUs {wanted}")
+    return Devices(accelerator="gpu", devices=requested, note=f"running on GPUs {requested}")
 
 
 def one_device(devices: Devices, status: StatusLog) -> torch.device:
-    """The device of an action that uses one: the first GPU planned, or the CPU; it is said in the status."""
+    """The device of an action that uses only one: the first GPU, or the CPU; logged to the status."""
     import torch
 
     first = devices.devices[0] if isinstance(devices.devices, list) else 0
-    status.write("RUNNING", f"{devices.note[0].upper()}{devices.note[1:]}; one device is used.")
+    status.write("RUNNING", f"{devices.note[0].upper()}{devices.note[1:]}; a single device is used.")
     return torch.device("cpu" if devices.accelerator == "cpu" else f"cuda:{first}")
 
 
 def train_processes(config: ExperimentConfig) -> int:
-    """How many processes of this machine train: one a device.
+    """Number of training processes on this machine: one per device.
 
     Raises:
-        MissingDependency: GPUs are present, but not those asked for.
+        MissingDependency: the machine has GPUs, but not all requested ones.
     """
     import torch
 
@@ -91,10 +94,10 @@ def train_processes(config: ExperimentConfig) -> int:
 
 
 def check_nodes(action: str, num_nodes: int, environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse several nodes unless a launcher has started this process as one of them.
+    """Check that a launcher started this process if there are several nodes.
 
     Raises:
-        MissingDependency: no launcher variables, so waiting for other nodes would never end.
+        MissingDependency: launcher variables are missing, so the process would wait for other nodes forever.
     """
     if num_nodes > 1 and "MASTER_ADDR" not in environment:
         raise MissingDependency(
@@ -105,17 +108,17 @@ def check_nodes(action: str, num_nodes: int, environment: Mapping[str, str] = os
 
 
 def check_processes(action: str, devices: Devices, num_nodes: int, environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse to train with fewer or more processes than a launcher has started.
+    """Check that the launcher started the number of processes that the spec requires.
 
     Raises:
-        BadRequest: the numbers differ, so some processes would wait for others without end.
+        BadRequest: the numbers differ, so some processes would wait for others forever.
     """
-    wanted = devices.processes * num_nodes
-    started = int(environment.get("WORLD_SIZE") or wanted)
-    if started != wanted:
+    required = devices.processes * num_nodes
+    started = int(environment.get("WORLD_SIZE") or required)
+    if started != required:
         raise BadRequest(
-            f"the launcher started {started} processes, but {action}.num_nodes={num_nodes} machines "
-            f"with {devices.processes} each make {wanted}",
-            fix=f"set {action}.num_nodes and {action}.num_gpus to the machines and the processes on each",
+            f"the launcher started {started} processes, but {action}.num_nodes is {num_nodes} with "
+            f"{devices.processes} processes per node, which requires {required}",
+            fix=f"set {action}.num_nodes to the number of machines and {action}.num_gpus to the processes on each",
             path=f"{action}.num_nodes",
         )

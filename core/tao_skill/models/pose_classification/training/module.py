@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Adamax, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
 
-from tao_skill import __version__
 from tao_skill.models.pose_classification.config import ExperimentConfig, Optim, TrainConfig
-from tao_skill.models.pose_classification.network.stgcn import build_net
+from tao_skill.models.pose_classification.network.registry import build_net
+from tao_skill.models.pose_classification.trained_facts import TrainedFacts
+from tao_skill.models.pose_classification.training.checkpoint_file import FACTS
 from tao_skill.models.pose_classification.training.parallel import total
 
 PLATEAU_THRESHOLD: Final = 1e-3
@@ -178,17 +179,7 @@ class PoseClassifier(pl.LightningModule):
         """Add the schedule, the sums of the running epoch and the facts of the model."""
         assert self.scheduler is not None
         checkpoint["lr_schedulers"] = [self.scheduler.state_dict()]
-        checkpoint["tao_skill"] = {
-            "version": __version__,
-            "model_name": self.config.model_name,
-            "model_type": self.config.model.model_type,
-            "center": self.config.model.center,
-            "graph_layout": self.config.model.graph_layout,
-            "graph_strategy": self.config.model.graph_strategy,
-            "input_channels": self.config.model.input_channels,
-            "resample_frames": self.config.dataset.resample_frames,
-            "num_classes": self.config.dataset.num_classes,
-            "label_map": self.config.dataset.label_map,
+        checkpoint[FACTS] = TrainedFacts.of(self.config).plain() | {
             "metrics": dict(self.metrics),
             "train_sums": self._train_sums.state(self.device),
         }
@@ -196,7 +187,7 @@ class PoseClassifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the schedule and the sums."""
         self._scheduler_state = next(iter(checkpoint.get("lr_schedulers", [])), None)
-        own = checkpoint.get("tao_skill", {})
+        own = checkpoint.get(FACTS, {})
         self.metrics = dict(own.get("metrics", {}))
         if "train_sums" in own and self.global_rank == 0:  # they are the sums of all processes
             self._train_sums = _Sums(*own["train_sums"])

@@ -1,4 +1,4 @@
-"""What the processes that train one model share: sums, and the statistics of batch normalisation."""
+"""Sums and batch-normalisation statistics over all processes of a training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def total(x: Tensor) -> Tensor:
-    """Sum of every process's `x`, the same everywhere, with its gradient; `x` itself where there is one process."""
+    """Differentiable sum of `x` over all processes; `x` itself in a single process."""
     if not (dist.is_available() and dist.is_initialized()):
         return x
     summed: Tensor = _Total.apply(x)  # type: ignore[no-untyped-call]
@@ -22,7 +22,7 @@ def total(x: Tensor) -> Tensor:
 
 
 class _Total(torch.autograd.Function):
-    """Each process's x reaches the loss of every process, so its gradient is the sum of their gradients."""
+    """All-reduce; x of each process contributes to the loss of all, so its gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -36,23 +36,23 @@ class _Total(torch.autograd.Function):
 
 
 class _SharedBatchNorm(_BatchNorm):
-    """Batch normalisation by mean and variance of the batches of all processes; some of them may be empty."""
+    """Batch normalisation with mean and variance over the batches of all processes, some of which may be empty."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, ...) -> the same shape."""
+        """Normalise x of shape (N, C, ...)."""
         if not self.training:
             return super().forward(x)
-        given, x = x.dtype, x.to(torch.promote_types(x.dtype, torch.float32))
-        others, shape = [0, *range(2, x.dim())], [1, -1, *[1] * (x.dim() - 2)]
+        dtype, x = x.dtype, x.to(torch.promote_types(x.dtype, torch.float32))
+        dims, shape = [0, *range(2, x.dim())], [1, -1, *[1] * (x.dim() - 2)]
         count = total(torch.full((), x.numel() / x.shape[1], device=x.device))
-        mean_C = total(x.sum(others)) / count
+        mean_C = total(x.sum(dims)) / count
         centred = x - mean_C.view(shape)
-        var_C = total(centred.square().sum(others)) / count
-        self._keep(mean_C.detach(), var_C.detach() * count / (count - 1).clamp(min=1))
+        var_C = total(centred.square().sum(dims)) / count
+        self._update_running(mean_C.detach(), var_C.detach() * count / (count - 1).clamp(min=1))
         scale_C = self.weight * (var_C + self.eps).rsqrt()
-        return (centred * scale_C.view(shape) + self.bias.view(shape)).to(given)
+        return (centred * scale_C.view(shape) + self.bias.view(shape)).to(dtype)
 
-    def _keep(self, mean_C: Tensor, var_C: Tensor) -> None:
+    def _update_running(self, mean_C: Tensor, var_C: Tensor) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -73,22 +73,22 @@ class SharedBatchNorm2d(_SharedBatchNorm, nn.BatchNorm2d):
 _SHARED: Final[Mapping[type, type]] = MappingProxyType(
     {nn.BatchNorm1d: SharedBatchNorm1d, nn.BatchNorm2d: SharedBatchNorm2d}
 )
-_OWN: Final[Mapping[type, type]] = MappingProxyType({shared: own for own, shared in _SHARED.items()})
+_LOCAL: Final[Mapping[type, type]] = MappingProxyType({shared: local for local, shared in _SHARED.items()})
 
 
 class SharedStatistics(LayerSync):
-    """Shares batch statistics among processes on CPUs, where `torch.nn.SyncBatchNorm` refuses to work.
+    """Shares batch statistics among processes on CPUs, which `torch.nn.SyncBatchNorm` does not support.
 
-    Only the class of a layer changes: parameters, buffers, their names and the optimiser's hold on them stay.
+    Only the class of a layer is replaced, so that parameters, buffers and the optimizer's references stay valid.
     """
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Let every batch normalisation share its statistics."""
+        """Make every batch normalisation share its statistics."""
         return _with_classes(model, _SHARED)
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Give every batch normalisation its own again."""
-        return _with_classes(model, _OWN)
+        """Restore local statistics in every batch normalisation."""
+        return _with_classes(model, _LOCAL)
 
 
 def _with_classes(model: nn.Module, classes: Mapping[type, type]) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Weights & Biases, for those who turn it on."""
+"""Optional logging to Weights & Biases."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tao_skill.models.pose_classification.config import ExperimentConfig
 
 
 def wandb_arguments(config: ExperimentConfig, folder: Path) -> dict[str, Any]:
-    """Arguments of `wandb.init`: one for each `wandb` setting; what is not set is left to W&B."""
+    """Arguments of `wandb.init` from the `wandb` settings; those that are not set are left out."""
     wandb = config.wandb
-    given = {
+    arguments = {
         "project": wandb.project,
         "entity": wandb.entity,
         "group": wandb.group,
@@ -26,21 +26,21 @@ def wandb_arguments(config: ExperimentConfig, folder: Path) -> dict[str, Any]:
         "save_code": wandb.save_code or None,
         "dir": str(folder),
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def start_run(config: ExperimentConfig, action: str) -> Any:
-    """Begin a W&B run, or return None when it is not enabled.
+    """Start a W&B run; None if wandb.enable is false.
 
     Raises:
-        MissingDependency: enabled, but the wandb package is absent.
+        MissingDependency: the wandb package is not installed.
     """
     if not config.wandb.enable:
         return None
     if importlib.util.find_spec("wandb") is None:
         raise MissingDependency(
             "wandb.enable is true, but the wandb package is not installed",
-            fix="pip install 'tao-skill[wandb]', or set wandb.enable=false",
+            fix="run pip install 'tao-skill[wandb]', or set wandb.enable=false",
             path="wandb.enable",
         )
     import wandb
@@ -51,7 +51,7 @@ def start_run(config: ExperimentConfig, action: str) -> Any:
 
 
 def finish_run(run: Any, metrics: dict[str, float]) -> None:
-    """Send the final metrics and end the run, if there is one."""
+    """Log the final metrics and finish the run; does nothing without a run."""
     if run is not None:
         run.log(metrics)
         run.finish()

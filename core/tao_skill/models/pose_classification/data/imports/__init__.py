@@ -1,1 +1,1 @@
-"""Recordings of other formats as TAO's arrays: one file a format, and what all of them need."""
+"""Import recordings of other formats as arrays for TAO: one module per format, and their shared code."""

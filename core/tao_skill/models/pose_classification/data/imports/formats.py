@@ -1,4 +1,4 @@
-"""The formats that can be imported, and how to tell one from another."""
+"""The formats that can be imported, and how to detect the format of a source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 from tao_skill.errors import BadRequest, NotFound
 from tao_skill.models.pose_classification.data.imports import kinetics, ntu, openpose, pyskl
 from tao_skill.models.pose_classification.data.imports.clip import Clip
-from tao_skill.outcome import ImportRequest
+from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +20,12 @@ class Format:
     """A format of recordings.
 
     Attributes:
-        patterns: files that speak for it, but for those that match `unless`.
-        rule: what its coordinates become.
+        read: iterates over the clips of a source.
+        rule: how coordinates are converted, in one sentence.
+        patterns: file names of this format, except those that match `unless`.
     """
 
-    read: Callable[[ImportRequest], Iterator[Clip]]
+    read: Callable[[RecordingImport], Iterator[Clip]]
     rule: str
     patterns: tuple[str, ...]
     unless: str = ""
@@ -34,8 +35,8 @@ class Format:
         folder, patterns = source, self.patterns
         if source.is_file():
             folder, patterns = source.parent, tuple(Path(pattern).name for pattern in patterns)
-        found = chain.from_iterable(folder.glob(pattern) for pattern in patterns)
-        return any(not fnmatch(file.name, self.unless) for file in found if source in (folder, file))
+        files = chain.from_iterable(folder.glob(pattern) for pattern in patterns)
+        return any(not fnmatch(file.name, self.unless) for file in files if source in (folder, file))
 
 
 FORMATS: Final[Mapping[str, Format]] = {
@@ -46,12 +47,12 @@ FORMATS: Final[Mapping[str, Format]] = {
 }
 
 
-def choose(request: ImportRequest) -> tuple[str, str]:
-    """Name of the format, and how it was chosen.
+def choose(request: RecordingImport) -> tuple[str, str]:
+    """Name of the format, and the way it was chosen.
 
     Raises:
-        BadRequest: there is no such format, or the source does not tell which it is.
-        NotFound: there is no such source.
+        BadRequest: the format is unknown, or the source does not match exactly one format.
+        NotFound: the source does not exist.
     """
     source, accepted = request.source, "|".join(FORMATS)
     if request.format is not None and request.format not in FORMATS:
@@ -60,8 +61,8 @@ def choose(request: ImportRequest) -> tuple[str, str]:
         raise NotFound(f"there is no {source}", fix="check the path; relative paths start at the working directory")
     if request.format is not None:
         return request.format, "given"
-    fitting = [name for name, form in FORMATS.items() if form.fits(source)]
+    fitting = [name for name, candidate in FORMATS.items() if candidate.fits(source)]
     if len(fitting) != 1:
-        found = f"looks like {' and '.join(fitting)}" if fitting else "looks like none of the known formats"
-        raise BadRequest(f"{source} {found}", fix=f"give --format {accepted}", path=str(source))
+        problem = f"looks like {' and '.join(fitting)}" if fitting else "looks like none of the known formats"
+        raise BadRequest(f"{source} {problem}", fix=f"give --format {accepted}", path=str(source))
     return fitting[0], f"guessed from {' or '.join(FORMATS[fitting[0]].patterns)}"

@@ -1,4 +1,4 @@
-"""Classes of clips: a label file in place of the source's own, and label_map.json shared by the splits of a folder."""
+"""Classes of clips: a label file that replaces those of the source, and the label_map.json of a folder's splits."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from tao_skill.errors import BadData
-from tao_skill.models.pose_classification.data.imports.clip import Label, Place, bad, clip_files, read_json
+from tao_skill.models.pose_classification.data.imports.clip import Label, Place, bad_data, clip_files, read_json
 
 CLASSES_LIMIT: Final = 10_000
 _FORM: Final = 'a JSON object of {clip: class id}, {clip: class name} or {clip: {"label_index": id, "label": name}}'
 
 
 def read_label_file(path: Path) -> dict[str, Label]:
-    """Class of each clip by its name; where only class names are given, they are numbered in their sorted order.
+    """Class of each clip by clip name; class names without ids are numbered in sorted order.
 
     Raises:
-        NotFound: there is no such file.
-        BadData: it has another form.
+        NotFound: the file does not exist.
+        BadData: the file has another structure.
     """
     (file,) = clip_files(path)[:1]
     value = read_json(file)
     if not isinstance(value, dict) or not value:
-        raise bad(file, "is no label file", f"write {_FORM}")
+        raise bad_data(file, "is not a label file", f"write {_FORM}")
     if all(isinstance(entry, str) for entry in value.values()):
         ids = {name: number for number, name in enumerate(sorted(set(value.values())))}
         return {clip: (ids[name], name) for clip, name in value.items()}
@@ -32,61 +32,67 @@ def read_label_file(path: Path) -> dict[str, Label]:
 def _entry(file: Path, clip: str, entry: Any) -> Label:
     number, name = (entry.get("label_index"), entry.get("label")) if isinstance(entry, dict) else (entry, None)
     if type(number) is not int or not isinstance(name, str | None):
-        raise bad(Place(file, f"clip {clip!r}"), "has no class id", f"write {_FORM}")
+        raise bad_data(Place(file, f"clip {clip!r}"), "has no class id", f"write {_FORM}")
     return number, name
 
 
 class Classes:
-    """Names of class ids as clips bring them, after those of an earlier import into the same folder."""
+    """Class names by class id, from label_map.json of an earlier import and from the clips of this import."""
 
     def __init__(self, file: Path) -> None:
-        """Start with label_map.json, if there is one.
+        """Read `file`, the label_map.json of an earlier import, if it exists.
 
         Raises:
-            BadData: it is no label map.
+            BadData: the file is not a label map.
         """
         self.file = file
         self.count = 0
         self.names: dict[int, str] = {}
-        known = read_json(file) if file.is_file() else {}
-        if not isinstance(known, dict) or not all(type(number) is int for number in known.values()):
-            raise bad(file, "is no label map {class name: class id}", "remove it, or give another --out")
-        for name, number in known.items():
+        label_map = read_json(file) if file.is_file() else {}
+        if not isinstance(label_map, dict) or not all(type(number) is int for number in label_map.values()):
+            raise bad_data(
+                file, "is not a label map {class name: class id}", "remove it, or set --out to another folder"
+            )
+        for name, number in label_map.items():
             self.add(Place(file), (number, name))
 
     def add(self, place: Place, label: Label) -> None:
-        """Take note of a class.
+        """Add a class.
 
         Raises:
-            BadData: its id is out of bounds, or it and another class share an id or a name.
+            BadData: the class id is out of bounds, or two classes share an id.
         """
         number, name = label
         if not 0 <= number < CLASSES_LIMIT:
-            raise bad(place, f"class id {number} is not from 0 to {CLASSES_LIMIT - 1}", "number the classes from 0")
+            raise bad_data(
+                place, f"class id is {number}, accepted: 0 to {CLASSES_LIMIT - 1}", "number the classes from 0"
+            )
         self.count = max(self.count, number + 1)
         if name is None or name == _placeholder(number):
             return
         if not name.strip() or not name.isprintable():
-            raise bad(place, f"class {number} has the name {name!r}", "give it a name of one line")
+            raise bad_data(place, f"class {number} has the name {name!r}", "give it a single-line name")
         if self.names.setdefault(number, name) != name:
-            raise self._clash(place, f"class id {number} is {name!r} here and {self.names[number]!r} elsewhere")
+            raise self._conflict(place, f"class id {number} is {name!r} here and {self.names[number]!r} elsewhere")
 
     def label_map(self) -> dict[str, int]:
-        """Class id by name for every id; `class_<id>` where no clip brought a name.
+        """Class id by class name; an id without a name is named `class_<id>`.
 
         Raises:
-            BadData: two ids have one name.
+            BadData: two ids have the same name.
         """
-        found: dict[str, int] = {}
+        ids: dict[str, int] = {}
         for number in range(self.count):
             name = self.names.get(number) or _placeholder(number)
-            if found.setdefault(name, number) != number:
-                raise self._clash(Place(self.file), f"{name!r} is the name of the class ids {found[name]} and {number}")
-        return found
+            if ids.setdefault(name, number) != number:
+                raise self._conflict(
+                    Place(self.file), f"{name!r} is the name of the class ids {ids[name]} and {number}"
+                )
+        return ids
 
-    def _clash(self, place: Place, problem: str) -> BadData:
+    def _conflict(self, place: Place, problem: str) -> BadData:
         fix = f"give one label file that covers every split, or remove {self.file} if it belongs to other data"
-        return bad(place, problem, fix)
+        return bad_data(place, problem, fix)
 
 
 def _placeholder(number: int) -> str:

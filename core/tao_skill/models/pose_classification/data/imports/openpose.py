@@ -1,6 +1,6 @@
-"""OpenPose's own output: a JSON file a frame, named <clip>_<12 digits>_keypoints.json, 18 or 25 joints in pixels.
+"""Import OpenPose output: one JSON file per frame, <clip>_<12 digits>_keypoints.json, 18 or 25 joints in pixels.
 
-Source: OpenPose's documentation, "Output". BODY_25 is brought to the 18 joints by their names.
+Source: OpenPose's documentation, "Output". The 25 joints of BODY_25 are reduced to the 18 joints of COCO by name.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tao_skill.models.pose_classification.data.imports.clip import (
     Array,
     Clip,
     Place,
-    bad,
+    bad_data,
     clip_files,
     numbers,
     read_json,
 )
-from tao_skill.models.pose_classification.data.imports.people import by_score, in_picture, sequence
-from tao_skill.outcome import ImportRequest
+from tao_skill.models.pose_classification.data.imports.people import normalise_to_image, rank_by_score, stack_frames
+from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 
 RULE: Final = (
     "x / width - 0.5 and y / height - 0.5, and 0 where the score is 0; channels are x, y, score; "
@@ -49,17 +49,17 @@ _ORDERS: Final[Mapping[int, list[int]]] = {
 _NAME: Final = re.compile(r"(?:(?P<clip>.*)_)?(?P<frame>\d{12})_keypoints\.json", re.DOTALL)
 
 
-def read(request: ImportRequest) -> Iterator[Clip]:
-    """The clips of a folder, frames directly in it or in folders of their own.
+def read(request: RecordingImport) -> Iterator[Clip]:
+    """Iterate over the clips of a folder, whose frames are directly in it or in subfolders.
 
     Raises:
-        BadRequest: the size of the picture is not given.
-        NotFound, BadData: there is no clip, or one cannot be read.
+        BadRequest: the image size is not given.
+        NotFound, BadData: there are no clips, or a clip cannot be read.
     """
     if not request.width or not request.height:
         raise BadRequest(
-            "OpenPose writes pixels, and its files do not say the size of the picture",
-            fix="give --width and --height in pixels, or 1 and 1 where x and y are shares of the picture",
+            "OpenPose writes pixels, but its files do not contain the image size",
+            fix="set --width and --height in pixels, or both to 1 if x and y are shares of the image",
         )
     for name, files in _by_clip(request.source).items():
         yield _clip(name, files, request.width, request.height)
@@ -70,7 +70,7 @@ def _by_clip(source: Path) -> dict[str, dict[int, Path]]:
     for file in clip_files(source, "**/*_keypoints.json"):
         match = _NAME.fullmatch(file.name)
         if match is None:
-            raise bad(file, "is not named <clip>_<12 digits>_keypoints.json", "rename or remove it")
+            raise bad_data(file, "is not named <clip>_<12 digits>_keypoints.json", "rename or remove it")
         folder = "" if source.is_file() else file.parent.relative_to(source).as_posix()
         name = "/".join(part for part in (folder, match["clip"]) if part not in (None, "", ".")) or source.name
         clips.setdefault(name, {})[int(match["frame"])] = file
@@ -81,29 +81,34 @@ def _clip(name: str, files: Mapping[int, Path], width: float, height: float) -> 
     first, last = min(files), max(files)
     place = files[first]
     if last - first >= FRAMES_LIMIT:
-        raise bad(files[last], f"is frame {last - first} of its clip; {FRAMES_LIMIT} are read at most", "cut the clip")
+        raise bad_data(
+            files[last],
+            f"is frame {last - first} of its clip, accepted: at most {FRAMES_LIMIT} frames",
+            "split the clip",
+        )
     frames = {frame: _people(file) for frame, file in files.items()}
-    joints = {one.size // 3: files[frame] for frame, people in frames.items() for one in people}
+    joints = {person.size // 3: files[frame] for frame, people in frames.items() for person in people}
     if len(joints) > 1:
         sizes = " and ".join(f"{file.name} has {count}" for count, file in joints.items())
-        raise bad(place, f"the joint counts of a clip differ: {sizes}", "give clips of one OpenPose model")
+        raise bad_data(place, f"the joint counts of a clip differ: {sizes}", "give clips of the same OpenPose model")
     ranked = {
-        frame - first: by_score(np.stack([one.reshape(-1, 3)[_ORDERS[one.size // 3]] for one in people]))
+        frame - first: rank_by_score(np.stack([person.reshape(-1, 3)[_ORDERS[person.size // 3]] for person in people]))
         for frame, people in frames.items()
         if people
     }
-    x_CTVP = in_picture(sequence(ranked, len(COCO_18)), width, height)
-    most = max(len(people) for people in frames.values())
-    return Clip(name=name, place=Place(place), layout="openpose", x_CTVP=x_CTVP, people=most)
+    x_CTVP = normalise_to_image(stack_frames(ranked, len(COCO_18)), width, height)
+    most_people = max(len(people) for people in frames.values())
+    return Clip(name=name, place=Place(place), layout="openpose", x_CTVP=x_CTVP, people=most_people)
 
 
 def _people(file: Path) -> list[Array]:
-    """The people of one frame, 18 or 25 joints each; one of whom only hands or a face were seen is not counted."""
+    """People of a frame with 18 or 25 joints each, without those of whom only hands or face were detected."""
     value = read_json(file)
     people = value.get("people") if isinstance(value, dict) else None
     if not isinstance(people, list):
-        raise bad(file, "has no list 'people'", "give what OpenPose writes with --write_json")
-    return [one for number, person in enumerate(people) if (one := _person(file, number, person)) is not None]
+        raise bad_data(file, "has no list 'people'", "give files that OpenPose wrote with --write_json")
+    keypoints = [_person(file, number, person) for number, person in enumerate(people)]
+    return [values for values in keypoints if values is not None]
 
 
 def _person(file: Path, number: int, person: Any) -> Array | None:
@@ -111,8 +116,8 @@ def _person(file: Path, number: int, person: Any) -> Array | None:
     if values == []:
         return None
     count = len(values) if isinstance(values, list) else 0
-    found = numbers(values, count) if count in [3 * joints for joints in _ORDERS] else None
-    if found is None:
-        what = f"person {number} has {count} values in pose_keypoints_2d, not 54 or 75 finite numbers"
-        raise bad(file, what, "give x, y and score of 18 (COCO) or 25 (BODY_25) joints")
-    return found
+    keypoints = numbers(values, count) if count in [3 * joints for joints in _ORDERS] else None
+    if keypoints is None:
+        problem = f"person {number} has {count} values in pose_keypoints_2d, not 54 or 75 finite numbers"
+        raise bad_data(file, problem, "give x, y and score of 18 (COCO) or 25 (BODY_25) joints")
+    return keypoints

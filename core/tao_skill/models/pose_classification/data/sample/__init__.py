@@ -1,1 +1,1 @@
-"""Generated data."""
+"""Generation of sample data."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float64]
 Angles: TypeAlias = Mapping[str, Array]
-"""Segment -> (T, 3) rotations against its parent segment about x, y, z; a segment that is absent does not rotate."""
+"""Rotations (T, 3) about x, y, z relative to the parent segment, by segment; absent segments do not rotate."""
 
 SEGMENTS: Final = {
     "pelvis": None,
@@ -35,7 +35,7 @@ SEGMENTS: Final = {
     "right_forearm": "right_upper_arm",
     "right_hand": "right_forearm",
 }
-"""Rigid segments and the segment each one turns with, parents first."""
+"""Rigid segments with their parent segments, parents first."""
 
 _MIDDLE_BONES: Final = (
     ("torso", "pelvis", "spine", "trunk", (0.0, 0.120, 0.0)),
@@ -59,7 +59,7 @@ _LEFT_BONES: Final = (
     ("index_knuckle", "wrist", "hand", "arms", (0.0, -0.055, 0.018)),
     ("thumb_tip", "wrist", "hand", "arms", (-0.010, -0.050, 0.040)),
 )
-"""Joint, its parent joint, the segment the bone belongs to, its proportion group, its offset per metre of stature."""
+"""Joint, parent joint, segment of the bone, proportion group, and offset per metre of stature."""
 
 JOINTS: Final = (
     "pelvis",
@@ -136,14 +136,14 @@ _SOLES: Final = [i for i, name in enumerate(JOINTS) if name.endswith(("toe", "he
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """One person: stature in metres and how much each group of bones departs from the average proportions."""
+    """Proportions of a person: stature in metres, and a factor on the average length of each group of bones."""
 
     stature: float
     proportions: Mapping[str, float]
 
 
 def random_body(rng: np.random.Generator) -> Body:
-    """A person between 1.5 and 1.95 m whose limbs are up to 8 % longer or shorter than average."""
+    """A person of 1.5 to 1.95 m whose limbs are up to 8 % longer or shorter than average."""
     groups = ("trunk", "head", "width", "legs", "arms")
     return Body(
         stature=float(rng.uniform(1.5, 1.95)),
@@ -152,12 +152,10 @@ def random_body(rng: np.random.Generator) -> Body:
 
 
 def place(body: Body, angles: Angles, flight_T: Array) -> Array:
-    """Joint positions (T, V, 3) of a body moving over a floor at y = 0, starting above the origin.
+    """Joint positions (T, V, 3) of a body that moves over a floor at y = 0, starting above the origin.
 
     Args:
-        body: the person.
-        angles: rotations of the segments.
-        flight_T: height of the soles above the floor, in metres; the lower foot neither slips nor sinks where it is 0.
+        flight_T: height of the soles above the floor in metres; where it is 0, the lower foot stands still.
     """
     joints_TV3 = _posed(body, angles, len(flight_T))
     joints_TV3[..., 1] += (flight_T - joints_TV3[:, _SOLES, 1].min(axis=1))[:, None]
@@ -166,24 +164,25 @@ def place(body: Body, angles: Angles, flight_T: Array) -> Array:
 
 def _posed(body: Body, angles: Angles, frames: int) -> Array:
     """Joint positions (T, V, 3) with the pelvis at the origin."""
-    turns = _orientations(angles, frames)
+    orientations = _orientations(angles, frames)
     joints_TV3 = np.zeros((frames, len(JOINTS), 3))
     for bone in BONES:
         offset_3 = np.array(bone.offset) * body.stature * body.proportions[bone.group]
-        joints_TV3[:, bone.joint] = joints_TV3[:, bone.parent] + turns[bone.segment] @ offset_3
+        joints_TV3[:, bone.joint] = joints_TV3[:, bone.parent] + orientations[bone.segment] @ offset_3
     return joints_TV3
 
 
 def _orientations(angles: Angles, frames: int) -> dict[str, Array]:
-    turns: dict[str, Array] = {}
+    """Rotation matrices (T, 3, 3) of the segments relative to the world."""
+    orientations: dict[str, Array] = {}
     for segment, parent in SEGMENTS.items():
         own_T33 = rotations(angles.get(segment, np.zeros((frames, 3))))
-        turns[segment] = own_T33 if parent is None else turns[parent] @ own_T33
-    return turns
+        orientations[segment] = own_T33 if parent is None else orientations[parent] @ own_T33
+    return orientations
 
 
 def _path(ankles_T23: Array) -> Array:
-    """Horizontal path (T, 3) of the pelvis that keeps the lower ankle where it is."""
+    """Horizontal path (T, 3) of the pelvis for which the lower ankle stands still."""
     steps_T23 = np.diff(ankles_T23, axis=0, prepend=ankles_T23[:1])
     lower_T = np.argmin(ankles_T23[:, :, 1], axis=1)
     path_T3 = -np.cumsum(steps_T23[np.arange(len(lower_T)), lower_T], axis=0)
@@ -192,16 +191,16 @@ def _path(ankles_T23: Array) -> Array:
 
 
 def rotations(angles_T3: Array) -> Array:
-    """Rotation matrices (T, 3, 3) that turn about y, then x, then z."""
+    """Rotation matrices (T, 3, 3) about y, then x, then z."""
     x_T, y_T, z_T = angles_T3.T
     return _about(2, z_T) @ _about(0, x_T) @ _about(1, y_T)
 
 
 def _about(axis: int, angle_T: Array) -> Array:
     a, b = (axis + 1) % 3, (axis + 2) % 3
-    turn_T33 = np.zeros((len(angle_T), 3, 3))
-    turn_T33[:, axis, axis] = 1.0
-    turn_T33[:, a, a] = turn_T33[:, b, b] = np.cos(angle_T)
-    turn_T33[:, b, a] = np.sin(angle_T)
-    turn_T33[:, a, b] = -np.sin(angle_T)
-    return turn_T33
+    rotation_T33 = np.zeros((len(angle_T), 3, 3))
+    rotation_T33[:, axis, axis] = 1.0
+    rotation_T33[:, a, a] = rotation_T33[:, b, b] = np.cos(angle_T)
+    rotation_T33[:, b, a] = np.sin(angle_T)
+    rotation_T33[:, a, b] = -np.sin(angle_T)
+    return rotation_T33

@@ -1,8 +1,8 @@
-"""Six everyday actions as joint angles over time, different at every call.
+"""Six everyday actions as random joint angles over time.
 
-Every function takes a random generator and the times of the frames (seconds, starting at 0) and returns a `Motion`.
-Angles in the code are degrees, as in gait tables (Winter, "Biomechanics and Motor Control of Human Movement");
-a `Motion` holds radians, in the axes of `body.py`.
+Every action is a function of a random generator and the frame times (seconds, starting at 0) that returns a `Motion`.
+Angles in this module are in degrees, as in gait tables (Winter, "Biomechanics and Motor Control of Human Movement");
+those of a `Motion` are in radians, in the axes of `body.py`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ SIDES: Final = ("left", "right")
 
 @dataclass(frozen=True, kw_only=True)
 class Motion:
-    """Rotations (T, 3) of each segment, in radians, and the height (T,) of the soles above the floor, in metres."""
+    """Rotations (T, 3) of each segment in radians, and the height (T,) of the soles above the floor in metres."""
 
     angles: dict[str, Array]
     flight: Array
 
 
 class _Pose:
-    """Angles in degrees, collected term by term."""
+    """Sum of angle terms in degrees."""
 
     def __init__(self, rng: np.random.Generator, time_T: Array) -> None:
         self.rng = rng
@@ -40,12 +40,12 @@ class _Pose:
         return float(self.rng.uniform(low, high))
 
     def lean(self, degrees_T: Array | float) -> None:
-        """Bend the trunk forward, half in the spine and half in the chest."""
+        """Bend the trunk forward, half of it in the spine and half in the chest."""
         for segment in ("spine", "chest"):
             self.angles[segment][:, 0] += np.asarray(degrees_T) / 2
 
     def leg(self, side: str, hip_T: Array | float, knee_T: Array | float, *, flat: float = 1.0) -> None:
-        """Bend hip and knee; the ankle takes back the share `flat` of what would tilt the foot."""
+        """Bend hip and knee; the ankle compensates the share `flat` of the tilt of the foot."""
         self.angles[f"{side}_thigh"][:, 0] -= hip_T
         self.angles[f"{side}_shank"][:, 0] += knee_T
         self.angles[f"{side}_foot"][:, 0] += flat * (np.asarray(hip_T) - np.asarray(knee_T))
@@ -58,12 +58,12 @@ class _Pose:
         self.angles[f"{side}_forearm"][:, 0] -= elbow_T
 
     def wave(self, amplitude: float, slowest: float, fastest: float) -> Array:
-        """A sine of random rate (Hz) and phase."""
-        rate, phase = self.draw(slowest, fastest), self.draw(0.0, 2 * np.pi)
-        return amplitude * np.sin(2 * np.pi * rate * self.time_T + phase)
+        """A sine of random frequency (Hz) and phase."""
+        frequency, phase = self.draw(slowest, fastest), self.draw(0.0, 2 * np.pi)
+        return amplitude * np.sin(2 * np.pi * frequency * self.time_T + phase)
 
     def pulse(self, shortest: float, longest: float) -> Array:
-        """A rise to 1 and a fall back to 0 around a random moment, its length drawn in seconds."""
+        """A rise from 0 to 1 and back around a random time, of random length in seconds."""
         middle, length = self.draw(0.0, self.time_T[-1]), self.draw(shortest, longest)
         return np.exp(-((self.time_T - middle) ** 2) / (2 * (length / 4) ** 2))
 
@@ -72,20 +72,20 @@ class _Pose:
 
 
 def smooth_step(time_T: Array, start: float, duration: float) -> Array:
-    """0 before `start`, 1 after `start + duration`, minimum jerk between (Flash and Hogan 1985)."""
+    """0 before `start`, 1 after `start + duration`, and a minimum-jerk curve between (Flash and Hogan 1985)."""
     s_T = np.clip((time_T - start) / duration, 0.0, 1.0)
     return s_T**3 * (10 - 15 * s_T + 6 * s_T**2)
 
 
 def sitting_down(rng: np.random.Generator, time_T: Array) -> Motion:
-    """From standing to sitting, with a forward lean on the way."""
+    """From standing to sitting, with a forward lean in between."""
     pose = _idle(rng, time_T)
     _seat(pose, _transition(pose))
     return pose.motion()
 
 
 def getting_up(rng: np.random.Generator, time_T: Array) -> Motion:
-    """From sitting to standing, with a forward lean on the way."""
+    """From sitting to standing, with a forward lean in between."""
     pose = _idle(rng, time_T)
     _seat(pose, 1.0 - _transition(pose))
     return pose.motion()
@@ -110,7 +110,7 @@ def standing(rng: np.random.Generator, time_T: Array) -> Motion:
 
 
 def walking(rng: np.random.Generator, time_T: Array) -> Motion:
-    """Strides at 0.7 to 1.1 a second, arms swinging against the legs, on a straight or bent path."""
+    """0.7 to 1.1 strides per second, arms swinging against the legs, on a straight or curved path."""
     pose = _idle(rng, time_T)
     phase_T = 2 * np.pi * (pose.draw(0.7, 1.1) * time_T + pose.draw(0.0, 1.0))
     stride, lift, swing, elbow = pose.draw(18, 30), pose.draw(40, 65), pose.draw(5, 35), pose.draw(5, 40)
@@ -124,7 +124,7 @@ def walking(rng: np.random.Generator, time_T: Array) -> Motion:
 
 
 def jumping(rng: np.random.Generator, time_T: Array) -> Motion:
-    """Jumps of 15 to 40 cm one after another: crouch, ballistic flight, landing."""
+    """Repeated jumps of 15 to 40 cm: crouch, ballistic flight, landing."""
     pose = _idle(rng, time_T)
     flight = 2 * np.sqrt(2 * pose.draw(0.15, 0.40) / GRAVITY)
     contact = pose.draw(0.4, 0.7)
@@ -152,14 +152,14 @@ ACTIONS: Final[dict[str, Callable[[np.random.Generator, Array], Motion]]] = {
 
 
 def _transition(pose: _Pose) -> Array:
-    """0 to 1 within the sequence, at a random moment and speed."""
+    """A step from 0 to 1 within the sequence, at a random time and speed."""
     length = float(pose.time_T[-1])
     duration = pose.draw(0.3, 0.6) * length
     return smooth_step(pose.time_T, pose.draw(0.0, length - duration), duration)
 
 
 def _seat(pose: _Pose, seated_T: Array) -> None:
-    """Sit as far as `seated_T` (0 standing, 1 seated) says, leaning forward between."""
+    """Bend the legs by `seated_T` (0 standing, 1 seated), leaning forward in between."""
     hip = pose.draw(75.0, 100.0)
     for side in SIDES:
         pose.leg(side, hip * seated_T, pose.draw(65.0, 105.0) * seated_T)
@@ -167,7 +167,7 @@ def _seat(pose: _Pose, seated_T: Array) -> None:
 
 
 def _idle(rng: np.random.Generator, time_T: Array) -> _Pose:
-    """What people do in any action: sway, look around, hold and move their arms, shift their weight."""
+    """Movements that are part of every action: swaying, looking around, moving the arms, shifting weight."""
     pose = _Pose(rng, time_T)
     for axis in range(3):
         pose.angles["spine"][:, axis] += pose.wave(pose.draw(0.5, 3.0), 0.1, 0.6)
@@ -181,7 +181,7 @@ def _idle(rng: np.random.Generator, time_T: Array) -> _Pose:
 
 
 def _gesture(pose: _Pose, side: str) -> None:
-    """One arm in three is raised for a while."""
+    """Raise the arm for a while, with a probability of one third."""
     if pose.rng.random() < 1 / 3:
         raised_T = pose.pulse(0.8, 2.5)
         wobble_T = 1.0 + pose.wave(0.15, 1.0, 2.5)

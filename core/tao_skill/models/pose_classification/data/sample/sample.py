@@ -1,7 +1,7 @@
-"""A generated six-class data set for the nvidia layout, to try every action without data of one's own.
+"""Generate a data set of six classes in the nvidia layout, for trying every action without recordings.
 
-Bodies, speeds, moments, viewpoints, positions and sensor noise vary, so raw coordinates say little about the class;
-the people of the training, validation and test sets are different ones.
+Bodies, speeds, timing, viewpoints, positions and sensor noise vary, so that raw coordinates reveal little about the
+class; training, validation and test set have different people.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ RECIPE: Final[dict[str, dict[str, Any]]] = {
     "dataset": {"batch_size": 8},
     "train": {"num_epochs": 6, "optim": {"lr": 0.005, "lr_steps": [5]}},
 }
-"""What learns the default sizes in about two minutes on two CPU cores; the last epoch settles at a tenth of lr."""
+"""Settings that train on the default sizes in about two minutes on two CPU cores; the last epoch uses lr / 10."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Sequences (N, 3, T, 34, 1) in metres with their class ids and names."""
+    """Sequences (N, 3, T, 34, 1) in metres with their class ids and sequence names."""
 
     data: NDArray[np.float32]
     ids: list[int]
@@ -40,16 +40,16 @@ class Split:
 
 
 def write_sample(out: Path, *, train: int = 300, val: int = 96, frames: int = 24, seed: int = 1234) -> dict[str, Any]:
-    """Write train, val and test sets, label_map.json and a spec.yaml that trains on them.
+    """Write training, validation and test sets, label_map.json and a spec.yaml for training on them.
 
     Args:
-        out: folder to write to; made if absent, files of the same names are replaced.
-        train: training sequences. val: validation sequences.
-        frames: T; sequences last half of it to all of it and are zero-padded at the end.
-        seed: same seed and sizes, same bytes.
+        out: folder to write to, created if missing; existing files are replaced.
+        train: number of training sequences. val: number of validation sequences.
+        frames: T of the arrays; sequences have T / 2 to T frames and are zero-padded at the end.
+        seed: random seed; the same seed and sizes give identical files.
 
     Returns:
-        The folder, the files written, the classes and the shapes.
+        JSON-able: the folder, its files, the path of the spec, the classes and the shapes.
 
     Raises:
         OSError: the folder cannot be written.
@@ -71,41 +71,41 @@ def write_sample(out: Path, *, train: int = 300, val: int = 96, frames: int = 24
 
 
 def make_split(name: str, size: int, frames: int, rng: np.random.Generator) -> Split:
-    """Draw the people of one split and one sequence after another, classes evenly mixed."""
+    """Generate the people and the sequences of a split, with balanced classes in random order."""
     people = [random_body(rng) for _ in range(-(-size // SEQUENCES_PER_BODY))]
     ids = [int(i) for i in rng.permutation(np.arange(size) % len(ACTIONS))]
     actions = tuple(ACTIONS)
     data_NCTVM = np.zeros((size, 3, frames, len(JOINTS), 1), dtype=np.float32)
     for index, class_id in enumerate(ids):
-        seen_TV3 = record(people[index % len(people)], actions[class_id], frames, rng)
-        data_NCTVM[index, :, : len(seen_TV3), :, 0] = seen_TV3.transpose(2, 0, 1)
+        recorded_TV3 = record(people[index % len(people)], actions[class_id], frames, rng)
+        data_NCTVM[index, :, : len(recorded_TV3), :, 0] = recorded_TV3.transpose(2, 0, 1)
     names = [f"{name}_{i:05d}_{actions[class_id]}" for i, class_id in enumerate(ids)]
     return Split(data=data_NCTVM, ids=ids, names=names)
 
 
 def record(body: Body, action: str, frames: int, rng: np.random.Generator) -> Array:
-    """One sequence as a depth camera would report it: (T, V, 3), half of `frames` to all of it, in metres."""
+    """A sequence (T, V, 3) in metres as a depth camera reports it, with T from `frames` / 2 to `frames`."""
     length = int(rng.integers((frames + 1) // 2, frames + 1))
     motion = ACTIONS[action](rng, np.arange(length) / FRAMES_PER_SECOND)
     return _with_noise(_from_camera(place(body, motion.angles, motion.flight), rng), rng)
 
 
 def _from_camera(joints_TV3: Array, rng: np.random.Generator) -> Array:
-    """Turn to any direction, tilt as low and high cameras do, start within half a metre of the origin."""
+    """Rotate to a random direction and camera tilt, and start within half a metre of the origin."""
     pitch, yaw, roll = np.deg2rad(rng.uniform(-1.0, 1.0, size=3) * (25.0, 180.0, 8.0))
-    turned_TV3 = (joints_TV3 - joints_TV3[:1, :1]) @ rotations(np.array([[pitch, yaw, roll]]))[0].T
-    moved_TV3: Array = turned_TV3 + rng.uniform(-1.0, 1.0, size=3) * (0.3, 0.15, 0.3)
+    rotated_TV3 = (joints_TV3 - joints_TV3[:1, :1]) @ rotations(np.array([[pitch, yaw, roll]]))[0].T
+    moved_TV3: Array = rotated_TV3 + rng.uniform(-1.0, 1.0, size=3) * (0.3, 0.15, 0.3)
     return moved_TV3
 
 
 def _with_noise(joints_TV3: Array, rng: np.random.Generator) -> Array:
-    """White noise of 4 to 15 mm, a slow drift of each joint, single outliers, and joints that freeze for a while."""
+    """Add white noise of 4 to 15 mm, slow drift of each joint, single outliers, and joints that freeze for a while."""
     frames, joints, _ = joints_TV3.shape
     noisy_TV3 = joints_TV3 + rng.normal(0.0, rng.uniform(0.004, 0.015), size=joints_TV3.shape)
-    turns_T11 = np.linspace(0.0, 2 * np.pi * rng.uniform(0.3, 1.5), frames)[:, None, None]
-    noisy_TV3 += rng.normal(0.0, 0.01, (joints, 3)) * np.sin(turns_T11 + rng.uniform(0.0, 2 * np.pi, (joints, 3)))
-    jumps_TV1 = rng.random((frames, joints, 1)) < 0.01
-    noisy_TV3 += jumps_TV1 * rng.normal(0.0, 0.08, size=joints_TV3.shape)
+    phase_T11 = np.linspace(0.0, 2 * np.pi * rng.uniform(0.3, 1.5), frames)[:, None, None]
+    noisy_TV3 += rng.normal(0.0, 0.01, (joints, 3)) * np.sin(phase_T11 + rng.uniform(0.0, 2 * np.pi, (joints, 3)))
+    is_outlier_TV1 = rng.random((frames, joints, 1)) < 0.01
+    noisy_TV3 += is_outlier_TV1 * rng.normal(0.0, 0.08, size=joints_TV3.shape)
     for joint in np.flatnonzero(rng.random(joints) < 0.1):
         start = int(rng.integers(0, frames))
         noisy_TV3[start : start + int(rng.integers(2, 9)), joint] = noisy_TV3[start, joint]

@@ -1,0 +1,66 @@
+"""The table of networks: each value of `model.model_type` and what builds it. Imports no torch until one is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tao_skill.models.pose_classification.network.blocks import (
+    BLOCKS,
+    Block,
+    Products,
+    st_gcn_plus_plus_products,
+    st_gcn_products,
+)
+
+if TYPE_CHECKING:
+    from tao_skill.models.pose_classification.config import ModelConfig
+    from tao_skill.models.pose_classification.network.stgcn import STGCN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A row of the table.
+
+    Attributes:
+        load: imports the class of the network. blocks: the blocks that it is built of.
+        products: multiply-adds of a block; without it the cost of training is not estimated.
+    """
+
+    load: Callable[[], type[STGCN]]
+    blocks: tuple[Block, ...] = BLOCKS
+    products: Products | None = None
+
+
+def _st_gcn() -> type[STGCN]:
+    from tao_skill.models.pose_classification.network.stgcn import STGCN
+
+    return STGCN
+
+
+def _st_gcn_plus_plus() -> type[STGCN]:
+    from tao_skill.models.pose_classification.network.stgcn_plus_plus import STGCNPlusPlus
+
+    return STGCNPlusPlus
+
+
+NETWORKS: Final[dict[str, Network]] = {
+    "ST-GCN": Network(load=_st_gcn, products=st_gcn_products),
+    "ST-GCN++": Network(load=_st_gcn_plus_plus, products=st_gcn_plus_plus_products),
+}
+
+
+def build_net(model: ModelConfig, num_classes: int) -> STGCN:
+    """The network that a spec describes, newly initialised."""
+    network = NETWORKS[model.model_type]
+    return network.load()(
+        layout=model.graph_layout,
+        strategy=model.graph_strategy,
+        num_classes=num_classes,
+        channels=model.input_channels,
+        dropout=model.dropout,
+        edge_importance=model.edge_importance_weighting,
+        center=model.center,
+        blocks=network.blocks,
+    )
