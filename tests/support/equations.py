@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STRIDES: Mapping[int, int] = MappingProxyType({4: 2, 7: 2})
-"""Temporal strides of the blocks that have another than 1, by number."""
+from tao_skill.models.pose_classification.network.blocks import BLOCKS, Block
 
 
 def reference_scores(
-    state: dict[str, Tensor], x_NCTVM: Tensor, *, training: bool, strides: Mapping[int, int] = STRIDES
+    state: dict[str, Tensor], x_NCTVM: Tensor, *, training: bool, blocks: Sequence[Block] = BLOCKS
 ) -> Tensor:
     """ST-GCN written a second time, straight from its equations and the state_dict, without modules."""
     n, c, t, v, m = x_NCTVM.shape
@@ -29,8 +27,8 @@ def reference_scores(
     moved = x_NCTVM.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)
     x = norm(state, "data_bn", moved, training).view(n * m, v, c, t).permute(0, 2, 3, 1)
     branched = "st_gcn_networks.0.tcn.frame.weight" in state
-    for i in range(1 + max(int(name.split(".")[1]) for name in state if name.startswith("st_gcn_networks."))):
-        at, stride = f"st_gcn_networks.{i}", strides.get(i, 1)
+    for i, (_, stride) in enumerate(blocks):
+        at = f"st_gcn_networks.{i}"
         kernel = state.get(f"edge_importance.{i}", state["A"] if branched else torch.tensor(1.0))
         y = gathered(state, at, kernel if branched else state["A"] * kernel, x)
         if branched:

@@ -148,7 +148,7 @@ def test_reduced_precision_tells_real_recordings_apart_as_fp32_does(real_data: P
     layout = next(name for name, one in LAYOUTS.items() if one.joints == x_NCTVM.shape[3])
     torch.manual_seed(7)
     net = acquainted(STGCN(layout=layout, num_classes=10, dropout=0.0), torch.from_numpy(x_NCTVM))
-    assert_alike(onnx_graph.to_onnx(net.state_dict(), frames=32), x_NCTVM)
+    assert_alike(onnx_graph.to_onnx(net, frames=32), x_NCTVM)
 
 
 def test_ranges_are_kept_and_used_again_for_the_same_model_only(
