@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tao_skill.models.pose_classification.network.blocks import BLOCKS, Block
 
-def reference_scores(state: dict[str, Tensor], x_NCTVM: Tensor, *, training: bool) -> Tensor:
+
+def reference_scores(
+    state: dict[str, Tensor], x_NCTVM: Tensor, *, training: bool, blocks: Sequence[Block] = BLOCKS
+) -> Tensor:
     """ST-GCN written a second time, straight from its equations and the state_dict, without modules."""
     n, c, t, v, m = x_NCTVM.shape
     people = []
@@ -22,8 +27,8 @@ def reference_scores(state: dict[str, Tensor], x_NCTVM: Tensor, *, training: boo
     moved = x_NCTVM.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)
     x = norm(state, "data_bn", moved, training).view(n * m, v, c, t).permute(0, 2, 3, 1)
     branched = "st_gcn_networks.0.tcn.frame.weight" in state
-    for i in range(10):
-        at, stride = f"st_gcn_networks.{i}", 2 if i in (4, 7) else 1
+    for i, (_, stride) in enumerate(blocks):
+        at = f"st_gcn_networks.{i}"
         kernel = state.get(f"edge_importance.{i}", state["A"] if branched else torch.tensor(1.0))
         y = gathered(state, at, kernel if branched else state["A"] * kernel, x)
         if branched:
@@ -35,7 +40,7 @@ def reference_scores(state: dict[str, Tensor], x_NCTVM: Tensor, *, training: boo
             y = convolved(state, f"{at}.tcn.2", y, stride=(stride, 1), padding=(4, 0))
             y = norm(state, f"{at}.tcn.3", y, training)
         x = F.relu(y + residual(state, at, x, stride, training) if i > 0 else y)
-    for person in x.view(n, m, 256, -1, v).unbind(1):
+    for person in x.view(n, m, x.shape[1], -1, v).unbind(1):
         people.append(person.flatten(2).mean(2))
     return torch.stack(people).mean(0) @ state["fcn.weight"][:, :, 0, 0].T + state["fcn.bias"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +12,27 @@ import pytest
 import torch
 
 from tao_skill.models.pose_classification.deploy import onnx_graph
+from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tests.support.experiments import FRAMES
-from tests.support.networks import acquainted
+from tests.support.networks import SMALL_BLOCKS, acquainted
 from tests.support.tensorrt.fake import VERSIONS, install
+
+
+@pytest.fixture(scope="module")
+def small_networks() -> Iterator[None]:
+    """Every network of the table with few blocks, in this process, for tests that do not depend on their number."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, row in NETWORKS.items():
+            patch.setitem(NETWORKS, name, replace(row, blocks=SMALL_BLOCKS))
+        yield
 
 
 @pytest.fixture(scope="session")
 def network() -> STGCN:
     """A network whose batch norms have seen data, so that its scores differ from one sequence to another."""
     torch.manual_seed(7)
-    return acquainted(STGCN(num_classes=6), torch.randn(64, 3, FRAMES, 34, 1))
+    return acquainted(STGCN(num_classes=6, blocks=SMALL_BLOCKS), torch.randn(64, 3, FRAMES, 34, 1))
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,8 @@ from tests.support.tensorrt.engines import KEY, built, contents
 from tests.support.tensorrt.fake import VERSIONS, install
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 Ground = dict[str, Any]
 ONE_EPOCH = {"train.num_epochs": 1}
 

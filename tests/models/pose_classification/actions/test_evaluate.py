@@ -19,6 +19,8 @@ from tao_skill.models.pose_classification.training.checkpoint_file import load, 
 from tao_skill.status import read_status
 from tests.support.experiments import FRAMES, experiment
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 
 @pytest.fixture(scope="module")
 def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
