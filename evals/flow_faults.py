@@ -1,4 +1,4 @@
-"""Twelve things that go wrong: for each a call that meets it, and what has to be broken before."""
+"""Twelve faults: for each the call that meets it, and the preparation of the fault."""
 
 from __future__ import annotations
 
@@ -31,39 +31,40 @@ class WithoutSciPy(importlib.machinery.PathFinder):
 
     @classmethod
     def find_distributions(cls, *context):
-        return (one for one in super().find_distributions(*context) if one.name not in HIDDEN)
+        return (found for found in super().find_distributions(*context) if found.name not in HIDDEN)
 
 
 sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = WithoutSciPy
 """
-"""A sitecustomize.py with which no process finds SciPy, nor what needs it, as where they are not installed."""
+"""A sitecustomize.py that hides SciPy and packages that require it, as if they were not installed."""
 
 SMALL: Final = "small"
-"""Folder that a disk of 100 KiB is mounted at: room for the record of a job, not for its results."""
+"""Mount point of a disk of 100 KiB, large enough for the record of a job but not for its results."""
 
 _MOUNTED: Final = 'mount -t tmpfs -o size=100k none "$1" && shift && exec "$@"'
 
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """How a server is started: words before its command, options after it, and what its environment has besides."""
+    """The start of a server: a command that wraps it, additional options, and additional environment variables."""
 
-    before: Sequence[str] = ()
+    wrapper: Sequence[str] = ()
     options: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """Something that goes wrong.
+    """A fault.
 
     Attributes:
-        call: what is asked for, after breaking what has to be. first: a call that somebody else made before.
-        server: of its own, where one is needed, or why it cannot be had. meanwhile: what happens during it.
+        call: prepares the fault and returns the call that meets it. earlier_call: a call of another client before.
+        server: the server of the fault, None for the common server, or the reason why it cannot be started.
+        meanwhile: a task that runs during the call.
     """
 
     call: Callable[[Path], Call]
-    first: Callable[[Path], Call] | None = None
+    earlier_call: Callable[[Path], Call] | None = None
     server: Callable[[Path], Server | str | None] = lambda root: None
     meanwhile: Callable[[Path], Any] | None = None
 
@@ -77,15 +78,15 @@ def training(root: Path, *overrides: str, **arguments: Any) -> Call:
         for name, file in (("data", "data.npy"), ("labels", "label.pkl"))
     ]
     pairs = [*files, "lr=0.02", "batch_size=6", "num_workers=0", "epochs=1", *overrides]
-    given = {"action": "train", "automl": "off", "overrides": pairs, "wait_s": 50}
-    return Call(tool="run_action", arguments=given | arguments)
+    defaults = {"action": "train", "automl": "off", "overrides": pairs, "wait_s": 50}
+    return Call(tool="run_action", arguments=defaults | arguments)
 
 
 def conversion(root: Path, *overrides: str, **arguments: Any) -> Call:
-    """The recording as sequences."""
+    """The conversion of the recording to sequences."""
     pairs = [f"dataset_convert.data={root / 'recording.json'}", *overrides]
-    given = {"action": "dataset_convert", "overrides": pairs, "wait_s": 50}
-    return Call(tool="run_action", arguments=given | arguments)
+    defaults = {"action": "dataset_convert", "overrides": pairs, "wait_s": 50}
+    return Call(tool="run_action", arguments=defaults | arguments)
 
 
 def _evaluation(parent: str) -> Call:
@@ -112,7 +113,7 @@ def _search(root: Path, **arguments: Any) -> Call:
 
 
 async def _kill(root: Path) -> None:
-    """SIGKILL the training of the key `night` when it has its first checkpoint."""
+    """Send SIGKILL to the training with the key `night` after its first checkpoint."""
     while True:
         for path in (root / "results").glob("train-*/job.json"):
             job = json.loads(path.read_text("utf-8"))
@@ -133,13 +134,15 @@ def _without_scipy(root: Path) -> Server:
 def _small_disk(root: Path) -> Server | str:
     folder = root / SMALL
     folder.mkdir(exist_ok=True)
-    apart = ["unshare", "--map-root-user", "--mount"]
-    mount = [*apart, "mount", "-t", "tmpfs", "none", str(folder)]
+    namespace = ["unshare", "--map-root-user", "--mount"]
+    mount = [*namespace, "mount", "-t", "tmpfs", "none", str(folder)]
     if not shutil.which("unshare"):
         return "unshare is not installed"
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        return "this machine lets nobody mount a small disk"
-    return Server(before=[*apart, "sh", "-c", _MOUNTED, "sh", str(folder)], options=["--results-root", str(folder)])
+        return "mounting a disk is not permitted on this machine"
+    return Server(
+        wrapper=[*namespace, "sh", "-c", _MOUNTED, "sh", str(folder)], options=["--results-root", str(folder)]
+    )
 
 
 FAULTS: Final[Mapping[str, Fault]] = {
@@ -152,7 +155,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "full results root": Fault(call=conversion, server=_small_disk),
     "busy key": Fault(
         call=lambda root: conversion(root, "dataset_convert.sequence_length=12", key="mine"),
-        first=lambda root: conversion(root, key="mine"),
+        earlier_call=lambda root: conversion(root, key="mine"),
     ),
     "missing extra": Fault(call=lambda root: _search(root, sampler="gp"), server=_without_scipy),
     "bad range": Fault(call=lambda root: _search(root, search=["lr=0.1:0.001"])),

@@ -58,9 +58,9 @@ def test_a_name_is_a_file_a_folder_of_one_or_a_trainings_best(
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path, tiny: Path, registry: Path) -> None:
-    with pytest.raises(NotFound, match="which has linked, plain, single, trained$"):
+    with pytest.raises(NotFound, match="which contains linked, plain, single, trained$"):
         train(tmp_path, tiny, registry, "no-such")
-    with pytest.raises(NotFound, match="which has none$") as caught:
+    with pytest.raises(NotFound, match="which contains none$") as caught:
         train(tmp_path, tiny, tmp_path / "nowhere", "plain")
     assert "plain.pth" in caught.value.fix
     with pytest.raises(NotFound, match="empty"):
@@ -89,7 +89,7 @@ def test_named_weights_go_before_a_parents_and_after_a_given_path(tmp_path: Path
     given = train(tmp_path, tiny, registry, "no-such", f"{KEY}={left}")
     assert lookup(given.spec, KEY) == str(left)
     assert KEY not in given.inferred
-    assert any(f"no-such is not used, as {KEY} is given" in warning for warning in given.warnings)
+    assert any(f"no-such is not used, because {KEY} is given" in warning for warning in given.warnings)
 
 
 def test_the_name_is_part_of_the_request_that_a_key_stands_for(tmp_path: Path, tiny: Path, registry: Path) -> None:
@@ -102,5 +102,5 @@ def test_the_name_is_part_of_the_request_that_a_key_stands_for(tmp_path: Path, t
 
 
 def test_only_an_action_that_starts_from_weights_takes_a_name(tmp_path: Path, registry: Path) -> None:
-    with pytest.raises(BadRequest, match="evaluate, which does not start from pretrained weights"):
+    with pytest.raises(BadRequest, match="evaluate does not start from pretrained weights"):
         planned(tmp_path, "evaluate", environment={pretrained.VARIABLE: str(registry)}, base_experiment="plain")

@@ -189,7 +189,7 @@ def test_a_train_is_routed_to_automl_unless_turned_off(tmp_path: Path, data: lis
     found = planned(tmp_path, overrides=data)
     assert found.route.route == "automl"
     assert open_job(found, Store(tmp_path), now=NOW)[0].automl == {}
-    assert planned(tmp_path, overrides=data, words="please, no HPO").route.route == "direct"
+    assert planned(tmp_path, overrides=data, user_request="please, no HPO").route.route == "direct"
 
 
 def test_without_packaged_schemas_a_train_runs_directly(

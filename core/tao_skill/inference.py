@@ -1,4 +1,4 @@
-"""Inference functions: how a spec parameter gets its value from the job, its parent job or the environment."""
+"""Inference functions: they derive a spec parameter from the job, its parent job or the environment."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Parent:
     """The job that a run builds on.
 
     Attributes:
-        id, results_dir: of the nearest job that makes a model: the parent itself or a job it was built on.
-        spec: its checked spec, completed by the specs of the jobs it was built on.
-        select: chooses the file to start from; raises NotFound where the job left none.
+        id, results_dir: id and output folder of the nearest job that makes a model: the parent or an ancestor of it.
+        spec: its checked spec, merged with the specs of its ancestors.
+        select: chooses the file to start from; raises NotFound if the job has none.
     """
 
     id: str
@@ -28,7 +28,7 @@ class Parent:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """All that an inference function may read.
+    """The inputs of an inference function.
 
     Attributes:
         job_dir: folder of the planned job.
@@ -36,8 +36,8 @@ class Inputs:
         base_experiment: name of pretrained weights in the registry.
         given: spec keys that the request sets.
         is_search: whether the run is an AutoML search.
-        spec: values that the request sets, folders replaced by files.
-        confine: raises for a spec key and a path that must not be read.
+        spec: values that the request sets, with files in place of folders.
+        confine: called with a spec key and a path; raises if the path must not be read.
     """
 
     action: str
@@ -61,4 +61,4 @@ class Inferred:
 
 
 Function = Callable[[Inputs], Inferred | None]
-"""Returns None where the value cannot be inferred."""
+"""Returns None if the value cannot be inferred."""

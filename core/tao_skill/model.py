@@ -1,4 +1,4 @@
-"""The interface of a model and its actions. Implementations import torch and the like inside their methods."""
+"""The interface of a model and its actions. Implementations import torch and other heavy packages inside methods."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from tao_skill.outcome import Advice, DataReport, ImportRequest, Limit, Outcome, Selection
 
 TRAIN: Final = "train"
-"""The action that AutoML can search."""
+"""The action that AutoML can turn into a search."""
 
 RESULTS_DIR: Final = "results_dir"
-"""Spec key, of the whole spec and of each action's section, for the folder that results go to (TAO's rule)."""
+"""Spec key of the output folder, at the top level and in the section of each action (TAO's rule)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """One verb of a model.
+    """An action of a model.
 
     Attributes:
-        run: runs the action with a checked config; imports heavy packages only when called.
-        makes_model: whether its jobs leave a model that other actions start from.
-        next: actions that usually follow, on its own result or, where it makes no model, on its parent's.
-        feeds: kind of an artifact that is the data of the next action -> spec key that takes it; next needs it.
-        processes: number of processes that a run takes on this machine; None for an action that never takes several.
-        report: kind of the artifact that is its report. summarize: the report in short.
-        in_deploy: whether TAO's task group `deploy` has it.
+        run: runs the action with a checked config. It imports heavy packages only when called.
+        makes_model: whether its jobs produce a model that other actions start from.
+        next: actions that usually follow, on its own model or, if it makes none, on its parent's.
+        feeds: artifact kind -> spec key of the next action that reads such an artifact; the next action requires it.
+        processes: number of processes of a run on this machine; None for an action that always uses a single process.
+        report: kind of the artifact that is its report. summarize: shortens the report.
+        in_deploy: whether it belongs to TAO's task group `deploy`.
     """
 
     name: str
@@ -48,20 +48,20 @@ class Action:
     in_deploy: bool = False
 
     def count_processes(self, config: Any) -> int:
-        """Number of processes that a run of `config` takes on this machine."""
+        """Number of processes of a run with `config` on this machine."""
         return 1 if self.processes is None else self.processes(config)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingKeys:
-    """Spec keys and values by which a search controls the trainings of its trials.
+    """Spec keys and values that a search controls the trainings of its trials with.
 
     Attributes:
-        epochs: key of the number of epochs of a full training. seed: key of the random seed.
-        trial: values of every trial, whatever the spec says; part of the spec that a trial records.
-        checkpoints: values that make a trial save checkpoints at its rungs and of its best epoch only.
-        tie_breaker: metric that decides between trials of equal value; lower is better.
-        lower_on_divergence: key of the parameter to lower when every training diverges.
+        epochs: key of the number of epochs. seed: key of the random seed.
+        trial: values that replace those of the spec in every trial, also in its recorded spec.
+        checkpoints: values that limit the checkpoints of a trial to its rungs and its best epoch.
+        tie_breaker: metric that ranks trials with equal values of the search metric; lower is better.
+        lower_on_divergence: key of the parameter to lower if every training diverges.
     """
 
     epochs: str
@@ -73,13 +73,13 @@ class TrainingKeys:
 
 
 class Model(ABC):
-    """A trainable model. Methods that read specs take a config: an instance of `config`, checked.
+    """A trainable model. A `config` argument is a checked instance of the dataclass `Model.config`.
 
     Attributes:
-        actions: by name, in the order of the workflow.
-        checkpoint_suffix: of the files that hold weights.
-        training: None for a model that cannot be searched.
-        import_request: dataclass of the options of `import_data`; None for a model that imports nothing.
+        actions: actions by name, in the order of the workflow.
+        checkpoint_suffix: file suffix of checkpoints, e.g. `.pth`.
+        training: None for a model that AutoML does not support.
+        import_request: dataclass of the options of `import_data`; None for a model without data import.
     """
 
     name: str
@@ -92,84 +92,84 @@ class Model(ABC):
     @property
     @abstractmethod
     def config(self) -> type:
-        """The dataclass that holds every parameter of every action."""
+        """The dataclass of all parameters of all actions."""
 
     @abstractmethod
     def check_run(self, config: Any, action: str) -> Advice:
-        """Check spec and data together, without loading anything heavy."""
+        """Check the spec against its data, without importing heavy packages."""
 
     @abstractmethod
     def select_result(
         self, action: str, results_dir: Path, metric: str, artifacts: Mapping[str, Path] = MappingProxyType({})
     ) -> Selection:
-        """Choose the file of a finished job that a downstream action starts from.
+        """Choose the file of a job that a downstream action starts from.
 
         Args:
-            artifacts: files that the job recorded, by kind.
+            artifacts: recorded artifacts of the job, by kind.
 
         Raises:
-            NotFound: the job left no such file. BadRequest: jobs of this action make no model.
+            NotFound: the job has no such file. BadRequest: the action makes no model.
         """
 
     @abstractmethod
     def latest_result(self, results_dir: Path) -> Path | None:
-        """The checkpoint that an interrupted training continues from."""
+        """The checkpoint that an interrupted training resumes from."""
 
     @abstractmethod
     def result_files(self, results_dir: Path) -> Sequence[Path]:
-        """The files that make up the model of a training, links and indexes included; none before a checkpoint."""
+        """The files of a training's model, including links and indexes; empty before the first checkpoint."""
 
     @abstractmethod
     def keep_only_best(self, results_dir: Path, metric: str) -> None:
-        """Delete the checkpoints of a training other than the best."""
+        """Delete all checkpoints of a training but the best."""
 
     def actual_checkpoint(self, path: Path) -> Path:
-        """The file that a checkpoint's path stands for; another file where the name lacks the step."""
+        """Resolve the path of a checkpoint, whose name may lack the step."""
         return path
 
     def inference_functions(self) -> Mapping[str, Function]:
-        """Inference functions that only this model has, by the names used in SKILL.md."""
+        """Inference functions of this model, by their names in SKILL.md."""
         return {}
 
     def train_until(self, config: Any, until: int, metric: str) -> list[dict[str, float]]:
-        """Train the first `until` epochs of a full training, resuming from its checkpoint.
+        """Train the first `until` epochs of a full training, resuming from its latest checkpoint.
 
         Returns:
-            Metrics of each epoch so far; fewer epochs where training diverged.
+            Metrics of each epoch; fewer than `until` if the training diverged.
         """
         raise NotImplementedError
 
     def validation_data(self, spec: Mapping[str, Any]) -> str:
-        """The data that the trials of a search are compared on, in words."""
+        """Describe the data that the trials of a search are compared on."""
         return "the validation set"
 
     def epoch_flop(self, config: Any) -> float | None:
-        """Floating-point operations of an epoch of training; None where they are not known."""
+        """Floating-point operations of a training epoch; None if unknown."""
         return None
 
     def search_limits(self, config: Any) -> Mapping[str, Limit]:
-        """Limits that the spec and its data set to the search ranges, by spec key."""
+        """Limits of the search ranges that follow from the spec and its data, by spec key."""
         return {}
 
     def write_sample(self, folder: Path) -> dict[str, Any]:
-        """Write a generated data set and describe it."""
-        raise self._lacks("sample data")
+        """Generate a data set and describe it."""
+        raise self._unsupported("sample data")
 
     def inspect_data(
         self, data: Path, labels: Path | None, other_data: Path | None, other_labels: Path | None
     ) -> DataReport:
         """Describe a data set, and its overlap with another split."""
-        raise self._lacks("data inspection")
+        raise self._unsupported("data inspection")
 
     def training_data(
         self, data: str, labels: str | None, other_data: str | None, other_labels: str | None
     ) -> dict[str, str]:
-        """Spec keys of a training on these files, the other split for validation."""
-        raise self._lacks("data inspection")
+        """Spec values of a training on these files, with the other split for validation."""
+        raise self._unsupported("data inspection")
 
     def import_data(self, request: Any) -> dict[str, Any]:
-        """Write a data set made of recordings and describe it. `request` is an instance of `import_request`."""
-        raise self._lacks("data import")
+        """Convert recordings to a data set and describe it. `request` is an instance of `import_request`."""
+        raise self._unsupported("data import")
 
     def action(self, name: str) -> Action:
         """Look up an action.
@@ -181,11 +181,11 @@ class Model(ABC):
             raise NotFound(f"model {self.name} has no action {name!r}", fix=f"use one of {', '.join(self.actions)}")
         return self.actions[name]
 
-    def _lacks(self, feature: str) -> BadRequest:
+    def _unsupported(self, feature: str) -> BadRequest:
         return BadRequest(f"model {self.name} does not support {feature}", fix="name another model with -m")
 
 
 def task_results_dir(config: Any, action: str) -> Path:
-    """The folder an action writes to: `<action>.results_dir`, else `results_dir/<action>` (TAO's rule)."""
-    own = getattr(config, action).results_dir
-    return Path(own) if own else Path(config.results_dir or "results") / action
+    """The output folder of an action: `<action>.results_dir`, else `results_dir/<action>` (TAO's rule)."""
+    action_dir = getattr(config, action).results_dir
+    return Path(action_dir) if action_dir else Path(config.results_dir or "results") / action

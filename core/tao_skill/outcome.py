@@ -1,4 +1,4 @@
-"""Results of actions and of checks, and the request for a data import."""
+"""Results of actions and checks, and the request for a data import."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tao_skill.spec.param import Param
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """A file an action leaves behind.
+    """An output file of an action.
 
     Attributes:
-        kind: noun of the field: checkpoint, best_checkpoint, report, predictions, log, ...
+        kind: checkpoint, best_checkpoint, report, predictions, log, ...
         path: absolute path.
     """
 
@@ -29,8 +29,8 @@ class Outcome:
     """The result of a finished action.
 
     Attributes:
-        metrics: final values by name. artifacts: files it left.
-        chosen: spec key -> value that the result was made with in place of the value in the spec.
+        metrics: final values by name. artifacts: output files.
+        chosen: spec key -> value that replaced the value of the spec, e.g. by a search.
     """
 
     metrics: Mapping[str, float]
@@ -40,10 +40,10 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """The result of a check of spec and data: problems stop the run, warnings do not.
+    """The result of checking a spec and its data: problems stop the run, warnings do not.
 
     Attributes:
-        direct: warnings that do not apply to a search. gpus: indices of the GPUs that the run uses, if there are any.
+        direct: warnings of direct runs, which do not apply to a search. gpus: indices of the GPUs that the run uses.
     """
 
     problems: Sequence[Problem] = ()
@@ -54,11 +54,12 @@ class Advice:
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """A limit that a spec and its data set to the search range of a parameter.
+    """A limit to the search range of a parameter that follows from the spec and its data.
 
     Attributes:
-        low: the range is from here to `high` unless the user says otherwise. high: what no value may exceed.
-        inert: why any value of it would change nothing. unless_ranged: key that, given a range by the user, lifts that.
+        low: default lower bound of the range. high: largest accepted value, also of a range that the user gives.
+        inert: the reason why the parameter has no effect. unless_ranged: spec key; `inert` does not apply if the user
+            gives that key a range.
     """
 
     low: float | None = None
@@ -69,15 +70,15 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRequest:
-    """Recordings to turn into a data set; a model adds the options of its formats."""
+    """Recordings to convert to a data set; a subclass adds the options of a model's formats."""
 
     source: Annotated[Path, Param("File or folder.")]
     out: Annotated[Path, Param("Folder to write to.")]
-    format: Annotated[str | None, Param("Guessed where the source is plain.")] = None
-    labels: Annotated[Path | None, Param("JSON of {clip: class}, in place of the classes in the source.")] = None
-    split: Annotated[str | None, Param("Name of the files, and of the split to take where the source has several.")] = (
-        None
-    )
+    format: Annotated[str | None, Param("Format; default: detected from the source.")] = None
+    labels: Annotated[Path | None, Param("JSON object {clip: class} that replaces the classes of the source.")] = None
+    split: Annotated[
+        str | None, Param("Name of the output files, and of the split to import if the source has several.")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +86,8 @@ class DataReport:
     """The description of a data set.
 
     Attributes:
-        full: everything, ready for JSON, `warnings` and `suggested` included. brief: the part that decides.
-        suggested: spec key -> value to try.
+        full: JSON object with `warnings` and `suggested`. brief: its most important fields.
+        suggested: spec key -> suggested value.
     """
 
     full: Mapping[str, Any]
@@ -99,7 +100,7 @@ class Selection:
     """A chosen file and the reason for the choice.
 
     Attributes:
-        facts: facts about the data it was trained on, by name.
+        facts: properties of its training data, by name.
     """
 
     path: Path

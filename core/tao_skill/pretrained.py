@@ -1,4 +1,4 @@
-"""The registry of pretrained weights: a folder of weight files NAME.pth and folders NAME/ as trainings leave them."""
+"""The registry of pretrained weights: a folder with weight files NAME.pth and output folders NAME/ of trainings."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def registry(environment: Mapping[str, str]) -> Path:
-    """Where the weights lie: TAO_SKILL_PRETRAINED, else tao-skill/pretrained in the user's data folder."""
-    if given := environment.get(VARIABLE):
-        return Path(given).expanduser().absolute()
+    """The folder of the registry: TAO_SKILL_PRETRAINED, else tao-skill/pretrained in the user's data folder."""
+    if configured := environment.get(VARIABLE):
+        return Path(configured).expanduser().absolute()
     data = environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "tao-skill" / "pretrained"
 
 
 def find(name: str, environment: Mapping[str, str], suffix: str, choose: Callable[[Path], Path]) -> Path:
-    """The weights of that name.
+    """Find weights by name.
 
     Args:
-        suffix: of weight files, e.g. `.pth`.
-        choose: finds the file to use in a folder of several, as a training leaves it.
+        suffix: suffix of weight files, e.g. `.pth`.
+        choose: chooses a file in the output folder of a training that has several.
 
     Raises:
-        BadRequest: the name could leave the registry.
-        NotFound: there are no such weights; says which there are.
+        BadRequest: the name is not a plain file name, which could lead out of the registry.
+        NotFound: there are no such weights; the message lists the available names.
     """
     if not _NAME.fullmatch(name):
         raise BadRequest(
@@ -43,23 +43,23 @@ def find(name: str, environment: Mapping[str, str], suffix: str, choose: Callabl
         return folder / f"{name}{suffix}"
     files = sorted((folder / name).glob(f"*{suffix}"))
     if not files:
-        raise _unknown(name, folder, suffix)
+        raise _not_found(name, folder, suffix)
     return files[0] if len(files) == 1 else choose(folder / name)
 
 
 def names(folder: Path, suffix: str) -> list[str]:
-    """Every name in a registry; none where the folder does not exist."""
+    """The names in a registry; empty if the folder does not exist."""
     if not folder.is_dir():
         return []
-    found = {path.stem for path in folder.glob(f"*{suffix}")}
-    found |= {path.name for path in folder.iterdir() if path.is_dir() and any(path.glob(f"*{suffix}"))}
-    return sorted(found)
+    files = {path.stem for path in folder.glob(f"*{suffix}")}
+    folders = {path.name for path in folder.iterdir() if path.is_dir() and any(path.glob(f"*{suffix}"))}
+    return sorted(files | folders)
 
 
-def _unknown(name: str, folder: Path, suffix: str) -> NotFound:
-    there = names(folder, suffix)
+def _not_found(name: str, folder: Path, suffix: str) -> NotFound:
+    available = names(folder, suffix)
     return NotFound(
-        f"no pretrained weights {name!r} in {folder}, which has {', '.join(there) or 'none'}",
-        fix=f"use one of these names, or put {name}{suffix} there" if there else f"put {name}{suffix} there",
+        f"no pretrained weights {name!r} in {folder}, which contains {', '.join(available) or 'none'}",
+        fix=f"use one of these names, or add {name}{suffix} to it" if available else f"add {name}{suffix} to it",
         path=str(folder),
     )

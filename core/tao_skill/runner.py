@@ -1,4 +1,4 @@
-"""Runners: an action of a model with the inference mappings and data requirements that its SKILL.md gives.
+"""Runners: an action of a model with the inference mappings and data requirements in its SKILL.md.
 
 `tools/generate.py` writes a runner for each action into runners/.
 """
@@ -15,12 +15,12 @@ from tao_skill.errors import NotFound
 
 @dataclass(frozen=True, kw_only=True)
 class DataRequirement:
-    """A file an action reads.
+    """An input file of an action.
 
     Attributes:
         key: spec key.
-        files: names it has in a data folder, the preferred name first; names of one section go together by position.
-        from_parent: key of the parent's spec that stands in for it.
+        files: its names in a data folder, preferred name first; names of a section correspond by position.
+        from_parent: key of the parent's spec whose value is the default.
     """
 
     key: str
@@ -52,7 +52,7 @@ def load_runner(model: str, action: str) -> Runner:
     """The generated runner of an action, from the bank.
 
     Raises:
-        NotFound: the bank has none.
+        NotFound: the bank has no such runner.
     """
     path = bank.runner_path(model, action)
     if not path.is_file():

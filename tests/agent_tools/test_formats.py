@@ -27,7 +27,7 @@ ONLY_COMMANDS = {
     "job",  # an argument of a command, and of the tool too
 }  # fmt: skip
 
-SAME = {"spec": "spec", "labels": "label_path", "data": "data_path", "request": "words"}
+SAME = {"spec": "spec", "labels": "label_path", "data": "data_path", "request": "user_request"}
 """Arguments by the parameter of the command, where the names differ."""
 
 

@@ -84,7 +84,7 @@ CASES: dict[str, tuple[Break, list[str]]] = {
     "no data": (override("dataset.train_dataset.data_path={folder}/none.npy"), ["none.npy", "there is no such file"]),
     "unwritable": (
         override("results_dir={folder}/spec.yaml/out"),
-        ["spec.yaml is no folder that can be written", "leave results_dir out"],
+        ["spec.yaml is not a writable directory", "leave results_dir out"],
     ),
 }
 

@@ -12,7 +12,7 @@ import skills_ref
 from click.testing import CliRunner
 
 from tao_skill.cli.program import tao_skill
-from tao_skill.cli.terminal.options import exit_code
+from tao_skill.cli.terminal.options import run_command
 from tao_skill.errors import BadRequest, CannotWrite, NotFound
 from tao_skill.skills import AGENT_FOLDERS, get_skills, install_skills, list_skills, replace_folder
 from tests.support.folders import REPOSITORY
@@ -25,7 +25,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def call_json(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
-    code = exit_code(tao_skill, "tao-skill", ["skills", *words, "--json"])
+    code = run_command(tao_skill, "tao-skill", ["skills", *words, "--json"])
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return code, document
 
@@ -147,7 +147,7 @@ def test_a_file_where_the_folder_should_be_is_said(tmp_path: Path, capsys: pytes
 def test_one_place_must_be_named(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     code, document = call_json(capsys, "install", *words)
     assert code == 2
-    assert document["error"]["fix"] == "give either --to DIR or --agent NAME"
+    assert document["error"]["fix"] == "give either --to DIRECTORY or --agent NAME"
 
 
 def test_a_skill_without_a_description_is_named(tmp_path: Path) -> None:

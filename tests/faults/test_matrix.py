@@ -191,7 +191,7 @@ def test_read_only_root(action: str, work: Callable[[str], Work], small_disk: Pa
     copied(done.base, small_disk)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     error = call_json(done.command, small_disk, code=2)["error"]
-    assert re.search("cannot be written|no folder that can be written", error["message"])
+    assert re.search("cannot be written|not a writable directory", error["message"])
     check_ended_in_words(small_disk)
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     check_resumes(done, small_disk)

@@ -15,7 +15,7 @@ from tao_skill.errors import OutsideRoots, SpecError
 from tao_skill.io.s3 import S3, is_remote
 from tao_skill.jobs.store import Store
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.planning.inputs import Completed, complete_folders
+from tao_skill.planning.inputs import ChosenFile, complete_folders
 from tao_skill.planning.job import open_job
 from tao_skill.planning.plan import make_plan
 from tao_skill.planning.request import Request
@@ -57,7 +57,7 @@ def is_file(s3_server: S3Server, tmp_path: Path) -> LookAt:
     return lambda text: s3.describe(text) is not None if is_remote(text) else Path(text).is_file()
 
 
-def complete(action: str, is_file: LookAt, **given: str) -> dict[str, Completed]:
+def complete(action: str, is_file: LookAt, **given: str) -> dict[str, ChosenFile]:
     values = override(ExperimentConfig, {}, [(key.replace("__", "."), value) for key, value in given.items()])
     completed, problems = complete_folders(load_runner("pose_classification", action).data, values, is_file)
     if problems:
@@ -65,7 +65,7 @@ def complete(action: str, is_file: LookAt, **given: str) -> dict[str, Completed]
     return completed
 
 
-def names(completed: dict[str, Completed]) -> dict[str, str]:
+def names(completed: dict[str, ChosenFile]) -> dict[str, str]:
     return {key: one.value.rsplit("/", 1)[-1] for key, one in completed.items()}
 
 
@@ -207,7 +207,7 @@ def test_the_class_names_beside_the_training_data_are_taken(given: str, tiny: Pa
     found = planned(tmp_path, overrides=data[given])
     names = json.loads((tiny / "label_map.json").read_text())
     assert (lookup(found.spec, LABEL_MAP), lookup(found.spec, NUM_CLASSES)) == (names, len(names))
-    reason = "label_map.json lies beside the training data"
+    reason = "from label_map.json beside the training data"
     assert found.inferred[LABEL_MAP] == {"value": names, "by": "class_names", "reason": reason}
     assert found.inferred[NUM_CLASSES]["by"] == "class_count"
     assert not any("label_map" in warning for warning in found.warnings)

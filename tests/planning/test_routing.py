@@ -19,7 +19,7 @@ from tao_skill.planning.request import Request
 from tao_skill.planning.routing import decide, parse_policy
 from tao_skill.planning.user_request.clauses import PHRASES
 from tao_skill.planning.user_request.lexicon import LANGUAGES
-from tao_skill.planning.user_request.verdict import MOST_CHARACTERS, judge
+from tao_skill.planning.user_request.verdict import MAX_CHARACTERS, judge
 from tao_skill.runner import load_runner
 from tests.support.experiments import dataset_overrides
 from tests.support.folders import REPOSITORY
@@ -201,12 +201,12 @@ def test_a_plan_with_an_unclear_request_is_refused_with_exit_code_2(tmp_path: Pa
         return make_plan(runner, request, Store(tmp_path), environment={}, now=NOW, token="beef").route.route
 
     with pytest.raises(BadRequest, match="'AutoML or plain training'") as caught:
-        route_of(words="AutoML or plain training, what do you think?")
+        route_of(user_request="AutoML or plain training, what do you think?")
     assert caught.value.exit_code == 2
     assert list(tmp_path.iterdir()) == []
-    assert route_of(words="AutoML or plain training, what do you think?", automl="off") == "direct"
-    assert route_of(words="no HPO", automl="auto") == "direct"
-    assert route_of(words="tune lr", automl="auto") == "automl"
+    assert route_of(user_request="AutoML or plain training, what do you think?", automl="off") == "direct"
+    assert route_of(user_request="no HPO", automl="auto") == "direct"
+    assert route_of(user_request="tune lr", automl="auto") == "automl"
 
 
 HOSTILE = (
@@ -232,13 +232,13 @@ HOSTILE = (
 @pytest.mark.parametrize("piece", [*HOSTILE, "just once ", "exactly settings ", "no hpo. use hpo. ", "if automl "])
 def test_a_long_text_is_read_in_bounded_time(piece: str) -> None:
     started = time.process_time()
-    judge(piece * (4 * MOST_CHARACTERS // len(piece)))
+    judge(piece * (4 * MAX_CHARACTERS // len(piece)))
     assert time.process_time() - started < 10.0
 
 
 def test_what_goes_on_longer_than_is_read_never_starts_a_search() -> None:
-    assert judge("x " * MOST_CHARACTERS).outcome == "unclear"
-    assert judge("no HPO. " + "x " * MOST_CHARACTERS).outcome == "off"
+    assert judge("x " * MAX_CHARACTERS).outcome == "unclear"
+    assert judge("no HPO. " + "x " * MAX_CHARACTERS).outcome == "off"
 
 
 WORDS = st.sampled_from([*map(" ".join, PHRASES), ".", ",", "?", ":", "=", "-", "\n", "'", '"', "0", "xyz"])

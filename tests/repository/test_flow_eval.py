@@ -106,7 +106,7 @@ def test_a_fix_that_names_no_value_is_not_made_up(tmp_path: Path) -> None:
 
     async def meet() -> flow_client.Pursuit:
         async with flow.connected(tmp_path) as client:
-            return await flow.suffer(client, tmp_path, fault)
+            return await flow.run_fault(client, tmp_path, fault)
 
     pursuit = anyio.run(meet)
     assert "6 labels for 12 sequences" in pursuit.errors[0]["message"]
@@ -125,4 +125,4 @@ def test_the_readme_names_every_fault_and_the_budget() -> None:
     (section,) = [part for part in re.split(r"^## ", page, flags=re.MULTILINE) if part.startswith("Flow")]
     rows = re.findall(r"^\| ([^|]+) \|", section, flags=re.MULTILINE)
     assert rows[-len(flow_faults.FAULTS) :] == list(flow_faults.FAULTS)
-    assert f"at most {flow.MOST_CALLS} calls and {flow.MOST_TOKENS:,} tokens" in section
+    assert f"at most {flow.MAX_CALLS} calls and {flow.MAX_TOKENS:,} tokens" in section

@@ -22,21 +22,21 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_request_takes_its_route_by_the_command_of_the_skill(spec: Path, tmp_path: Path) -> None:
     decisions = list(routes.decide(SKILL, spec, tmp_path))
-    assert [one for one in decisions if one.found != one.expected] == []
+    assert [one for one in decisions if one.actual != one.expected] == []
     assert {"automl", "direct"} <= {one.expected for one in decisions}
     assert len(decisions) >= 20
 
 
 def test_a_skill_that_trains_without_a_search_throughout_is_noticed(spec: Path, tmp_path: Path) -> None:
     turned_off = SKILL.replace('--request "USER REQUEST"', '--request "USER REQUEST" --automl off')
-    wrong = [one for one in routes.decide(turned_off, spec, tmp_path) if one.found != one.expected]
+    wrong = [one for one in routes.decide(turned_off, spec, tmp_path) if one.actual != one.expected]
     assert wrong
-    assert {(one.expected, one.found) for one in wrong} == {("automl", "direct"), ("exit 2", "direct")}
+    assert {(one.expected, one.actual) for one in wrong} == {("automl", "direct"), ("exit 2", "direct")}
 
 
 def test_a_refused_request_is_no_route(spec: Path, tmp_path: Path) -> None:
     refused = SKILL.replace("-e spec.yaml --request", "-e spec.yaml --metric --request")
-    assert {one.found for one in routes.decide(refused, spec, tmp_path)} == {"exit 2"}
+    assert {one.actual for one in routes.decide(refused, spec, tmp_path)} == {"exit 2"}
 
 
 def test_a_skill_without_the_command_is_refused() -> None:

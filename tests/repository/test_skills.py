@@ -22,7 +22,7 @@ import yaml
 from click.testing import CliRunner
 
 from tao_skill.cli.program import tao_skill
-from tao_skill.cli.terminal.options import exit_code
+from tao_skill.cli.terminal.options import run_command
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.network.graph import LAYOUTS
 from tao_skill.spec.tree import iter_params
@@ -277,7 +277,7 @@ def test_an_error_pattern_is_what_a_plan_prints(
     action, *overrides = request_text.split()
     spec = ["-e", "data/spec.yaml"] if action == "train" else []
     words = ["run", action, *spec, *overrides, "--dry-run", "--json"]
-    assert exit_code(tao_skill, "tao-skill", words) == int(code)
+    assert run_command(tao_skill, "tao-skill", words) == int(code)
     message = json.loads(capsys.readouterr().out)["error"]["message"]
     assert re.search(re.escape(pattern).replace(r"\.\.\.", ".*"), message), message
 

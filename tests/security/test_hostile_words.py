@@ -18,7 +18,7 @@ from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.dispatch import reply
 from tao_skill.agent_tools.roots import Roots
 from tao_skill.cli.program import tao_skill
-from tao_skill.cli.terminal.options import exit_code
+from tao_skill.cli.terminal.options import run_command
 from tao_skill.errors import BadRequest, JobFailed, NotFound, TaoSkillError
 from tao_skill.jobs import launch
 from tao_skill.jobs.record import Job
@@ -100,7 +100,7 @@ def run(command: str, word: str, tiny: Path) -> tuple[int, str, str]:
         words += pairs if part == "DATA" else [part.replace("{}", word)]
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        code = exit_code(tao_skill, "tao-skill", words)
+        code = run_command(tao_skill, "tao-skill", words)
     return code, out.getvalue(), err.getvalue()
 
 

@@ -12,14 +12,14 @@ from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.tool import CONCISE, Answer, Detail, ModelName, Object, call
 from tao_skill.model import TRAIN, Action, Model
 from tao_skill.models import MODELS, get_model
-from tao_skill.runner import Runner, load_runner
+from tao_skill.runner import DataRequirement, load_runner
 from tao_skill.spec.param import REQUIRED, Param
 from tao_skill.spec.schema import accepted, value_schema
 from tao_skill.spec.tree import Leaf, iter_params
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nothing:
+class NoArguments:
     """No arguments."""
 
 
@@ -30,13 +30,13 @@ class Models(Answer):
     models: Annotated[list[Object], Param("")]
 
 
-def list_models(_: Nothing, context: ToolContext) -> Models:
-    """Every model with its actions."""
-    return Models(models=described_models(), next=[call("describe_action", action=TRAIN)])
+def list_models(_: NoArguments, context: ToolContext) -> Models:
+    """List every model with its actions."""
+    return Models(models=describe_models(), next=[call("describe_action", action=TRAIN)])
 
 
-def described_models() -> list[dict[str, Any]]:
-    """Name, skill, actions of every model, and whether its training may be searched."""
+def describe_models() -> list[dict[str, Any]]:
+    """Describe every model: name, skill, actions, and whether AutoML is enabled."""
     return [
         {
             "name": model.name,
@@ -70,14 +70,14 @@ class ActionDescription(Answer):
 
 
 def describe_action(arguments: DescribeArguments, context: ToolContext) -> ActionDescription:
-    """Files and popular keys of an action; in full its schema and template.
+    """Describe the files and popular keys of an action; with full detail, its schema and template too.
 
     Raises:
-        NotFound: there is no such model or action.
+        NotFound: the model or action does not exist.
     """
     model = get_model(arguments.model)
     action = model.action(arguments.action)
-    full = arguments.detail != CONCISE
+    is_full = arguments.detail != CONCISE
     runner = load_runner(model.name, action.name)
     popular = {leaf.key: leaf for leaf in iter_params(model.config, action.name) if leaf.param.popular}
     short = _short_keys(model)
@@ -85,40 +85,39 @@ def describe_action(arguments: DescribeArguments, context: ToolContext) -> Actio
     return ActionDescription(
         action=action.name,
         summary=action.summary,
-        data={short.get(need.key, need.key): _need(runner, need.key) for need in runner.data},
-        popular={short.get(key, key): _accepts(leaf) for key, leaf in popular.items() if key not in files},
-        schema=bank.load_schema(model.name, action.name) if full else None,
-        template=bank.template_path(model.name, action.name).read_text("utf-8") if full else None,
-        next=[_start(model, action)],
+        data={short.get(need.key, need.key): _describe_file(need) for need in runner.data},
+        popular={short.get(key, key): _describe_value(leaf) for key, leaf in popular.items() if key not in files},
+        schema=bank.load_schema(model.name, action.name) if is_full else None,
+        template=bank.template_path(model.name, action.name).read_text("utf-8") if is_full else None,
+        next=[_plan_call(model, action)],
     )
 
 
 def _short_keys(model: Model) -> dict[str, str]:
-    """The short name of each full key that has one."""
+    """Short keys by full key."""
     return {key: name for name, key in reversed(bank.skill_info(model.name)["spec_shorthand"].items())}
 
 
-def _start(model: Model, action: Action) -> Object:
-    """A plan of the action on the newest job that makes its model; without such a job the answer names the missing."""
+def _plan_call(model: Model, action: Action) -> Object:
+    """A plan of the action on the newest job that makes its model; without such a job its error names that job."""
     makers = [maker.name for maker in model.actions.values() if maker.makes_model and action.name in maker.next]
     return call("plan", action=action.name, parent=f"latest:{makers[0]}" if makers else None)
 
 
-def _need(runner: Runner, key: str) -> str:
-    need = next(need for need in runner.data if need.key == key)
+def _describe_file(need: DataRequirement) -> str:
     text = f"{'required' if need.required else 'optional'}, e.g. {need.files[0]}"
     return text + (", else from the parent" if need.from_parent else "")
 
 
-def _accepts(leaf: Leaf) -> str:
-    """What a key accepts and its default, in words."""
-    given = "no default" if leaf.default in (REQUIRED, None) else f"default {leaf.default}"
-    return f"{accepted(value_schema(leaf)).removesuffix(' or null')}; {given}"
+def _describe_value(leaf: Leaf) -> str:
+    """The accepted values and the default of a key, as text."""
+    default = "no default" if leaf.default in (REQUIRED, None) else f"default {leaf.default}"
+    return f"{accepted(value_schema(leaf)).removesuffix(' or null')}; {default}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class InspectArguments:
-    """Sequences and labels, and those of another split."""
+    """Sequences and labels, and optionally those of another split."""
 
     data: Annotated[str, Param(".npy (N, C, T, V, M).")]
     labels: Annotated[str | None, Param(".pkl of [[names], [ids]].")] = None
@@ -130,7 +129,7 @@ class InspectArguments:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection(Answer):
-    """The description of a data set, its defects, and settings to try."""
+    """The description of a data set, its defects, and suggested settings."""
 
     data: Annotated[Object, Param("")]
     labels: Annotated[Object | None, Param("")] = None
@@ -139,7 +138,7 @@ class Inspection(Answer):
     more: Annotated[Object, Param("")] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The answer as JSON; what only this model reports stands beside the rest."""
+        """The answer as JSON; fields that only this model reports are merged into it."""
         document = super().as_dict()
         return {**document.pop("more"), **document}
 
@@ -158,15 +157,15 @@ def inspect_data(arguments: InspectArguments, context: ToolContext) -> Inspectio
     report = get_model(arguments.model).inspect_data(Path(arguments.data), *paths[1:])
     document = dict(report.brief if arguments.detail == CONCISE else report.full)
     common = {name: document.pop(name) for name in ("data", "labels", "warnings", "suggested") if name in document}
-    return Inspection(**common, more=document, next=[_training(arguments, report.suggested)])
+    return Inspection(**common, more=document, next=[_training_call(arguments, report.suggested)])
 
 
-def _training(arguments: InspectArguments, suggested: Mapping[str, Any]) -> Object:
-    """A training on these data if they have labels; otherwise the action that needs none."""
+def _training_call(arguments: InspectArguments, suggested: Mapping[str, Any]) -> Object:
+    """A training on these data if they have labels; otherwise inference, which needs none."""
     if arguments.labels is None:
         return call("describe_action", action="inference")
     model = get_model(arguments.model)
     files = model.training_data(arguments.data, arguments.labels, arguments.other, arguments.other_labels)
-    short = _short_keys(model)  # full keys would win over the short keys that a client adds
+    short = _short_keys(model)  # full keys would override short keys that a client adds
     pairs = {short.get(key, key): value for key, value in {**files, **suggested}.items()}
     return call("run_action", action=TRAIN, overrides=[f"{key}={value}" for key, value in pairs.items()])

@@ -12,7 +12,7 @@ _TOOLS: Final = (
     Tool(
         name="list_models",
         description="Models and their actions.",
-        arguments=catalogue.Nothing,
+        arguments=catalogue.NoArguments,
         answer=catalogue.Models,
         function=catalogue.list_models,
         verb=("models",),

@@ -1,4 +1,4 @@
-"""The tool that reads what a finished job found out."""
+"""The tool that reads the report of a job."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tao_skill.models import get_model
 from tao_skill.spec.param import Param
 from tao_skill.status import drop_superseded, read_status
 
-LISTED: Final = 10
-"""Epochs in a concise report."""
+MAX_EPOCHS: Final = 10
+"""Last epochs in a concise report."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportArguments:
-    """Which job, and how much of its report."""
+    """The job, and the level of detail of its report."""
 
     job: JobRef
     detail: Detail = CONCISE
@@ -35,38 +35,39 @@ class ReportArguments:
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Answer):
-    """What a job found out."""
+    """The report of a job."""
 
     job: Annotated[str, Param("")]
     report: Annotated[Object, Param("")]
 
 
 def read_report(arguments: ReportArguments, context: ToolContext) -> Report:
-    """The report of a search, a training, an evaluation or an inference; any other job's metrics.
+    """Read the report of a search, training, evaluation or inference, or the metrics of any other job.
 
     Raises:
-        NotFound: there is none yet. BadData: it cannot be read. OutsideRoots: it lies elsewhere.
+        NotFound: the job has no report yet. BadData: it cannot be read. OutsideRoots: it is outside the roots.
     """
     store, job = context.find(arguments.job)
-    whole = _read(store, job, context)
-    report = _concise(job, whole) if arguments.detail == CONCISE else whole
-    then = [one for one in next_calls(job) if one["tool"] != "read_report"]
-    return Report(job=job.id, report=report, next=then or [call("list_jobs")])
+    report = _read(store, job, context)
+    if arguments.detail == CONCISE:
+        report = _concise(job, report)
+    other_calls = [next_call for next_call in next_calls(job) if next_call["tool"] != "read_report"]
+    return Report(job=job.id, report=report, next=other_calls or [call("list_jobs")])
 
 
 def _concise(job: Job, report: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        brief: dict[str, Any] = _rounded(_summary(job)(report))
+        summary: dict[str, Any] = _round(_summarizer(job)(report))
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        problem = f"the report of job {job.id} lacks what a report has ({type(error).__name__}: {error})"
+        problem = f"the report of job {job.id} is incomplete ({type(error).__name__}: {error})"
         raise BadData(problem, fix="run the job again, or ask for detail=full", path=job.results_dir) from error
-    return brief
+    return summary
 
 
-def _summary(job: Job) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+def _summarizer(job: Job) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     if job.automl is not None:
-        return _search
-    return _train if job.action == TRAIN else _action(job).summarize
+        return _summarize_search
+    return _summarize_training if job.action == TRAIN else _action(job).summarize
 
 
 def _action(job: Job) -> Action:
@@ -92,10 +93,10 @@ def _read(store: Store, job: Job, context: ToolContext) -> dict[str, Any]:
 
 
 def _history(job: Job) -> list[dict[str, Any]]:
-    """The metrics of each status line of the training as it stands that has some."""
+    """The metrics in the status lines of the training, without epochs that were trained again after a resume."""
     lines = drop_superseded(read_status(Path(job.results_dir)))
-    facts = ("epoch", "max_epoch", "kpi")
-    return [{name: line[name] for name in facts if name in line} for line in lines if line.get("kpi")]
+    fields = ("epoch", "max_epoch", "kpi")
+    return [{name: line[name] for name in fields if name in line} for line in lines if line.get("kpi")]
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -105,31 +106,31 @@ def _json(path: Path) -> dict[str, Any]:
     return report
 
 
-def _search(whole: Mapping[str, Any]) -> dict[str, Any]:
-    baseline, winner = whole["baseline"] or {}, whole["winner"]
-    parents = {one["number"]: one.get("parent") for one in whole["trials"]}
+def _summarize_search(report: Mapping[str, Any]) -> dict[str, Any]:
+    baseline, winner = report["baseline"] or {}, report["winner"]
+    parents = {trial["number"]: trial.get("parent") for trial in report["trials"]}
     return {
-        "goal": {name: whole["goal"][name] for name in ("metric", "direction")},
+        "goal": {name: report["goal"][name] for name in ("metric", "direction")},
         "winner": {name: winner[name] for name in ("number", "is_default", "sentence", "gain", "values", "best_epoch")},
         "default": {name: baseline.get(name) for name in ("metric", "best_epoch")},
-        "trials": whole["progress"]["trials"],
-        "epochs": whole["progress"]["epochs"],
-        "ended": whole["progress"]["ended"],
+        "trials": report["progress"]["trials"],
+        "epochs": report["progress"]["epochs"],
+        "ended": report["progress"]["ended"],
         "best": [
-            {"number": one["number"], "metric": one["metric"], "parent": parents.get(one["number"])}
-            for one in whole["finalists"][:3]
+            {"number": trial["number"], "metric": trial["metric"], "parent": parents.get(trial["number"])}
+            for trial in report["finalists"][:3]
         ],
     }
 
 
-def _train(whole: Mapping[str, Any]) -> dict[str, Any]:
-    return {"metrics": whole["metrics"], "history": whole["history"][-LISTED:]}
+def _summarize_training(report: Mapping[str, Any]) -> dict[str, Any]:
+    return {"metrics": report["metrics"], "history": report["history"][-MAX_EPOCHS:]}
 
 
-def _rounded(value: Any) -> Any:
-    """Numbers in four significant digits."""
+def _round(value: Any) -> Any:
+    """Round numbers to four significant digits."""
     if isinstance(value, float):
         return float(f"{value:.4g}")
     if isinstance(value, Mapping):
-        return {name: _rounded(one) for name, one in value.items()}
-    return [_rounded(one) for one in value] if isinstance(value, list) else value
+        return {name: _round(item) for name, item in value.items()}
+    return [_round(item) for item in value] if isinstance(value, list) else value

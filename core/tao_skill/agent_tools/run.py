@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -18,15 +17,14 @@ from tao_skill.automl.settings import SearchOptions
 from tao_skill.jobs.trials import split_reference
 from tao_skill.models import get_model
 from tao_skill.planning.job import open_job
-from tao_skill.planning.plan import Plan, make_plan
+from tao_skill.planning.plan import Plan, plan_action
 from tao_skill.planning.request import Request
 from tao_skill.planning.routing import POLICIES
-from tao_skill.runner import load_runner
 from tao_skill.spec.keys import override_texts
 from tao_skill.spec.param import Param
 
-USUAL: Final = ("results_dir", "encryption_key")
-"""Keys that every plan infers: a concise plan leaves them out."""
+ALWAYS_INFERRED: Final = ("results_dir", "encryption_key")
+"""Keys that every plan infers; a concise plan leaves them out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +41,7 @@ class RequestArguments:
     automl: Annotated[str | None, Param("A train is a search unless off; auto: request decides.", choices=POLICIES)] = (
         None
     )
-    request: Annotated[str | None, Param("User's words; may turn AutoML off.")] = None
+    request: Annotated[str | None, Param("User's request; may turn AutoML off.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +54,7 @@ class PlanArguments(SearchOptions, RequestArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class RunArguments(PlanArguments):
-    """The run, and how long to wait for it."""
+    """The run, and the time to wait for its end."""
 
     key: Annotated[str | None, Param("Same key: same job, resumed.")] = None
     wait_s: Annotated[float, Param("0 returns at once.", minimum=0, maximum=3600)] = 0.0
@@ -73,32 +71,32 @@ class PlanAnswer(Answer):
 
 
 def plan(arguments: PlanArguments, context: ToolContext) -> PlanAnswer:
-    """What a run would do; nothing is written.
+    """Plan a run; nothing is written.
 
     Raises:
-        OutsideRoots, SpecError, BadRequest, NotFound, MissingDependency: it could not be done as arguments.
+        OutsideRoots, SpecError, BadRequest, NotFound, MissingDependency: the run is not possible with these arguments.
     """
-    planned = _planned(arguments, context, None)
+    planned = _plan(arguments, context, None)
     review = submit.review_search(planned, context.store, context.roots.confine)
     document = planned.as_dict() | review
     warnings = submit.warnings(planned) or None
     if arguments.detail == CONCISE:
-        document = _in_short(planned, review)
+        document = _concise(planned, review)
     else:
         warnings = None if warnings == list(planned.warnings) else warnings
-    again = {name: value for name, value in given(arguments).items() if name != "detail"}
-    again["overrides"] = [planned.hide(word) for word in _override_words(arguments)]
-    return PlanAnswer(**document, warnings=warnings, next=[call("run_action", **again)])
+    run_arguments = {name: value for name, value in given(arguments).items() if name != "detail"}
+    run_arguments["overrides"] = [planned.mask_secrets(text) for text in _override_texts(arguments)]
+    return PlanAnswer(**document, warnings=warnings, next=[call("run_action", **run_arguments)])
 
 
 def run_action(arguments: RunArguments, context: ToolContext) -> JobAnswer:
-    """Start a job in a process of its own, and wait for it so long.
+    """Start a job in its own process, and wait for it for at most `wait_s`.
 
     Raises:
-        OutsideRoots, SpecError, BadRequest, NotFound, MissingDependency: it cannot be done as arguments.
-        KeyConflict: the key belongs to another request. JobFailed: no process could be started.
+        OutsideRoots, SpecError, BadRequest, NotFound, MissingDependency: the run is not possible with these arguments.
+        KeyConflict: the key belongs to another request. JobFailed: its process could not be started.
     """
-    planned = _planned(arguments, context, arguments.key)
+    planned = _plan(arguments, context, arguments.key)
     submit.review_search(planned)
     store = context.store
     job, _ = open_job(planned, store, now=datetime.now(UTC))
@@ -109,24 +107,24 @@ def run_action(arguments: RunArguments, context: ToolContext) -> JobAnswer:
 
 
 def command(arguments: PlanArguments) -> list[str]:
-    """The call as a command line, for the record."""
-    words = ["tao-skill", "run", arguments.action, *_override_words(arguments)]
+    """The equivalent command line, for the job record."""
+    command_words = ["tao-skill", "run", arguments.action, *_override_texts(arguments)]
     for name, value in given(arguments).items():
         if name not in ("action", "overrides", "detail", "wait_s"):
             for item in value if isinstance(value, list) else [value]:
-                words += [f"--{name.replace('_', '-')}", str(item)]
-    return words
+                command_words += [f"--{name.replace('_', '-')}", str(item)]
+    return command_words
 
 
-def _override_words(arguments: PlanArguments) -> list[str]:
-    """The overrides as KEY=VALUE, in which form they are shown and kept."""
+def _override_texts(arguments: PlanArguments) -> list[str]:
+    """The overrides as KEY=VALUE, their form in answers and records."""
     if isinstance(arguments.overrides, list):
         return arguments.overrides
     model = get_model(arguments.model)
     return override_texts(model.config, arguments.overrides, bank.skill_info(model.name)["spec_shorthand"])
 
 
-def _planned(arguments: PlanArguments, context: ToolContext, key: str | None) -> Plan:
+def _plan(arguments: PlanArguments, context: ToolContext, key: str | None) -> Plan:
     model = get_model(arguments.model)
     if arguments.spec is not None:
         context.roots.confine("spec", arguments.spec)
@@ -139,27 +137,28 @@ def _planned(arguments: PlanArguments, context: ToolContext, key: str | None) ->
         parent=arguments.parent,
         base_experiment=arguments.base_experiment,
         automl=arguments.automl,
-        words=arguments.request,
+        user_request=arguments.request,
         key=key,
         search={name: value for name, value in given(arguments).items() if name in settings},
         command=command(arguments),
     )
-    return make_plan(
-        load_runner(model.name, model.action(arguments.action).name),
+    return plan_action(
+        model,
+        arguments.action,
         request,
         context.store,
-        environment=context.environment,
-        now=datetime.now(UTC),
-        token=secrets.token_hex(2),
+        context.environment,
         confine=context.roots.confine,
         reads_environment=False,
     )
 
 
-def _in_short(planned: Plan, review: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {"action": planned.action, "parent": planned.parent}
-    inferred = {key: one["value"] for key, one in planned.inferred.items() if key not in USUAL}
-    document: dict[str, Any] = {"plan": shown | {"inferred": inferred}, "route": dict(vars(planned.route))}
+def _concise(planned: Plan, review: Mapping[str, Any]) -> dict[str, Any]:
+    inferred = {key: entry["value"] for key, entry in planned.inferred.items() if key not in ALWAYS_INFERRED}
+    document: dict[str, Any] = {
+        "plan": {"action": planned.action, "parent": planned.parent, "inferred": inferred},
+        "route": dict(vars(planned.route)),
+    }
     if "automl" in review:
         search = review["automl"]
         budget = {name: search["budget"][name] for name in ("trials", "max_epochs", "expected_epochs")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tao_skill.cli.terminal.options import json_option
+from tao_skill.cli.terminal.options import json_option, model_option
 from tao_skill.cli.terminal.output import emit
 from tao_skill.models import get_model
 
@@ -13,9 +13,9 @@ from tao_skill.models import get_model
 @json_option
 def models(as_json: bool) -> None:
     """List the models and their actions."""
-    from tao_skill.agent_tools.catalogue import described_models
+    from tao_skill.agent_tools.catalogue import describe_models
 
-    described = described_models()
+    described = describe_models()
     lines = []
     for model in described:
         lines += [f"{model['name']}  (skill {model['skill']})"]
@@ -25,7 +25,7 @@ def models(as_json: bool) -> None:
 
 @click.command()
 @click.argument("action")
-@click.option("-m", "--model", help="Model; the only one when not given.")
+@model_option
 @json_option
 def schema(action: str, model: str | None, as_json: bool) -> None:
     """Print the JSON Schema of ACTION's spec."""
@@ -37,10 +37,10 @@ def schema(action: str, model: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("action")
-@click.option("-m", "--model", help="Model; the only one when not given.")
+@model_option
 @json_option
 def template(action: str, model: str | None, as_json: bool) -> None:
-    """Print a spec template of ACTION, with comments."""
+    """Print a commented spec template of ACTION."""
     from tao_skill import bank
 
     chosen = get_model(model)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from tao_skill import bank
-from tao_skill.cli.terminal.options import Decorated, json_option, param_option
+from tao_skill.cli.terminal.options import Decorated, json_option, model_option, param_option
 from tao_skill.cli.terminal.output import emit
 from tao_skill.errors import BadRequest
 from tao_skill.model import TRAIN, Model
@@ -23,15 +23,15 @@ _FILE: Final = click.Path(path_type=Path)
 
 @click.group()
 def data() -> None:
-    """Make sample data, import recordings, look at data."""
+    """Generate sample data, import recordings, inspect data."""
 
 
 @data.command()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
-@click.option("-m", "--model", help="Model; the only one when not given.")
+@model_option
 @json_option
 def sample(out: Path, model: str | None, as_json: bool) -> None:
-    """Write a generated, labelled data set and a spec file for it."""
+    """Generate a labelled data set and a spec file for it."""
     described = get_model(model).write_sample(out.absolute())
     then = [["run", TRAIN, "-e", described["spec"], "--dry-run"]]
     emit(described, _text(described), as_json=as_json, then=then)
@@ -40,9 +40,9 @@ def sample(out: Path, model: str | None, as_json: bool) -> None:
 @data.command()
 @click.argument("data_path", metavar="DATA.npy", type=_FILE)
 @click.argument("label_path", metavar="[LABEL.pkl]", type=_FILE, required=False)
-@click.option("--other", type=_FILE, help="Another split, to look for duplicates across the two.")
+@click.option("--other", type=_FILE, help="Another split; sequences in both splits are reported.")
 @click.option("--other-labels", type=_FILE, help="Labels of the other split.")
-@click.option("-m", "--model", help="Model; the only one when not given.")
+@model_option
 @json_option
 def inspect(
     data_path: Path,
@@ -52,18 +52,18 @@ def inspect(
     model: str | None,
     as_json: bool,
 ) -> None:
-    """Describe sequences and labels, and warn of what will go badly."""
+    """Describe sequences and labels, and warn of defects."""
     chosen = get_model(model)
     report = chosen.inspect_data(data_path, label_path, other, other_labels)
     paths = [str(path) if path else None for path in (label_path, other, other_labels)]
     short = {key: name for name, key in reversed(bank.skill_info(chosen.name)["spec_shorthand"].items())}
     files = chosen.training_data(str(data_path), *paths)
-    facts = [f"{short.get(key, key)}={path}" for key, path in files.items()]
-    emit(report.full, _text(report.full), as_json=as_json, then=[["run", TRAIN, *facts, "--dry-run"]])
+    overrides = [f"{short.get(key, key)}={path}" for key, path in files.items()]
+    emit(report.full, _text(report.full), as_json=as_json, then=[["run", TRAIN, *overrides, "--dry-run"]])
 
 
 def _import_options(function: Decorated) -> Decorated:
-    """The options of the imports of all models, each once."""
+    """Add the import options of all models, without duplicates."""
     requests: list[type] = [model.import_request or ImportRequest for model in MODELS.values()]
     nodes = {
         node.name: node for request in requests for node in children(request) if node.name not in ("source", "out")
@@ -77,16 +77,17 @@ def _import_options(function: Decorated) -> Decorated:
 @click.argument("source", type=_FILE)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
 @_import_options
-@click.option("-m", "--model", help="Model; the only one when not given.")
+@model_option
 @json_option
 def import_(source: Path, out: Path, model: str | None, as_json: bool, **options: Any) -> None:
-    """Turn skeleton recordings of SOURCE into sequences and labels.
+    """Convert skeleton recordings in SOURCE to sequences and labels.
 
     \b
-    kinetics  folder of Kinetics-skeleton JSON, a file a clip
-    ntu       folder of NTU RGB+D .skeleton files
-    pyskl     annotation pickle of pyskl or MMAction2; read without running anything in it
-    openpose  folder of OpenPose JSON, a file a frame; needs --width and --height
+    Formats:
+      kinetics  folder of Kinetics-skeleton JSON, a file per clip
+      ntu       folder of NTU RGB+D .skeleton files
+      pyskl     annotation pickle of pyskl or MMAction2, read without executing it
+      openpose  folder of OpenPose JSON, a file per frame; needs --width, --height
     """
     chosen = get_model(model)
     given = {name: value for name, value in options.items() if value is not None}

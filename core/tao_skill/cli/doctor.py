@@ -16,14 +16,17 @@ from tao_skill.errors import MissingDependency
 @results_option
 @json_option
 def doctor(results_root: Path, as_json: bool) -> int:
-    """Look at Python, torch, devices, memory, disk, storage and extras; each problem comes with its fix."""
+    """Check Python, packages, devices, memory, disk and extras.
+
+    Each problem is printed with its fix.
+    """
     from tao_skill.doctor import examine
 
     document = examine(results_root, os.environ)
-    width = max(len(one["subject"]) for one in document["findings"])
+    width = max(len(finding["subject"]) for finding in document["findings"])
     lines = []
-    for one in document["findings"]:
-        lines += [f"{one['level']:<8} {one['subject']:<{width}}  {one['said']}"]
-        lines += [f"{'':<8} {'':<{width}}  fix: {one['fix']}"] if one["fix"] else []
+    for finding in document["findings"]:
+        lines += [f"{finding['level']:<8} {finding['subject']:<{width}}  {finding['said']}"]
+        lines += [f"{'':<8} {'':<{width}}  fix: {finding['fix']}"] if finding["fix"] else []
     emit(document, "\n".join(lines), as_json=as_json, then=[["models"] if document["ok"] else ["doctor"]])
     return 0 if document["ok"] else MissingDependency.exit_code

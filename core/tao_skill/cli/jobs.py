@@ -15,26 +15,26 @@ from tao_skill.cli.completion import job_argument
 from tao_skill.cli.run import print_job, wait_and_print
 from tao_skill.cli.search import Duration
 from tao_skill.cli.terminal.options import json_option, results_option
-from tao_skill.cli.terminal.output import at_root, emit, job_text, job_with_commands, print_error
+from tao_skill.cli.terminal.output import emit, job_text, job_with_commands, print_error, results_root_arguments
 from tao_skill.errors import BadRequest, BadState
 from tao_skill.jobs.document import job_row
 from tao_skill.jobs.record import TERMINAL
 from tao_skill.jobs.store import Store
 
-LISTED: Final = 50
-"""Newest jobs that are listed."""
+DEFAULT_LIMIT: Final = 50
+"""Jobs that `jobs list` prints by default."""
 
-AGES_S: Final = 1e9
-"""Some thirty years: what is asked to be older than any job."""
+MAX_AGE_S: Final = 1e9
+"""About 30 years; larger ages are cut to it, so that subtracting them gives a valid date."""
 
 
 @click.group()
 def jobs() -> None:
-    """List, show, follow and cancel jobs."""
+    """List, follow, cancel, verify, upload and delete jobs."""
 
 
 @jobs.command("list")
-@click.option("--limit", type=click.IntRange(min=1), default=LISTED, show_default=True, help="Newest jobs to list.")
+@click.option("--limit", type=click.IntRange(min=1), default=DEFAULT_LIMIT, show_default=True, help="Jobs to list.")
 @results_option
 @json_option
 def list_jobs(limit: int, results_root: Path, as_json: bool) -> None:
@@ -42,7 +42,7 @@ def list_jobs(limit: int, results_root: Path, as_json: bool) -> None:
     store = Store(results_root.absolute())
     rows = [job_row(job) for job in islice(store.newest(), limit)]
     lines = [f"{row['id']:<34} {row['action']:<12} {row['state']:<9} {row['created']}" for row in rows]
-    then = [["jobs", "show", rows[0]["id"], *at_root(results_root)] if rows else ["run", "--help"]]
+    then = [["jobs", "show", rows[0]["id"], *results_root_arguments(results_root)] if rows else ["run", "--help"]]
     emit({"jobs": rows, "total": store.count()}, "\n".join(lines) or "no jobs", as_json=as_json, then=then)
 
 
@@ -51,14 +51,14 @@ def list_jobs(limit: int, results_root: Path, as_json: bool) -> None:
 @results_option
 @json_option
 def show(job: str, results_root: Path, as_json: bool) -> None:
-    """Show a job: state, route, metrics, artifacts, what comes next."""
+    """Show the state, metrics, artifacts and next commands of a job."""
     document = job_with_commands(Store(results_root.absolute()).get(job), results_root)
     emit(document, job_text(document), as_json=as_json)
 
 
 @jobs.command()
 @job_argument
-@click.option("--lines", type=click.IntRange(min=1), default=50, show_default=True, help="Last lines to print.")
+@click.option("--lines", type=click.IntRange(min=1), default=50, show_default=True, help="Number of lines.")
 @results_option
 @json_option
 def logs(job: str, lines: int, results_root: Path, as_json: bool) -> None:
@@ -66,10 +66,10 @@ def logs(job: str, lines: int, results_root: Path, as_json: bool) -> None:
     from tao_skill.jobs.launch import tail
 
     store = Store(results_root.absolute())
-    found = store.get(job)
-    text = tail(store, found.id, lines)
-    then = [["jobs", "show", found.id, *at_root(results_root)]]
-    emit({"job": found.id, "log": text}, text.rstrip("\n"), as_json=as_json, then=then)
+    record = store.get(job)
+    text = tail(store, record.id, lines)
+    then = [["jobs", "show", record.id, *results_root_arguments(results_root)]]
+    emit({"job": record.id, "log": text}, text.rstrip("\n"), as_json=as_json, then=then)
 
 
 @jobs.command()
@@ -77,7 +77,7 @@ def logs(job: str, lines: int, results_root: Path, as_json: bool) -> None:
 @results_option
 @json_option
 def wait(job: str, results_root: Path, as_json: bool) -> int:
-    """Follow a job to its end; Ctrl-C stops following, not the job."""
+    """Follow a job to its end; Ctrl-C leaves it running."""
     store = Store(results_root.absolute())
     return wait_and_print(store.get(job), store, results_root, own=False, as_json=as_json)
 
@@ -90,12 +90,13 @@ def verify(job: str, results_root: Path, as_json: bool) -> int:
     """Compare a job's artifacts with the checksums in its record."""
     from tao_skill.jobs import artifacts
 
-    found = Store(results_root.absolute()).get(job)
-    states = artifacts.verify(found)
-    error = artifacts.damage_error(found, states)
-    document = {"job": found.id, "artifacts": states} | ({"error": error.as_dict()} if error else {})
-    text = "\n".join(f"{one['state']:<9} {one['kind']:<18} {one['path']}" for one in states) or "no artifacts"
-    emit(document, text, as_json=as_json, then=[["jobs", "show", found.id, *at_root(results_root)]])
+    record = Store(results_root.absolute()).get(job)
+    states = artifacts.verify(record)
+    error = artifacts.damage_error(record, states)
+    document = {"job": record.id, "artifacts": states} | ({"error": error.as_dict()} if error else {})
+    lines = [f"{artifact['state']:<9} {artifact['kind']:<18} {artifact['path']}" for artifact in states]
+    text = "\n".join(lines) or "no artifacts"
+    emit(document, text, as_json=as_json, then=[["jobs", "show", record.id, *results_root_arguments(results_root)]])
     if error and not as_json:
         print_error(error, as_json=False)
     return error.exit_code if error else 0
@@ -107,42 +108,48 @@ def verify(job: str, results_root: Path, as_json: bool) -> int:
 @results_option
 @json_option
 def upload(job: str, prefix: str | None, results_root: Path, as_json: bool) -> None:
-    """Copy an ended job's folder to S3, or do again an upload that failed."""
+    """Upload the folder of an ended job to S3, e.g. after a failure.
+
+    The default prefix is that of the run's --upload.
+    """
     from tao_skill.jobs.upload import upload_job
 
     store = Store(results_root.absolute())
-    found = store.get(job)
-    if found.state not in TERMINAL:
-        raise BadState(f"job {found.id} is {found.state}", fix=f"tao-skill jobs wait {found.id}, then upload it")
-    target = prefix or found.upload
+    record = store.get(job)
+    if record.state not in TERMINAL:
+        raise BadState(f"job {record.id} is {record.state}", fix=f"tao-skill jobs wait {record.id}, then upload it")
+    target = prefix or record.upload
     if target is None:
-        raise BadRequest(f"job {found.id} was run without --upload", fix="say where to: s3://BUCKET/PREFIX")
-    found = store.record_upload(found.id, upload_job(found, store.folder(found.id), target, os.environ))
-    print_job(found, results_root, as_json=as_json)
+        raise BadRequest(f"job {record.id} was run without --upload", fix="give a prefix s3://BUCKET/PREFIX")
+    record = store.record_upload(record.id, upload_job(record, store.folder(record.id), target, os.environ))
+    print_job(record, results_root, as_json=as_json)
 
 
 @jobs.command()
-@click.option("--older-than", type=Duration(), required=True, help="Age since their end: 30d, 12h.")
-@click.option("--apply", is_flag=True, help="Delete them; without, they are listed only.")
+@click.option("--older-than", type=Duration(), required=True, help="Time since they ended, e.g. 30d or 12h.")
+@click.option("--apply", is_flag=True, help="Delete the jobs instead of listing them.")
 @results_option
 @json_option
 def prune(older_than: float, apply: bool, results_root: Path, as_json: bool) -> None:
-    """Delete the folders of old jobs that no other job is built on; without --apply, only say which."""
+    """List, or delete with --apply, old jobs without dependents.
+
+    A job that a newer job is built on is kept.
+    """
     from tao_skill.jobs.prune import old_jobs, remove
 
-    store, before = Store(results_root.absolute()), datetime.now(UTC) - timedelta(seconds=min(older_than, AGES_S))
-    found = (remove if apply else old_jobs)(store, before)
-    rows = [{**job_row(one.job), "bytes": one.bytes, "needed_by": one.needed_by} for one in found]
-    freed = sum(one.bytes for one in found if one.needed_by is None)
-    lines = [f"{'stays' if row['needed_by'] else 'goes':<6} {row['id']:<34} {_why(row)}" for row in rows]
+    store, before = Store(results_root.absolute()), datetime.now(UTC) - timedelta(seconds=min(older_than, MAX_AGE_S))
+    old = (remove if apply else old_jobs)(store, before)
+    rows = [{**job_row(entry.job), "bytes": entry.bytes, "needed_by": entry.needed_by} for entry in old]
+    freed = sum(entry.bytes for entry in old if entry.needed_by is None)
+    lines = [f"{'keep' if row['needed_by'] else 'delete':<6} {row['id']:<34} {_size_or_dependent(row)}" for row in rows]
     text = "\n".join([*lines, f"{freed / 2**20:.1f} MiB {'freed' if apply else 'would be freed'}"])
     then = ["jobs", "list"] if apply else ["jobs", "prune", "--older-than", f"{older_than:.0f}s", "--apply"]
     document = {"jobs": rows, "bytes": freed, "applied": apply}
-    emit(document, text, as_json=as_json, then=[[*then, *at_root(results_root)]])
+    emit(document, text, as_json=as_json, then=[[*then, *results_root_arguments(results_root)]])
 
 
-def _why(row: Mapping[str, Any]) -> str:
-    return f"as {row['needed_by']} needs it" if row["needed_by"] else f"{row['bytes'] / 2**20:.1f} MiB"
+def _size_or_dependent(row: Mapping[str, Any]) -> str:
+    return f"needed by {row['needed_by']}" if row["needed_by"] else f"{row['bytes'] / 2**20:.1f} MiB"
 
 
 @jobs.command()
@@ -150,8 +157,8 @@ def _why(row: Mapping[str, Any]) -> str:
 @results_option
 @json_option
 def cancel(job: str, results_root: Path, as_json: bool) -> None:
-    """Stop a running job."""
-    from tao_skill.jobs.launch import cancel as stop
+    """Cancel a running job."""
+    from tao_skill.jobs import launch
 
     store = Store(results_root.absolute())
-    print_job(stop(store, store.get(job).id), results_root, as_json=as_json)
+    print_job(launch.cancel(store, store.get(job).id), results_root, as_json=as_json)

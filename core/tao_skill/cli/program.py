@@ -1,4 +1,4 @@
-"""Every command, as click has it; a command is imported when it is named."""
+"""The root command; its subcommands are imported when they are named."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from tao_skill import __version__
-from tao_skill.cli.terminal.options import exit_code, json_option
+from tao_skill.cli.terminal.options import json_option, run_command
 from tao_skill.cli.terminal.output import emit
 
 EPILOG: Final = """\b
@@ -22,15 +22,14 @@ Exit codes:
   130  interrupted
 """
 
-
-FIRST: Final = {
-    "tao-skill data sample --out data/sample": "a generated data set and a spec for it",
-    "tao-skill run train -e data/sample/spec.yaml --dry-run": "what a train would do and cost",
-    "tao-skill run train -e data/sample/spec.yaml": "search hyperparameters, train, keep the best model",
-    "tao-skill run evaluate --parent latest:train": "score it; so do inference and export",
-    "tao-skill jobs list": "what was run, and what came of it",
+FIRST_STEPS: Final = {
+    "tao-skill data sample --out data/sample": "Generate a data set and a spec file for it.",
+    "tao-skill run train -e data/sample/spec.yaml --dry-run": "Print the plan and cost of a training.",
+    "tao-skill run train -e data/sample/spec.yaml": "Search hyperparameters, train, and keep the best model.",
+    "tao-skill run evaluate --parent latest:train": "Evaluate that model; inference and export work alike.",
+    "tao-skill jobs list": "List the jobs with their states.",
 }
-"""What is printed when nothing is asked for."""
+"""Commands that `tao-skill` without arguments prints, with their descriptions."""
 
 COMMANDS: Final = {
     "automl": "automl",
@@ -47,18 +46,18 @@ COMMANDS: Final = {
     "template": "bank",
     "tools": "mcp",
 }
-"""Every command, in the order of the help, and the module that has it under that name."""
+"""Commands in the order of the help, with the modules that define them."""
 
 
 class Program(click.Group):
-    """The commands, imported when they are named."""
+    """A group that imports a command when it is named."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the commands."""
+        """See `click.Group.list_commands`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name."""
+        """See `click.Group.get_command`."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"tao_skill.cli.{COMMANDS[cmd_name]}")
@@ -79,21 +78,19 @@ def tao_skill(context: click.Context, as_json: bool) -> None:
     """Train, evaluate and run skeleton-action classifiers; for agents and people."""
     if context.invoked_subcommand is not None:
         if as_json:
-            raise click.UsageError(
-                f"--json stands after the command: tao-skill {context.invoked_subcommand} ... --json"
-            )
+            raise click.UsageError(f"--json goes after the command: tao-skill {context.invoked_subcommand} ... --json")
         return
-    width = max(map(len, FIRST))
-    lines = [f"  {command:<{width}}  {what}" for command, what in FIRST.items()]
-    more = "tao-skill --help: all commands; tao-skill doctor: is everything here that a run needs?"
-    emit({"commands": FIRST}, "\n".join([*lines, "", more]), as_json=as_json, then=[["doctor"]] if as_json else [])
+    lines = [f"{command}\n    {description}" for command, description in FIRST_STEPS.items()]
+    more = "tao-skill --help lists all commands; tao-skill doctor checks this machine."
+    text = "\n".join([*lines, "", more])
+    emit({"commands": FIRST_STEPS}, text, as_json=as_json, then=[["doctor"]] if as_json else [])
 
 
-def run(words: Sequence[str]) -> int:
-    """Run a call of the command line and say the documented code."""
-    code = exit_code(tao_skill, "tao-skill", words)
-    if list(words[:1]) != ["tao"]:
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code."""
+    code = run_command(tao_skill, "tao-skill", arguments)
+    if list(arguments[:1]) != ["tao"]:
         return code
-    from tao_skill.cli.tao import as_in_tao
+    from tao_skill.cli.tao import tao_exit_code
 
-    return as_in_tao(code)
+    return tao_exit_code(code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tao_skill.cli.completion import action_argument, complete_job
-from tao_skill.cli.search import given_settings, search_options
-from tao_skill.cli.terminal.options import json_option, results_option
-from tao_skill.cli.terminal.output import INTERRUPTED, at_root, emit, interactive, job_text, job_with_commands, note
+from tao_skill.cli.search import SearchCommand, given_settings, search_options
+from tao_skill.cli.terminal.options import json_option, model_option, results_option
+from tao_skill.cli.terminal.output import (
+    INTERRUPTED,
+    emit,
+    fold,
+    interactive,
+    job_text,
+    job_with_commands,
+    note,
+    results_root_arguments,
+)
 from tao_skill.errors import BadRequest, JobFailed
 from tao_skill.io.strict_json import mask_password
 from tao_skill.jobs.record import Job
@@ -29,48 +38,51 @@ if TYPE_CHECKING:
     from tao_skill.planning.plan import Plan
     from tao_skill.planning.request import Request
 
-DOCUMENTED: Final = (2, 3, 4)
-"""Exit codes of a job that failed for a reason its caller can act on; any other failure is 1."""
+USER_ERROR_CODES: Final = (2, 3, 4)
+"""Exit codes of a failed job that the caller can correct; the exit code of any other failure is 1."""
 
-EPILOG: Final = """\b
-Any file that the spec reads may be a local path or s3://BUCKET/KEY. Data may also be a folder of either kind
-with the usual names in it: train_data.npy, train_label.pkl, val_data.npy, val_label.pkl, test_data.npy, ...
+EPILOG: Final = """
+An input file may be a local path or s3://BUCKET/KEY. Data may also be a folder, local or on S3, with files named
+train_data.npy, train_label.pkl, val_data.npy, val_label.pkl, test_data.npy, test_label.pkl.
 
 \b
 Environment:
-  TAO_SKILL_RESULTS          results root
-  TAO_SKILL_ENCRYPTION_KEY   key that checkpoints are encrypted with
-  TAO_SKILL_CACHE            copies of s3:// files (else $XDG_CACHE_HOME/tao-skill or ~/.cache/tao-skill)
-  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE, AWS_REGION
-                             access to s3:// (older names: ACCESS_KEY, SECRET_KEY)
-  AWS_ENDPOINT_URL           S3 server other than AWS
+  TAO_SKILL_RESULTS         results root
+  TAO_SKILL_ENCRYPTION_KEY  key that encrypts checkpoints
+  TAO_SKILL_CACHE           copies of s3:// files; default:
+                            $XDG_CACHE_HOME/tao-skill or ~/.cache/tao-skill
+  AWS_ENDPOINT_URL          S3 server other than AWS
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
+  AWS_PROFILE, AWS_REGION   access to s3:// (older: ACCESS_KEY, SECRET_KEY)
 """
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=SearchCommand, epilog=EPILOG)
 @action_argument
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE ...]")
-@click.option("-m", "--model", help="Model; the only one when not given.")
+@model_option
 @click.option("-e", "--spec", type=click.Path(path_type=Path), help="Spec file, YAML or JSON.")
 @click.option(
     "--parent",
     metavar="JOB",
     shell_complete=complete_job,
-    help="Job to build on: id, start of an id, latest, latest:ACTION; JOB/3 is trial 3 of a search.",
+    help="Job to build on: an id or its prefix, latest, latest:ACTION, or JOB/3 for trial 3 of a search.",
 )
-@click.option("--base-experiment", metavar="NAME", help="Pretrained weights to start a train from, by name.")
-@click.option("--automl", type=click.Choice(POLICIES), help="AutoML policy of this run; auto leaves it to --request.")
-@click.option("--request", "words", metavar="TEXT", help="The user's request in plain words; may turn AutoML off.")
+@click.option("--base-experiment", metavar="NAME", help="Name of pretrained weights to start a train from.")
+@click.option("--automl", type=click.Choice(POLICIES), help="AutoML policy; auto: the --request decides.")
+@click.option(
+    "--request", "user_request", metavar="TEXT", help="The user's request in plain words; may turn AutoML off."
+)
 @click.option("--key", help="Idempotency key: the same key gives the same job, and resumes it.")
-@click.option("--upload", metavar="s3://BUCKET/PREFIX", help="Copy the job's folder there when it ends, failed or not.")
+@click.option("--upload", metavar="s3://BUCKET/PREFIX", help="Upload the job's folder when it ends, failed or not.")
 @search_options
-@click.option("--dry-run", is_flag=True, help="Print what would run, and stop.")
-@click.option("--detach", is_flag=True, help="Return the job id at once.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--detach", is_flag=True, help="Print the job id and return at once.")
 @results_option
 @json_option
 @click.pass_obj
 def run(
-    written: Sequence[str] | None,
+    arguments: Sequence[str] | None,
     /,
     action: str,
     overrides: tuple[str, ...],
@@ -79,7 +91,7 @@ def run(
     parent: str | None,
     base_experiment: str | None,
     automl: str | None,
-    words: str | None,
+    user_request: str | None,
     key: str | None,
     upload: str | None,
     dry_run: bool,
@@ -88,26 +100,27 @@ def run(
     as_json: bool,
     **search: Any,
 ) -> int:
-    """Run ACTION (train, evaluate, inference, ...) with a spec, inferred parameters and the AutoML policy.
+    """Run ACTION, e.g. train, evaluate, inference or export.
+
+    Parameters that are not given are inferred or have defaults. A train is an AutoML search unless that is turned off.
 
     Example: tao-skill run train -e spec.yaml --automl off train.num_epochs=20
     """
     from tao_skill.planning.request import Request
 
-    chosen = get_model(model)
     request = Request(
         spec_file=spec,
         overrides=overrides,
         parent=parent,
         base_experiment=base_experiment,
         automl=automl,
-        words=words,
+        user_request=user_request,
         key=key,
         upload=upload,
         search=given_settings(search),
-        command=("tao-skill", *map(mask_password, written or ())),
+        command=("tao-skill", *map(mask_password, arguments or ())),
     )
-    return execute(chosen, action, request, results_root, dry_run=dry_run, detach=detach, as_json=as_json)
+    return execute(get_model(model), action, request, results_root, dry_run=dry_run, detach=detach, as_json=as_json)
 
 
 def execute(
@@ -121,27 +134,25 @@ def execute(
     as_json: bool = False,
     show_log: bool = False,
 ) -> int:
-    """Plan a run, say its warnings, open its job and follow it to its end; the exit code says how it ended."""
+    """Plan a run, print its warnings, open its job, follow it to its end, and return the exit code."""
     from tao_skill.automl.submit import review_search, warnings
     from tao_skill.planning.job import open_job
-    from tao_skill.planning.plan import make_plan
-    from tao_skill.runner import load_runner
+    from tao_skill.planning.plan import plan_action
 
-    runner = load_runner(model.name, model.action(action).name)
     store = Store(results_root.absolute())
-    now = datetime.now(UTC)
-    planned = make_plan(runner, request, store, environment=os.environ, now=now, token=os.urandom(2).hex())
+    planned = plan_action(model, action, request, store, os.environ)
     review = review_search(planned, store if dry_run else None)
     for warning in warnings(planned):
         note(f"warning: {warning}")
     if dry_run:
         document = planned.as_dict() | review
-        words = [planned.hide(word) for word in request.command[1:] if word not in ("--dry-run", "--json")]
-        emit(document, "" if as_json else _plan_text(document), as_json=as_json, then=[words])
+        left_out = ("--dry-run", "--json")
+        command = [planned.mask_secrets(argument) for argument in request.command[1:] if argument not in left_out]
+        emit(document, "" if as_json else _plan_text(document), as_json=as_json, then=[command])
         return 0
     if not is_first(os.environ):
-        return _help(planned, store)
-    job, _ = open_job(planned, store, now=now)
+        return _join_run(planned, store)
+    job, _ = open_job(planned, store, now=datetime.now(UTC))
     return follow_job(job, store, results_root, planned.secrets, detach=detach, as_json=as_json, show_log=show_log)
 
 
@@ -155,24 +166,24 @@ def follow_job(
     as_json: bool = False,
     show_log: bool = False,
 ) -> int:
-    """Start a job unless it runs or is complete, and follow it to its end unless told not to."""
+    """Start a job unless it is running or complete, and follow it to its end unless `detach`."""
     from tao_skill.automl.submit import start
 
     process = start(job, store, secret_values)
     if detach:
-        then = [["jobs", "wait", job.id, *at_root(results_root)]]
+        then = [["jobs", "wait", job.id, *results_root_arguments(results_root)]]
         emit({"job": {"id": job.id, "state": store.get(job.id).state}}, job.id, as_json=as_json, then=then)
         return 0
     log = store.log_path(job.id) if show_log else None
     return wait_and_print(job, store, results_root, process=process, own=process is not None, as_json=as_json, log=log)
 
 
-def _help(planned: Plan, store: Store) -> int:
-    """Work beside the first of the processes that a launcher started: the key tells them what they work on."""
+def _join_run(planned: Plan, store: Store) -> int:
+    """Join the run of the first process of a launcher such as torchrun; the key identifies the job."""
     from tao_skill.jobs.launch import join
 
     if planned.key is None:
-        raise BadRequest("a launcher started several processes, and they share no --key", fix="add --key NAME")
+        raise BadRequest("a launcher started several processes without a common --key", fix="add --key NAME")
     return join(store, planned.job_id, planned.secrets)
 
 
@@ -186,15 +197,17 @@ def wait_and_print(
     as_json: bool,
     log: Path | None = None,
 ) -> int:
-    """Follow a job to its end, with its log if that is given, and print it.
+    """Follow a job to its end, with its log if `log` is given, and print it.
 
-    Ctrl-C cancels a job that this call started; a search first comes to the end of its rung, and a second one cancels.
+    Args:
+        own: whether this call started the job. If so, Ctrl-C cancels it; a search first finishes its rung, and a second
+            Ctrl-C cancels it.
     """
     from tao_skill.cli.terminal.progress import follow, follow_search
     from tao_skill.jobs.launch import cancel, interrupt, wait
 
     following = follow(log) if job.automl is None else follow_search(store.folder(job.id))
-    asked = False
+    is_interrupted = False
     with following as listener:
         while True:
             try:
@@ -203,19 +216,19 @@ def wait_and_print(
             except KeyboardInterrupt:
                 if not own:
                     return INTERRUPTED
-                if job.automl is not None and not asked:
-                    asked = True
+                if job.automl is not None and not is_interrupted:
+                    is_interrupted = True
                     interrupt(store, job.id)
                     continue
                 job = cancel(store, job.id)
                 note(f"{job.id} canceled")
                 return INTERRUPTED
     code = print_job(job, results_root, as_json=as_json)
-    return INTERRUPTED if asked and job.state != "COMPLETE" else code
+    return INTERRUPTED if is_interrupted and job.state != "COMPLETE" else code
 
 
 def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
-    """Print a finished job; the exit code says how it ended, and whether its upload did."""
+    """Print an ended job and return its exit code, which also reports a failed upload."""
     document = job_with_commands(job, results_root)
     emit(document, job_text(document), as_json=as_json)
     if job.state == "ERROR" and interactive():
@@ -223,25 +236,31 @@ def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
     if job.state == "COMPLETE":
         return JobFailed.exit_code if "error" in (job.uploaded or {}) else 0
     code = job.attempts[-1].exit_code if job.state == "ERROR" else None
-    return code if code is not None and code in DOCUMENTED else JobFailed.exit_code
+    return code if code is not None and code in USER_ERROR_CODES else JobFailed.exit_code
 
 
 def _plan_text(document: dict[str, Any]) -> str:
+    """The plan as text: the spec first, so that the decisions are next to the prompt."""
     from tao_skill.io.strict_yaml import dump_yaml
 
+    return "\n".join([dump_yaml(document["plan"]["spec"]), *fold(_decisions(document))])
+
+
+def _decisions(document: dict[str, Any]) -> Iterator[str]:
     planned, route = document["plan"], document["route"]
-    lines = [f"{planned['job_id']}  {planned['model']} {planned['action']}, not started (dry run)"]
-    lines += [f"  route    {route['route']}: {route['reason']}", f"  results  {planned['results_dir']}"]
+    yield f"{planned['job_id']}  {planned['model']} {planned['action']}, not started (dry run)"
+    yield f"  route    {route['route']}: {route['reason']}"
+    yield f"  results  {planned['results_dir']}"
     if gpus := planned["devices"]["gpu_ids"]:
-        lines += [f"  devices  GPU {', '.join(map(str, gpus))}; the CPU where there is no GPU"]
-    lines += [f"  upload   {planned['upload']}"] if planned["upload"] else []
-    lines += [
-        f"  inferred {key} = {one['value']}  ({one['by']}: {one['reason']})" for key, one in planned["inferred"].items()
-    ]
-    lines += [f"  ignored  {key} (read by other actions)" for key in planned["ignored"]]
-    lines += [f"  warning  {warning}" for warning in planned["warnings"]]
+        yield f"  devices  GPU {', '.join(map(str, gpus))}; without a GPU, the CPU"
+    if planned["upload"]:
+        yield f"  upload   {planned['upload']}"
+    for key, entry in planned["inferred"].items():
+        yield f"  inferred {key} = {entry['value']}  ({entry['by']}: {entry['reason']})"
+    if planned["ignored"]:
+        yield f"  ignored  keys of other actions: {', '.join(planned['ignored'])}"
+    yield from (f"  warning  {warning}" for warning in planned["warnings"])
     if "automl" in document:
         from tao_skill.automl.format import review_lines
 
-        lines += [f"  search   {line}" for line in review_lines(document["automl"])]
-    return "\n".join([*lines, "", dump_yaml(planned["spec"]).rstrip()])
+        yield from (f"  search   {line}" for line in review_lines(document["automl"]))

@@ -1,4 +1,4 @@
-"""Options of `tao-skill run train` that shape its AutoML search, made from `automl.settings.Settings`."""
+"""The options of an AutoML search, generated from `automl.settings.Settings`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd]?)")
 
 
 class Duration(click.ParamType[float]):
-    """`90s`, `30m`, `2h`, `1d`, or plain seconds; gives seconds."""
+    """A duration in seconds, written as `90s`, `30m`, `2h`, `1d` or a number."""
 
     name = "DURATION"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds of a duration."""
+        """See `click.ParamType.convert`."""
         match = _DURATION.fullmatch(str(value))
         if match is None or float(match["number"]) == 0:
             self.fail(f"{value!r} is not a duration, accepted: e.g. 90s, 30m, 2h", param, ctx)
@@ -32,26 +32,44 @@ class Duration(click.ParamType[float]):
 
 
 SPECIAL: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
-    "time_budget": ("--time-budget", {"type": Duration(), "help": "AutoML: stop starting trials after e.g. 90s, 30m."}),
-    "search": ("--search", {"metavar": "PARAM[=low:high[:log]|=a,b]"}),
+    "time_budget": (
+        "--time-budget",
+        {"type": Duration(), "help": "Stop starting trials after this time, e.g. 90s or 30m."},
+    ),
+    "search": ("--search", {"metavar": "PARAM[=RANGE]"}),
     "no_search": ("--no-search", {"metavar": "PARAM"}),
     "storage": ("--storage", {"metavar": "URL"}),
     "seed": ("--search-seed", {}),
     "keep_all": ("--keep", {"type": click.Choice(["all"])}),
 }
-"""Settings whose option has another name or form than its type gives."""
+"""Settings whose option differs from the option derived from their type."""
 
 
 def search_options(function: Decorated) -> Decorated:
-    """Add the options; the command gets them as keyword arguments by the names of the settings."""
+    """Add the options; the command receives them as keyword arguments named like the settings."""
     for node in reversed(children(Settings)):
         flag, attributes = SPECIAL.get(node.name, (None, {}))
-        function = param_option(node, prefix="AutoML: ", flag=flag, **attributes)(function)
+        function = param_option(node, flag=flag, **attributes)(function)
     return function
 
 
+class SearchCommand(click.Command):
+    """A command whose help lists the options of a search in a section of their own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See `click.Command.format_options`."""
+        settings = {node.name for node in children(Settings)}
+        sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Options of an AutoML search": []}
+        for param in self.get_params(ctx):
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)) is not None:
+                sections["Options of an AutoML search" if param.name in settings else "Options"].append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
 def hand_over_storage(url: str) -> str:
-    """Pass the address of a database to the processes started from here; returns it without its password."""
+    """Pass the URL of a database to child processes, by the environment; return it with its password masked."""
     from tao_skill.automl.execution.database import parse
     from tao_skill.jobs.secrets import STORAGE_VARIABLE
 
@@ -61,7 +79,7 @@ def hand_over_storage(url: str) -> str:
 
 
 def given_settings(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that were given, ready for the job record."""
+    """Return the given settings in the form of the job record."""
     settings = {name: value for name, value in options.items() if value not in (None, ())}
     if "keep_all" in settings:
         settings["keep_all"] = True

@@ -14,7 +14,7 @@ from tao_skill.skills import AGENT_FOLDERS, get_skills, install_skills, list_ski
 
 @click.group()
 def skills() -> None:
-    """List the Agent Skills, show one, install them for an agent."""
+    """List, show and install the Agent Skills."""
 
 
 @skills.command("list")
@@ -22,8 +22,8 @@ def skills() -> None:
 def list_(as_json: bool) -> None:
     """List the skills with their descriptions."""
     found = list_skills()
-    described = [{"name": one.name, "description": one.description, "path": str(one.path)} for one in found]
-    text = "\n\n".join(f"{one.name}\n  {one.description}" for one in found)
+    described = [{"name": skill.name, "description": skill.description, "path": str(skill.path)} for skill in found]
+    text = "\n\n".join(f"{skill.name}\n  {skill.description}" for skill in found)
     emit({"skills": described}, text, as_json=as_json, then=[["skills", "install", "--help"]])
 
 
@@ -45,24 +45,26 @@ def show(name: str, as_json: bool) -> None:
 
 @skills.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Folder that gets a folder per skill.")
+@click.option(
+    "--to", type=click.Path(file_okay=False, path_type=Path), help="Folder to install to; each skill gets a subfolder."
+)
 @click.option(
     "--agent",
     type=click.Choice(list(AGENT_FOLDERS)),
-    help="The folder of this project that the agent reads: "
+    help="Install to the folder of this project that the agent reads: "
     + ", ".join(f"{folder} ({agent})" for agent, folder in AGENT_FOLDERS.items())
     + ".",
 )
-@click.option("--force", is_flag=True, help="Replace folders that differ.")
+@click.option("--force", is_flag=True, help="Replace installed skills that differ.")
 @json_option
 def install(names: tuple[str, ...], to: Path | None, agent: str | None, force: bool, as_json: bool) -> None:
-    """Copy the skills, or only those of each NAME, to where an agent finds them.
+    """Install all skills, or each NAME, for an agent.
 
-    What is installed already and the same stays untouched; what differs is refused, file by file, without --force.
+    Identical installed skills are left alone. Without --force, a skill that differs is an error that names the files.
     """
     if (to is None) == (agent is None):
-        raise BadRequest("a skill is installed to one place", fix="give either --to DIR or --agent NAME")
+        raise BadRequest("skills are installed to a single folder", fix="give either --to DIRECTORY or --agent NAME")
     folder = to or Path(AGENT_FOLDERS[agent or ""])
-    done = install_skills(get_skills(names), folder.absolute(), force=force)
-    text = "\n".join(f"{one['state']:<10} {one['path']}" for one in done)
-    emit({"folder": str(folder.absolute()), "skills": done}, text, as_json=as_json, then=[["doctor"]])
+    installed = install_skills(get_skills(names), folder.absolute(), force=force)
+    text = "\n".join(f"{skill['state']:<10} {skill['path']}" for skill in installed)
+    emit({"folder": str(folder.absolute()), "skills": installed}, text, as_json=as_json, then=[["doctor"]])

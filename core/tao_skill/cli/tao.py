@@ -1,8 +1,8 @@
-"""TAO's own grammar: `pose_classification ACTION -e SPEC [KEY=VALUE ...]`, also behind `tao-skill tao model|deploy`.
+"""TAO's command line: `pose_classification ACTION -e SPEC [KEY=VALUE ...]`, also as `tao-skill tao model|deploy`.
 
-Its options are those of TAO's entry points, old ones included; each stands for a spec key. Training is direct.
-`tao-skill tao` also reads the mounts file of TAO's launcher. `pose_classification` does not: in TAO it is the command
-inside the container, where paths are already those that are read.
+The options are those of TAO's entry points, including old names; each sets a spec key. Training never becomes a search.
+`tao-skill tao` also reads the mounts file of TAO's launcher. `pose_classification` does not, as in TAO it runs inside
+the container, where no path needs to be mapped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import click
 
 from tao_skill.cli import tao_mounts
 from tao_skill.cli.run import execute
-from tao_skill.cli.terminal.options import exit_code
+from tao_skill.cli.terminal.options import run_command
 from tao_skill.cli.terminal.output import INTERRUPTED, default_results_root
 from tao_skill.errors import JobFailed
 from tao_skill.model import Model
@@ -33,36 +33,42 @@ _DOT: Final = "__"
 
 
 class Task(click.Group):
-    """Actions of a model as TAO's subtasks, made when asked for; those of the launcher take a mounts file."""
+    """The actions of a model as TAO's subtasks; as tasks of the launcher they accept a mounts file."""
 
     def __init__(self, model: Model, actions: Collection[str], *, launcher: bool) -> None:
-        super().__init__(model.name, help=f"TAO's command line for {model.name}.", context_settings=HELP)
+        super().__init__(model.name, help=f"Actions of {model.name}.", context_settings=HELP)
         self.model = model
         self.actions = actions
         self.launcher = launcher
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the actions."""
+        """See `click.Group.list_commands`."""
         return list(self.actions)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of an action."""
+        """See `click.Group.get_command`."""
         return _command(self.model, cmd_name, launcher=self.launcher) if cmd_name in self.actions else None
 
 
 @click.group(context_settings=HELP)
 def tao() -> None:
-    """TAO's launcher: tao-skill tao model pose_classification ACTION -e SPEC [KEY=VALUE ...]."""
+    """Run an action by the command line of TAO's launcher.
+
+    Example: tao-skill tao model pose_classification train -e spec.yaml
+    """
 
 
 @tao.group("model")
 def tasks() -> None:
-    """Tasks by model."""
+    """All actions, by model."""
 
 
 @tao.group("deploy")
 def deployment() -> None:
-    """Tasks that build and use TensorRT engines, by model; the same commands as in `tao model`."""
+    """Actions that build or use TensorRT engines, by model.
+
+    The commands are those of `tao model`.
+    """
 
 
 for _model in MODELS.values():
@@ -73,15 +79,14 @@ for _model in MODELS.values():
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The console script `pose_classification`: 0 done, 1 any failure, 130 interrupted."""
+    """Run the console script `pose_classification`. Exit codes: 0 done, 1 failed, 130 interrupted."""
     model = get_model("pose_classification")
     task = Task(model, model.actions, launcher=False)
-    given = sys.argv[1:] if arguments is None else arguments
-    sys.exit(as_in_tao(exit_code(task, model.name, given)))
+    sys.exit(tao_exit_code(run_command(task, model.name, sys.argv[1:] if arguments is None else arguments)))
 
 
-def as_in_tao(code: int) -> int:
-    """TAO's exit code for one of ours: any failure is 1."""
+def tao_exit_code(code: int) -> int:
+    """Map an exit code to TAO's: every failure is 1."""
     return code if code in (0, INTERRUPTED) else JobFailed.exit_code
 
 
@@ -102,7 +107,7 @@ def _mounts_option() -> click.Option:
     return click.Option(
         ["--mounts", "--mounts_file", "mounts_file"],
         type=click.Path(path_type=Path),
-        help=f"Mounts file of TAO's launcher; ~/{tao_mounts.FILE} if there is one.",
+        help=f"Mounts file of TAO's launcher; default: ~/{tao_mounts.FILE} if it exists.",
     )
 
 
@@ -116,21 +121,19 @@ def _options(model: Model, action: str) -> Iterator[click.Option]:
 def _run(model: Model, action: str, overrides: Sequence[str], spec: Path, **options: Any) -> int:
     from tao_skill.planning.request import Request
 
-    mounts = tao_mounts.find(options.pop("mounts_file")) if "mounts_file" in options else None
-    if mounts is not None:
-        os.environ.update(mounts.environment)  # as in TAO's container: they replace what was set
+    launcher = tao_mounts.find_config(options.pop("mounts_file")) if "mounts_file" in options else None
+    if launcher is not None:
+        os.environ.update(launcher.environment)  # replaces existing variables, as in TAO's container
     leaves = {leaf.key.replace(".", _DOT): leaf for leaf in iter_params(model.config, action)}
-    given = [_override(leaves[name], value) for name, value in options.items() if value is not None]
-    words = [*click.get_current_context().command_path.split(), "-e", str(spec)]
-    request = Request(
-        spec_file=spec, overrides=(*given, *overrides), automl="off", command=(*words, *given, *overrides)
-    )
-    if mounts is not None:
+    overrides = [*(_override(leaves[name], value) for name, value in options.items() if value is not None), *overrides]
+    command = [*click.get_current_context().command_path.split(), "-e", str(spec)]
+    request = Request(spec_file=spec, overrides=overrides, automl="off", command=(*command, *overrides))
+    if launcher is not None:
         request = replace(
             request,
-            spec_file=Path(mounts.local_path(str(spec))),
-            adapt=tao_mounts.adapter(mounts, model, spec),
-            command=(*words, "--mounts", str(mounts.file), *given, *overrides),
+            spec_file=Path(launcher.local_path(str(spec))),
+            adapt=tao_mounts.adapter(launcher, model, spec),
+            command=(*command, "--mounts", str(launcher.file), *overrides),
         )
     code = execute(model, action, request, default_results_root(), show_log=True)
     click.echo(f"Execution status: {'FAIL' if code else 'PASS'}")
@@ -138,7 +141,7 @@ def _run(model: Model, action: str, overrides: Sequence[str], spec: Path, **opti
 
 
 def _override(leaf: Leaf, value: str) -> str:
-    """The option as KEY=VALUE; `0,1` is a list where one is read, and text is quoted so that it stays as it is."""
+    """Convert an option to KEY=VALUE: `0,1` becomes a list if the parameter is a list, and text is quoted."""
     parts = shape(leaf.type)
     if parts.container is list:
         return f"{leaf.key}=[{value.strip('[]')}]"

@@ -1,6 +1,6 @@
-"""The mounts file of TAO's launcher: paths in its containers as paths of this machine, and its environment variables.
+"""The mounts file of TAO's launcher: maps container paths to local paths and sets environment variables.
 
-Only `tao-skill tao` reads it. Values of variables may be secret and are never shown.
+Only `tao-skill tao` reads it. Values of variables may be secret and are never printed.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from tao_skill.spec import load
 from tao_skill.spec.tree import iter_params, lookup
 
 FILE: Final = ".tao_mounts.json"
-"""Name of the launcher's file in the home directory."""
+"""Name of the mounts file in the home directory."""
 
-_WHAT: Final = "a mounts file of TAO's launcher"
+_KIND: Final = "a mounts file of TAO's launcher"
 _FIX: Final = (
     'write {"Mounts": [{"source": DIRECTORY, "destination": CONTAINER_PATH}],'
     ' "Envs": [{"variable": NAME, "value": TEXT}]}, or name another file with --mounts'
@@ -34,7 +34,7 @@ _NAME: Final = re.compile(r"[^\s=]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Mount:
-    """A directory or file of this machine, and its absolute path in the container."""
+    """A local directory or file, and its absolute path in the container."""
 
     source: str
     destination: str
@@ -42,7 +42,7 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True)
 class _File:
-    """The file's format; `Envs` is checked apart, as errors must not show its values."""
+    """The format of the file; `Envs` is checked separately, because errors must not print its values."""
 
     Mounts: tuple[Mount, ...] = ()
     Envs: Any = None
@@ -51,10 +51,10 @@ class _File:
 
 @dataclass(frozen=True, kw_only=True)
 class LauncherConfig:
-    """What a mounts file says.
+    """The content of a mounts file.
 
     Attributes:
-        environment: variables by name. has_docker_options: the file has options of Docker, which nothing here uses.
+        environment: variables by name. has_docker_options: whether the file has DockerOptions, which are ignored.
     """
 
     file: Path
@@ -63,7 +63,7 @@ class LauncherConfig:
     has_docker_options: bool
 
     def local_path(self, path: str) -> str:
-        """A container path as a path of this machine; any other path as it is.
+        """Map a container path to a local path; return any other path unchanged.
 
         Raises:
             BadRequest: the source of its mount is relative or does not exist.
@@ -74,19 +74,19 @@ class LauncherConfig:
         return str(self._source(mount) / _normalized(path).relative_to(_normalized(mount.destination)))
 
     def local_spec(self, model: Model, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """The spec with container paths replaced, in every key that names a file or folder, and the paths it had.
+        """Map the container paths of a spec to local paths, and return the spec and the container paths in it.
 
         Raises:
             BadRequest: the source of a mount that is used is relative or does not exist.
         """
         leaves = (leaf for leaf in iter_params(model.config) if leaf.param.reads_file or leaf.param.writes)
-        found = ((leaf.key, lookup(values, leaf.key)) for leaf in leaves)
-        paths = {key: value for key, value in found if isinstance(value, str) and self._mount(value)}
+        pairs = ((leaf.key, lookup(values, leaf.key)) for leaf in leaves)
+        paths = {key: value for key, value in pairs if isinstance(value, str) and self._mount(value)}
         local = load.override(model.config, values, [(key, self.local_path(path)) for key, path in paths.items()])
         return local, [*paths.values()]
 
     def summary(self, paths: Iterable[str]) -> str:
-        """One line for people: which mounts these paths are in, and which variables are set."""
+        """One line of text: the mounts that contain these paths, and the variables that are set."""
         used = Counter(mount for mount in map(self._mount, paths) if mount)
         facts = [
             f"{mount.destination} -> {self._source(mount)} ({count} path{'' if count == 1 else 's'})"
@@ -97,35 +97,35 @@ class LauncherConfig:
         return f"mounts: {self.file}: {', '.join(facts)}"
 
     def _mount(self, path: str) -> Mount | None:
-        """The mount with the longest destination that holds an absolute path."""
+        """The mount with the longest destination that contains an absolute path."""
         if not path.startswith("/"):
             return None
-        place = _normalized(path)
-        holding = [mount for mount in self.mounts if place.is_relative_to(_normalized(mount.destination))]
-        return max(holding, key=lambda mount: len(_normalized(mount.destination).parts), default=None)
+        normalized = _normalized(path)
+        mounts = [mount for mount in self.mounts if normalized.is_relative_to(_normalized(mount.destination))]
+        return max(mounts, key=lambda mount: len(_normalized(mount.destination).parts), default=None)
 
     def _source(self, mount: Mount) -> Path:
-        with suppress(OSError, RuntimeError):  # a name that is too long; no such user
+        with suppress(OSError, RuntimeError):  # the name is too long; the user of `~user` does not exist
             source = Path(mount.source).expanduser()
             if source.is_absolute() and source.exists():
                 return source
-        fault = "does not exist" if mount.source.startswith(("/", "~")) else "is not an absolute path"
+        problem = "does not exist" if mount.source.startswith(("/", "~")) else "is not an absolute path"
         raise BadRequest(
-            f"{self.file} mounts {mount.source!r} as {mount.destination}, but this source {fault}",
+            f"{self.file} mounts {mount.source!r} as {mount.destination}, but this source {problem}",
             fix=f"create the directory, or correct the source of {mount.destination} in {self.file}",
             path=str(self.file),
         )
 
 
-def find(given: Path | None) -> LauncherConfig | None:
-    """The mounts file of a call, else that of the home directory if there is one.
+def find_config(path: Path | None) -> LauncherConfig | None:
+    """Read the mounts file `path`, else that of the home directory, if there is one.
 
     Raises:
-        NotFound: the file that was given does not exist.
-        BadData: it is not a mounts file.
+        NotFound: `path` does not exist.
+        BadData: the file is not a mounts file.
     """
-    chosen = given or _usual_file()
-    return read(chosen) if chosen else None
+    path = path or _default_file()
+    return read(path) if path else None
 
 
 def read(path: Path) -> LauncherConfig:
@@ -137,22 +137,22 @@ def read(path: Path) -> LauncherConfig:
     """
     if not path.exists():
         raise NotFound(f"no mounts file {path}", fix="give the path of an existing JSON file", path=str(path))
-    found: _File = read_json(path, _File, what=_WHAT, fix=_FIX)
+    file: _File = read_json(path, _File, what=_KIND, fix=_FIX)
     try:
-        _check(found.Mounts)
-        environment = dict(_variables(found.Envs))
+        _check_mounts(file.Mounts)
+        environment = dict(_variables(file.Envs))
     except ValueError as error:
-        raise BadData(f"{path} is not {_WHAT}: {error}", fix=_FIX, path=str(path)) from error
+        raise BadData(f"{path} is not {_KIND}: {error}", fix=_FIX, path=str(path)) from error
     return LauncherConfig(
         file=path,
-        mounts=found.Mounts,
+        mounts=file.Mounts,
         environment=environment,
-        has_docker_options=bool(found.DockerOptions),
+        has_docker_options=bool(file.DockerOptions),
     )
 
 
 def adapter(config: LauncherConfig, model: Model, spec: Path) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """What replaces the container paths of a spec, and says on stderr what was done; `spec` is its path as given."""
+    """Return a function that maps the container paths of a spec and prints a summary on stderr; `spec` is its file."""
 
     def adapt(values: Mapping[str, Any]) -> dict[str, Any]:
         local, paths = config.local_spec(model, values)
@@ -162,20 +162,20 @@ def adapter(config: LauncherConfig, model: Model, spec: Path) -> Callable[[Mappi
     return adapt
 
 
-def _usual_file() -> Path | None:
+def _default_file() -> Path | None:
     with suppress(RuntimeError):  # the user has no home directory
         path = Path.home() / FILE
         return path if path.exists() else None
     return None
 
 
-def _check(mounts: Sequence[Mount]) -> None:
+def _check_mounts(mounts: Sequence[Mount]) -> None:
     for index, mount in enumerate(mounts):
         if not mount.destination.startswith("/"):
             raise ValueError(f"Mounts[{index}].destination is {mount.destination!r}, accepted: an absolute path")
     destinations = Counter(_normalized(mount.destination) for mount in mounts)
-    if twice := [place for place, count in destinations.items() if count > 1]:
-        raise ValueError(f"two Mounts have the destination {twice[0]}")
+    if repeated := [destination for destination, count in destinations.items() if count > 1]:
+        raise ValueError(f"two Mounts have the destination {repeated[0]}")
 
 
 def _variables(entries: Any) -> Iterator[tuple[str, str]]:

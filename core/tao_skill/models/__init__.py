@@ -1,4 +1,4 @@
-"""The models of the bank, listed explicitly."""
+"""The models of the bank."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ MODELS: Final[Mapping[str, Model]] = MappingProxyType({model.name: model for mod
 
 
 def get_model(name: str | None = None) -> Model:
-    """The model called `name`, by its own name or an alias of its skill_info; the only one if no name is given.
+    """Find a model by its name or an alias in its skill_info; without a name, return the only model.
 
     Raises:
-        NotFound: there is no such model. BadRequest: no name is given, and there are several models.
+        NotFound: the model does not exist. BadRequest: there are several models, and no name is given.
     """
     if name is None:
         if len(MODELS) > 1:
             choice = Option("model", "|".join(MODELS))
             raise BadRequest(f"there are several models: {', '.join(MODELS)}", fix=Fix("give ", choice))
         return next(iter(MODELS.values()))
-    known = name if name in MODELS else _by_alias(name)
-    if known is None:
+    canonical_name = name if name in MODELS else _by_alias(name)
+    if canonical_name is None:
         import difflib
 
         close = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.5)
         raise NotFound(f"no model {name!r}", fix=Fix("use ", Option("model", close[0] if close else "|".join(MODELS))))
-    return MODELS[known]
+    return MODELS[canonical_name]
 
 
 def _by_alias(name: str) -> str | None:

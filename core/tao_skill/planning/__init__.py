@@ -1,1 +1,1 @@
-"""From a request to a plan: inputs, inference, routing."""
+"""Plans: input files, inferred values, the route and the checked spec of a requested run."""

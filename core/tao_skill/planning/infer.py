@@ -1,6 +1,6 @@
-"""Inference of spec parameters: the functions that every model has, and the inferred values of a run.
+"""Inferred spec parameters of a run, and the inference functions of all models.
 
-Names and meanings are those of NVIDIA TAO's skill configurations; SKILL.md says which key uses which function.
+Names and meanings follow NVIDIA TAO's skill configurations; SKILL.md maps keys to functions.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ KEY_VARIABLE: Final = "TAO_SKILL_ENCRYPTION_KEY"
 RESUME: Final = "resume_model"
 PRETRAINED: Final = "ptm_if_no_resume_model"
 FROM_PARENT: Final = ("parent_model",)
-"""Functions that need a parent."""
+"""Functions that require a parent."""
 
 
 def _key(model: Model, inputs: Inputs) -> Inferred:
-    if given := inputs.environment.get(KEY_VARIABLE):
-        return Inferred(value=given, reason=f"from {KEY_VARIABLE}")
-    return Inferred(value=PUBLIC_KEY, reason="TAO's default key, which is public: files are stored plainly")
+    if key := inputs.environment.get(KEY_VARIABLE):
+        return Inferred(value=key, reason=f"from {KEY_VARIABLE}")
+    return Inferred(value=PUBLIC_KEY, reason="TAO's default key, which is public: files are not encrypted")
 
 
 def _output_dir(model: Model, inputs: Inputs) -> Inferred:
@@ -44,13 +44,13 @@ def _parent_model(model: Model, inputs: Inputs) -> Inferred | None:
 
 def _ptm_if_no_resume_model(model: Model, inputs: Inputs) -> Inferred | None:
     if inputs.base_experiment is not None:
-        return _registered(model, inputs, inputs.base_experiment)
-    if found := _parent_model(model, inputs):
-        return Inferred(value=found.value, reason=f"{found.reason}; used unless the job resumes")
+        return _pretrained_weights(model, inputs, inputs.base_experiment)
+    if inferred := _parent_model(model, inputs):
+        return Inferred(value=inferred.value, reason=f"{inferred.reason}; used unless the job resumes")
     return None
 
 
-def _registered(model: Model, inputs: Inputs, name: str) -> Inferred:
+def _pretrained_weights(model: Model, inputs: Inputs, name: str) -> Inferred:
     weights = pretrained.find(
         name,
         inputs.environment,
@@ -78,7 +78,7 @@ _GENERAL: Final[Mapping[str, Callable[[Model, Inputs], Inferred | None]]] = Mapp
 
 
 def inference_functions(model: Model) -> dict[str, Function]:
-    """The inference functions of a model by name: the general ones and its own."""
+    """Inference functions by name: the general functions and those of the model."""
     general = {name: partial(function, model) for name, function in _GENERAL.items()}
     return {**general, **model.inference_functions()}
 
@@ -86,7 +86,7 @@ def inference_functions(model: Model) -> dict[str, Function]:
 def infer(
     runner: Runner, model: Model, inputs: Inputs, given: Collection[str], values: Mapping[str, Any]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every parameter that is not given and can be inferred, with its value, function and reason."""
+    """Infer every parameter that is not given and can be inferred; yield its key, and value, function and reason."""
     functions = inference_functions(model)
     for key, function in runner.inference.items():
         if key not in given and (inferred := functions[function](inputs)):
@@ -97,7 +97,7 @@ def infer(
 def _inherited(
     runner: Runner, model: Model, inputs: Inputs, given: Collection[str], values: Mapping[str, Any]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Facts of the parent's model, and the parent's data where none of their section is given."""
+    """Inherit parameters of the parent's model, and the parent's data of each section without given data."""
     parent = inputs.parent
     if parent is None:
         return
@@ -105,25 +105,29 @@ def _inherited(
         value = lookup(parent.spec, leaf.key)
         if leaf.param.inherit and leaf.key not in given and value is not None:
             yield leaf.key, {"value": value, "by": "parent", "reason": f"as in job {parent.id}"}
-    # The user's own data never get the parent's labels.
-    begun = {need.section for need in runner.data if need.key in given}
+    # A section with given data inherits nothing, so that the user's data never get the parent's labels.
+    given_sections = {need.section for need in runner.data if need.key in given}
     for need in runner.data:
         value = lookup(parent.spec, need.from_parent) if need.from_parent else None
-        if need.section not in begun and value is not None and _has_effect(model, runner.action, need.key, values):
+        if (
+            need.section not in given_sections
+            and value is not None
+            and _has_effect(model, runner.action, need.key, values)
+        ):
             yield need.key, {"value": value, "by": "parent", "reason": f"{need.from_parent} of job {parent.id}"}
 
 
 def _has_effect(model: Model, action: str, key: str, values: Mapping[str, Any]) -> bool:
-    """Whether the parameter that this one depends on has the value that it needs."""
+    """Whether the parameter that `key` depends on has the required value."""
     leaf = next(leaf for leaf in iter_params(model.config, action) if leaf.key == key)
     if leaf.param.depends_on is None:
         return True
-    other, wanted = leaf.param.depends_on
-    return str(lookup(values, other)).casefold() == str(wanted).casefold()
+    other, required = leaf.param.depends_on
+    return str(lookup(values, other)).casefold() == str(required).casefold()
 
 
 def base_experiment_warnings(runner: Runner, name: str | None, given: Collection[str]) -> Iterator[str]:
-    """A warning for each key that is given in place of the named weights.
+    """Warn of each given key that replaces the named weights.
 
     Raises:
         BadRequest: the action does not start from pretrained weights.
@@ -133,9 +137,9 @@ def base_experiment_warnings(runner: Runner, name: str | None, given: Collection
     keys = [key for key, function in runner.inference.items() if function == PRETRAINED]
     if not keys:
         raise BadRequest(
-            f"base experiment {name} does not go with {runner.action}, which does not start from pretrained weights",
+            f"base experiment {name} cannot be used: {runner.action} does not start from pretrained weights",
             fix="leave it out, or run train",
         )
     for key in keys:
         if key in given:
-            yield f"base experiment {name} is not used, as {key} is given"
+            yield f"base experiment {name} is not used, because {key} is given"

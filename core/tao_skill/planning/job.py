@@ -1,4 +1,4 @@
-"""From a plan to its job record."""
+"""The job record of a plan."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tao_skill.planning.plan import Plan
 from tao_skill.spec.references import escaped
 
 SPEC_FILE: Final = "spec.yaml"
-"""The spec used, in the job's folder; `-e` takes it as it is."""
+"""File in the job's folder with its spec, in the form that `--spec` reads."""
 
 
 def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
-    """Open the job record of a plan; with a key used before, the job of that key.
+    """Open the job record of a plan; if its key was used before, return the job of that key.
 
     Returns:
         The job, and whether it is new.
@@ -32,16 +32,16 @@ def open_job(planned: Plan, store: Store, *, now: datetime) -> tuple[Job, bool]:
         key=planned.key,
         upload=planned.upload,
         route=dict(vars(planned.route)),
-        command=tuple(map(planned.hide, planned.command)),
+        command=tuple(map(planned.mask_secrets, planned.command)),
         spec=dict(planned.spec),
         automl=dict(planned.search) if planned.route.route == "automl" else None,
         results_dir=str(planned.results_dir),
         created=timestamp(now),
     )
     opened, is_new = store.open(job)
-    written = store.folder(opened.id) / SPEC_FILE
-    if not written.exists():  # also where an earlier call was killed just here
+    spec_file = store.folder(opened.id) / SPEC_FILE
+    if not spec_file.exists():  # new, or an earlier call was killed before it wrote the file
         from tao_skill.io.strict_yaml import dump_yaml
 
-        atomic.write_text(written, dump_yaml(escaped(opened.spec)))
+        atomic.write_text(spec_file, dump_yaml(escaped(opened.spec)))
     return opened, is_new

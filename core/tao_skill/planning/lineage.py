@@ -17,36 +17,36 @@ from tao_skill.spec import load
 
 
 def as_parent(job: Job, model: Model, store: Store, metric: str) -> Parent:
-    """The parent that a job stands for: the training behind an evaluation, with the specs of all jobs between them.
+    """The nearest job that made a model, e.g. the training of an evaluation, with the merged specs of the jobs between.
 
     Args:
-        metric: metric that its best checkpoint is chosen by, unless it was a search for another metric.
+        metric: metric that its best checkpoint is chosen by, unless it was a search, which has its own.
     """
     jobs = list(_lineage(job, store))
-    maker = next((ancestor for ancestor in jobs if model.action(ancestor.action).makes_model), job)
-    artifacts = {artifact["kind"]: Path(artifact["path"]) for artifact in maker.artifacts}
-    metric = (maker.automl or {}).get("metric") or metric
+    source = next((ancestor for ancestor in jobs if model.action(ancestor.action).makes_model), job)
+    artifacts = {artifact["kind"]: Path(artifact["path"]) for artifact in source.artifacts}
+    metric = (source.automl or {}).get("metric") or metric
     return Parent(
-        id=maker.id,
-        results_dir=Path(maker.results_dir),
+        id=source.id,
+        results_dir=Path(source.results_dir),
         spec=load.merge(model.config, *(_result_spec(ancestor, model) for ancestor in reversed(jobs))),
-        select=partial(model.select_result, maker.action, Path(maker.results_dir), metric, artifacts),
+        select=partial(model.select_result, source.action, Path(source.results_dir), metric, artifacts),
     )
 
 
 def parent_warnings(parent: Job | None) -> Iterator[str]:
-    """A warning where the parent job has not ended well."""
+    """Warn of a parent job that is not complete."""
     if parent is not None and parent.state != "COMPLETE":
-        yield f"parent job {parent.id} is {parent.state}: what it has left so far is used"
+        yield f"parent job {parent.id} is {parent.state}: its newest results are used"
 
 
 def _result_spec(job: Job, model: Model) -> dict[str, Any]:
-    """The spec that a job's result was made with."""
+    """The spec of a job with the values that its result was made with, e.g. those of the winner of a search."""
     return load.override(model.config, job.spec, job.chosen.items())
 
 
 def _lineage(job: Job, store: Store) -> Iterator[Job]:
-    """The job, its parent, and so on as far as there are records."""
+    """The job and its ancestors, up to the first without a record."""
     yield job
     while job.parent is not None:
         try:

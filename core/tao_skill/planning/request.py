@@ -1,4 +1,4 @@
-"""The request for a run, and the spec values and AutoML policy that it gives."""
+"""The request for a run, and the spec values and AutoML policy in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tao_skill.spec import load
 from tao_skill.spec.keys import full_keys, override_pairs
 
 POLICY_ARGUMENT: Final = "automl_policy"
-"""Key that a spec file or an override may give beside the spec's own keys."""
+"""Key of a spec file or an override that is not a spec key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +24,11 @@ class Request:
         overrides: `KEY=VALUE` texts, or an object of nested, dotted or short keys.
         parent: a job reference, `JOB/3` for trial 3 of a search.
         base_experiment: name of pretrained weights to start from, before a parent's.
-        automl: policy flag. words: the request in plain words.
-        key: idempotency key. upload: S3 prefix that results go to.
+        automl: policy flag. user_request: the request of a user in plain words, which may turn AutoML off.
+        key: idempotency key. upload: S3 prefix to upload results to.
         search: settings of an AutoML search that differ from their defaults.
         command: the command line that repeats the call, for the job record.
-        adapt: changes the values of file and overrides before they are used.
+        adapt: transforms the values of file and overrides before they are used.
     """
 
     spec_file: Path | None = None
@@ -36,7 +36,7 @@ class Request:
     parent: str | None = None
     base_experiment: str | None = None
     automl: str | None = None
-    words: str | None = None
+    user_request: str | None = None
     key: str | None = None
     upload: str | None = None
     search: Mapping[str, Any] = field(default_factory=dict)
@@ -46,11 +46,11 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestedSpec:
-    """Spec values of a request: the file's, changed by the overrides.
+    """Spec values of a request: the values of the file, replaced by the overrides.
 
     Attributes:
-        values: those that the action reads. ignored: keys of the file that only other actions read.
-        all_values: those of every action. overridden: keys that the overrides set.
+        values: values that the action reads. ignored: keys of the file that only other actions read.
+        all_values: values of all actions. overridden: keys that the overrides set.
         policy: the explicit AutoML policy.
     """
 
@@ -65,10 +65,10 @@ def read_request(request: Request, model: Model, action: str, shorthand: Mapping
     """Read the spec file and apply the overrides.
 
     Args:
-        shorthand: short name of a key -> key.
+        shorthand: short key -> full key.
 
     Raises:
-        SpecError, BadRequest, NotFound: a key, value or file is wrong.
+        SpecError, BadRequest, NotFound: a key, value or file is invalid.
     """
     config = model.config
     from_file = load.read_spec_file(request.spec_file) if request.spec_file else {}

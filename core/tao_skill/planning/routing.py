@@ -1,4 +1,4 @@
-"""The automl policy: who decides whether a train is searched, and the route that follows, with its reason."""
+"""The AutoML policy: whether a train runs directly or as a search, and the reason."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tao_skill.model import TRAIN
 Policy = Literal["auto", "on", "off"]
 POLICIES: Final[tuple[Policy, ...]] = ("auto", "on", "off")
 
-_MOST_QUOTED: Final = 120
-"""Characters of a request that are quoted."""
+_MAX_QUOTE: Final = 120
+"""Characters of a request that are quoted at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """How a run goes on: `direct` or `automl`, under which policy, and why."""
+    """The route of a run, its policy, and the reason."""
 
     policy: Policy
     route: Literal["direct", "automl"]
@@ -25,10 +25,10 @@ class Route:
 
 
 def parse_policy(value: Any) -> Policy:
-    """A policy as written in a file or an argument; YAML's on and off arrive as booleans.
+    """Parse a policy from a file or an argument; YAML reads on and off as booleans.
 
     Raises:
-        BadRequest: not auto, on or off.
+        BadRequest: it is not auto, on or off.
     """
     if isinstance(value, bool):
         return "on" if value else "off"
@@ -45,24 +45,24 @@ def parse_policy(value: Any) -> Policy:
 def decide(
     *, action: str, explicit: Policy | None, request: str | None, automl_enabled: bool, missing: str | None
 ) -> Route:
-    """Route a run.
+    """Decide the route of a run.
 
     Args:
         action: only train can be searched.
-        explicit: a flag's or workflow argument's policy; on and off beat the request, auto leaves it to that.
-        request: the user's own words.
-        automl_enabled: what the model's skill_info says.
-        missing: what AutoML needs of the packaged schema and template and does not find; None if all is there.
+        explicit: policy of a flag or workflow argument; on and off override the request, auto leaves it to the request.
+        request: the user's request in plain words.
+        automl_enabled: whether AutoML is enabled for the model.
+        missing: why the packaged schema or template cannot be used by AutoML; None if both can.
 
     Raises:
-        BadRequest: the run could be a search, and the request does not say plainly whether it shall be one.
+        BadRequest: the run could be a search, and the request is unclear about it.
     """
-    outcome, words = _read(request) if request and explicit not in ("on", "off") else ("auto", "")
+    outcome, quote = _judge(request) if request and explicit not in ("on", "off") else ("auto", "")
     policy: Policy = "off" if outcome == "off" else explicit or "auto"
     if action != TRAIN:
         return Route(policy=policy, route="direct", reason=f"{action} always runs directly; only train is searched")
     if policy == "off":
-        reason = f"the request says {words}, for this run only" if words else "automl_policy is off"
+        reason = f"the request says {quote}, for this run only" if quote else "automl_policy is off"
         return Route(policy=policy, route="direct", reason=reason)
     if not automl_enabled:
         return Route(policy=policy, route="direct", reason="AutoML is not enabled for this model")
@@ -71,7 +71,7 @@ def decide(
         return Route(policy=policy, route="direct", reason=reason)
     if outcome == "unclear":
         raise BadRequest(
-            f"the request says {words}, which leaves open whether to search hyperparameters",
+            f"the request says {quote}, which leaves open whether to search hyperparameters",
             fix=Fix("use ", Option("automl", "off"), " to train once, or use ", Option("automl", "on"), " to search"),
             path="request",
         )
@@ -80,9 +80,9 @@ def decide(
     )
 
 
-def _read(request: str) -> tuple[str, str]:
-    """What a request says about AutoML: off, auto or unclear; and the words that decided, quoted."""
+def _judge(request: str) -> tuple[str, str]:
+    """Judge a request: off, auto or unclear, and the quoted words that decided."""
     from tao_skill.planning.user_request.verdict import judge
 
     outcome, words = judge(request)
-    return outcome, repr(words if len(words) <= _MOST_QUOTED else f"{words[:_MOST_QUOTED]}...")
+    return outcome, repr(words if len(words) <= _MAX_QUOTE else f"{words[:_MAX_QUOTE]}...")

@@ -1,1 +1,1 @@
-"""What commands share: options, output, progress."""
+"""Options, output and progress shared by the commands."""

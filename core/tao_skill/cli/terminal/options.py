@@ -1,4 +1,4 @@
-"""Options that many commands have, and how a command of click's is run."""
+"""Options shared by several commands, and the entry point that turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -23,27 +23,32 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 def json_option(function: Decorated) -> Decorated:
-    """`--json`."""
+    """Add `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")(function)
 
 
+def model_option(function: Decorated) -> Decorated:
+    """Add `--model NAME`."""
+    return click.option("-m", "--model", metavar="NAME", help="Model; default: the only model.")(function)
+
+
 def results_option(function: Decorated) -> Decorated:
-    """`--results-root DIR`."""
+    """Add `--results-root DIRECTORY`."""
     return click.option(
         "--results-root",
         type=click.Path(file_okay=False, path_type=Path),
         default=default_results_root,
         show_default=f"${RESULTS_VARIABLE} or ./{DEFAULT_RESULTS}",
-        help="Folder that holds a folder per job.",
+        help="Folder of the jobs.",
     )(function)
 
 
-def exit_code(command: click.Command, name: str, words: Sequence[str]) -> int:
-    """Run `command` as the program `name`, print the error if there is one, and say the documented code."""
-    as_json = "--json" in words
+def run_command(command: click.Command, name: str, arguments: Sequence[str]) -> int:
+    """Run `command` as the program `name`, print its error if it fails, and return the exit code."""
+    as_json = "--json" in arguments
     try:
-        _check_text(words)
-        result = _run(command, name, words)
+        _check_utf8(arguments)
+        result = _run_click(command, name, arguments)
     except TaoSkillError as error:
         print_error(error, as_json=as_json)
         return error.exit_code
@@ -53,37 +58,37 @@ def exit_code(command: click.Command, name: str, words: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _check_text(words: Sequence[str]) -> None:
-    for place, word in enumerate(words, 1):
-        if not is_utf8(word):  # the word is not printed, as it may be a secret
-            raise BadRequest(f"argument {place} is not UTF-8 text", fix="write it in UTF-8; rename a file")
+def _check_utf8(arguments: Sequence[str]) -> None:
+    for position, argument in enumerate(arguments, 1):
+        if not is_utf8(argument):  # the argument is not printed, as it may be a secret
+            raise BadRequest(f"argument {position} is not UTF-8 text", fix="write it in UTF-8; rename a file")
 
 
-def _run(command: click.Command, name: str, words: Sequence[str]) -> object:
+def _run_click(command: click.Command, name: str, arguments: Sequence[str]) -> object:
     try:
-        return command.main(list(words), prog_name=name, standalone_mode=False, obj=tuple(words))
+        return command.main(list(arguments), prog_name=name, standalone_mode=False, obj=tuple(arguments))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 0
     except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else name
-        raise BadRequest(error.format_message(), fix=f"see {where} --help") from error
+        command_path = error.ctx.command_path if error.ctx else name
+        raise BadRequest(error.format_message(), fix=f"see {command_path} --help") from error
     except click.Abort:
         return INTERRUPTED
 
 
-def param_option(node: Node, *, prefix: str = "", flag: str | None = None, **attributes: Any) -> Any:
-    """An option for a field of a dataclass, `Annotated[type, Param(...)]`; not given, it is None or ().
+def param_option(node: Node, *, flag: str | None = None, **attributes: Any) -> Any:
+    """Make an option of a dataclass field `Annotated[type, Param(...)]`; if absent, its value is None or ().
 
     Args:
-        prefix: of the help text. flag: name of the option, if it is not the field's. attributes: of the option, if they
-            are not those that the type gives.
+        flag: name of the option, if it differs from the name of the field.
+        attributes: attributes of the option that replace those derived from the type.
     """
     parts, default = shape(node.type), node.default
     shows_default = isinstance(default, int | float | str) and not isinstance(default, bool)
-    words = node.param.description or node.name.capitalize() + "."
-    made = {
-        "help": f"{prefix}{words.rstrip('.')}{f' (default {default})' if shows_default else ''}.",
+    description = (node.param.description or node.name.capitalize()).rstrip(".")
+    options = {
+        "help": f"{description} (default {default})." if shows_default else f"{description}.",
         "type": _click_type(node),
         "metavar": "|".join(node.param.choices) or None,
         "multiple": parts.container is list,
@@ -92,15 +97,16 @@ def param_option(node: Node, *, prefix: str = "", flag: str | None = None, **att
     return click.option(
         flag or f"--{node.name.replace('_', '-')}",
         node.name,
-        **{name: value for name, value in made.items() if value is not None},
+        **{name: value for name, value in options.items() if value is not None},
     )
 
 
 def _click_type(node: Node) -> click.ParamType[Any] | None:
     low, high = node.param.minimum if node.param.above is None else node.param.above, node.param.maximum
-    item = shape(node.type).item
-    if item is int:
+    item, is_bounded = shape(node.type).item, low is not None or high is not None
+    if item is int and is_bounded:
         return click.IntRange(min=None if low is None else int(low), max=None if high is None else int(high))
-    if item is float:
+    if item is float and is_bounded:
         return click.FloatRange(min=low, max=high, min_open=node.param.above is not None)
-    return click.Path(path_type=Path) if item is Path else None
+    types: dict[type, click.ParamType[Any]] = {int: click.INT, float: click.FLOAT, Path: click.Path(path_type=Path)}
+    return types.get(item)

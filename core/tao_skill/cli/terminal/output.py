@@ -1,11 +1,13 @@
-"""What the command line prints: one JSON document, or text for people; errors with their fix."""
+"""Output of the commands: a JSON document or plain text on stdout; notes and errors on stderr."""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,10 +21,12 @@ from tao_skill.jobs.record import Job
 INTERRUPTED: Final = 130
 RESULTS_VARIABLE: Final = "TAO_SKILL_RESULTS"
 DEFAULT_RESULTS: Final = "results"
+_LABEL: Final = 11
+"""Characters of the indent and label of a line, e.g. `  route    `."""
 
 
 def default_results_root() -> Path:
-    """Where jobs are kept unless a call says otherwise."""
+    """The folder of the jobs unless --results-root is given."""
     return Path(os.environ.get(RESULTS_VARIABLE) or DEFAULT_RESULTS)
 
 
@@ -30,9 +34,9 @@ def emit(value: Any, text: str, *, as_json: bool, then: Iterable[Sequence[str]] 
     """Print the JSON document, or the text.
 
     Args:
-        then: words of commands of this program that usually follow: `next` of the document, beside a text on stderr.
+        then: next commands, without `tao-skill`; `next` of the document, on stderr beside a text.
     """
-    commands = [shlex.join(["tao-skill", *words]) for words in then]
+    commands = [command_line(arguments) for arguments in then]
     if as_json:
         document = {**value, "next": commands} if commands else value
         click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
@@ -43,12 +47,12 @@ def emit(value: Any, text: str, *, as_json: bool, then: Iterable[Sequence[str]] 
 
 
 def note(text: str) -> None:
-    """Say something beside the result, on stderr."""
+    """Print a line on stderr."""
     click.echo(text, err=True)
 
 
 def print_error(error: TaoSkillError, *, as_json: bool) -> None:
-    """The `error` document on stdout, or one line per problem with its fix on stderr."""
+    """Print the `error` document on stdout, or each problem with its fix on stderr."""
     if as_json:
         emit({"error": error.as_dict()}, "", as_json=True)
     elif isinstance(error, SpecError):
@@ -58,33 +62,38 @@ def print_error(error: TaoSkillError, *, as_json: bool) -> None:
         note(f"error: {error.message}\n  fix: {error.fix}")
 
 
-def job_with_commands(job: Job, results_root: Path) -> dict[str, Any]:
-    """The document of a job, with the commands that usually follow."""
-    return {**job_document(job), "next": next_commands(job, results_root)}
+def command_line(arguments: Iterable[str]) -> str:
+    """A command of this program, quoted for a shell."""
+    return shlex.join(["tao-skill", *arguments])
 
 
-def at_root(results_root: Path) -> list[str]:
-    """The option that names a results root, where it is not the usual one."""
+def results_root_arguments(results_root: Path) -> list[str]:
+    """`--results-root DIRECTORY`, or nothing for the default."""
     return [] if results_root == default_results_root() else ["--results-root", str(results_root)]
 
 
+def job_with_commands(job: Job, results_root: Path) -> dict[str, Any]:
+    """The document of a job, with its next commands."""
+    return {**job_document(job), "next": next_commands(job, results_root)}
+
+
 def next_commands(job: Job, results_root: Path) -> list[str]:
-    """What usually follows: the next actions of a finished job, the log and a restart of a broken one."""
-    where = at_root(results_root)
+    """The next actions of a complete job, the log and a restart of a failed job, a wait for a running job."""
+    root = results_root_arguments(results_root)
     if job.state == "COMPLETE":
-        return [shlex.join(["tao-skill", *words, *where]) for words in map(_words, next_runs(job))]
+        return [command_line([*_run_arguments(next_run), *root]) for next_run in next_runs(job)]
     if job.state in ("ERROR", "CANCELED"):
-        again = [shlex.join(job.command)] if job.key and job.command else []
-        return [shlex.join(["tao-skill", "jobs", "logs", job.id, *where]), *again]
-    return [shlex.join(["tao-skill", "jobs", "wait", job.id, *where])]
+        restart = [shlex.join(job.command)] if job.key and job.command else []
+        return [command_line(["jobs", "logs", job.id, *root]), *restart]
+    return [command_line(["jobs", "wait", job.id, *root])]
 
 
-def _words(next_: NextRun) -> list[str]:
-    return ["run", next_.action, "--parent", next_.parent, *next_.overrides]
+def _run_arguments(next_run: NextRun) -> list[str]:
+    return ["run", next_run.action, "--parent", next_run.parent, *next_run.overrides]
 
 
 def job_text(document: Mapping[str, Any]) -> str:
-    """The same for people."""
+    """The document of a job as text."""
     job = document["job"]
     lines = [f"{job['id']}  {job['state']}", f"  route    {document['route']['route']}: {document['route']['reason']}"]
     lines += [f"  {name:<16} {'-' if value is None else f'{value:.4g}'}" for name, value in document["metrics"].items()]
@@ -99,6 +108,19 @@ def job_text(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def fold(lines: Iterable[str]) -> list[str]:
+    """Wrap labelled lines between words to the width of the terminal; elsewhere they stay whole."""
+    if not sys.stdout.isatty():
+        return list(lines)
+    wrapper = textwrap.TextWrapper(
+        width=shutil.get_terminal_size().columns,
+        subsequent_indent=" " * _LABEL,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [part for line in lines for part in wrapper.wrap(line)]
+
+
 def interactive() -> bool:
-    """Whether stderr is a terminal that can show a live progress bar."""
+    """Whether stderr is a terminal, which can show a progress bar."""
     return sys.stderr.isatty()

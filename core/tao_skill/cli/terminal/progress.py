@@ -1,4 +1,4 @@
-"""Following a job: a live bar on a terminal, a line an epoch elsewhere, both on stderr; its log on stdout."""
+"""Progress of a followed job on stderr: a live bar on a terminal, a line per epoch elsewhere; its log on stdout."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from tao_skill.jobs.record import Job
 from tao_skill.progress import Progress
 
 Listener = Callable[[Job, Progress | None], None]
+"""Receives a running job and its progress, repeatedly."""
+
+_OnReport = Callable[[Mapping[str, Any] | None, Mapping[str, Any]], None]
+"""Receives the previous and the present report of a search."""
 
 
 @contextmanager
 def follow(log: Path | None = None) -> Iterator[Listener]:
-    """A listener for `jobs.launch.wait`, right for where stderr goes; with a log, that is printed as it grows."""
+    """Give a listener for `jobs.launch.wait` that fits stderr; if `log` is given, the log is printed as it grows."""
     if log is not None:
-        yield _with_log(_lines(), log)
+        yield _log_printer(log, _line_printer())
         return
     if not interactive():
-        yield _lines()
+        yield _line_printer()
         return
     from rich import progress as rich_progress
     from rich.console import Console
@@ -38,82 +42,82 @@ def follow(log: Path | None = None) -> Iterator[Listener]:
     with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
 
-        def show(job: Job, progress: Progress | None) -> None:
+        def update_bar(job: Job, progress: Progress | None) -> None:
             if progress is not None:
                 bar.update(task, completed=progress.fraction, description=f"{job.action}  {progress.text}")
 
-        yield show
+        yield update_bar
 
 
 @contextmanager
 def follow_search(folder: Path) -> Iterator[Listener]:
-    """A listener that shows a search: a live table on a terminal, a line for each event elsewhere."""
+    """Give a listener that shows a search: a live table on a terminal, a line per event elsewhere."""
     if not interactive():
-        yield _events(folder)
+        yield _event_printer(folder)
         return
     from rich.console import Console
     from rich.live import Live
 
     from tao_skill.automl.report.live import table
 
-    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as shown:
-        yield _on_report(folder, lambda before, after: shown.update(table(after), refresh=True))
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        yield _report_listener(folder, lambda before, after: live.update(table(after), refresh=True))
 
 
-def _events(folder: Path) -> Listener:
+def _event_printer(folder: Path) -> Listener:
     from tao_skill.automl.report.live import lines
 
-    def tell(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+    def print_events(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
         for line in lines(before, after):
             note(line)
 
-    return _on_report(folder, tell)
+    return _report_listener(folder, print_events)
 
 
-def _on_report(folder: Path, tell: Callable[[Mapping[str, Any] | None, Mapping[str, Any]], None]) -> Listener:
-    """Call `tell` with the report before and the one now, whenever it was written anew."""
+def _report_listener(folder: Path, on_report: _OnReport) -> Listener:
+    """Call `on_report` whenever the report of the search has changed."""
     from tao_skill.automl.report.report import REPORT_FILE, read_report
 
     path = folder / REPORT_FILE
-    seen, before = 0, None
+    modified_ns, before = 0, None
 
-    def show(job: Job, progress: Progress | None) -> None:
-        nonlocal seen, before
+    def read_if_changed(job: Job, progress: Progress | None) -> None:
+        nonlocal modified_ns, before
         with suppress(FileNotFoundError, NotFound):
-            if (written := path.stat().st_mtime_ns) != seen:
+            if (newly_modified_ns := path.stat().st_mtime_ns) != modified_ns:
                 after = read_report(folder, job)
-                tell(before, after)
-                seen, before = written, after
+                on_report(before, after)
+                modified_ns, before = newly_modified_ns, after
 
-    return show
+    return read_if_changed
 
 
-def _with_log(listener: Listener, log: Path) -> Listener:
+def _log_printer(log: Path, listener: Listener) -> Listener:
     position = 0
 
-    def show(job: Job, progress: Progress | None) -> None:
+    def print_new_output(job: Job, progress: Progress | None) -> None:
         nonlocal position
         with log.open("rb") as stream:
             stream.seek(position)
-            added = stream.read()
-        position += len(added)
-        click.echo(added, nl=False)
+            output = stream.read()
+        position += len(output)
+        click.echo(output, nl=False)
         listener(job, progress)
 
-    return show
+    return print_new_output
 
 
-def _lines() -> Listener:
-    reported = 0
+def _line_printer() -> Listener:
+    epochs_printed = 0
     transfer: str | None = None
 
-    def show(job: Job, progress: Progress | None) -> None:
-        nonlocal reported, transfer
+    def print_line(job: Job, progress: Progress | None) -> None:
+        nonlocal epochs_printed, transfer
         if progress is not None and progress.transfer_text not in (None, transfer):
             transfer = progress.transfer_text
             note(f"{job.id}  {transfer}")
-        if progress is not None and progress.epochs_done > reported:
-            reported = progress.epochs_done
-            note(f"{job.id}  {replace(progress, epoch=reported - 1).text}")
+        if progress is not None and progress.epochs_done > epochs_printed:
+            epochs_printed = progress.epochs_done
+            note(f"{job.id}  {replace(progress, epoch=epochs_printed - 1).text}")
 
-    return show
+    return print_line

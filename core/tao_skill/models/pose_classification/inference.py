@@ -1,4 +1,4 @@
-"""Inference functions of this model, by the names that SKILL.md uses."""
+"""Inference functions of this model, by their names in SKILL.md."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LABEL_MAP: Final = "dataset.label_map"
 NUM_CLASSES: Final = "dataset.num_classes"
 VALIDATION_DATA: Final = "dataset.val_dataset.data_path"
 HELD_OUT: Final = 0.2
-"""Share of the training sequences that a search holds out where it is given no validation data."""
+"""Fraction of the training sequences that a search without validation data holds out."""
 
 
-def _of_parents_data(fact: str) -> Function:
-    """A number that the parent's model was trained with."""
+def _parent_fact(fact: str) -> Function:
+    """A property of the training data of the parent's model."""
 
     def infer(inputs: Inputs) -> Inferred | None:
         if inputs.parent is None:
@@ -34,15 +34,16 @@ def _of_parents_data(fact: str) -> Function:
 
 
 def _given_results_dir(inputs: Inputs) -> tuple[Path, str] | None:
-    """The folder that the request has the action write to, as `task_results_dir` reads it, and its name in words."""
-    for key, below in ((f"{inputs.action}.{RESULTS_DIR}", ""), (RESULTS_DIR, inputs.action)):
+    """The output folder that the request sets, by the rule of `task_results_dir`, and the reason."""
+    for key, subfolder in ((f"{inputs.action}.{RESULTS_DIR}", ""), (RESULTS_DIR, inputs.action)):
         if key in inputs.given:
-            return Path(str(lookup(inputs.spec, key)), below).absolute(), f"in {'/'.join(filter(None, (key, below)))}"
+            path = Path(str(lookup(inputs.spec, key)), subfolder).absolute()
+            return path, f"in {'/'.join(filter(None, (key, subfolder)))}"
     return None
 
 
 def _output_file(name: str) -> Function:
-    """A file in the folder that the request names for results, or in the job's own."""
+    """A file in the output folder that the request sets, else in the job's folder."""
 
     def infer(inputs: Inputs) -> Inferred:
         folder, reason = _given_results_dir(inputs) or (inputs.job_dir, "in the job's own folder")
@@ -52,40 +53,42 @@ def _output_file(name: str) -> Function:
 
 
 def _overwrite_own_onnx_file(inputs: Inputs) -> Inferred | None:
-    """Only in the job's own folder is the file certainly nobody else's."""
+    """Only a file in the job's own folder certainly belongs to this job."""
     if f"{inputs.action}.onnx_file" in inputs.given or _given_results_dir(inputs):
         return None
-    return Inferred(value=True, reason="the file is the job's own, left by an earlier attempt if it is there")
+    return Inferred(value=True, reason="if the file exists, an earlier attempt of the job wrote it")
 
 
 def _hold_out_for_search(inputs: Inputs) -> Inferred | None:
     if not inputs.is_search or VALIDATION_DATA in inputs.given:
         return None
-    reason = f"a search validates, and {VALIDATION_DATA} is not given: so much of each class of the training set"
+    reason = f"a search validates, and {VALIDATION_DATA} is not given: this fraction of each class is held out"
     return Inferred(value=HELD_OUT, reason=reason)
 
 
 def _class_names(inputs: Inputs) -> Inferred | None:
-    """Unless another number of classes is given, or was the parent's."""
-    found = label_map.of_training_data(inputs.spec, inputs.confine)
+    """The label map beside the training data, unless the given or the parent's number of classes differs."""
+    label_file = label_map.of_training_data(inputs.spec, inputs.confine)
     spec = inputs.spec if NUM_CLASSES in inputs.given else inputs.parent.spec if inputs.parent else {}
-    if found is None or lookup(spec, NUM_CLASSES) not in (None, len(found[1])):
+    if label_file is None or lookup(spec, NUM_CLASSES) not in (None, len(label_file[1])):
         return None
-    path, ids = found
-    return Inferred(value=dict(ids), reason=f"{path.name} lies beside the training data")
+    path, ids = label_file
+    return Inferred(value=dict(ids), reason=f"from {path.name} beside the training data")
 
 
 def _class_count(inputs: Inputs) -> Inferred | None:
-    if LABEL_MAP in inputs.given or (found := label_map.of_training_data(inputs.spec, inputs.confine)) is None:
+    if LABEL_MAP in inputs.given:
         return None
-    path, ids = found
-    return Inferred(value=len(ids), reason=f"as many as {path.name} beside the training data names")
+    if (label_file := label_map.of_training_data(inputs.spec, inputs.confine)) is None:
+        return None
+    path, ids = label_file
+    return Inferred(value=len(ids), reason=f"number of names in {path.name} beside the training data")
 
 
 FUNCTIONS: Final[Mapping[str, Function]] = MappingProxyType(
     {
-        "parent_sequence_length": _of_parents_data("sequence_length"),
-        "parent_num_persons": _of_parents_data("num_persons"),
+        "parent_sequence_length": _parent_fact("sequence_length"),
+        "parent_num_persons": _parent_fact("num_persons"),
         "create_onnx_file": _output_file("model.onnx"),
         "overwrite_own_onnx_file": _overwrite_own_onnx_file,
         "create_inference_result_file_pose": _output_file("results.txt"),

@@ -1,4 +1,4 @@
-"""The model: its actions, and what the bank asks of it. Everything heavy is imported inside the methods."""
+"""The model and its actions; methods and actions import heavy packages when they are called."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PoseClassification(Model):
     training = TrainingKeys(
         epochs="train.num_epochs",
         seed="train.seed",
-        # Each rung needs a result, and a worker trains on one device.
+        # Each rung needs a validation result, and a worker trains on a single device.
         trial={"train.validation_interval": 1, "train.num_gpus": 1, "train.gpu_ids": [0], "train.num_nodes": 1},
         checkpoints={"train.checkpoint_interval": 10**6, "train.checkpoint_interval_unit": "epoch"},
         tie_breaker="val_loss",

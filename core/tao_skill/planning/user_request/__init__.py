@@ -1,1 +1,1 @@
-"""What a user's request says about AutoML: text -> clauses -> statements -> off, auto or unclear."""
+"""Grammar of user requests about AutoML: text -> clauses -> statements -> off, auto or unclear."""

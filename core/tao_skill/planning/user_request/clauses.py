@@ -1,4 +1,4 @@
-"""A request as clauses: each a string of letters, one for each word that says something, see `lexicon`."""
+"""Splits a request into clauses: strings of letters, each the class of a word or phrase in `lexicon`."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ _SIGNS: Final = (
     (re.compile("[\u2010-\u2015\u2212]"), "-"),
     (re.compile("\x1b\\[[0-9;]*[a-zA-Z]|[\u200b-\u200f\u202a-\u202e\u2060\ufeff]"), ""),
 )
-_Word = tuple[str, int, int]  # kind, start, end
+_Word = tuple[str, int, int]
+"""Class, start and end of a word or phrase."""
 
 
 class Clause(NamedTuple):
-    """One clause: its letters, where it stands in the text, its sentence, and the kind of separator before it."""
+    """A clause: its letters, its range in the text, the number of its sentence, and the class of its separator."""
 
     letters: str
     start: int
@@ -41,15 +42,15 @@ class Clause(NamedTuple):
 
 
 def normalize(text: str) -> str:
-    """Compatible forms, quotes and hyphens as one; without escape sequences."""
+    """Unify compatible characters, quotes and hyphens (NFKC), and remove escape sequences."""
     plain = unicodedata.normalize("NFKC", text)
     for sign, usual in _SIGNS:
         plain = sign.sub(usual, plain)
     return plain
 
 
-def _bare(word: str) -> str:
-    """Lower case without accents, in British spelling; Japanese keeps its voicing marks."""
+def _fold(word: str) -> str:
+    """Convert to lower case without accents and with `optimis` for `optimiz`; Japanese keeps its voicing marks."""
     lower = word.casefold()
     if not lower.isascii() and not "\u3040" <= lower[0] <= "\u9fff":
         lower = "".join(sign for sign in unicodedata.normalize("NFKD", lower) if not unicodedata.combining(sign))
@@ -57,7 +58,7 @@ def _bare(word: str) -> str:
 
 
 def _phrase(text: str) -> tuple[str, ...]:
-    return tuple(_bare(found.group()) for found in _TOKEN.finditer(normalize(text)))
+    return tuple(_fold(token.group()) for token in _TOKEN.finditer(normalize(text)))
 
 
 PHRASES: Final = {
@@ -66,27 +67,29 @@ PHRASES: Final = {
     for kind, text in table.items()
     for phrase in text.replace("\n", " ").split(",")
 }
+"""Folded words of each phrase -> class; the first language that has a phrase decides."""
+
 _LONGEST: Final = max(map(len, PHRASES))
 
 
 def _words(text: str) -> Iterator[_Word]:
-    """Kind, start and end of each word, the longest phrase first."""
-    found = list(_TOKEN.finditer(text))
-    bare = [_bare(one.group()) for one in found]
-    at = 0
-    while at < len(found):
-        sizes = range(min(_LONGEST, len(found) - at), 0, -1)
-        size = next((size for size in sizes if tuple(bare[at : at + size]) in PHRASES), 1)
-        kind = PHRASES.get(tuple(bare[at : at + size])) or _KINDS.get(found[at].lastgroup or "", "u")
-        yield "?" if bare[at] == "?" else kind, found[at].start(), found[at + size - 1].end()
-        at += size
+    """Classify the words of a text; the longest phrase at a position is used."""
+    tokens = list(_TOKEN.finditer(text))
+    folded = [_fold(token.group()) for token in tokens]
+    index = 0
+    while index < len(tokens):
+        sizes = range(min(_LONGEST, len(tokens) - index), 0, -1)
+        size = next((size for size in sizes if tuple(folded[index : index + size]) in PHRASES), 1)
+        kind = PHRASES.get(tuple(folded[index : index + size])) or _KINDS.get(tokens[index].lastgroup or "", "u")
+        yield "?" if folded[index] == "?" else kind, tokens[index].start(), tokens[index + size - 1].end()
+        index += size
 
 
 def split(text: str) -> list[Clause]:
-    """The clauses of a normalized text."""
+    """Split a normalized text into clauses."""
     clauses: list[Clause] = []
     letters, start, end, sentence, separator = "", 0, 0, 0, ";"
-    for kind, first, last in [*_joined(list(_words(text))), (";", len(text), len(text))]:
+    for kind, first, last in [*_silence_joints(list(_words(text))), (";", len(text), len(text))]:
         if kind not in ",|;?Ic":
             start = start if letters else first
             letters, end = letters + kind, last
@@ -101,19 +104,20 @@ def split(text: str) -> list[Clause]:
 
 
 _LISTS: Final = ("PP", "PA", "HP", "PH", "SS", "ST", "TS", "TT", "SA")
+"""Classes before and after a comma or `and` inside a list."""
 
 
-def _joined(words: list[_Word]) -> list[_Word]:
-    """Words with the commas, line breaks and `and` that begin no clause made silent: "lr, momentum", "no\nAutoML"."""
+def _silence_joints(words: list[_Word]) -> list[_Word]:
+    """Reclassify commas, line breaks and `and` that begin no clause as silent: "lr, momentum", "no\nAutoML"."""
     kinds = [kind for kind, _, _ in words]
-    for at, kind in enumerate(kinds):
+    for index, kind in enumerate(kinds):
         if kind == "/":
-            kinds[at] = "." if at and kinds[at - 1] in "NnO.pw" else ";"
-    said = [at for at, kind in enumerate(kinds) if kind not in ".p#"]
-    for before, at, after in zip(said, said[1:], said[2:], strict=False):
+            kinds[index] = "." if index and kinds[index - 1] in "NnO.pw" else ";"
+    significant = [index for index, kind in enumerate(kinds) if kind not in ".p#"]
+    for before, index, after in zip(significant, significant[1:], significant[2:], strict=False):
         pair = kinds[before][0] + kinds[after][0]
-        if (kinds[at] in ",&" and pair in _LISTS) or (kinds[at] == "o" and pair in ("PP", "PA")):
-            kinds[at] = "."
-        elif kinds[at] == "&" and kinds[after][0] not in "STg":
-            kinds[at] = ","
+        if (kinds[index] in ",&" and pair in _LISTS) or (kinds[index] == "o" and pair in ("PP", "PA")):
+            kinds[index] = "."
+        elif kinds[index] == "&" and kinds[after][0] not in "STg":
+            kinds[index] = ","
     return [(kind, start, end) for kind, (_, start, end) in zip(kinds, words, strict=True)]

@@ -1,19 +1,19 @@
-"""The words that a request about AutoML is read by: one table a language, with a letter for each kind of word.
+"""Vocabulary of requests about AutoML: a table per language, with a letter for each class of words and phrases.
 
 S automl, hpo                  N not, never             D data and its parts       L another time
-g one sampler among others     n no                     X other objects, verbs     W this time
-T tune, search, trials         k without                f where files are          K a correction
-P one parameter by name        t instead of             l limits of a search       I if, unless
-H hyperparameters, settings    F disable, skip, stop    R train                    Q doubts
-A all, anything                s off, disabled          r run, job                 q opens a question
-a everything else              O use, want, enable      J plain, single            M opens a polite question
+g a particular sampler         n no                     X other objects, verbs     W this time
+T tune, search, trials         k without                f locations of files       K correction
+P a particular parameter       t instead of             l limits of a search       I if, unless
+H hyperparameters, settings    F disable, skip, stop    R train                    Q doubt
+A all, anything                s off, disabled          r run, job                 q begins a question
+a everything else              O use, want, enable      J plain, single            M begins a polite question
 B best, other                  Y yes                    U just, only               i which, how many
 v find, try                    Z change                 E once, exactly, fixed     o or    & and
 y found by, from               C except, all but        m by hand                  p of, for, on    w with
 e time, budget                 b slow, expensive        G a plain run, train only  x out of
-j don't let                    c because, although      | but, so                  . says nothing
+j don't let                    c because, although      | but, so                  . silent
 
-Two letters are two words: "untuned" is N and T. A word that is not listed is `u`; a number is `#`.
+A phrase may have two letters: "untuned" is N and T. A word that is not listed is `u`; a number is `#`.
 """
 
 from __future__ import annotations
@@ -302,4 +302,4 @@ JAPANESE: Final[Mapping[str, str]] = {
 }
 
 LANGUAGES: Final = (ENGLISH, GERMAN, SPANISH, FRENCH, CHINESE, JAPANESE)
-"""Where two languages share a word, the first has it."""
+"""If languages share a word, the first of them decides its class."""

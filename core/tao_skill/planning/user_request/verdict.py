@@ -1,8 +1,8 @@
-"""What a request says about AutoML: off, auto or unclear, with the words that decided.
+"""Judges a request: off, auto or unclear about AutoML, with the words that decided.
 
-Each clause is a string of letters (see `lexicon`). `_REDUCTIONS` put together what belongs together, the first of
-`_RULES` that fits says what the clause says, and `judge` weighs the clauses. A negation near a search that no rule
-resolves is a doubt, never a wish.
+Each clause is a string of letters (see `lexicon`). `_REDUCTIONS` merge letters that belong together, the first matching
+rule of `_RULES` gives the meaning of the clause, and `judge` combines the clauses. A negation near a search that no
+rule resolves is a doubt, never a wish.
 """
 
 from __future__ import annotations
@@ -13,27 +13,30 @@ from typing import Final, Literal, NamedTuple
 
 from tao_skill.planning.user_request.clauses import Clause, normalize, split
 
-MOST_CHARACTERS: Final = 20_000
-"""Of a request that are read; a longer one is unclear unless it is off."""
+MAX_CHARACTERS: Final = 20_000
+"""Characters of a request that are read; a longer request is unclear unless it is off."""
 
 Outcome = Literal["off", "auto", "unclear"]
-Says = Literal["off", "weak off", "plain", "on", "named", "part", "doubt", "ask", "ask off", ""]
-"""weak off: one sampler is refused; plain: a plain training is asked for; part: only a part of the search is refused;
-named: AutoML is named, no more; ask: a question or a judgement that a later clause answers."""
+Meaning = Literal["off", "weak off", "plain", "on", "named", "part", "doubt", "ask", "ask off", ""]
+"""Meaning of a clause; empty if it is not about AutoML.
 
-_REFUSALS: Final[tuple[Says, ...]] = ("off", "weak off", "plain")
-_QUESTIONS: Final[tuple[Says, ...]] = ("ask", "ask off")
+weak off: a particular sampler is refused; plain: a plain training is requested; named: AutoML is only mentioned;
+part: a part of the search is refused; ask, ask off: a question or judgement that a later clause may answer.
+"""
+
+_REFUSALS: Final[tuple[Meaning, ...]] = ("off", "weak off", "plain")
+_QUESTIONS: Final[tuple[Meaning, ...]] = ("ask", "ask off")
 
 
 class Verdict(NamedTuple):
-    """What a request says about AutoML, and its words that say so; none for auto."""
+    """The outcome of a request, and the words that decided; empty for auto."""
 
     outcome: Outcome
     words: str = ""
 
 
 class _Statement(NamedTuple):
-    says: Says
+    meaning: Meaning
     clause: Clause
     is_correction: bool = False
 
@@ -42,7 +45,7 @@ _REDUCTIONS: Final = [
     (re.compile(pattern), letters)
     for pattern, letters in (
         (r"RD", "D"),  # training data
-        (r"P[.pO]*#|(?<!^)q|[.#]", ""),  # lr 0.1 is no parameter to search
+        (r"P[.pO]*#|(?<!^)q|[.#]", ""),  # lr 0.1 sets a value and is not searched
         (r"^n(?=O?N)|(?<=[nN])n|n(?=N)", ""),  # "no, don't"; "don't want no"
         (r"XpH|HX", "T"),  # fine-tuning of the hyperparameters
         (r"Tp*f", "X"),  # search the folder
@@ -59,8 +62,8 @@ _REDUCTIONS: Final = [
         (r"j[STg][^NFkns]*([lPV]|Z(?!A))|NTp*l", "V"),  # don't let the search take longer
         (r"^[OrRv]*[STg]k[Pl]+$", "V"),  # a search without momentum
         (r"P+U?x[STg]|P+T|[TS]U?p[Up]*P+|TU?P+|ZP+", "V"),  # tune lr: V is a search of some parameters
-        (r"(?<![STg])[Fs]U?[DX]|[DX][Fs]", "f"),  # another matter is disabled
-        (r"[Nnkl]u?u?[DX]|(?<![STg])[Nnk]O[pu]?[DX]", "d"),  # or refused
+        (r"(?<![STg])[Fs]U?[DX]|[DX][Fs]", "f"),  # something else is disabled
+        (r"[Nnkl]u?u?[DX]|(?<![STg])[Nnk]O[pu]?[DX]", "d"),  # something else is refused
         (r"[DX]", "D"),
         (r"NF(?=[STg])|[Nn][OrR]?[ORr]?k(?=[STg])|^FN(?=[STg])", "+"),  # don't skip, don't train without
         (r"NO?([STg])s|([STg])O*N[sF]", r"+\1\2"),  # don't turn AutoML off, AutoML must not be off
@@ -70,7 +73,7 @@ _REDUCTIONS: Final = [
     )
 ]
 
-_TABLE: Final[tuple[tuple[str, Says], ...]] = (
+_TABLE: Final[tuple[tuple[str, Meaning], ...]] = (
     (r"^[^STgVJEGRHAUhma]*$", ""),
     # double negations, parts and limits of a search
     (r"\+.*[NF]|[NF].*\+|[NF].*[STg]&?V|V.*[NF].*[STg]|[df][wp]+[STg]", "doubt"),
@@ -88,7 +91,7 @@ _TABLE: Final[tuple[tuple[str, Says], ...]] = (
     (r"[NF][^STg]*[STg]|A?C.*[STg]|[STg][^STg]*[Fx]", "off"),
     (r"[STg][^STg]*N([AWYRrUHe]*$|u?u?O)", "off"),
     (r"O?(J[Rr]|G)u?[STg]|Tm", "off"),
-    # whatever else holds a negation, or judges
+    # any other negation, and judgements
     (r"[NF].*[STg]|[STg].*[NF]", "doubt"),
     (r"^[STg].*b", "ask"),
     (r"^[^N]*h", "plain"),
@@ -100,50 +103,54 @@ _TABLE: Final[tuple[tuple[str, Says], ...]] = (
     (r"[JUE]O?R|Jr|Ur?R|R[^dD]*[EU]|rE|rR[^dD]*E|RJ$|(?<!D)G", "plain"),
     (r"E.*[AaH]|[HAa].*E|UH|HU|N.*ZH|mH|Hm", "plain"),
 )
-_RULES: Final = [(re.compile(pattern), says) for pattern, says in _TABLE]
+_RULES: Final = [(re.compile(pattern), meaning) for pattern, meaning in _TABLE]
 
 _SUBJECT: Final = re.compile("[STgVG]|J[Rr]|UR")
 _ELLIPSIS: Final = re.compile(r"[NFOrYWKUAMqcQo]*[NFYOrQ][NFOrYWKUAM]*\??|[NFOYWKUAMRrc]*[NF]")
-"""Says something of a subject named before: "turn it off", "maybe not", "yes please"."""
-_MOST_LETTERS: Final = 300
-"""Of a clause that the rules are tried on; a longer one that speaks of a search is a doubt."""
+"""A clause about a subject named before: "turn it off", "maybe not", "yes please"."""
+
+_MAX_LETTERS: Final = 300
+"""Letters of a clause that the rules are matched on; a longer clause about a search is a doubt."""
 
 
 def judge(request: str) -> Verdict:
-    """What a request says about AutoML; any text is read, in linear time."""
-    text = normalize(request[:MOST_CHARACTERS])[:MOST_CHARACTERS]
+    """Judge a request. Accepts any text and takes linear time."""
+    text = normalize(request[:MAX_CHARACTERS])[:MAX_CHARACTERS]
     reader = _Reader()
     for clause in split(text):
         reader.read(clause)
-    found = reader.verdict()
-    if found is not None and found.says != "on":
-        words = " ".join(text[found.clause.start : found.clause.end].split())
-        return Verdict("off" if found.says in _REFUSALS else "unclear", words)
-    return Verdict("unclear", text) if len(request) > MOST_CHARACTERS else Verdict("auto")
+    statement = reader.conclusion()
+    if statement is not None and statement.meaning != "on":
+        words = " ".join(text[statement.clause.start : statement.clause.end].split())
+        return Verdict("off" if statement.meaning in _REFUSALS else "unclear", words)
+    return Verdict("unclear", text) if len(request) > MAX_CHARACTERS else Verdict("auto")
 
 
 def _reduce(letters: str) -> str:
-    if len(letters) > _MOST_LETTERS:
+    if len(letters) > _MAX_LETTERS:
         return "QS" if _SUBJECT.search(letters) else ""
     for pattern, short in _REDUCTIONS:
         letters = pattern.sub(short, letters)
     return letters
 
 
-def _says(letters: str) -> Says:
-    return next((says for pattern, says in _RULES if pattern.search(letters)), "")
+def _meaning(letters: str) -> Meaning:
+    return next((meaning for pattern, meaning in _RULES if pattern.search(letters)), "")
+
+
+_NO_CLAUSE: Final = Clause("", 0, 0, -1)
 
 
 class _Reader:
-    """The clauses of one request, one after another: those before decide what an ellipsis or a condition means."""
+    """Reads the clauses of a request in order: earlier clauses decide the meaning of an ellipsis or a condition."""
 
     def __init__(self) -> None:
         self._present: list[_Statement] = []
         self._past: list[_Statement] = []
-        self._before = Clause("", 0, 0, -1)
-        self._last: Says = ""
+        self._before = _NO_CLAUSE
+        self._last: Meaning = ""
         self._has_subject = self._corrects = False
-        self._dangles = -1
+        self._dangling_sentence = -1
 
     def read(self, clause: Clause) -> None:
         before, clause = self._before, clause._replace(letters=_reduce(clause.letters))
@@ -166,60 +173,61 @@ class _Reader:
         elif self._has_subject and not is_echo and _ELLIPSIS.fullmatch(letters):
             self._ellipsis(clause, before)
         elif not is_echo:
-            self._add(self._in_context(_says(letters), clause, before if is_same else Clause("", 0, 0, -1)), clause)
+            self._add(self._in_context(_meaning(letters), clause, before if is_same else _NO_CLAUSE), clause)
         if not self._has_subject and re.fullmatch("O*N[OW]+|O+N", letters):
-            self._dangles = clause.sentence
+            self._dangling_sentence = clause.sentence
         self._has_subject = self._has_subject or bool(_SUBJECT.search(letters))
 
-    def verdict(self) -> _Statement | None:
-        """What holds in the end; refused at another time and not mentioned since, it is unclear."""
-        past = next((one for one in self._past if one.says in (*_REFUSALS, "doubt", "ask off")), None)
-        present = [one for one in self._present if one.says != "named"]
+    def conclusion(self) -> _Statement | None:
+        """Combine the statements; a refusal at another time alone is a doubt."""
+        refusals = (*_REFUSALS, "doubt", "ask off")
+        past = next((statement for statement in self._past if statement.meaning in refusals), None)
+        present = [statement for statement in self._present if statement.meaning != "named"]
         if not present:
-            return past._replace(says="doubt") if past else None
-        return reduce(_weigh, present)
+            return past._replace(meaning="doubt") if past else None
+        return reduce(_combine, present)
 
-    def _add(self, says: Says, clause: Clause) -> None:
+    def _add(self, meaning: Meaning, clause: Clause) -> None:
         letters = clause.letters
-        if says not in ("", "part"):
+        if meaning not in ("", "part"):
             is_past = "L" in letters and "W" not in letters
             is_correction = self._corrects or "K" in letters or letters == "N"
-            (self._past if is_past else self._present).append(_Statement(says, clause, is_correction))
-            self._last = self._last if is_past or says == "named" else says
+            (self._past if is_past else self._present).append(_Statement(meaning, clause, is_correction))
+            self._last = self._last if is_past or meaning == "named" else meaning
         self._corrects = False
 
     def _condition(self, clause: Clause, before: Clause | None) -> None:
-        """One of tuning asks; any other makes what it follows a doubt."""
+        """A condition about tuning is a question; any other makes the statement before it a doubt."""
         if _SUBJECT.search(clause.letters):
             self._add("ask", clause)
         elif before and self._present and self._present[-1].clause == before:
-            self._present[-1] = self._present[-1]._replace(says="doubt")
+            self._present[-1] = self._present[-1]._replace(meaning="doubt")
 
     def _ellipsis(self, clause: Clause, before: Clause) -> None:
-        """What is said of a subject that a clause before names; one that does no more than that gives way."""
+        """Add a statement about the subject named before; it replaces a clause that only names the subject."""
         if self._present and self._present[-1].clause == before and re.fullmatch(r"[STgPHrR]+O?\??", before.letters):
             clause = clause._replace(start=self._present.pop().clause.start)
-        self._add(_says("S" + clause.letters), clause)
+        self._add(_meaning("S" + clause.letters), clause)
 
-    def _in_context(self, says: Says, clause: Clause, before: Clause) -> Says:
-        """Reasons and concessions ask for nothing; what follows a condition, "not now" or a refused list is a doubt."""
-        if clause.letters.startswith("c") and says not in ("off", "weak off", "doubt"):
-            return "named" if says in ("on", "named") else ""
-        if before.letters.startswith("I") and not re.search("[STgV]", before.letters) and says not in ("", "part"):
+    def _in_context(self, meaning: Meaning, clause: Clause, before: Clause) -> Meaning:
+        """Weaken a reason or concession, and make a clause after a condition, "not now" or a refused list a doubt."""
+        if clause.letters.startswith("c") and meaning not in ("off", "weak off", "doubt"):
+            return "named" if meaning in ("on", "named") else ""
+        if before.letters.startswith("I") and not re.search("[STgV]", before.letters) and meaning not in ("", "part"):
             return "doubt"
-        if self._dangles == clause.sentence and says in ("on", "named"):
+        if self._dangling_sentence == clause.sentence and meaning in ("on", "named"):
             return "doubt"
         is_listed = clause.separator == "," and re.fullmatch("fT|[df][Sg]", before.letters[-1:] + clause.letters)
-        return "doubt" if is_listed else says
+        return "doubt" if is_listed else meaning
 
 
-def _weigh(state: _Statement, new: _Statement) -> _Statement:
-    """What holds when one more clause is read; a refusal and a wish contradict unless the later one corrects."""
-    is_refused, refuses = state.says in _REFUSALS, new.says in _REFUSALS
-    if new.says in ("doubt", *_QUESTIONS):
-        return state if is_refused or state.says == "doubt" else new
-    if state.says in ("weak off", *_QUESTIONS) or new.is_correction or (refuses and state.says == "doubt"):
+def _combine(state: _Statement, new: _Statement) -> _Statement:
+    """Update the state by a new statement; a refusal and a wish contradict each other unless the later corrects."""
+    is_refused, refuses = state.meaning in _REFUSALS, new.meaning in _REFUSALS
+    if new.meaning in ("doubt", *_QUESTIONS):
+        return state if is_refused or state.meaning == "doubt" else new
+    if state.meaning in ("weak off", *_QUESTIONS) or new.is_correction or (refuses and state.meaning == "doubt"):
         return new
-    if state.says in (new.says, "doubt") or is_refused is refuses or new.says == "weak off":
+    if state.meaning in (new.meaning, "doubt") or is_refused is refuses or new.meaning == "weak off":
         return state
     return _Statement("doubt", new.clause._replace(start=state.clause.start))
