@@ -64,16 +64,16 @@ def terminal(outputs: Sequence[tuple[str, str]]) -> str:
 
 
 def report(page: str) -> str:
-    """An SVG of the verdict, the learning curves and the points of each parameter in a report page."""
-    title, sentence, style = (
-        re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)[0] for tag in ("h1", "strong", "style")
-    )
+    """An SVG of the verdict, the learning curves with their caption, and the points of each parameter in a report."""
+    tags = ("h1", "strong", "figcaption", "style")
+    title, sentence, caption, style = (re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)[0] for tag in tags)
     curves, *others = ((int(chart[1]), int(chart[2]), chart[3]) for chart in CHART.finditer(page))
     points = [chart for chart in others if chart[0] < curves[0]]
-    lines = textwrap.wrap(sentence, 100)
-    width, top = curves[0] + 2 * MARGIN, MARGIN + LINE * (3 + len(lines))
-    parts = [_text(title, MARGIN + LINE, "font-size:20px;font-weight:bold")]
-    parts += [_text(line, MARGIN + LINE * (2 + n), "font-size:14px") for n, line in enumerate(lines)]
+    lines = [(title, "font-size:20px;font-weight:bold")]
+    lines += [(line, "font-size:14px") for line in textwrap.wrap(sentence, 100)]
+    lines += [(line, "font-size:12px") for line in textwrap.wrap(caption, 120)]
+    width, top = curves[0] + 2 * MARGIN, 2 * MARGIN + LINE * len(lines)
+    parts = [_text(words, MARGIN + LINE * n, css) for n, (words, css) in enumerate(lines, start=1)]
     parts.append(_placed(curves, MARGIN, top))
     top += curves[1]
     for number, chart in enumerate(points):

@@ -300,7 +300,7 @@ def test_an_upload_needs_an_ended_job_and_a_place(trained: tuple[User, dict[str,
     job_id = user.run([*train, "--detach"])["job"]["id"]
     assert user.run(["jobs", "upload", job_id, PREFIX], code=2)["error"]["code"] == "bad_state"
     conflict = user.run([*train, "--upload", PREFIX], code=2)["error"]
-    assert "upload is None there" in conflict["message"]
+    assert "upload is None in the job" in conflict["message"]
     user.run(["jobs", "cancel", job_id])
     assert "--upload" in user.run(["jobs", "upload", job_id], code=2)["error"]["message"]
     assert user.run(["jobs", "upload", job_id, "/tmp/x"], code=2)["error"]["code"] == "bad_request"

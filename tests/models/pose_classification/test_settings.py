@@ -397,7 +397,7 @@ def no_such_gpu(ground: Ground, folder: Path, key: str) -> None:
         find_gpu = tensorrt_engine.find_gpu
         install(VERSIONS[-1], patch)
         patch.setattr(tensorrt_engine, "find_gpu", find_gpu)
-        with pytest.raises(MissingDependency, match="no GPU 77"):
+        with pytest.raises(MissingDependency, match="GPU 77 does not exist"):
             built(ground["onnx"], folder, **{key.removeprefix(KEY): 77})
 
 
