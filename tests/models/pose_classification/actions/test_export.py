@@ -23,7 +23,8 @@ from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.outcome import Outcome
 from tests.support.experiments import FRAMES, experiment
-from tests.support.networks import SMALL_BLOCKS, acquainted
+from tests.support.networks import acquainted
+from tests.support.small_networks.small_networks import SMALL_BLOCKS
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
