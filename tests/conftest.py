@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tests.support.experiments import FRAMES
-from tests.support.folders import REAL_DATA
+from tests.support.folders import REAL_DATA, SMALL_NETWORKS
 from tests.support.servers.postgresql import INSTALL, PostgreSQLServer, programs
 
 if TYPE_CHECKING:
@@ -71,6 +72,14 @@ def one_thread() -> Iterator[None]:
     """The last digits depend on the number of threads, which is another in a worker that no search started."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def small_networks_in_processes() -> Iterator[None]:
+    """The networks of all processes that are started have few blocks; those of this process are as ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(SMALL_NETWORKS), prepend=os.pathsep)
         yield
 
 

@@ -19,6 +19,8 @@ from tests.support.command_line import TAO_SKILL, call, call_json
 from tests.support.experiments import FRAMES, dataset
 from tests.support.search_reports import report_of, results_of
 
+pytestmark = pytest.mark.usefixtures("small_networks_in_processes")
+
 BUDGET = ["--trials", "4", "--max-epochs", "4", "--min-epochs", "1", "--eta", "2"]
 
 

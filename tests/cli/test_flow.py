@@ -20,6 +20,8 @@ from tao_skill.cli.program import tao_skill
 from tests.support.command_line import HEAVY, SMALL, TAO_SKILL, answer_here, call, call_json
 from tests.support.experiments import dataset_overrides
 
+pytestmark = pytest.mark.usefixtures("small_networks_in_processes")
+
 
 @pytest.fixture(scope="module")
 def train(tiny: Path) -> list[str]:

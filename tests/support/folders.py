@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+SMALL_NETWORKS = REPOSITORY / "tests" / "support" / "small_networks"
 PROCESSES = REPOSITORY / "tests" / "support" / "processes"
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
 

@@ -6,13 +6,9 @@ from pathlib import Path
 
 import torch
 
-from tao_skill.models.pose_classification.network.blocks import Block
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tests.support.experiments import FRAMES
-
-SMALL_BLOCKS = (Block(16), Block(16), Block(32, 2), Block(32))
-"""Of a network that trains in a fifth of the time of the whole one."""
 
 
 def acquainted(net: STGCN, x_NCTVM: torch.Tensor) -> STGCN:

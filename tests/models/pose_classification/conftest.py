@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from tao_skill.models.pose_classification.deploy import onnx_graph
 from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tests.support.experiments import FRAMES
-from tests.support.networks import SMALL_BLOCKS, acquainted
+from tests.support.networks import acquainted
+from tests.support.small_networks.small_networks import SMALL_BLOCKS, small
 from tests.support.tensorrt.fake import VERSIONS, install
 
 
@@ -23,8 +23,8 @@ from tests.support.tensorrt.fake import VERSIONS, install
 def small_networks() -> Iterator[None]:
     """Every network of the table with few blocks, in this process, for tests that do not depend on their number."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, row in NETWORKS.items():
-            patch.setitem(NETWORKS, name, replace(row, blocks=SMALL_BLOCKS))
+        for name, network in small(NETWORKS).items():
+            patch.setitem(NETWORKS, name, network)
         yield
 
 

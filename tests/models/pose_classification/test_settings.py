@@ -315,7 +315,7 @@ def monitored(ground: Ground, folder: Path, key: str) -> None:
         metrics = train.run(config).metrics
         saved = checkpoint_file.load(folder / monitor / "train" / checkpoint_index.LATEST)
         best[monitor] = saved["lr_schedulers"][0]["best"]
-        assert best[monitor] <= metrics[monitor]
+        assert best[monitor] <= 1.002 * metrics[monitor]  # less than a thousandth is no improvement
     assert best["val_loss"] != best["train_loss"]
 
 

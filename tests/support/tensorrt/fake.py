@@ -29,6 +29,9 @@ from tao_skill.models.pose_classification.deploy import tensorrt_engine
 
 API: dict[str, Any] = json.loads(Path(__file__).with_name("api.json").read_text("utf-8"))
 VERSIONS = [name for name in API if name != "source"]
+TACTICS = 16
+"""Workspace that the fake asks for, in sizes of the model."""
+
 UNSUPPORTED = ("BitShift", "Det", "MaxUnpool")
 """A few operators that TensorRT's list of supported ONNX operators says no to."""
 
@@ -193,7 +196,7 @@ class Builder(Recorded):
                 if len(given) != len(shape) or any(d not in (-1, g) for g, d in zip(given, shape, strict=True)):
                     return f"Profile {given} does not fit network input {network._name} {shape}"
         workspace = config._pools.get(self._trt.MemoryPoolType.WORKSPACE)
-        if workspace is not None and workspace < network._model.ByteSize():
+        if workspace is not None and workspace < TACTICS * network._model.ByteSize():
             return "Error Code 10: Could not find any implementation for node Conv: insufficient workspace"
         return None
 

@@ -24,7 +24,8 @@ from tao_skill.models.pose_classification.training.module import SCHEDULERS
 from tao_skill.status import drop_superseded, read_status
 from tests.support.equations import reference_scores
 from tests.support.experiments import experiment
-from tests.support.networks import SMALL_BLOCKS, weights
+from tests.support.networks import weights
+from tests.support.small_networks.small_networks import SMALL_BLOCKS
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
