@@ -10,8 +10,10 @@ from typing import Annotated, Any, Final
 from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.jobs import JobRef, next_calls
 from tao_skill.agent_tools.tool import CONCISE, Answer, Detail, Object, call
-from tao_skill.automl.report.report import read_report as read_search_report
-from tao_skill.automl.report.report import with_parents
+from tao_skill.automl.document import to_json
+from tao_skill.automl.report.files import REPORT_FILE, with_parents
+from tao_skill.automl.report.files import read_report as read_search_report
+from tao_skill.automl.report.report import SearchReport
 from tao_skill.errors import BadData, Command, Fix, NotFound
 from tao_skill.io.strict_json import REPORT_BYTES, read_json
 from tao_skill.jobs.record import Job
@@ -48,9 +50,14 @@ def read_report(arguments: ReportArguments, context: ToolContext) -> Report:
         NotFound: there is none yet. BadData: it cannot be read. OutsideRoots: it lies elsewhere.
     """
     store, job = context.find(arguments.job)
-    whole = _read(store, job, context)
-    report = _concise(job, whole) if arguments.detail == CONCISE else whole
-    then = [one for one in next_calls(job) if one["tool"] != "read_report"]
+    is_concise = arguments.detail == CONCISE
+    if job.automl is not None:
+        search = _read_search(store, job, context)
+        report = _concise_search(search) if is_concise else to_json(search)
+    else:
+        full = _read(job, context)
+        report = _concise(job, full) if is_concise else full
+    then = [proposal for proposal in next_calls(job) if proposal["tool"] != "read_report"]
     return Report(job=job.id, report=report, next=then or [call("list_jobs")])
 
 
@@ -64,8 +71,6 @@ def _concise(job: Job, report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _summary(job: Job) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    if job.automl is not None:
-        return _search
     return _train if job.action == TRAIN else _action(job).summarize
 
 
@@ -73,11 +78,13 @@ def _action(job: Job) -> Action:
     return get_model(job.model).action(job.action)
 
 
-def _read(store: Store, job: Job, context: ToolContext) -> dict[str, Any]:
-    if job.automl is not None:
-        context.roots.confine("job", str(store.folder(job.id) / "report.json"))
-        folder = store.folder(job.id)
-        return with_parents(read_search_report(folder, job), folder, job)
+def _read_search(store: Store, job: Job, context: ToolContext) -> SearchReport:
+    folder = store.folder(job.id)
+    context.roots.confine("job", str(folder / REPORT_FILE))
+    return with_parents(read_search_report(folder, job), folder, job)
+
+
+def _read(job: Job, context: ToolContext) -> dict[str, Any]:
     if job.action == TRAIN:
         context.roots.confine("job", str(Path(job.results_dir) / "status.json"))
         return {"metrics": job.metrics, "history": _history(job)}
@@ -105,21 +112,34 @@ def _json(path: Path) -> dict[str, Any]:
     return report
 
 
-def _search(whole: Mapping[str, Any]) -> dict[str, Any]:
-    baseline, winner = whole["baseline"] or {}, whole["winner"]
-    parents = {one["number"]: one.get("parent") for one in whole["trials"]}
-    return {
-        "goal": {name: whole["goal"][name] for name in ("metric", "direction")},
-        "winner": {name: winner[name] for name in ("number", "is_default", "sentence", "gain", "values", "best_epoch")},
-        "default": {name: baseline.get(name) for name in ("metric", "best_epoch")},
-        "trials": whole["progress"]["trials"],
-        "epochs": whole["progress"]["epochs"],
-        "ended": whole["progress"]["ended"],
-        "best": [
-            {"number": one["number"], "metric": one["metric"], "parent": parents.get(one["number"])}
-            for one in whole["finalists"][:3]
-        ],
-    }
+def _concise_search(report: SearchReport) -> dict[str, Any]:
+    winner, default = report.winner, report.baseline
+    parents = {trial.number: trial.parent for trial in report.trials}
+    brief: dict[str, Any] = _rounded(
+        {
+            "goal": {"metric": report.goal.metric, "direction": report.goal.direction},
+            "winner": {
+                "number": winner.number,
+                "is_default": winner.is_default,
+                "sentence": winner.sentence,
+                "gain": winner.gain,
+                "values": winner.values,
+                "best_epoch": winner.best_epoch,
+            },
+            "default": {
+                "metric": default.metric if default else None,
+                "best_epoch": default.best_epoch if default else None,
+            },
+            "trials": report.progress.trials,
+            "epochs": report.progress.epochs,
+            "ended": report.progress.ended,
+            "best": [
+                {"number": trial.number, "metric": trial.metric, "parent": parents.get(trial.number)}
+                for trial in report.finalists[:3]
+            ],
+        }
+    )
+    return brief
 
 
 def _train(whole: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def space(
     With a spec or KEY=VALUE, as a train with those would; without, from the defaults of the model.
     """
     from tao_skill import bank
+    from tao_skill.automl.document import to_json
     from tao_skill.automl.format import space_lines
     from tao_skill.automl.space.space import build_space
     from tao_skill.spec.tree import lookup
@@ -67,13 +68,13 @@ def space(
         shorthand=bank.skill_info(chosen.name)["spec_shorthand"],
     )
     defaults = {one.key: lookup(values, one.key) for one in built.dimensions}
-    text = "\n".join(space_lines(built.as_dict(), defaults))
+    summary = built.summary()
     then = ["template", "train"]
     if spec or overrides:
         then = ["run", "train", *(["-e", str(spec)] if spec else []), *overrides, "--dry-run"]
         then += [f"--search={one}" for one in search] + [f"--no-search={one}" for one in no_search]
-    document = {"model": chosen.name, **built.as_dict(), "defaults": defaults}
-    emit(document, text, as_json=as_json, then=[then])
+    document = {"model": chosen.name, **to_json(summary), "defaults": defaults}
+    emit(document, "\n".join(space_lines(summary, defaults)), as_json=as_json, then=[then])
 
 
 @automl.command()
@@ -82,8 +83,9 @@ def space(
 @json_option
 def show(job: str, results_root: Path, as_json: bool) -> None:
     """Show the search of JOB: every trial, the epochs spent, the winner. JOB/N as --parent takes trial N."""
+    from tao_skill.automl.document import to_json
+    from tao_skill.automl.report.files import PAGE_FILE, read_report, with_parents
     from tao_skill.automl.report.live import rows, table
-    from tao_skill.automl.report.report import PAGE_FILE, read_report, with_parents
 
     home, found = Store(results_root.absolute()).find(job)
     folder = home.folder(found.id)
@@ -94,7 +96,7 @@ def show(job: str, results_root: Path, as_json: bool) -> None:
         Console().print(table(report))
         note(f"--parent {found.id}/N evaluates, exports or runs trial N")
     else:
-        document = report | {"next": next_commands(found, results_root)}
+        document = to_json(report) | {"next": next_commands(found, results_root)}
         emit(document, "\n".join(rows(report)), as_json=as_json)
     note(f"page  {folder / PAGE_FILE}")
 
@@ -106,7 +108,7 @@ def show(job: str, results_root: Path, as_json: bool) -> None:
 @json_option
 def resume(job: str, storage: str | None, results_root: Path, as_json: bool) -> int:
     """Go on with the search of JOB where it stopped; nothing that was trained is lost or done twice."""
-    from tao_skill.automl.report.report import check_search
+    from tao_skill.automl.report.files import check_search
     from tao_skill.cli.run import follow_job
     from tao_skill.cli.search import hand_over_storage
 
@@ -128,7 +130,7 @@ def worker(job: str, storage: str | None, results_root: Path, as_json: bool) -> 
     from tao_skill.automl.execution.database import default_url
     from tao_skill.automl.execution.objective import objective_of
     from tao_skill.automl.execution.trial_worker import serve
-    from tao_skill.automl.report.report import check_search
+    from tao_skill.automl.report.files import check_search
     from tao_skill.automl.settings import read_settings
     from tao_skill.jobs.process import this_host
     from tao_skill.jobs.secrets import SECRETS_VARIABLE, STORAGE_VARIABLE

@@ -26,6 +26,7 @@ from tao_skill.ranks import is_first
 if TYPE_CHECKING:
     import subprocess
 
+    from tao_skill.automl.report.review import SearchReview
     from tao_skill.planning.plan import Plan
     from tao_skill.planning.request import Request
 
@@ -122,6 +123,7 @@ def execute(
     show_log: bool = False,
 ) -> int:
     """Plan a run, say its warnings, open its job and follow it to its end; the exit code says how it ended."""
+    from tao_skill.automl.document import to_json
     from tao_skill.automl.submit import review_search, warnings
     from tao_skill.planning.job import open_job
     from tao_skill.planning.plan import make_plan
@@ -135,9 +137,9 @@ def execute(
     for warning in warnings(planned):
         note(f"warning: {warning}")
     if dry_run:
-        document = planned.as_dict() | review
+        document = planned.as_dict() | ({"automl": to_json(review)} if review else {})
         words = [planned.hide(word) for word in request.command[1:] if word not in ("--dry-run", "--json")]
-        emit(document, "" if as_json else _plan_text(document), as_json=as_json, then=[words])
+        emit(document, "" if as_json else _plan_text(document, review), as_json=as_json, then=[words])
         return 0
     if not is_first(os.environ):
         return _help(planned, store)
@@ -226,7 +228,7 @@ def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
     return code if code is not None and code in DOCUMENTED else JobFailed.exit_code
 
 
-def _plan_text(document: dict[str, Any]) -> str:
+def _plan_text(document: dict[str, Any], review: SearchReview | None) -> str:
     from tao_skill.io.strict_yaml import dump_yaml
 
     planned, route = document["plan"], document["route"]
@@ -240,8 +242,8 @@ def _plan_text(document: dict[str, Any]) -> str:
     ]
     lines += [f"  ignored  {key} (read by other actions)" for key in planned["ignored"]]
     lines += [f"  warning  {warning}" for warning in planned["warnings"]]
-    if "automl" in document:
+    if review is not None:
         from tao_skill.automl.format import review_lines
 
-        lines += [f"  search   {line}" for line in review_lines(document["automl"])]
+        lines += [f"  search   {line}" for line in review_lines(review)]
     return "\n".join([*lines, "", dump_yaml(planned["spec"]).rstrip()])

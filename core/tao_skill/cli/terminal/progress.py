@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from tao_skill.cli.terminal.output import interactive, note
 from tao_skill.errors import NotFound
 from tao_skill.jobs.progress import moving_file, share, words
 from tao_skill.jobs.record import Job
+
+if TYPE_CHECKING:
+    from tao_skill.automl.report.report import SearchReport
 
 Listener = Callable[[Job, Mapping[str, Any] | None], None]
 
@@ -58,16 +61,16 @@ def follow_search(folder: Path) -> Iterator[Listener]:
 def _events(folder: Path) -> Listener:
     from tao_skill.automl.report.live import lines
 
-    def tell(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+    def tell(before: SearchReport | None, after: SearchReport) -> None:
         for line in lines(before, after):
             note(line)
 
     return _on_report(folder, tell)
 
 
-def _on_report(folder: Path, tell: Callable[[Mapping[str, Any] | None, Mapping[str, Any]], None]) -> Listener:
+def _on_report(folder: Path, tell: Callable[[SearchReport | None, SearchReport], None]) -> Listener:
     """Call `tell` with the report before and the one now, whenever it was written anew."""
-    from tao_skill.automl.report.report import REPORT_FILE, read_report
+    from tao_skill.automl.report.files import REPORT_FILE, read_report
 
     path = folder / REPORT_FILE
     seen, before = 0, None
