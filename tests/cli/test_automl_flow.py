@@ -201,8 +201,8 @@ def test_a_metric_that_is_not_measured_stops_at_the_first_trial(train: list[str]
     [
         (["--search", "num_classes"], "dataset.num_classes may not be searched"),
         (["--search", "lr=1:0.1"], "is not a range for train.optim.lr"),
-        (["--sampler", "annealing"], "no sampler 'annealing'"),
-        (["--pruner", "median"], "no pruner 'median'"),
+        (["--sampler", "annealing"], "sampler is 'annealing', accepted: tpe, "),
+        (["--pruner", "median"], "pruner is 'median', accepted: promotion, none"),
         (["--time-budget", "soon"], "is not a duration"),
     ],
 )

@@ -230,8 +230,8 @@ def test_everything_is_there_for_another_process(queue: Queue, url: str) -> None
     ("url", "said"),
     [
         ("study.db", "is not a database URL"),
-        ("mysql://me:geheim@host/db", "only SQLite and PostgreSQL"),
-        ("sqlite://", "names no file"),
+        ("mysql://me:geheim@host/db", "is not supported, accepted: SQLite and PostgreSQL"),
+        ("sqlite://", "has no file name"),
         ("postgresql://me:geheim@host:port/db", "is not a database URL"),
         ("postgresql://me:geheim@127.0.0.1:1/db", "cannot be opened"),
         ("postgresql://127.0.0.1:1/db?user=me&password=geheim", "cannot be opened"),

@@ -81,12 +81,12 @@ class SearchArtifacts:
         """
         if self.keep_all or not trials:
             return
-        kept = {DEFAULT_TRIAL} | {trial.number for trial in self._rivals(trials)[:1]}
+        preserved = {DEFAULT_TRIAL} | {trial.number for trial in self._rivals(trials)[:1]}
         if over and (winner := judge(trials, self.setup.goal, self.setup.schedule.rungs[-1]).trial):
-            kept = {DEFAULT_TRIAL, winner.number}
+            preserved = {DEFAULT_TRIAL, winner.number}
         for trial in trials:
             ended = trial.state in ("done", "failed") or (over and trial.state == "waiting")
-            if ended and trial.number not in kept:
+            if ended and trial.number not in preserved:
                 self.model.keep_only_best(trial_results(self.folder, trial.number, TRAIN), self.setup.goal.metric)
 
     def publish(self, trials: Sequence[Trial], *, elapsed_s: float) -> Outcome:
@@ -140,9 +140,8 @@ def _link_or_copy(source: Path, target: Path) -> None:
     if source.is_symlink():
         atomic.replace_link(target, str(source.readlink()))
         return
-    if target.exists() and target.samefile(
-        source
-    ):  # rename between two names of one file does nothing, and would leave the partial name
+    # A rename between two names of one file does nothing: the partial name would stay.
+    if target.exists() and target.samefile(source):
         return
     partial = target.with_name(f".{target.name}.tmp")
     partial.unlink(missing_ok=True)

@@ -55,7 +55,7 @@ def search(folder: Path, model: Model, job: Job, spec: Mapping[str, Any], secret
 
     Raises:
         BadRequest: the default cannot be trained. JobFailed: the same failure occurred too often.
-        KeyboardInterrupt: it was interrupted; the same command with the same key resumes it.
+        KeyboardInterrupt: the search was interrupted; the same command with the same key resumes it.
     """
     settings = read_settings(job.automl or {})
     setup = make_setup(model, spec, settings)
@@ -104,7 +104,7 @@ class Coordinator:
         """Run until the search has ended.
 
         Raises:
-            KeyboardInterrupt: it was interrupted, and running tasks have ended.
+            KeyboardInterrupt: the search was interrupted, and running tasks have ended.
         """
         before = signal.signal(signal.SIGINT, self._stop)
         try:

@@ -58,9 +58,9 @@ def parse(url: str) -> sa.URL:
         raise BadRequest(f"{mask_password(url)!r} is not a database URL", fix=_FIX) from None
     driver = _DRIVERS.get(parsed.drivername, parsed.drivername)
     if driver.partition("+")[0] not in _DRIVERS:
-        raise BadRequest(f"a search cannot be kept in {mask_password(url)}: only SQLite and PostgreSQL can", fix=_FIX)
+        raise BadRequest(f"{mask_password(url)} is not supported, accepted: SQLite and PostgreSQL", fix=_FIX)
     if driver == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise BadRequest(f"{url} names no file, and a search must outlive its process", fix=_FIX)
+        raise BadRequest(f"{url} has no file name, and a search must outlive its process", fix=_FIX)
     return parsed.set(drivername=driver)
 
 

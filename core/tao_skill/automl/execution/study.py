@@ -138,12 +138,12 @@ class StudyJournal:
 
     def _template(self, trial: Trial) -> FrozenTrial:
         """A new Optuna trial, with those parameters that lie within their distributions."""
-        known = {key: self._distributions[key] for key in trial.values if key in self._distributions}
-        params = {key: trial.values[key] for key, item in known.items() if _contains(item, trial.values[key])}
+        distributions = {key: self._distributions[key] for key in trial.values if key in self._distributions}
+        params = {key: trial.values[key] for key, item in distributions.items() if _contains(item, trial.values[key])}
         return create_trial(
             state=TrialState.RUNNING,
             params=params,
-            distributions={key: known[key] for key in params},
+            distributions={key: distributions[key] for key in params},
             user_attrs={RECORD: _record(trial)},
         )
 

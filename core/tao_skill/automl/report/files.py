@@ -49,7 +49,7 @@ def with_parents(report: SearchReport, folder: Path, job: Job) -> SearchReport:
     """The report with `parent`, the reference for --parent, in each trial that has a checkpoint."""
 
     def referenced(trial: TrialReport) -> TrialReport:
-        known = has_checkpoint(folder, trial.number, job)
-        return replace(trial, parent=f"{job.id}/{trial.number}") if known else trial
+        is_parent = has_checkpoint(folder, trial.number, job)
+        return replace(trial, parent=f"{job.id}/{trial.number}") if is_parent else trial
 
     return replace(report, trials=tuple(map(referenced, report.trials)))

@@ -1,4 +1,4 @@
-"""The report of a search: what report.json holds, field by field. Epochs count from 1; an unknown number is null."""
+"""The report of a search: the fields of report.json. Epochs count from 1; an unknown number is null."""
 
 from __future__ import annotations
 

@@ -76,14 +76,14 @@ def curves(series: Sequence[Series], *, marks: Sequence[int], x_label: str, y_la
 def points(pairs: Sequence[tuple[Any, float]], *, x_label: str, y_label: str, title: str, log: bool = False) -> str:
     """Dots of (value, score); values that are not numbers are drawn side by side as options."""
     width, height = 340, 220
-    kept = [(value, score) for value, score in pairs if math.isfinite(score)]
-    y = _fitted([score for _, score in kept], height - _BOTTOM, _TOP)
-    is_numeric = all(_is_number(value) for value, _ in kept)
-    options = [] if is_numeric else sorted({number(value) for value, _ in kept})
-    at = [float(value) if is_numeric else float(options.index(number(value))) for value, _ in kept]
+    finite = [(value, score) for value, score in pairs if math.isfinite(score)]
+    y = _fitted([score for _, score in finite], height - _BOTTOM, _TOP)
+    is_numeric = all(_is_number(value) for value, _ in finite)
+    options = [] if is_numeric else sorted({number(value) for value, _ in finite})
+    at = [float(value) if is_numeric else float(options.index(number(value))) for value, _ in finite]
     x = _across(at, width, len(options), log=log and is_numeric)
     body = [_frame(x, y, width, height, x_label, y_label, names=options)]
-    for (value, score), place in zip(kept, at, strict=True):
+    for (value, score), place in zip(finite, at, strict=True):
         label = escape(f"{number(value)}: {number(score)}")
         body.append(f'<circle cx="{x.at(place)}" cy="{y.at(score)}" r="3.5"><title>{label}</title></circle>')
     return _svg(width, height, title, body)

@@ -135,7 +135,7 @@ def _has_effect(dimension: Dimension, needed: Mapping[str, Any]) -> bool:
 
 
 def _no_effect(dimension: Dimension, spec: Mapping[str, Any], dimensions: Mapping[str, Dimension]) -> str | None:
-    """The reason why a parameter never has an effect, if so: one it depends on never takes the value for that."""
+    """The reason why a parameter never has an effect, if so: a parameter it depends on never has the required value."""
     for key, value in dimension.when:
         if key in dimensions:
             if dimensions[key].choices and value not in dimensions[key].choices:

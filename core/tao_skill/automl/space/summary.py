@@ -14,7 +14,7 @@ class DimensionSummary:
     """The values of one searched parameter: `choices`, or a range.
 
     Attributes:
-        weights: probability of each choice, where they differ. off: value that switches the parameter off.
+        weights: relative frequency of each choice, where they differ. off: value that switches the parameter off.
         only_when: values of other parameters without which this one has no effect.
     """
 
