@@ -162,7 +162,7 @@ def _trials(setup: Any, known: int) -> list[Any]:
         values = draw(setup.space, setup.spec, number, [], sampler="random", seed=0) if number else None
         accuracy = 0.5 + 0.4 * math.sin(number)
         metrics = {"train_loss": 1.0, "train_acc": accuracy, "val_loss": 1.0, "val_acc": accuracy}
-        values = values or setup.space.of_spec(setup.spec)
+        values = values or setup.space.values_of(setup.spec)
         return Trial(number=number, values=values, target=3, history=(metrics,) * 3, state="done", seconds=60.0)
 
     return [trial(number) for number in range(known)]

@@ -77,7 +77,7 @@ def ours(task: Task, seed: int, epochs: int) -> Found:
         space=SPACE,
         spec=task.default,
         goal=GOAL,
-        ladder=make_rung_schedule(EPOCHS),
+        schedule=make_rung_schedule(EPOCHS),
         budget=Budget(trials=epochs, max_epochs=EPOCHS, epochs_total=epochs),
         seed=seed,
     )

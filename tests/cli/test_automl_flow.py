@@ -192,7 +192,8 @@ def test_ctrl_c_stops_at_the_rung_and_resume_finishes_the_search(
 def test_a_metric_that_is_not_measured_stops_at_the_first_trial(train: list[str], tmp_path: Path) -> None:
     document = call_json([*train, "--metric", "val_f1"], tmp_path, code=2)
     assert (
-        "measures no val_f1, but avg_accuracy, train_acc, train_loss, val_acc, val_loss" in document["error"]["message"]
+        "metric is 'val_f1', accepted: avg_accuracy, train_acc, train_loss, val_acc, val_loss"
+        in document["error"]["message"]
     )
     assert len(report_of(tmp_path, document)["trials"]) == 1
 
@@ -201,10 +202,10 @@ def test_a_metric_that_is_not_measured_stops_at_the_first_trial(train: list[str]
     ("arguments", "said"),
     [
         (["--search", "num_classes"], "dataset.num_classes may not be searched"),
-        (["--search", "lr=1:0.1"], "is no range for train.optim.lr"),
-        (["--sampler", "annealing"], "no sampler 'annealing'"),
-        (["--pruner", "median"], "no pruner 'median'"),
-        (["--time-budget", "soon"], "is no duration"),
+        (["--search", "lr=1:0.1"], "is not a range for train.optim.lr"),
+        (["--sampler", "annealing"], "sampler is 'annealing', accepted: tpe, "),
+        (["--pruner", "median"], "pruner is 'median', accepted: promotion, none"),
+        (["--time-budget", "soon"], "is not a duration"),
     ],
 )
 def test_wrong_settings_are_refused_before_a_job_exists(

@@ -70,7 +70,7 @@ PLACES = {
         module="pathlib", function="Path.replace", matching=r"report\.html", nth=2
     ),
     "final, one file of the winner in its place": Breakpoint(
-        module="tao_skill.automl.execution.artifacts", function="_same", when="after"
+        module="tao_skill.automl.execution.artifacts", function="_link_or_copy", when="after"
     ),
     "final, the best spec written and not yet renamed": Breakpoint(
         module="pathlib", function="Path.replace", matching=r"best_spec\.yaml.*\.tmp"

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tao_skill.automl.document import to_json
 from tao_skill.automl.report.html import render
 from tao_skill.cli import main
 from tao_skill.io import atomic
 from tao_skill.jobs.record import Job, timestamp
 from tao_skill.jobs.store import Store
+from tao_skill.jobs.trials import trial_results
 from tests.support.experiments import FRAMES, dataset_overrides
 from tests.support.searches import make_setup, reported, trained
 
@@ -68,7 +71,7 @@ def test_what_is_asked_for_is_searched_and_nothing_else(space: list[str], capsys
     assert set(document["search"]) == {"train.optim.lr", "train.optim.optimizer_type"}
     assert document["search"]["train.optim.lr"] == {"kind": "float", "low": 0.001, "high": 0.1, "log": True}
     assert document["defaults"]["train.optim.lr"] == 0.02
-    assert document["left_out"] == {"model.dropout": "left as it is on request"}
+    assert document["left_out"] == {"model.dropout": "excluded on request"}
 
 
 @pytest.mark.parametrize(
@@ -131,21 +134,62 @@ def test_a_search_is_shown_as_its_report_says(tmp_path: Path, capsys: pytest.Cap
     job = opened(tmp_path, "automl")
     setup = make_setup(trials=6)
     report = reported(setup, trained(setup)[-1])
+    written = to_json(report)
     folder = tmp_path / job.id
     where = ["--results-root", str(tmp_path)]
     error = answer_json(["automl", "show", job.id, *where], capsys, code=3)["error"]
     assert "has no report yet" in error["message"]
-    atomic.write_json(folder / "report.json", report)
+    atomic.write_json(folder / "report.json", written)
     atomic.write_text(folder / "report.html", render(report))
     shown = answer_json(["automl", "show", "latest", *where], capsys)
     assert shown.pop("next")
-    assert shown == report
+    assert shown == written
     out, err = answer(["automl", "show", job.id, *where], capsys)
-    assert out.splitlines()[-1] == report["winner"]["sentence"]
+    assert out.splitlines()[-1] == report.winner.sentence
     assert len(out.splitlines()) == 6 + 2
     assert str(folder / "report.html") in err
-    (folder / "report.json").write_text("{")
-    assert "is not a report" in answer_json(["automl", "show", job.id, *where], capsys, code=2)["error"]["message"]
+    results = trial_results(folder, 0, "train")
+    results.mkdir(parents=True)
+    (results / "pc_model_latest.pth").touch()
+    shown = answer_json(["automl", "show", job.id, *where], capsys)
+    assert [one.get("parent") for one in shown["trials"]] == [f"{job.id}/0", *[None] * 5]
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (lambda report: report["trials"][1].update(state="paused"), "trials[1].state is 'paused'"),
+        (lambda report: report["trials"][1].update(metric="high"), "trials[1].metric is 'high', accepted: float"),
+        (lambda report: report["winner"].pop("sentence"), "winner has no sentence"),
+        (lambda report: report.update(progress=None), "progress is None, accepted: an object"),
+        (lambda report: report.update(verdict="good"), "has an unknown verdict"),
+        (lambda report: report.clear(), "it has no baseline"),
+        (lambda report: report.pop("validation"), None),
+    ],
+    ids=["choice", "type", "missing", "object", "unknown", "empty", "older"],
+)
+def test_a_damaged_report_is_refused_with_the_key_that_is_wrong(
+    damage: Callable[[dict[str, Any]], object],
+    problem: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = opened(tmp_path, "automl")
+    setup = make_setup(trials=3)
+    written = to_json(reported(setup, trained(setup)[-1]))
+    damage(written)
+    path = tmp_path / job.id / "report.json"
+    atomic.write_json(path, written)
+    command = ["automl", "show", job.id, "--results-root", str(tmp_path)]
+    if problem is None:
+        answer_json(command, capsys)
+        return
+    error = answer_json(command, capsys, code=2)["error"]
+    assert error["message"].startswith(f"{path} is not a report of a search: ")
+    assert problem in error["message"]
+    assert error["path"] == str(path)
+    path.write_text("{")
+    assert "is not a report" in answer_json(command, capsys, code=2)["error"]["message"]
 
 
 def test_a_job_that_is_no_search_is_said_to_be_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

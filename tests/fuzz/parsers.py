@@ -20,7 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tao_skill import bank, skills, status
 from tao_skill.agent_tools import reports
-from tao_skill.automl.report import report
+from tao_skill.automl.report import files
+from tao_skill.automl.search.asha import Trial
 from tao_skill.cli import tao_mounts
 from tao_skill.io import encryption, s3_cache
 from tao_skill.jobs import launch
@@ -41,6 +42,7 @@ from tao_skill.spec import load
 from tao_skill.spec.keys import full_keys
 from tao_skill.spec.references import Scope, resolve
 from tests.support.experiments import experiment
+from tests.support.searches import BATCH, FACTS, INIT, LR, MOMENTUM, document, make_setup
 
 KEY: Final = "a secret"
 JOB: Final = "train-20260101-000000-abcd"
@@ -343,37 +345,21 @@ def _report(path: Path) -> None:
     from tao_skill.automl.report.live import lines, table
 
     job = Job(**{**_job().__dict__, "automl": {}})
-    found = report.read_report(path.parent, job)
+    found = files.read_report(path.parent, job)
     lines(None, found)
     with path.with_name("shown").open("w", encoding="utf-8") as stream:
         Console(file=stream).print(table(found))
-    reports._concise(job, found)
+    reports._concise_search(found)
 
 
 def _search_report() -> dict[str, Any]:
-    trial = {
-        "number": 0,
-        "state": "done",
-        "epochs": 3,
-        "target": 3,
-        "metric": 0.5,
-        "last": 0.5,
-        "best_epoch": 2,
-        "values": {"train.optim.lr": 0.1},
-        "seconds": 4.0,
-        "failures": [],
-        "reason": None,
-    }
-    winner = {"number": 0, "is_default": True, "sentence": "s", "gain": None, "values": {}, "best_epoch": 2}
-    return {
-        "goal": {"metric": "val_acc", "direction": "maximize"},
-        "trials": [trial, {**trial, "number": 1, "state": "running", "metric": None}],
-        "progress": {"trials": 2, "epochs": 6, "eta_s": 1.5, "elapsed_s": 3.0, "ended": None},
-        "budget": {"trials": 4, "max_epochs": 3},
-        "baseline": None,
-        "winner": winner,
-        "finalists": [{"number": 0, "metric": 0.5}],
-    }
+    setup = make_setup(trials=4)
+    values = {LR: 0.1, MOMENTUM: 0.5, BATCH: 64, INIT: "zero"}
+    history = ({"val_acc": 0.5, "val_loss": 1.0},) * 9
+    default = Trial(number=0, values=values, history=history, target=9, state="done", seconds=4.0)
+    running = Trial(number=1, values=values, history=history[:1], target=3, failures=("out of memory",))
+    failed = Trial(number=2, values=values, state="failed", reason="out of memory")
+    return document(setup, [default, running, failed], FACTS)
 
 
 def _told(action: str) -> Callable[[Path], Any]:
@@ -478,7 +464,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
             {"staging": "x", "bytes": 1, "bytes_total": 4, "eta_s": None},
         ),
     ),
-    "report of a search": Parser(read=_report, file=report.REPORT_FILE, seeds=_text(_search_report()), weight=0.5),
+    "report of a search": Parser(read=_report, file=files.REPORT_FILE, seeds=_text(_search_report()), weight=0.5),
     "report of an evaluation": Parser(read=_told("evaluate"), file="r.json", seeds=_text(_EVALUATION)),
     "calibration cache": Parser(read=gen_trt_engine._read_ranges, file="c.json", seeds=_text(_RANGES)),
     "cache entry": Parser(read=lambda path: s3_cache._entry(path.parent), file="entry.json", seeds=_text(_ENTRY)),

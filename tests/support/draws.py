@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tao_skill.automl.search.samplers import Seen, draw
+from tao_skill.automl.search.samplers import Observation, draw
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
 
@@ -45,11 +45,11 @@ def score(values: dict[str, Any]) -> float:
     return -abs(math.log10(values["lr"]) + 2) - (values["optimizer"] == "sgd") - values["clip"] / 10
 
 
-def history(sampler: str, count: int, seed: int = 0) -> list[Seen]:
+def history(sampler: str, count: int, seed: int = 0) -> list[Observation]:
     """A search of `count` configurations after the user's own."""
-    seen = [Seen(values=SPEC, score=score(SPEC))]
+    seen = [Observation(values=SPEC, score=score(SPEC))]
     for number in range(1, count + 1):
         values = draw(SPACE, SPEC, number, seen, sampler=sampler, seed=seed)
         assert values is not None
-        seen.append(Seen(values=values, score=score(values)))
+        seen.append(Observation(values=values, score=score(values)))
     return seen

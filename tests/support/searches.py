@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from tao_skill.automl.report.report import build_report
+from tao_skill.automl.document import to_json
+from tao_skill.automl.report.builder import RunFacts, build_report
+from tao_skill.automl.report.report import SearchReport
 from tao_skill.automl.search.asha import Budget, Goal, Trial, make_rung_schedule
 from tao_skill.automl.search.search import Search, Setup, Task
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
 
 LR, MOMENTUM, BATCH, INIT = "train.optim.lr", "train.optim.momentum", "dataset.batch_size", "model.init"
-FACTS = {"versions": {"numpy": np.__version__}, "command": ["tao-skill", "run", "train"], "elapsed_s": 90.0}
-OVER = {**FACTS, "ended": "the budget is spent"}
+FACTS = RunFacts(versions={"numpy": np.__version__}, command=("tao-skill", "run", "train"), elapsed_s=90.0)
+OVER = replace(FACTS, ended="the budget is spent")
 
 
 @cache
@@ -87,7 +89,7 @@ def make_setup(*, lr: float = 0.01, batch: int = 64, trials: int = 14, seed: int
             Dimension(key=BATCH, kind="int", low=16, high=512, choices=(16, 64, 256, 512)),
             Dimension(key=INIT, kind="choice", choices=("zero", "normal")),
         ),
-        left_out={"model.depth": "has no room: from 1 to 1"},
+        left_out={"model.depth": "has fewer than two values from 1 to 1"},
     )
     spec = {
         "train": {"optim": {"lr": lr, "momentum": 0.5}},
@@ -98,7 +100,7 @@ def make_setup(*, lr: float = 0.01, batch: int = 64, trials: int = 14, seed: int
         space=space,
         spec=spec,
         goal=Goal(metric="val_acc", maximize=True, tie="val_loss"),
-        ladder=make_rung_schedule(9, min_epochs=1),
+        schedule=make_rung_schedule(9, min_epochs=1),
         budget=Budget(trials=trials, max_epochs=9, **budget),
         seed=seed,
     )
@@ -122,5 +124,11 @@ def timed(trials: Sequence[Trial]) -> list[Trial]:
     return [replace(one, seconds=one.epochs / 2) for one in trials]
 
 
-def reported(setup: Setup, trials: Sequence[Trial], facts: Mapping[str, Any] = OVER) -> dict[str, Any]:
-    return build_report(setup, trials, facts=facts)
+def reported(setup: Setup, trials: Sequence[Trial], facts: RunFacts = OVER) -> SearchReport:
+    return build_report(setup, trials, facts)
+
+
+def document(setup: Setup, trials: Sequence[Trial], facts: RunFacts = OVER) -> dict[str, Any]:
+    """The report as it is written to report.json."""
+    written: dict[str, Any] = to_json(reported(setup, trials, facts))
+    return written

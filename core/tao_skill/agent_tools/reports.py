@@ -10,8 +10,10 @@ from typing import Annotated, Any, Final
 from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.jobs import JobRef, next_calls
 from tao_skill.agent_tools.tool import CONCISE, Answer, Detail, Object, call
-from tao_skill.automl.report.report import read_report as read_search_report
-from tao_skill.automl.report.report import with_parents
+from tao_skill.automl.document import to_json
+from tao_skill.automl.report.files import REPORT_FILE, with_parents
+from tao_skill.automl.report.files import read_report as read_search_report
+from tao_skill.automl.report.report import SearchReport
 from tao_skill.errors import BadData, Command, Fix, NotFound
 from tao_skill.io.strict_json import REPORT_BYTES, read_json
 from tao_skill.jobs.record import Job
@@ -48,9 +50,13 @@ def read_report(arguments: ReportArguments, context: ToolContext) -> Report:
         NotFound: the job has no report yet. BadData: it cannot be read. OutsideRoots: it is outside the roots.
     """
     store, job = context.find(arguments.job)
-    report = _read(store, job, context)
-    if arguments.detail == CONCISE:
-        report = _concise(job, report)
+    is_concise = arguments.detail == CONCISE
+    if job.automl is not None:
+        search = _read_search(store, job, context)
+        report = _concise_search(search) if is_concise else to_json(search)
+    else:
+        full = _read(job, context)
+        report = _concise(job, full) if is_concise else full
     other_calls = [next_call for next_call in next_calls(job) if next_call["tool"] != "read_report"]
     return Report(job=job.id, report=report, next=other_calls or [call("list_jobs")])
 
@@ -65,8 +71,6 @@ def _concise(job: Job, report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _summarizer(job: Job) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    if job.automl is not None:
-        return _summarize_search
     return _summarize_training if job.action == TRAIN else _action(job).summarize
 
 
@@ -74,11 +78,13 @@ def _action(job: Job) -> Action:
     return get_model(job.model).action(job.action)
 
 
-def _read(store: Store, job: Job, context: ToolContext) -> dict[str, Any]:
-    if job.automl is not None:
-        context.roots.confine("job", str(store.folder(job.id) / "report.json"))
-        folder = store.folder(job.id)
-        return with_parents(read_search_report(folder, job), folder, job)
+def _read_search(store: Store, job: Job, context: ToolContext) -> SearchReport:
+    folder = store.folder(job.id)
+    context.roots.confine("job", str(folder / REPORT_FILE))
+    return with_parents(read_search_report(folder, job), folder, job)
+
+
+def _read(job: Job, context: ToolContext) -> dict[str, Any]:
     if job.action == TRAIN:
         context.roots.confine("job", str(Path(job.results_dir) / "status.json"))
         return {"metrics": job.metrics, "history": _history(job)}
@@ -106,21 +112,34 @@ def _json(path: Path) -> dict[str, Any]:
     return report
 
 
-def _summarize_search(report: Mapping[str, Any]) -> dict[str, Any]:
-    baseline, winner = report["baseline"] or {}, report["winner"]
-    parents = {trial["number"]: trial.get("parent") for trial in report["trials"]}
-    return {
-        "goal": {name: report["goal"][name] for name in ("metric", "direction")},
-        "winner": {name: winner[name] for name in ("number", "is_default", "sentence", "gain", "values", "best_epoch")},
-        "default": {name: baseline.get(name) for name in ("metric", "best_epoch")},
-        "trials": report["progress"]["trials"],
-        "epochs": report["progress"]["epochs"],
-        "ended": report["progress"]["ended"],
-        "best": [
-            {"number": trial["number"], "metric": trial["metric"], "parent": parents.get(trial["number"])}
-            for trial in report["finalists"][:3]
-        ],
-    }
+def _concise_search(report: SearchReport) -> dict[str, Any]:
+    winner, default = report.winner, report.baseline
+    parents = {trial.number: trial.parent for trial in report.trials}
+    brief: dict[str, Any] = _round(
+        {
+            "goal": {"metric": report.goal.metric, "direction": report.goal.direction},
+            "winner": {
+                "number": winner.number,
+                "is_default": winner.is_default,
+                "sentence": winner.sentence,
+                "gain": winner.gain,
+                "values": winner.values,
+                "best_epoch": winner.best_epoch,
+            },
+            "default": {
+                "metric": default.metric if default else None,
+                "best_epoch": default.best_epoch if default else None,
+            },
+            "trials": report.progress.trials,
+            "epochs": report.progress.epochs,
+            "ended": report.progress.ended,
+            "best": [
+                {"number": trial.number, "metric": trial.metric, "parent": parents.get(trial.number)}
+                for trial in report.finalists[:3]
+            ],
+        }
+    )
+    return brief
 
 
 def _summarize_training(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,8 @@ from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.jobs import JobAnswer, job_answer
 from tao_skill.agent_tools.tool import CONCISE, Answer, Detail, ModelName, Object, call, given
 from tao_skill.automl import submit
+from tao_skill.automl.document import to_json
+from tao_skill.automl.report.review import SearchReview
 from tao_skill.automl.settings import SearchOptions
 from tao_skill.jobs.trials import split_reference
 from tao_skill.models import get_model
@@ -78,7 +79,7 @@ def plan(arguments: PlanArguments, context: ToolContext) -> PlanAnswer:
     """
     planned = _plan(arguments, context, None)
     review = submit.review_search(planned, context.store, context.roots.confine)
-    document = planned.as_dict() | review
+    document = planned.as_dict() | ({"automl": to_json(review)} if review else {})
     warnings = submit.warnings(planned) or None
     if arguments.detail == CONCISE:
         document = _concise(planned, review)
@@ -153,16 +154,14 @@ def _plan(arguments: PlanArguments, context: ToolContext, key: str | None) -> Pl
     )
 
 
-def _concise(planned: Plan, review: Mapping[str, Any]) -> dict[str, Any]:
+def _concise(planned: Plan, review: SearchReview | None) -> dict[str, Any]:
     inferred = {key: entry["value"] for key, entry in planned.inferred.items() if key not in ALWAYS_INFERRED}
     document: dict[str, Any] = {
         "plan": {"action": planned.action, "parent": planned.parent, "inferred": inferred},
         "route": dict(vars(planned.route)),
     }
-    if "automl" in review:
-        search = review["automl"]
-        budget = {name: search["budget"][name] for name in ("trials", "max_epochs", "expected_epochs")}
-        time = {"expected_s": round(seconds)} if (seconds := search["cost"]["expected_s"]) is not None else {}
-        searched = list(search["space"]["search"])
-        document["automl"] = {"metric": search["goal"]["metric"], **budget, **time, "search": searched}
+    if review is not None:
+        budget = {name: getattr(review.budget, name) for name in ("trials", "max_epochs", "expected_epochs")}
+        time = {"expected_s": round(seconds)} if (seconds := review.cost.expected_s) is not None else {}
+        document["automl"] = {"metric": review.goal.metric, **budget, **time, "search": list(review.space.search)}
     return document

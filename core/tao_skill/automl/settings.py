@@ -1,4 +1,4 @@
-"""Settings of a search: declared here once, for the command line, the tools and the job record."""
+"""Settings of a search, for the command line, the tools and the job record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRUNERS: Final = ("promotion", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
-    """The settings that agents may set too."""
+    """Settings that the tools expose to agents."""
 
     trials: Annotated[int, Param("Configurations, the user's own included.", minimum=1)] = 20
     epochs_total: Annotated[int | None, Param("Epochs of all trials together.", minimum=1)] = None

@@ -54,6 +54,7 @@ def space(
     are used.
     """
     from tao_skill import bank
+    from tao_skill.automl.document import to_json
     from tao_skill.automl.format import space_lines
     from tao_skill.automl.space.space import build_space
     from tao_skill.spec.tree import lookup
@@ -69,13 +70,13 @@ def space(
         shorthand=bank.skill_info(chosen.name)["spec_shorthand"],
     )
     defaults = {dimension.key: lookup(values, dimension.key) for dimension in search_space.dimensions}
-    text = "\n".join(space_lines(search_space.as_dict(), defaults))
+    summary = search_space.summary()
     then = ["template", "train"]
     if spec or overrides:
         then = ["run", "train", *(["-e", str(spec)] if spec else []), *overrides, "--dry-run"]
         then += [f"--search={request}" for request in search] + [f"--no-search={parameter}" for parameter in no_search]
-    document = {"model": chosen.name, **search_space.as_dict(), "defaults": defaults}
-    emit(document, text, as_json=as_json, then=[then])
+    document = {"model": chosen.name, **to_json(summary), "defaults": defaults}
+    emit(document, "\n".join(space_lines(summary, defaults)), as_json=as_json, then=[then])
 
 
 @automl.command()
@@ -87,8 +88,9 @@ def show(job: str, results_root: Path, as_json: bool) -> None:
 
     `--parent JOB/N` builds on trial N.
     """
+    from tao_skill.automl.document import to_json
+    from tao_skill.automl.report.files import PAGE_FILE, read_report, with_parents
     from tao_skill.automl.report.live import rows, table
-    from tao_skill.automl.report.report import PAGE_FILE, read_report, with_parents
 
     store, record = Store(results_root.absolute()).find(job)
     folder = store.folder(record.id)
@@ -99,7 +101,7 @@ def show(job: str, results_root: Path, as_json: bool) -> None:
         Console().print(table(report))
         note(f"--parent {record.id}/N builds on trial N")
     else:
-        document = report | {"next": next_commands(record, results_root)}
+        document = to_json(report) | {"next": next_commands(record, results_root)}
         emit(document, "\n".join(rows(report)), as_json=as_json)
     note(f"page  {folder / PAGE_FILE}")
 
@@ -114,7 +116,7 @@ def resume(job: str, storage: str | None, results_root: Path, as_json: bool) -> 
 
     No trained epoch is lost or repeated.
     """
-    from tao_skill.automl.report.report import check_search
+    from tao_skill.automl.report.files import check_search
     from tao_skill.cli.run import follow_job
     from tao_skill.cli.search import hand_over_storage
 
@@ -141,7 +143,7 @@ def worker(job: str, storage: str | None, results_root: Path, as_json: bool) -> 
     from tao_skill.automl.execution.database import default_url
     from tao_skill.automl.execution.objective import objective_of
     from tao_skill.automl.execution.trial_worker import serve
-    from tao_skill.automl.report.report import check_search
+    from tao_skill.automl.report.files import check_search
     from tao_skill.automl.settings import read_settings
     from tao_skill.jobs.process import this_host
     from tao_skill.jobs.secrets import SECRETS_VARIABLE, STORAGE_VARIABLE

@@ -35,6 +35,7 @@ from tao_skill.ranks import is_first
 if TYPE_CHECKING:
     import subprocess
 
+    from tao_skill.automl.report.review import SearchReview
     from tao_skill.planning.plan import Plan
     from tao_skill.planning.request import Request
 
@@ -135,6 +136,7 @@ def execute(
     show_log: bool = False,
 ) -> int:
     """Plan a run, print its warnings, open its job, follow it to its end, and return the exit code."""
+    from tao_skill.automl.document import to_json
     from tao_skill.automl.submit import review_search, warnings
     from tao_skill.planning.job import open_job
     from tao_skill.planning.plan import plan_action
@@ -145,10 +147,10 @@ def execute(
     for warning in warnings(planned):
         note(f"warning: {warning}")
     if dry_run:
-        document = planned.as_dict() | review
+        document = planned.as_dict() | ({"automl": to_json(review)} if review else {})
         left_out = ("--dry-run", "--json")
         command = [planned.mask_secrets(argument) for argument in request.command[1:] if argument not in left_out]
-        emit(document, "" if as_json else _plan_text(document), as_json=as_json, then=[command])
+        emit(document, "" if as_json else _plan_text(document, review), as_json=as_json, then=[command])
         return 0
     if not is_first(os.environ):
         return _join_run(planned, store)
@@ -239,14 +241,14 @@ def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
     return code if code is not None and code in USER_ERROR_CODES else JobFailed.exit_code
 
 
-def _plan_text(document: dict[str, Any]) -> str:
+def _plan_text(document: dict[str, Any], review: SearchReview | None) -> str:
     """The plan as text: the spec first, so that the decisions are next to the prompt."""
     from tao_skill.io.strict_yaml import dump_yaml
 
-    return "\n".join([dump_yaml(document["plan"]["spec"]), *fold(_decisions(document))])
+    return "\n".join([dump_yaml(document["plan"]["spec"]), *fold(_decisions(document, review))])
 
 
-def _decisions(document: dict[str, Any]) -> Iterator[str]:
+def _decisions(document: dict[str, Any], review: SearchReview | None) -> Iterator[str]:
     planned, route = document["plan"], document["route"]
     yield f"{planned['job_id']}  {planned['model']} {planned['action']}, not started (dry run)"
     yield f"  route    {route['route']}: {route['reason']}"
@@ -260,7 +262,7 @@ def _decisions(document: dict[str, Any]) -> Iterator[str]:
     if planned["ignored"]:
         yield f"  ignored  keys of other actions: {', '.join(planned['ignored'])}"
     yield from (f"  warning  {warning}" for warning in planned["warnings"])
-    if "automl" in document:
+    if review is not None:
         from tao_skill.automl.format import review_lines
 
-        yield from (f"  search   {line}" for line in review_lines(document["automl"]))
+        yield from (f"  search   {line}" for line in review_lines(review))

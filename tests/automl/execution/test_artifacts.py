@@ -56,7 +56,7 @@ def remaining(folder: Path) -> dict[int, set[str]]:
 def test_the_winner_keeps_its_checkpoints_whoever_ends_first(order: tuple[int, ...], tmp_path: Path) -> None:
     """With several workers the default may be the last to end."""
     kept = make_kept(tmp_path)
-    goal, epochs = kept.setup.goal, kept.setup.ladder.rungs[-1]
+    goal, epochs = kept.setup.goal, kept.setup.schedule.rungs[-1]
     trials = [Trial(number=number, values={}, target=epochs, state="running") for number in FINAL]
     for number in FINAL:
         write_checkpoints(tmp_path, number)
@@ -73,7 +73,7 @@ def test_the_winner_keeps_its_checkpoints_whoever_ends_first(order: tuple[int, .
 
 def test_a_rival_of_a_default_that_ships_keeps_its_best_checkpoint_alone(tmp_path: Path) -> None:
     kept = make_kept(tmp_path)
-    epochs = kept.setup.ladder.rungs[-1]
+    epochs = kept.setup.schedule.rungs[-1]
     trials = []
     for number, accuracy in enumerate((0.8, 0.6)):
         write_checkpoints(tmp_path, number)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tao_skill.automl.execution.database import connect, default_url, patiently
+from tao_skill.automl.execution.database import connect, default_url, with_retries
 from tao_skill.automl.execution.failures import failure_of
 from tao_skill.automl.execution.queue import LOSSES, Claimed, Queue
 from tao_skill.automl.search.search import Task
@@ -229,10 +229,10 @@ def test_everything_is_there_for_another_process(queue: Queue, url: str) -> None
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("study.db", "no address"),
-        ("mysql://me:geheim@host/db", "only SQLite and PostgreSQL"),
-        ("sqlite://", "names no file"),
-        ("postgresql://me:geheim@host:port/db", "no address"),
+        ("study.db", "is not a database URL"),
+        ("mysql://me:geheim@host/db", "is not supported, accepted: SQLite and PostgreSQL"),
+        ("sqlite://", "has no file name"),
+        ("postgresql://me:geheim@host:port/db", "is not a database URL"),
         ("postgresql://me:geheim@127.0.0.1:1/db", "cannot be opened"),
         ("postgresql://127.0.0.1:1/db?user=me&password=geheim", "cannot be opened"),
         ("sqlite:////proc/nowhere/study.db", "cannot be written"),
@@ -280,7 +280,7 @@ def test_a_server_that_stays_away_is_named_in_the_end(postgresql: PostgreSQLServ
     engine = connect(url)
     postgresql.stop()
     with pytest.raises(JobFailed, match="does not answer") as caught:
-        patiently(url, lambda: engine.connect().close(), seconds=0.5)
+        with_retries(url, lambda: engine.connect().close(), seconds=0.5)
     postgresql.start()
     assert PASSWORD not in caught.value.message
     engine.dispose()

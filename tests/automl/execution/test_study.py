@@ -158,7 +158,7 @@ def test_a_study_that_is_no_search_or_has_another_goal_is_refused(url: str) -> N
         study_name="mine", storage=parse(url).render_as_string(hide_password=False), direction="maximize"
     )
     foreign.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
-    with pytest.raises(BadRequest, match="of no search") as caught:
+    with pytest.raises(BadRequest, match="does not belong to a search") as caught:
         opened(url, "mine").load()
     assert "fake-" not in str(caught.value.as_dict())
 
@@ -169,7 +169,7 @@ def test_a_search_goes_on_from_what_was_kept(url: str) -> None:
         space=SPACE,
         spec=spec,
         goal=GOAL,
-        ladder=make_rung_schedule(9),
+        schedule=make_rung_schedule(9),
         budget=Budget(trials=6, max_epochs=9),
         sampler="random",
     )

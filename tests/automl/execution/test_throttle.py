@@ -9,10 +9,10 @@ def test_what_is_quick_is_done_after_every_event() -> None:
     done: list[int] = []
     work = Throttle(lambda: done.append(len(done)))
     for events in range(1, 6):
-        work.ask()
+        work.request()
         assert len(done) == events
-    work.catch_up()
-    work.settle()
+    work.poll()
+    work.flush()
     assert len(done) == 5
 
 
@@ -25,13 +25,13 @@ def test_what_is_slow_takes_its_share_of_the_time_and_is_caught_up_with() -> Non
 
     work, began = Throttle(slow), time.monotonic()
     while time.monotonic() < began + 3 * took_s / SHARE - 0.5:
-        work.ask()
+        work.request()
         time.sleep(0.005)
     assert 1 <= len(done) <= 3
     before = len(done)
-    work.catch_up()
+    work.poll()
     assert len(done) == before
-    work.settle()
+    work.flush()
     assert len(done) == before + 1
-    work.settle()
+    work.flush()
     assert len(done) == before + 1

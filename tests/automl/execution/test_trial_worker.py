@@ -84,10 +84,10 @@ def alone(tmp_path: Path, number: int, target: int) -> Sequence[Mapping[str, flo
 def test_two_workers_finish_all_tasks_in_one_process_each(queue: Queue, folder: Path, url: str, tmp_path: Path) -> None:
     put(queue, *range(6), pause_s=0.02)
     with pool(queue, folder, url) as workers:
-        found = until(results(queue, 6), meanwhile=workers.look)
+        found = until(results(queue, 6), meanwhile=workers.check)
         pids = {str(pid) for pid in workers.pids}
         queue.stop("after_rung")
-        until(lambda: workers.look() == 0)
+        until(lambda: workers.check() == 0)
     assert {result.number: result.history for result in found} == {n: tuple(alone(tmp_path, n, 4)) for n in range(6)}
     assert all(result.seconds >= 4 * 0.02 for result in found)
     loaded = lines(folder / "loaded")
@@ -104,10 +104,10 @@ def test_killed_workers_cost_at_most_the_epoch_they_were_in(
     with pool(queue, folder, url) as workers:
         for _ in range(kills):
             before = len(lines(folder / "epochs"))
-            until(lambda before=before: len(lines(folder / "epochs")) > before, meanwhile=workers.look)
+            until(lambda before=before: len(lines(folder / "epochs")) > before, meanwhile=workers.check)
             time.sleep(chance.uniform(0.0, 0.2))
             os.kill(chance.choice(workers.pids), signal.SIGKILL)
-        found = until(results(queue, count), meanwhile=workers.look)
+        found = until(results(queue, count), meanwhile=workers.check)
     assert sorted(result.number for result in found) == list(range(count))
     for result in found:
         assert result.history == tuple(alone(tmp_path, result.number, target))
@@ -121,7 +121,7 @@ def test_a_task_on_which_a_worker_died_is_taken_up_at_its_checkpoint(
 ) -> None:
     put(queue, 0, **{"raise": "kill"})
     with pool(queue, folder, url) as workers:
-        (result,) = until(results(queue, 1), meanwhile=workers.look)
+        (result,) = until(results(queue, 1), meanwhile=workers.check)
     assert result.history == tuple(alone(tmp_path, 0, 4))
     trained = lines(folder / "epochs")
     assert [epoch for _, epoch, _ in trained] == ["1", "2", "3", "4"]
@@ -139,9 +139,9 @@ def test_a_worker_that_stalls_is_given_up_and_cannot_disturb_when_it_is_back(
         until(lambda: queue.overdue(1.5))
         until(lambda: int(lines(folder / "epochs")[-1][2]) != stalled)
         os.kill(stalled, signal.SIGCONT)
-        (result,) = until(results(queue, 1), meanwhile=workers.look)
+        (result,) = until(results(queue, 1), meanwhile=workers.check)
         put(queue, 1, 2, pause_s=0.05)
-        until(results(queue, 3), meanwhile=workers.look)
+        until(results(queue, 3), meanwhile=workers.check)
         assert stalled in workers.pids  # it works again, on another task
     assert result.history == tuple(alone(tmp_path, 0, 30))
     assert Counter(result.number for result in queue.results()) == {0: 1, 1: 1, 2: 1}
@@ -152,7 +152,7 @@ def test_a_failure_is_told_and_the_worker_stays(queue: Queue, folder: Path, url:
     put(queue, 0, **{"raise": "memory"})
     put(queue, 1)
     with pool(queue, folder, url, count=1) as workers:
-        failed, finished = until(results(queue, 2), meanwhile=workers.look)
+        failed, finished = until(results(queue, 2), meanwhile=workers.check)
     assert failed.failure == failure_of(MemoryError("no room"))
     assert finished.history is not None
     assert len(lines(folder / "loaded")) == 1
@@ -166,7 +166,7 @@ def test_stopping_at_once_breaks_off_and_loses_no_epoch(queue: Queue, folder: Pa
         running = until(lambda: [one for one in queue.running() if one.progress.get("epoch", 0) > 0])
         assert running[0].target == 1000
         queue.stop("now")
-        until(lambda: workers.look() == 0)
+        until(lambda: workers.check() == 0)
     assert (queue.running(), queue.results()) == ([], [])
     queue.reopen()
     taken = [queue.claim("next"), queue.claim("next"), queue.claim("next")]
@@ -198,7 +198,7 @@ def test_no_worker_outlives_a_killed_coordinator_and_the_next_one_goes_on(
     until(lambda: all(gone(pid) for pid in pids))
     first.stdout.close()
     with pool(queue, folder, url) as workers:
-        found = until(results(queue, 2), meanwhile=workers.look)
+        found = until(results(queue, 2), meanwhile=workers.check)
     for result in found:
         assert result.history == tuple(alone(tmp_path, result.number, 40))
 
@@ -210,7 +210,7 @@ def test_workers_that_cannot_begin_are_not_started_for_ever(queue: Queue, folder
         pytest.raises(JobFailed, match="the points are gone; find them") as caught,
         pool(queue, folder, url, count=1) as workers,
     ):
-        until(lambda: False, meanwhile=workers.look)
+        until(lambda: False, meanwhile=workers.check)
     assert str(workers.log(0)) in caught.value.fix
     assert queue.results() == []
 
@@ -222,7 +222,7 @@ def test_a_password_is_in_no_log_and_no_command(postgresql: PostgreSQLServer, fo
     with pool(queue, folder, url, count=1) as workers:
         until(lambda: lines(folder / "loaded"))
         commands = [word for pid in workers.pids for word in psutil.Process(pid).cmdline()]
-        until(results(queue, 1), meanwhile=workers.look)
+        until(results(queue, 1), meanwhile=workers.check)
     queue.close()
     written = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     assert PASSWORD not in " ".join(commands)

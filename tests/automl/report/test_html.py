@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 
+from tao_skill.automl.report.builder import RunFacts
 from tao_skill.automl.report.html import render
+from tao_skill.automl.report.report import SearchReport
 from tao_skill.automl.report.svg import points
 from tao_skill.automl.search.asha import Trial
 from tests.support.searches import BATCH, INIT, LR, MOMENTUM, OVER, make_setup, reported, trained
@@ -58,12 +58,12 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def report() -> dict[str, Any]:
+def report() -> SearchReport:
     setup = make_setup()
     return reported(setup, trained(setup)[-1])
 
 
-def test_a_page_stands_alone_and_reaches_for_nothing(report: dict[str, Any]) -> None:
+def test_a_page_stands_alone_and_reaches_for_nothing(report: SearchReport) -> None:
     page = render(report)
     found = Page(page)
     assert "http" not in page.replace("http-equiv", "")
@@ -75,10 +75,10 @@ def test_a_page_stands_alone_and_reaches_for_nothing(report: dict[str, Any]) -> 
     assert policy["content"] == "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def test_charts_and_tables_can_be_read_aloud(report: dict[str, Any]) -> None:
+def test_charts_and_tables_can_be_read_aloud(report: SearchReport) -> None:
     found = Page(render(report))
     charts = [attrs for tag, attrs in found.elements if tag == "svg"]
-    assert len(charts) == 2 + len(report["slices"])
+    assert len(charts) == 2 + len(report.slices)
     assert all(one["role"] == "img" and one["aria-label"] for one in charts)
     tags = [tag for tag, _ in found.elements]
     assert tags.count("caption") == tags.count("table") == tags.count("thead")
@@ -87,22 +87,23 @@ def test_charts_and_tables_can_be_read_aloud(report: dict[str, Any]) -> None:
     assert ("html", {"lang": "en"}) in found.elements
 
 
-def test_everything_of_the_report_is_on_the_page(report: dict[str, Any]) -> None:
+def test_everything_of_the_report_is_on_the_page(report: SearchReport) -> None:
     found = Page(render(report))
     text = "\n".join(found.text)
-    assert report["winner"]["sentence"] in text
-    assert report["winner"]["caveat"] in text
-    assert report["importances"]["caveat"] in text
-    for one in report["failures"]:
-        assert one["cause"] in text
-    for key, reason in report["space"]["left_out"].items():
+    assert report.winner.sentence in text
+    assert report.winner.caveat in text
+    assert report.importances is not None
+    assert report.importances.caveat in text
+    for one in report.failures:
+        assert one.cause in text
+    for key, reason in report.space.left_out.items():
         assert key in text
         assert reason in text
-    assert report["versions"]["numpy"] in text
+    assert report.versions["numpy"] in text
     curves = [attrs["class"] for _, attrs in found.elements if str(attrs.get("class")).startswith("curve")]
-    assert len(curves) == len(report["curves"]["trials"])
+    assert len(curves) == len(report.curves.trials)
     assert curves[-2:] in (["curve default", "curve winner"], ["curve winner", "curve default"])
-    assert sum(attrs.get("class") == "mark" for _, attrs in found.elements) == len(report["budget"]["rungs"])
+    assert sum(attrs.get("class") == "mark" for _, attrs in found.elements) == len(report.budget.rungs)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -112,9 +113,9 @@ def test_text_of_strangers_stays_text(text: str) -> None:
         replace(one, values={**one.values, INIT: text}, reason=text, failures=(text + "!",))
         for one in trained(setup)[-1]
     ]
-    facts = {"versions": {text: text}, "command": [text], "ended": text, "seeds": {text: text}}
+    facts = RunFacts(versions={text: text}, command=(text,), ended=text, seeds={text: 0})
     space = replace(setup.space, left_out={text: text})
-    page = render(json.loads(json.dumps(reported(replace(setup, space=space), trials, facts))))
+    page = render(reported(replace(setup, space=space), trials, facts))
     found, plain = Page(page), Page(render(reported(setup, trained(setup)[-1])))
     assert {tag for tag, _ in found.elements} <= {tag for tag, _ in plain.elements}
     names = {(tag, name) for tag, attrs in found.elements for name in attrs}

@@ -2,35 +2,35 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from tao_skill.automl.format import duration, number, parameters, short_names
 from tao_skill.automl.report.live import ROWS, lines, rows, table
+from tao_skill.automl.report.report import SearchReport
 from tao_skill.automl.search.asha import Trial
 from tests.support.searches import BATCH, FACTS, INIT, LR, OVER, make_setup, reported, trained
 
 
 @pytest.fixture(scope="module")
-def reports() -> list[dict[str, Any]]:
+def reports() -> list[SearchReport]:
     """The report after each event."""
     setup = make_setup()
     moments = trained(setup)
     return [reported(setup, trials, FACTS) for trials in moments] + [reported(setup, moments[-1], OVER)]
 
 
-def test_every_event_is_a_line_and_nothing_is_told_twice(reports: list[dict[str, Any]]) -> None:
-    told = [lines(before, after) for before, after in zip([None, *reports], reports, strict=False)]
-    assert all(len(one) == 1 for one in told[1:-1])
+def test_every_event_is_a_line_and_nothing_is_told_twice(reports: list[SearchReport]) -> None:
+    events = [lines(before, after) for before, after in zip([None, *reports], reports, strict=False)]
+    assert all(len(one) == 1 for one in events[1:-1])
     assert lines(reports[-1], reports[-1]) == []
-    texts = [one[0] for one in told[1:-1]]
+    texts = [one[0] for one in events[1:-1]]
     assert texts[0].startswith("trial 0  running to 9 epochs  lr 0.01 momentum 0.5 batch_size 64 init zero")
     assert any("failed: batch of 512 is larger than the set of 400" in text for text in texts)
     assert any("diverged after 0 of 1 epoch" in text for text in texts)
     assert any("promoted to 3 epochs" in text for text in texts)
-    assert told[-1][-1] == reports[-1]["winner"]["sentence"]
-    assert "ended: the budget is spent" in told[-1][0]
+    assert events[-1][-1] == reports[-1].winner.sentence
+    assert "ended: the budget is spent" in events[-1][0]
 
 
 def test_a_line_has_metric_best_parameters_time_and_what_is_left() -> None:
@@ -43,8 +43,9 @@ def test_a_line_has_metric_best_parameters_time_and_what_is_left() -> None:
     after = reported(setup, [trials[0], replace(trials[1], history=trials[1].history * 3, state="waiting")], FACTS)
     (text,) = lines(before, after)
     assert text.startswith("trial 1  waiting at 3 epochs  val_acc 0.913 (best 0.941, trial 0)  lr 0.0123 batch_size 16")
-    assert text.endswith(f"ETA {duration(after['progress']['eta_s'])}")
-    assert after["progress"]["eta_s"] > 0
+    assert text.endswith(f"ETA {duration(after.progress.eta_s)}")
+    assert after.progress.eta_s is not None
+    assert after.progress.eta_s > 0
 
 
 def test_a_repeated_attempt_is_told_with_its_cause() -> None:
@@ -52,10 +53,10 @@ def test_a_repeated_attempt_is_told_with_its_cause() -> None:
     setup = make_setup()
     again = replace(trial, failures=("out of memory\nTraceback ...",))
     (text,) = lines(reported(setup, [trial], FACTS), reported(setup, [again], FACTS))
-    assert text == "trial 0  tried again after: out of memory"
+    assert text == "trial 0  retried after: out of memory"
 
 
-def test_the_table_shows_what_runs_and_then_the_best(reports: list[dict[str, Any]]) -> None:
+def test_the_table_shows_what_runs_and_then_the_best(reports: list[SearchReport]) -> None:
     from rich.console import Console
 
     middle = reports[len(reports) // 2]
@@ -64,12 +65,12 @@ def test_the_table_shows_what_runs_and_then_the_best(reports: list[dict[str, Any
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert "elapsed 1m30s  ETA" in text
-    assert middle["winner"]["sentence"] in " ".join(text.split())
-    order = [line.split()[0] for line in text.splitlines() if line.strip()[:1].isdigit()][: len(middle["trials"])]
-    metric = {str(one["number"]): one["metric"] for one in middle["trials"] if one["state"] != "running"}
+    assert middle.winner.sentence in " ".join(text.split())
+    order = [line.split()[0] for line in text.splitlines() if line.strip()[:1].isdigit()][: len(middle.trials)]
+    metric = {str(one.number): one.metric for one in middle.trials if one.state != "running"}
     known = [metric[name] for name in order if metric.get(name) is not None]
     assert known == sorted(known, reverse=True)
-    running = [str(one["number"]) for one in middle["trials"] if one["state"] == "running"]
+    running = [str(one.number) for one in middle.trials if one.state == "running"]
     assert order[: len(running)] == running
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tao_skill.automl.search.samplers import GRID, SAMPLERS, STARTUP, Seen, check_sampler, draw
+from tao_skill.automl.search.samplers import GRID, SAMPLERS, STARTUP, Observation, check_sampler, draw
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
 from tao_skill.errors import BadRequest, MissingDependency
@@ -37,9 +37,9 @@ class TestEverySampler:
     def test_lives_with_failures_divergence_and_what_is_still_running(self, sampler: str) -> None:
         seen = history(sampler, STARTUP + 2)
         scores = [math.nan, -math.inf, None]
-        mixed = [Seen(values=one.values, score=[one.score, *scores][at % 4]) for at, one in enumerate(seen)]
+        mixed = [Observation(values=one.values, score=[one.score, *scores][at % 4]) for at, one in enumerate(seen)]
         assert draw(SPACE, SPEC, len(seen), mixed, sampler=sampler) is not None
-        useless = [Seen(values=one.values, score=-math.inf) for one in seen]
+        useless = [Observation(values=one.values, score=-math.inf) for one in seen]
         assert draw(SPACE, SPEC, len(seen), useless, sampler=sampler) is not None
 
     def test_uses_a_small_space_up_and_then_says_so(self, sampler: str) -> None:
@@ -50,15 +50,15 @@ class TestEverySampler:
             )
         )
         spec = {"a": False, "b": 2}
-        seen = [Seen(values=small.of_spec(spec), score=0.0)]
+        seen = [Observation(values=small.values_of(spec), score=0.0)]
         while (values := draw(small, spec, len(seen), seen, sampler=sampler)) is not None:
-            seen.append(Seen(values=values, score=float(len(seen))))
+            seen.append(Observation(values=values, score=float(len(seen))))
         assert [one.values for one in seen[:1]] == [{"a": False}]
         assert sorted(one.values.get("b", 0) for one in seen) == [0, 1, 2, 3]
 
     def test_a_default_outside_the_space_does_not_disturb(self, sampler: str) -> None:
         spec = SPEC | {"lr": 3.0}
-        seen = [Seen(values=spec, score=1.0)] * (STARTUP + 1)
+        seen = [Observation(values=spec, score=1.0)] * (STARTUP + 1)
         assert draw(SPACE, spec, 1, seen, sampler=sampler) is not None
 
 
@@ -92,15 +92,15 @@ def test_a_seed_of_any_size_is_taken() -> None:
 
 def test_a_grid_meets_every_combination_once() -> None:
     space = Space(dimensions=SPACE.dimensions[:3])
-    seen: list[Seen] = []
+    seen: list[Observation] = []
     while (values := draw(space, SPEC, len(seen), seen, sampler=GRID, seed=3)) is not None:
-        seen.append(Seen(values=values, score=0.0))
+        seen.append(Observation(values=values, score=0.0))
     assert len(seen) == 4 * 2 * 2
     assert {one.values["optimizer"] for one in seen[:6]} == {"sgd", "adam"}
 
 
 def test_an_unknown_sampler_and_a_missing_package_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BadRequest, match="no sampler 'bayes'") as refused:
+    with pytest.raises(BadRequest, match="sampler is 'bayes', accepted: tpe, gp") as refused:
         check_sampler("bayes")
     assert refused.value.fix == "use --sampler tpe|gp|cmaes|random|grid"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

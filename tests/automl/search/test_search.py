@@ -44,7 +44,7 @@ class Pages:
 
 def setup_of(*, trials: int = 12, epochs: int | None = None, top: int = 27, **more: Any) -> Setup:
     budget = Budget(trials=trials, max_epochs=top, epochs_total=epochs)
-    return Setup(space=SPACE, spec=SPEC, goal=GOAL, ladder=make_rung_schedule(top), budget=budget, **more)
+    return Setup(space=SPACE, spec=SPEC, goal=GOAL, schedule=make_rung_schedule(top), budget=budget, **more)
 
 
 def curve(values: Mapping[str, Any], epochs: int) -> list[dict[str, float]]:
@@ -171,7 +171,7 @@ class TestBadEndings:
         search = self.search()
         trial = search.succeed(1, history)
         assert (trial.state, trial.reason) == ("done", "training diverged")
-        assert projections(search.trials, GOAL, search.setup.ladder).get(1, -math.inf) == -math.inf
+        assert projections(search.trials, GOAL, search.setup.schedule).get(1, -math.inf) == -math.inf
         assert winner(search.trials, GOAL, 27).number == 0
         assert search.next_task() == Task(number=2, values=search.trials[2].values, target=3)
 
@@ -193,8 +193,8 @@ class TestBadEndings:
         fail(search, task)
         kept = search.trials[task.number]
         assert (kept.state, kept.target, kept.history) == ("failed", 3, before[task.number].history)
-        ladder = search.setup.ladder
-        assert projections(search.trials, GOAL, ladder) == projections(before, GOAL, ladder)
+        schedule = search.setup.schedule
+        assert projections(search.trials, GOAL, schedule) == projections(before, GOAL, schedule)
         assert task.number not in {one.number for one in finish(search)}
 
     def test_what_fails_tells_the_sampler_nothing_and_what_diverges_does(self) -> None:

@@ -39,7 +39,7 @@ DIMENSIONS = [
 @given(share=st.floats(0, 1))
 def test_what_a_sampler_is_told_it_drew_gives_the_same_value_again(one: Dimension, share: float) -> None:
     value = one.suggest(Share(share), {})
-    told = one.drawn(value, {})
+    told = one.draw_of(value, {})
     assert 0 <= told <= 1
     assert one.suggest(Share(told), {}) == (pytest.approx(value, rel=1e-9) if one.kind == "float" else value)
 
@@ -74,8 +74,8 @@ def test_a_relation_narrows_the_range_and_the_whole_share_still_counts() -> None
     values = [one.suggest(Share(i / 100), known) for i in range(101)]
     assert all(1e-6 <= value < 1e-4 for value in values)
     assert len(set(values)) == 101
-    assert one.suggest(Share(one.drawn(5e-6, known)), known) == pytest.approx(5e-6)
-    assert one.drawn(5e-4, known) is None
+    assert one.suggest(Share(one.draw_of(5e-6, known)), known) == pytest.approx(5e-6)
+    assert one.draw_of(5e-4, known) is None
 
 
 def test_a_relation_that_leaves_nothing_gives_nothing() -> None:
@@ -94,9 +94,9 @@ def test_a_parameter_is_not_switched_off_where_a_relation_forbids_the_value_of_t
 
 
 def test_what_lies_outside_the_range_or_the_options_is_told_to_no_sampler() -> None:
-    assert DIMENSIONS[0].drawn(2.0, {}) is None
-    assert DIMENSIONS[-1].drawn("d", {}) is None
-    assert DIMENSIONS[7].drawn(48, {}) is None
+    assert DIMENSIONS[0].draw_of(2.0, {}) is None
+    assert DIMENSIONS[-1].draw_of("d", {}) is None
+    assert DIMENSIONS[7].draw_of(48, {}) is None
 
 
 @pytest.mark.parametrize("one", DIMENSIONS, ids=lambda one: one.key)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from tao_skill import bank
+from tao_skill.automl.document import to_json
 from tao_skill.automl.space.space import Space, build_space
 from tao_skill.errors import BadRequest
 from tao_skill.models.pose_classification.config import ExperimentConfig
@@ -64,7 +65,7 @@ class TestWhatIsSearched:
         assert keys(space_of("lr", "dataset.batch_size=4,8,16")) == [OPTIM + "lr", "dataset.batch_size"]
         space = space_of(no=("lr", "model.graph_layout"))
         assert OPTIM + "lr" not in keys(space)
-        assert space.left_out[OPTIM + "lr"] == "left as it is on request"
+        assert space.left_out[OPTIM + "lr"] == "excluded on request"
 
     @pytest.mark.parametrize("key", SCHEMA["automl_disabled_parameters"])
     def test_never_what_is_disabled(self, key: str) -> None:
@@ -105,22 +106,22 @@ class TestWhatIsSearched:
     @pytest.mark.parametrize(
         ("request_", "message"),
         [
-            ("lr=1:0.1", "'1:0.1' is no range"),
-            ("lr=0:1:log", "'0:1:log' is no range"),
-            ("lr=a:b", "'a:b' is no range"),
-            ("lr=1e-4:inf", "'1e-4:inf' is no range"),
+            ("lr=1:0.1", "'1:0.1' is not a range"),
+            ("lr=0:1:log", "'0:1:log' is not a range"),
+            ("lr=a:b", "'a:b' is not a range"),
+            ("lr=1e-4:inf", "'1e-4:inf' is not a range"),
             ("lr=0.1,.inf", "train.optim.lr is Infinity"),
             ("lr=0.1,nan", 'train.optim.lr is "nan"'),
             ("lr=0.1,-1", "train.optim.lr is -1.0; accepted: a number above 0"),
-            ("lr=-5:-1", "train.optim.lr has no room"),
+            ("lr=-5:-1", "train.optim.lr has fewer than two values"),
             ("lr=0.1", "train.optim.lr has fewer than two options"),
-            ("dropout=2:3", "model.dropout has no room"),
-            ("model.graph_strategy=1:2", "model.graph_strategy has options, no range"),
+            ("dropout=2:3", "model.dropout has fewer than two values"),
+            ("model.graph_strategy=1:2", "model.graph_strategy has options, not a range"),
             ("model.graph_strategy=spatial,radial", 'is "radial"; accepted: one of uniform, distance, spatial'),
             ("dataset.batch_size=4,8.5", "dataset.batch_size is 8.5; accepted: an integer"),
-            ("train.optim.learning", "there is no parameter 'train.optim.learning'"),
-            ("", "'' is no search request"),
-            ("lr=", "'lr=' is no search request"),
+            ("train.optim.learning", "'train.optim.learning' is not a parameter of train"),
+            ("", "'' is not a search request"),
+            ("lr=", "'lr=' is not a search request"),
         ],
     )
     def test_a_wrong_request_is_refused_by_name(self, request_: str, message: str) -> None:
@@ -154,7 +155,7 @@ class TestWhatDataCanServe:
         sizes = {values["dataset.batch_size"] for values in draws(space, spec, 200)}
         assert sizes == set(range(4, 13))
         assert {one.choices for one in self.space(tiny, "dataset.batch_size=4,12,13,64")[1].dimensions} == {(4, 12)}
-        with pytest.raises(BadRequest, match="has no room"):
+        with pytest.raises(BadRequest, match="has fewer than two values"):
             self.space(tiny, "dataset.batch_size=13:64")
 
     def test_windows_from_a_quarter_of_the_frames_to_all_of_them(self, tiny: Path) -> None:
@@ -332,7 +333,7 @@ def test_a_sampler_is_shown_nothing_infinite_and_what_it_drew(config: type, seed
     suggested = draws(space, spec, 5, seed)
     assume(suggested)
     for values in suggested:
-        told = space.drawn(values, spec)
+        told = space.draws_of(values, spec)
         assert told is not None
         for one in space.dimensions:
             assert one.key not in told or one.is_categorical or 0 <= told[one.key] <= 1
@@ -347,7 +348,7 @@ def test_dependencies_of_dependencies_count() -> None:
     config = make_dataclass("Drawn", [(name, hint, field(default=value)) for name, hint, value in fields], kw_only=True)
     spec = default_values(config)
     space = build_space(build_schema(config, "drawn", "train"), spec, {})
-    assert space.of_spec(spec) == {"a": False}
+    assert space.values_of(spec) == {"a": False}
     for values in draws(space, spec, 50):
         assert set(values) == ({"a"} if not values["a"] else {"a", "b"} | ({"c"} if values["b"] else set()))
 
@@ -371,7 +372,7 @@ def test_a_relation_of_a_parameter_that_stays_binds_the_one_that_is_searched() -
 
 def test_what_is_shown_is_plain_data_of_every_dimension() -> None:
     space = space_of("lr", "model.graph_strategy", "grad_clip", "momentum", "train.optim.optimizer_type")
-    shown = space.as_dict()["search"]
+    shown = to_json(space.summary())["search"]
     assert shown["model.graph_strategy"]["weights"] == [1.0, 1.0, 2.0]
     assert shown["train.grad_clip"]["off"] == 0.0
     assert shown[OPTIM + "momentum"]["only_when"] == {OPTIM + "optimizer_type": "torch.optim.SGD"}

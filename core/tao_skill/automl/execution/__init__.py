@@ -1,1 +1,1 @@
-"""Where trials train: processes, queue, database, and the files a search leaves."""
+"""Running a search: worker processes, queue, database and result files."""

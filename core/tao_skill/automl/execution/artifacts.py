@@ -1,4 +1,4 @@
-"""What a search leaves in its job's folder: reports, checkpoints, and in the end the winner as a trained model."""
+"""Files of a search in its job's folder: reports, checkpoints and, at the end, the winner as a trained model."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tao_skill import __version__
+from tao_skill.automl.document import to_json
 from tao_skill.automl.execution.objective import trial_spec
 from tao_skill.automl.report import html
-from tao_skill.automl.report.report import PAGE_FILE, REPORT_FILE, build_report, read_report
+from tao_skill.automl.report.builder import RunFacts, build_report
+from tao_skill.automl.report.files import PAGE_FILE, REPORT_FILE, read_report
+from tao_skill.automl.report.report import SearchReport
 from tao_skill.automl.search.asha import DEFAULT_TRIAL, Trial
 from tao_skill.automl.search.search import Setup
 from tao_skill.automl.search.setup import training_keys
@@ -37,7 +40,7 @@ class SearchArtifacts:
     """The files of a search.
 
     Attributes:
-        folder: the job's. keep_all: whether every checkpoint stays.
+        folder: the job's. keep_all: whether every checkpoint is kept.
     """
 
     folder: Path
@@ -47,79 +50,79 @@ class SearchArtifacts:
     workers: int = 1
     keep_all: bool = False
 
-    def last_report(self) -> dict[str, Any] | None:
-        """The report as it was last written; None before the first."""
+    def last_report(self) -> SearchReport | None:
+        """The newest report; None before the first, or if it cannot be read."""
         try:
             return read_report(self.folder, self.job)
         except TaoSkillError:
             return None
 
-    def report(self, trials: Sequence[Trial], *, elapsed_s: float, ended: str | None = None) -> dict[str, Any]:
-        """Write the report anew, as data and as a page."""
-        facts = {
-            "elapsed_s": round(elapsed_s, 1),
-            "ended": ended,
-            "workers": self.workers,
-            "seeds": {TRAIN: lookup(self.setup.spec, training_keys(self.model).seed)},
-            "command": list(self.job.command),
-            "versions": {"tao-skill": __version__, **{name: version(name) for name in PACKAGES}},
-        }
-        report = build_report(self.setup, trials, facts=facts)
-        atomic.write_json(self.folder / REPORT_FILE, report)
+    def report(self, trials: Sequence[Trial], *, elapsed_s: float, ended: str | None = None) -> SearchReport:
+        """Write the report, as JSON and as a page."""
+        facts = RunFacts(
+            elapsed_s=round(elapsed_s, 1),
+            ended=ended,
+            workers=self.workers,
+            seeds={TRAIN: lookup(self.setup.spec, training_keys(self.model).seed)},
+            command=self.job.command,
+            versions={"tao-skill": __version__, **{name: version(name) for name in PACKAGES}},
+        )
+        report = build_report(self.setup, trials, facts)
+        atomic.write_json(self.folder / REPORT_FILE, to_json(report))
         atomic.write_text(self.folder / PAGE_FILE, html.render(report))
         return report
 
     def prune(self, trials: Sequence[Trial], *, over: bool = False) -> None:
-        """Delete checkpoints that nothing goes on from, ships or may be asked for.
+        """Delete checkpoints that are no longer needed.
 
-        All of the default's and of its best rival's stay, whichever of them ends first, and until the search is over
-        those of trials that may still be promoted. Of any other trial its best checkpoint stays: `JOB/NUMBER` is a
-        parent.
+        All checkpoints of the default and of its best rival are kept, since either may ship, and those of trials that
+        may still be promoted, unless the search is over. Any other trial keeps its best checkpoint, as `JOB/NUMBER` is
+        a parent.
         """
         if self.keep_all or not trials:
             return
-        stay = {DEFAULT_TRIAL} | {one.number for one in self._ranked(trials)[:1]}
-        if over and (shipped := judge(trials, self.setup.goal, self.setup.ladder.rungs[-1]).trial):
-            stay = {DEFAULT_TRIAL, shipped.number}
+        preserved = {DEFAULT_TRIAL} | {trial.number for trial in self._rivals(trials)[:1]}
+        if over and (winner := judge(trials, self.setup.goal, self.setup.schedule.rungs[-1]).trial):
+            preserved = {DEFAULT_TRIAL, winner.number}
         for trial in trials:
             ended = trial.state in ("done", "failed") or (over and trial.state == "waiting")
-            if ended and trial.number not in stay:
+            if ended and trial.number not in preserved:
                 self.model.keep_only_best(trial_results(self.folder, trial.number, TRAIN), self.setup.goal.metric)
 
     def publish(self, trials: Sequence[Trial], *, elapsed_s: float) -> Outcome:
-        """Leave the winner where a direct train leaves its model, with its spec.
+        """Write the winner's checkpoints where a direct train writes its own, and its spec.
 
         Raises:
             JobFailed: no configuration has a result.
         """
         goal = self.setup.goal
-        verdict = judge(trials, goal, self.setup.ladder.rungs[-1])
+        verdict = judge(trials, goal, self.setup.schedule.rungs[-1])
         self.report(trials, elapsed_s=elapsed_s, ended=why_ended(trials, self.setup.budget))
         if verdict.trial is None:
-            fix = f"lower {training_keys(self.model).lower_on_divergence}, or see the failures in {PAGE_FILE}"
+            fix = f"lower {training_keys(self.model).lower_on_divergence}, or read the failures in {PAGE_FILE}"
             raise JobFailed(verdict.sentence, fix=fix)
         target = Path(self.job.results_dir)
         target.mkdir(parents=True, exist_ok=True)
         for path in self.model.result_files(trial_results(self.folder, verdict.trial.number, TRAIN)):
             _link_or_copy(path, target / path.name)
         values = dict(verdict.trial.values)
-        spec = trial_spec(self.model, self.job.spec, values, self.setup.ladder.rungs[-1])
+        spec = trial_spec(self.model, self.job.spec, values, self.setup.schedule.rungs[-1])
         atomic.write_text(self.folder / BEST_SPEC, dump_yaml(escaped(spec)))
         self.prune(trials, over=True)
         return Outcome(metrics=self._metrics(trials, verdict.trial), artifacts=self._artifacts(target), chosen=values)
 
-    def _ranked(self, trials: Sequence[Trial]) -> list[Trial]:
-        """The default's rivals that were trained in full, the best first."""
-        ranked = finalists(trials, self.setup.goal, self.setup.ladder.rungs[-1])
-        return [one for one in ranked if one.number != DEFAULT_TRIAL]
+    def _rivals(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Trials trained in full, without the default, the best first."""
+        ranked = finalists(trials, self.setup.goal, self.setup.schedule.rungs[-1])
+        return [trial for trial in ranked if trial.number != DEFAULT_TRIAL]
 
     def _metrics(self, trials: Sequence[Trial], winner: Trial) -> dict[str, float]:
         goal = self.setup.goal
         default = trials[DEFAULT_TRIAL].best(goal).get(goal.metric)
         best: Mapping[str, float] = winner.best(goal)
-        found = dict(best) | {f"best_{goal.metric}": best[goal.metric], "winner": float(winner.number)}
-        found |= {} if default is None else {f"default_{goal.metric}": default}
-        return found | {"trials": float(len(trials)), "epochs": float(sum(one.epochs for one in trials))}
+        metrics = dict(best) | {f"best_{goal.metric}": best[goal.metric], "winner": float(winner.number)}
+        metrics |= {} if default is None else {f"default_{goal.metric}": default}
+        return metrics | {"trials": float(len(trials)), "epochs": float(sum(trial.epochs for trial in trials))}
 
     def _artifacts(self, target: Path) -> list[Artifact]:
         kinds = {
@@ -133,11 +136,12 @@ class SearchArtifacts:
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
-    """The same file or link under another name, without a second copy where the disk can."""
+    """Give a file or link a second name; a file is copied only where hard links are not supported."""
     if source.is_symlink():
         atomic.replace_link(target, str(source.readlink()))
         return
-    if target.exists() and target.samefile(source):  # renaming would do nothing, and leave both names
+    # A rename between two names of one file does nothing: the partial name would stay.
+    if target.exists() and target.samefile(source):
         return
     partial = target.with_name(f".{target.name}.tmp")
     partial.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from typing import Any, Final
 from tao_skill.automl.execution.artifacts import SearchArtifacts
 from tao_skill.automl.execution.database import default_url
 from tao_skill.automl.execution.devices import find_gpus
+from tao_skill.automl.execution.failures import Failure
 from tao_skill.automl.execution.pool import Pool
 from tao_skill.automl.execution.queue import Queue, Result
 from tao_skill.automl.execution.study import open_study
@@ -35,70 +36,76 @@ from tao_skill.progress import Progress
 from tao_skill.status import StatusLog, reporting
 
 SAME_CAUSE: Final = 3
-"""So many failures of one root cause end the search."""
+"""Number of failures with the same root cause that ends the search."""
 
-OVERDUE_S: Final = 60.0
-"""A worker without a sign of life for so long is given up."""
+HEARTBEAT_TIMEOUT_S: Final = 60.0
+"""Time without a heartbeat after which a task is taken from its worker."""
 
 PRESENT_S: Final = 15.0
-"""A worker that was seen in this time is counted on."""
+"""Time since its last heartbeat in which a waiting worker counts as available."""
 
-LOOK_S: Final = 0.3
-"""Time between two looks at workers."""
+WORKER_POLL_S: Final = 0.3
+"""Time between two checks of the workers."""
 
-SOON_S: Final = 0.05
-"""Time between two looks for a result: while it lies there, its worker waits."""
+RESULT_POLL_S: Final = 0.05
+"""Time between two checks for a result, during which its worker is idle."""
 
 
 def search(folder: Path, model: Model, job: Job, spec: Mapping[str, Any], secrets: Mapping[str, str]) -> Outcome:
-    """Search, and leave the winner as a train job leaves its model.
+    """Run a search and write the winner as a train job writes its model.
 
     Raises:
-        BadRequest: the default cannot be trained as asked. JobFailed: the same trouble came up too often.
-        KeyboardInterrupt: it was asked to stop; the same command with the same key goes on.
+        BadRequest: the default cannot be trained. JobFailed: the same failure occurred too often.
+        KeyboardInterrupt: the search was interrupted; the same command with the same key resumes it.
     """
     settings = read_settings(job.automl or {})
     setup = make_setup(model, spec, settings)
     url = os.environ.pop(STORAGE_VARIABLE, None) or settings.storage or default_url(folder)
     environment = launch.worker_environment(secrets)
-    kept = SearchArtifacts(
+    artifacts = SearchArtifacts(
         folder=folder, model=model, job=job, setup=setup, workers=settings.workers, keep_all=settings.keep_all
     )
     with reporting(Path(job.results_dir), "Search") as status:
         study, queue = open_study(url, job.id, space=setup.space, goal=setup.goal), Queue(url, job.id)
         gpus = find_gpus(environment)
         with Pool(queue, folder, url, settings.workers, environment=environment, gpus=gpus) as pool:
-            coordinator = Coordinator(Search(setup, study), queue, pool, kept, status, settings)
+            coordinator = Coordinator(Search(setup, study), queue, pool, artifacts, status, settings)
             coordinator.run()
         study.close()
-        outcome = kept.publish(coordinator.search.trials, elapsed_s=coordinator.elapsed_s())
+        outcome = artifacts.publish(coordinator.search.trials, elapsed_s=coordinator.elapsed_s())
         status.write("SUCCESS", "Search finished.", kpi=outcome.metrics)
     return outcome
 
 
 class Coordinator:
-    """Hands out the work of a search and takes in what comes of it, until there is no more."""
+    """Gives tasks to workers and takes in their results, until the search has ended."""
 
     def __init__(
-        self, search: Search, queue: Queue, pool: Pool, kept: SearchArtifacts, status: StatusLog, settings: Settings
+        self,
+        search: Search,
+        queue: Queue,
+        pool: Pool,
+        artifacts: SearchArtifacts,
+        status: StatusLog,
+        settings: Settings,
     ) -> None:
-        self.search, self.queue, self.pool, self.kept, self.status = search, queue, pool, kept, status
+        self.search, self.queue, self.pool, self.artifacts, self.status = search, queue, pool, artifacts, status
         self.settings = settings
-        self.told = kept.last_report()
-        earlier_s = self.told["progress"]["elapsed_s"] if self.told else 0.0
-        self.began = time.monotonic() - earlier_s
+        self.last_report = artifacts.last_report()
+        earlier_s = self.last_report.progress.elapsed_s if self.last_report else None
+        self.began = time.monotonic() - (earlier_s or 0.0)
         self.stopping = False
-        self.report = Throttle(self._tell)
+        self.report = Throttle(self._report)
 
     def elapsed_s(self) -> float:
-        """Seconds that the search has taken, in all its attempts."""
+        """Seconds that the search has run, in all its attempts."""
         return time.monotonic() - self.began
 
     def run(self) -> None:
-        """Work until the search has ended.
+        """Run until the search has ended.
 
         Raises:
-            KeyboardInterrupt: it was asked to stop, and what ran has ended.
+            KeyboardInterrupt: the search was interrupted, and running tasks have ended.
         """
         before = signal.signal(signal.SIGINT, self._stop)
         try:
@@ -107,7 +114,7 @@ class Coordinator:
                 self._put(task)
             while self._step():
                 self._await_result()
-            self.report.settle()
+            self.report.flush()
         finally:
             signal.signal(signal.SIGINT, before)
             self.queue.stop("now")
@@ -115,83 +122,81 @@ class Coordinator:
             raise KeyboardInterrupt("the search was stopped")
 
     def _step(self) -> bool:
-        """Take in and hand out once; False when nothing is left to wait for."""
-        self.pool.look()
-        self.queue.overdue(OVERDUE_S)
+        """Take in results and give out tasks; False when no task is running."""
+        self.pool.check()
+        self.queue.overdue(HEARTBEAT_TIMEOUT_S)
         for result in self.queue.results():
             self._take_in(result)
             self.queue.acknowledge(result)
-        hands = max(self.settings.workers, len(self.queue.workers(PRESENT_S)))  # of other machines, too
-        while not self.stopping and self._busy() < hands:
-            task = self.search.next_task(new=not self._is_late())
+        workers = max(self.settings.workers, len(self.queue.workers(PRESENT_S)))  # also those of other machines
+        while not self.stopping and self._running() < workers:
+            task = self.search.next_task(new=not self._is_time_spent())
             if task is None:
                 break
             self._put(task)
-            self.report.ask()
-        self.report.catch_up()
-        return self._busy() > 0
+            self.report.request()
+        self.report.poll()
+        return self._running() > 0
 
     def _await_result(self) -> None:
-        until = time.monotonic() + LOOK_S
+        until = time.monotonic() + WORKER_POLL_S
         while time.monotonic() < until and not self.queue.has_results():
-            time.sleep(SOON_S)
+            time.sleep(RESULT_POLL_S)
 
     def _put(self, task: Task) -> None:
         self.queue.put(task, attempt=len(self.search.trials[task.number].failures))
 
     def _take_in(self, result: Result) -> None:
-        """A result that is known already, from before an interruption, changes nothing."""
+        """Take in a result; one that was taken in before an interruption is ignored."""
         trial = self.search.trials[result.number]
         if trial.state != "running" or trial.target != result.target or len(trial.failures) != result.attempt:
             return
         if result.failure is None:
             self.search.succeed(result.number, result.history or (), result.seconds)
         else:
-            self._trouble(result)
-        self.report.ask()
-        self.kept.prune(self.search.trials)
+            self._take_in_failure(result, result.failure)
+        self.report.request()
+        self.artifacts.prune(self.search.trials)
 
-    def _trouble(self, result: Result) -> None:
-        assert result.failure is not None
-        failure = result.failure
+    def _take_in_failure(self, result: Result, failure: Failure) -> None:
         if failure.kind == "data" and result.number == DEFAULT_TRIAL:
             raise BadRequest(failure.message, fix="correct the spec or the settings of the search")
-        if failure.kind == "worker lost":  # it has been tried again by other workers
+        if failure.kind == "worker lost":  # the queue has already retried it
             self.search.give_up(result.number, failure.root_cause)
             return
-        again = self.search.fail(result.number, failure.root_cause)
+        retry = self.search.fail(result.number, failure.root_cause)
         causes = Counter(cause for trial in self.search.trials for cause in trial.failures)
         if causes[failure.root_cause] >= SAME_CAUSE:
             raise JobFailed(
-                f"the search stopped, as the same went wrong {SAME_CAUSE} times: {failure.message}",
+                f"the search stopped: the same failure occurred {SAME_CAUSE} times: {failure.message}",
                 fix="remove the cause, then run again with the same key",
             )
-        if again is not None:
-            self._put(again)
+        if retry is not None:
+            self._put(retry)
 
-    def _tell(self) -> None:
-        report = self.kept.report(self.search.trials, elapsed_s=self.elapsed_s())
-        for line in live.lines(self.told, report):
+    def _report(self) -> None:
+        report = self.artifacts.report(self.search.trials, elapsed_s=self.elapsed_s())
+        for line in live.lines(self.last_report, report):
             print(line, file=sys.stderr)
             self.status.write("RUNNING", line)
-        self.told = report
-        done, expected = report["progress"]["epochs"], report["budget"]["expected_epochs"]
-        eta_s = report["progress"]["eta_s"]
-        self.status.progress(Progress(batch=done, batches=max(done, expected), eta_s=eta_s))
+        self.last_report = report
+        progress = report.progress
+        expected = max(progress.epochs, report.budget.expected_epochs)
+        self.status.progress(Progress(batch=progress.epochs, batches=expected, eta_s=progress.eta_s))
 
-    def _busy(self) -> int:
+    def _running(self) -> int:
         return sum(trial.state == "running" for trial in self.search.trials)
 
-    def _is_late(self) -> bool:
+    def _is_time_spent(self) -> bool:
         budget = self.settings.time_budget
         return budget is not None and self.elapsed_s() >= budget
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        """The first time what runs comes to its rung's end; the second time all ends at once."""
+        """The first interrupt lets running tasks reach their rung, the second stops them."""
         if self.stopping:
-            raise KeyboardInterrupt("the search was stopped at once")
+            raise KeyboardInterrupt("the search was stopped immediately")
         self.stopping = True
-        print("stopping when the current rung is done; once more stops at once", file=sys.stderr)
+        print("stopping after the current rung; interrupt again to stop now", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Cores and GPUs of this machine, and each worker's part of them."""
+"""Cores and GPUs of this machine, and the share of each worker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 
 def share(i: int, count: int, environment: Mapping[str, str], gpus: Sequence[str]) -> dict[str, str]:
-    """Variables that give worker `i` of `count` its part of this machine; threads that the user has set stay so."""
+    """Environment variables that give worker `i` of `count` its share; OMP_NUM_THREADS stays if it is set."""
     threads = environment.get("OMP_NUM_THREADS") or str(max(1, cores() // count))
     return {"OMP_NUM_THREADS": threads} | ({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {})
 
@@ -18,7 +18,7 @@ def cores() -> int:
 
 
 def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of the GPUs a worker may be given: those the user left visible, else all the driver knows."""
+    """Names of the GPUs for workers: those in CUDA_VISIBLE_DEVICES if it is set, else all that the driver lists."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return tuple(name.strip() for name in visible.split(",") if name.strip() not in ("", "-1"))
@@ -28,6 +28,6 @@ def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
     program = shutil.which("nvidia-smi", path=environment.get("PATH"))
     if program is None:
         return ()
-    asked = [program, "--query-gpu=uuid", "--format=csv,noheader"]
-    told = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - found on the user's PATH
-    return tuple(told.stdout.split()) if told.returncode == 0 else ()
+    command = [program, "--query-gpu=uuid", "--format=csv,noheader"]
+    listing = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - from the user's PATH
+    return tuple(listing.stdout.split()) if listing.returncode == 0 else ()

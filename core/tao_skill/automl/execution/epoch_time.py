@@ -1,4 +1,4 @@
-"""How long an epoch will take, from trainings that this machine has done."""
+"""Expected time of an epoch, from earlier trainings on this machine."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tao_skill.spec.tree import lookup
 
 @dataclass(frozen=True, kw_only=True)
 class EpochTime:
-    """Seconds an epoch takes, and the job that this was learnt from."""
+    """Seconds of an epoch, and the job they were measured in."""
 
     seconds: float
     job: str
 
 
 def epoch_time(model: Model, spec: Mapping[str, Any], store: Store, confine: Confine | None = None) -> EpochTime | None:
-    """The time of the newest training of this machine, scaled by the operations of an epoch; None without one.
+    """The time of the newest training on this machine, scaled by the operations of an epoch; None without a training.
 
     Args:
-        confine: raises for each path that may not be read; trainings on such data are passed over.
+        confine: raises for each path that may not be read; trainings on such data are skipped.
     """
     flop = model.epoch_flop(load.build(model.config, spec))
     if flop is None:
@@ -39,7 +39,7 @@ def epoch_time(model: Model, spec: Mapping[str, Any], store: Store, confine: Con
 
 
 def _rates(model: Model, store: Store, confine: Confine | None) -> Iterator[tuple[Job, float]]:
-    """Seconds an operation took, newest job first; its start is part of it."""
+    """Seconds per operation, start-up included, newest job first."""
     for job in store.newest(f"{TRAIN}-"):
         epochs = _epochs(job, training_keys(model).epochs)
         if job.model == model.name and epochs and job.attempts[-1].host == this_host():
@@ -47,20 +47,20 @@ def _rates(model: Model, store: Store, confine: Confine | None) -> Iterator[tupl
                 if confine is not None:
                     confine_paths(model.config, job.spec, confine)
                 flop = model.epoch_flop(load.build(model.config, job.spec))
-            except (TaoSkillError, TypeError):  # its data are gone, or elsewhere; its record is of another version
+            except (TaoSkillError, TypeError):  # data deleted or not readable, or a record of another version
                 continue
             if flop:
                 yield job, _seconds(job) / epochs / flop
 
 
 def _epochs(job: Job, key: str) -> float:
-    """Epochs trained by a job that came to its end in one go; 0 for any other."""
+    """Epochs trained by a job that completed in its first attempt; 0 for any other job."""
     if job.action != TRAIN or job.state != "COMPLETE" or len(job.attempts) > 1:
         return 0.0
-    told = lookup(job.spec, key) if job.automl is None else job.metrics.get("epochs")
-    return float(told) if isinstance(told, int | float) else 0.0
+    epochs = lookup(job.spec, key) if job.automl is None else job.metrics.get("epochs")
+    return float(epochs) if isinstance(epochs, int | float) else 0.0
 
 
 def _seconds(job: Job) -> float:
-    begun, ended = (datetime.fromisoformat(at) for at in (job.started or job.created, job.ended or job.created))
-    return (ended - begun).total_seconds()
+    started, ended = map(datetime.fromisoformat, (job.started or job.created, job.ended or job.created))
+    return (ended - started).total_seconds()

@@ -1,4 +1,4 @@
-"""What went wrong in a training: its kind, and a root cause that is the same whenever the same goes wrong."""
+"""Failures of trainings: their kind, and a root cause by which equal failures are recognised."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _DETAILS: Final = (
     (re.compile(r"\b(?=[0-9a-f]*\d)(?:0x)?[0-9a-f]{6,}\b", re.IGNORECASE), "#"),
     (re.compile(r"\d[\d.,]*(?:e[+-]?\d+)?", re.IGNORECASE), "#"),
 )
-_LONGEST: Final = 300
+_MAX_CAUSE: Final = 300
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a task has no result.
+    """The reason why a task has no result.
 
     Attributes:
-        kind: where the trouble lies. message: what was said. root_cause: to be compared with that of others.
+        message: of the exception. root_cause: the message without paths and numbers, equal for equal failures.
     """
 
     kind: Kind
@@ -35,33 +35,33 @@ class Failure:
     root_cause: str
 
     def as_dict(self) -> dict[str, Any]:
-        """As it is kept."""
+        """The failure as JSON."""
         return dict(vars(self))
 
     @classmethod
-    def from_dict(cls, kept: Mapping[str, Any]) -> Failure:
-        """As it was kept."""
-        return cls(**kept)
+    def from_dict(cls, record: Mapping[str, Any]) -> Failure:
+        """A failure from its JSON."""
+        return cls(**record)
 
 
 def failure_of(error: BaseException, redact: Callable[[str], str] = str) -> Failure:
-    """The failure that an exception stands for."""
+    """The failure of a training that raised an exception."""
     message = redact(str(error).strip())
     kind = next(kind for kind, matches in _KINDS if matches(error))
     first = next(iter(message.splitlines()), "")
-    for pattern, stands in _DETAILS:
-        first = pattern.sub(stands, first)
+    for pattern, placeholder in _DETAILS:
+        first = pattern.sub(placeholder, first)
     name = type(error).__name__
-    cause = f"{kind}: {name}: {first}".rstrip(": ")[:_LONGEST]
+    cause = f"{kind}: {name}: {first}".rstrip(": ")[:_MAX_CAUSE]
     return Failure(kind=kind, message=f"{name}: {message}".rstrip(": "), root_cause=cause)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """By name, as the framework that raises it need not be loaded here."""
+    """Compared by name, since the framework that raises it may not be imported."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    named = any(one.__name__ in _OUT_OF_MEMORY for one in type(error).__mro__)
-    return named or (isinstance(error, RuntimeError) and bool(_NO_MEMORY_TEXT.search(str(error))))
+    has_name = any(base.__name__ in _OUT_OF_MEMORY for base in type(error).__mro__)
+    return has_name or (isinstance(error, RuntimeError) and bool(_NO_MEMORY_TEXT.search(str(error))))
 
 
 _KINDS: Final[tuple[tuple[Kind, Callable[[BaseException], bool]], ...]] = (

@@ -1,4 +1,4 @@
-"""Training one configuration, part by part, for a search."""
+"""The objective of a search: trains one configuration, from rung to rung."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from tao_skill.spec.tree import lookup
 
 @dataclass(frozen=True, kw_only=True)
 class TrainObjective:
-    """Trains tasks with a model's own trainer; every trial has a folder, and goes on from the checkpoint in it.
+    """Trains tasks with the trainer of a model; each trial has a folder and resumes from its checkpoint there.
 
     Attributes:
-        spec: of the search, with secrets. recorded: the same without. folder: the job's.
+        spec: of the search, with secrets. recorded: the same without secrets. folder: the job's.
     """
 
     model: Model
@@ -44,20 +44,20 @@ class TrainObjective:
         """Metrics of every epoch up to the target.
 
         Raises:
-            BadRequest: training does not measure the metric.
+            BadRequest: training does not report the metric.
         """
         folder = trial_folder(self.folder, task.number)
         self._write_spec(folder, task)
         keys = training_keys(self.model)
-        places = [(RESULTS_DIR, str(folder)), (f"{TRAIN}.{RESULTS_DIR}", None)]
-        # After a crash the epochs since the last rung are trained again.
-        pairs = [*task.values.items(), *places, *keys.trial.items(), *keys.checkpoints.items()]
+        folders = [(RESULTS_DIR, str(folder)), (f"{TRAIN}.{RESULTS_DIR}", None)]
+        # After a crash, the epochs since the last rung are trained again.
+        pairs = [*task.values.items(), *folders, *keys.trial.items(), *keys.checkpoints.items()]
         spec = load.override(self.model.config, self.spec, pairs)
         epochs = self.model.train_until(load.build(self.model.config, spec), task.target, self.metric)
         if epochs and self.metric not in epochs[-1]:
             raise BadRequest(
-                f"training measures no {self.metric}, but {', '.join(sorted(epochs[-1]))}",
-                fix="set metric to one of those",
+                f"metric is {self.metric!r}, accepted: {', '.join(sorted(epochs[-1]))}",
+                fix="set metric to one of these",
                 path="metric",
             )
         return epochs
@@ -70,15 +70,15 @@ class TrainObjective:
         atomic.write_text(folder / SPEC_FILE, dump_yaml(escaped(spec)))
 
     def progress(self) -> Mapping[str, Any]:
-        """Nothing beside the trainer's own status file."""
+        """Empty: the trainer writes its own status file."""
         return {}
 
 
 def trial_spec(model: Model, recorded: Mapping[str, Any], values: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    """The spec that gives a trial's result again with `--automl off`.
+    """The spec that reproduces a trial with `--automl off`.
 
     Args:
-        recorded: the spec of the search without secrets. values: those of the trial. epochs: of a full training.
+        recorded: the spec of the search without secrets. values: of the trial. epochs: of a full training.
     """
     keys = training_keys(model)
     pairs = [(keys.epochs, epochs), *keys.trial.items(), *values.items(), (RESULTS_DIR, None)]
@@ -86,7 +86,7 @@ def trial_spec(model: Model, recorded: Mapping[str, Any], values: Mapping[str, A
 
 
 def objective_of(job_folder: Path) -> TrainObjective:
-    """What trains the trials of a job, in any process that sees its folder and has its secrets in the environment."""
+    """The objective of a job, in any process that can read its folder and has its secrets in the environment."""
     secrets: dict[str, str] = json.loads(os.environ.pop(SECRETS_VARIABLE, "{}"))
     job = Store(job_folder.parent).get(job_folder.name)
     model = get_model(job.model)

@@ -1,4 +1,4 @@
-"""The workers of a search on this machine: each with its share of cores, or a GPU; none outlives this process."""
+"""The workers of a search on this machine, each with its share of cores or a GPU; they end with this process."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tao_skill.jobs.secrets import STORAGE_VARIABLE, spawn
 
 COMMAND: Final = (*PYTHON, "tao_skill.automl.execution.trial_worker")
 CRASHES: Final = 3
-"""So many workers in a row may die before they have a task; then none will ever have."""
+"""Number of workers in a row that may die without having had a task."""
 
 _GRACE_S: Final = 10.0
 
 
 class Pool:
-    """Worker processes of a job, in this process's group, each replaced when it dies.
+    """Worker processes of a job, in the process group of this process; a worker that dies is replaced.
 
-    Their output is in `automl/worker_<i>.log` in the job's folder.
+    Their output goes to `automl/worker_<i>.log` in the job's folder.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class Pool:
         self._folder = folder
         self._command = command
         shares = [share(i, count, environment, gpus) for i in range(count)]
-        self._environments = [{**environment, **one, STORAGE_VARIABLE: url} for one in shares]
+        self._environments = [{**environment, **variables, STORAGE_VARIABLE: url} for variables in shares]
         self._processes: list[subprocess.Popen[bytes]] = []
         self._crashes = 0
 
     def __enter__(self) -> Pool:
-        """Start the workers; what those of an earlier process of this job had is free again."""
+        """Start the workers; tasks of workers of an earlier process of this job are released."""
         for i in range(len(self._environments)):
             self._queue.release(self.name(i), blame=False)
             self._processes.append(self._start(i))
@@ -60,35 +60,35 @@ class Pool:
         self.end()
 
     def name(self, i: int) -> str:
-        """Name of the worker in place `i`, the same after it was replaced."""
+        """Name of worker `i`; its replacement has the same."""
         return f"{this_host()}-{i}"
 
     def log(self, i: int) -> Path:
-        """Where its output goes."""
+        """Log file of worker `i`."""
         return self._folder / "automl" / f"worker_{i}.log"
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes as they are now."""
+        """Process ids of the current workers."""
         return [process.pid for process in self._processes]
 
-    def look(self) -> int:
-        """Replace workers that have died, their tasks free for others at once; how many still work or were replaced.
+    def check(self) -> int:
+        """Replace workers that have died and release their tasks; the number of workers that run.
 
         Raises:
-            JobFailed: one after the other dies without having had a task.
+            JobFailed: CRASHES workers in a row died without having had a task.
         """
-        alive = 0
+        running = 0
         for i, process in enumerate(self._processes):
-            if process.poll() == 0:  # it was told to end
+            if process.poll() == 0:  # it was asked to end
                 continue
             if process.returncode is not None:
                 self._processes[i] = self._replace(i, process.returncode)
-            alive += 1
-        return alive
+            running += 1
+        return running
 
     def end(self) -> None:
-        """Tell the workers to give their tasks back and end; those that do not are killed."""
+        """Ask the workers to give their tasks back and end; kill those that do not."""
         for process in self._processes:
             process.terminate()
         wait_for_exit(self._processes, _GRACE_S)
@@ -99,8 +99,10 @@ class Pool:
     def _replace(self, i: int, exit_code: int) -> subprocess.Popen[bytes]:
         self._crashes = 0 if self._queue.release(self.name(i)) else self._crashes + 1
         if self._crashes >= CRASHES:
-            last = _last_line(self.log(i))
-            raise JobFailed(f"worker after worker ends with {exit_code}: {last}", fix=f"read the log {self.log(i)}")
+            message = (
+                f"{CRASHES} workers in a row ended, the last with exit code {exit_code}: {_last_line(self.log(i))}"
+            )
+            raise JobFailed(message, fix=f"read the log {self.log(i)}")
         return self._start(i)
 
     def _start(self, i: int) -> subprocess.Popen[bytes]:
@@ -112,4 +114,4 @@ class Pool:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text("utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it printed nothing"
+    return lines[-1] if lines else "no output"

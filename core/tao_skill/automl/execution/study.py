@@ -1,7 +1,7 @@
-"""Where a search is kept: an Optuna study, so that everything that reads those can show it.
+"""Storage of trials in an Optuna study, so that Optuna's tools can display a search.
 
-The truth about a trial is one attribute of its Optuna trial, written in one commit. All else there (state, value,
-values by epoch) is made from it for readers, and made again by `load` if a process died in between.
+The record of a trial is one attribute of its Optuna trial, written in one commit. State, value and intermediate values
+of the Optuna trial are derived from it for readers; `load` repairs them if a process died in between.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tao_skill.automl.execution.database import begin_at_once, connect, making_tables, options, parse, patiently
+from tao_skill.automl.execution.database import begin_at_once, connect, options, parse, table_lock, with_retries
 from tao_skill.automl.search.asha import Goal, Trial
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
@@ -28,19 +28,19 @@ from tao_skill.errors import BadRequest
 from tao_skill.io.strict_json import mask_password
 
 RECORD: Final = "trial"
-"""The attribute that holds a trial as the search knows it."""
+"""The attribute that holds the record of a trial."""
 
 METRIC: Final = "metric"
-"""The attribute of a study that names what is optimised."""
+"""The attribute of a study that names its metric."""
 
 T = TypeVar("T")
 
 
 def open_study(url: str, name: str, *, space: Space, goal: Goal) -> StudyJournal:
-    """The study of that name, made if there is none.
+    """Open or create a study.
 
     Raises:
-        BadRequest: nothing answers at the address, or the study there is no search, or one for another goal.
+        BadRequest: the database cannot be opened, or the study has another goal.
         MissingDependency: the database's driver is not installed.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -51,23 +51,26 @@ def open_study(url: str, name: str, *, space: Space, goal: Goal) -> StudyJournal
         storage.set_study_user_attr(study_id, METRIC, goal.metric)
     except optuna.exceptions.DuplicatedStudyError:
         study_id = storage.get_study_id_from_name(name)
-    found = storage.get_study_user_attrs(study_id).get(METRIC, goal.metric), storage.get_study_directions(study_id)
-    if found != (goal.metric, [direction]):
+    metric = storage.get_study_user_attrs(study_id).get(METRIC, goal.metric)
+    directions = storage.get_study_directions(study_id)
+    if metric != goal.metric or directions != [direction]:
         raise BadRequest(
-            f"study {name!r} in {mask_password(url)} is for another search: {found[0]}, {found[1][0].name.lower()}",
-            fix="take another storage, or another key",
+            f"study {name!r} in {mask_password(url)} is for another search: {metric}, {directions[0].name.lower()}",
+            fix="use another storage, or another key",
         )
     return StudyJournal(storage, url, study_id, space=space, goal=goal)
 
 
 def _storage(url: str) -> RDBStorage:
     parsed, engine = parse(url), connect(url)
-    text = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")  # Optuna formats it
+    text = (
+        parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+    )  # Optuna applies str.format
     try:
-        with making_tables(engine):
+        with table_lock(engine):
             storage = RDBStorage(text, options(parsed))
-    except RuntimeError as error:  # kept by another release of Optuna
-        raise BadRequest(f"{mask_password(url)}: {error}", fix="see the message, or take another storage") from error
+    except RuntimeError as error:  # schema of another release of Optuna
+        raise BadRequest(f"{mask_password(url)}: {error}", fix="follow the message, or use another storage") from error
     finally:
         engine.dispose()
     begin_at_once(storage.engine)
@@ -75,47 +78,47 @@ def _storage(url: str) -> RDBStorage:
 
 
 class StudyJournal:
-    """Trials of a search in a study; one process writes."""
+    """The journal of a search in a study; only one process may write."""
 
     def __init__(self, storage: RDBStorage, url: str, study_id: int, *, space: Space, goal: Goal) -> None:
         self._storage = storage
         self._url = url
         self._study = study_id
-        self._distributions = {one.key: _distribution(one) for one in space.dimensions}
+        self._distributions = {dimension.key: _distribution(dimension) for dimension in space.dimensions}
         self._goal = goal
 
     def load(self) -> list[Trial]:
-        """Every trial so far, by number.
+        """All trials, by number.
 
         Raises:
-            BadRequest: the study holds what no search put there.
+            BadRequest: the study has a trial of another program.
         """
         trials = []
-        for kept in self._patiently(lambda: self._storage.get_all_trials(self._study, deepcopy=False)):
-            if RECORD not in kept.user_attrs:
-                fix = "take another storage, or another key"
+        for frozen in self._with_retries(lambda: self._storage.get_all_trials(self._study, deepcopy=False)):
+            if RECORD not in frozen.user_attrs:
                 raise BadRequest(
-                    f"trial {kept.number} of the study in {mask_password(self._url)} is of no search", fix=fix
+                    f"trial {frozen.number} of the study in {mask_password(self._url)} does not belong to a search",
+                    fix="use another storage, or another key",
                 )
-            trial = _trial(kept.user_attrs[RECORD])
-            if trial.number != kept.number:  # made a second time as the first answer was lost; the next one replaces it
+            trial = _trial(frozen.user_attrs[RECORD])
+            if trial.number != frozen.number:  # a duplicate from a retry; the next trial replaces it
                 continue
-            self._patiently(partial(self._show, trial, kept))
+            self._with_retries(partial(self._display, trial, frozen))
             trials.append(trial)
         return trials
 
     def save(self, trial: Trial) -> None:
-        """Keep a new or changed trial, at once or not at all."""
-        self._patiently(lambda: self._save(trial))
+        """Store a new or changed trial atomically."""
+        self._with_retries(lambda: self._save(trial))
 
     def close(self) -> None:
-        """Say of the trials left waiting that they go no further, and let go of the database.
+        """Display waiting trials as pruned, and close the database.
 
-        A search that is opened again may take them further after all.
+        A search that is opened again may still promote them.
         """
-        for kept in self._storage.get_all_trials(self._study, deepcopy=False):
-            if kept.state is TrialState.RUNNING and kept.user_attrs[RECORD]["state"] == "waiting":
-                self._storage.set_trial_state_values(kept._trial_id, TrialState.PRUNED)
+        for frozen in self._storage.get_all_trials(self._study, deepcopy=False):
+            if frozen.state is TrialState.RUNNING and frozen.user_attrs[RECORD]["state"] == "waiting":
+                self._storage.set_trial_state_values(frozen._trial_id, TrialState.PRUNED)
         self._storage.remove_session()
         self._storage.engine.dispose()
 
@@ -123,57 +126,57 @@ class StudyJournal:
         try:
             trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study, trial.number)
         except KeyError:
-            trial_id = self._storage.create_new_trial(self._study, self._new(trial))
-        kept = self._storage.get_trial(trial_id)
+            trial_id = self._storage.create_new_trial(self._study, self._template(trial))
+        frozen = self._storage.get_trial(trial_id)
         record = _record(trial)
-        if json.dumps(kept.user_attrs[RECORD]) != json.dumps(record):  # as text, for NaN differs from itself
-            if kept.state.is_finished():
+        if json.dumps(frozen.user_attrs[RECORD]) != json.dumps(record):  # as text, since NaN differs from itself
+            if frozen.state.is_finished():
                 self._reopen(trial_id)
             self._storage.set_trial_user_attr(trial_id, RECORD, record)
-            kept = self._storage.get_trial(trial_id)
-        self._show(trial, kept)
+            frozen = self._storage.get_trial(trial_id)
+        self._display(trial, frozen)
 
-    def _new(self, trial: Trial) -> FrozenTrial:
-        """A trial with its parameters, as far as a reader can be shown them."""
-        known = {key: self._distributions[key] for key in trial.values if key in self._distributions}
-        params = {key: trial.values[key] for key, one in known.items() if _contains(one, trial.values[key])}
+    def _template(self, trial: Trial) -> FrozenTrial:
+        """A new Optuna trial, with those parameters that lie within their distributions."""
+        distributions = {key: self._distributions[key] for key in trial.values if key in self._distributions}
+        params = {key: trial.values[key] for key, item in distributions.items() if _contains(item, trial.values[key])}
         return create_trial(
             state=TrialState.RUNNING,
             params=params,
-            distributions={key: known[key] for key in params},
+            distributions={key: distributions[key] for key in params},
             user_attrs={RECORD: _record(trial)},
         )
 
     def _reopen(self, trial_id: int) -> None:
-        """Make a trial that was shown as ended one that can be changed, for which Optuna has no call."""
+        """Set a finished Optuna trial to running, so that it can be changed; Optuna has no call for this."""
         trials = sa.table("trials", sa.column("trial_id"), sa.column("state"), sa.column("datetime_complete"))
         running = {"state": TrialState.RUNNING.name, "datetime_complete": None}
         with self._storage.engine.begin() as connection:
             connection.execute(sa.update(trials).where(trials.c.trial_id == trial_id).values(running))
 
-    def _show(self, trial: Trial, kept: FrozenTrial) -> None:
-        """Bring what readers are shown up to the truth."""
-        if kept.state.is_finished():
+    def _display(self, trial: Trial, frozen: FrozenTrial) -> None:
+        """Update the values and the state that Optuna's tools display."""
+        if frozen.state.is_finished():
             return
         for epochs, metrics in enumerate(trial.history, start=1):
             value = metrics.get(self._goal.metric, math.nan)
-            if repr(kept.intermediate_values.get(epochs)) != repr(value):
-                self._storage.set_trial_intermediate_value(kept._trial_id, epochs, value)
+            if repr(frozen.intermediate_values.get(epochs)) != repr(value):
+                self._storage.set_trial_intermediate_value(frozen._trial_id, epochs, value)
         if trial.state in ("done", "failed"):
-            self._storage.set_trial_state_values(kept._trial_id, *_ending(trial, self._goal))
+            self._storage.set_trial_state_values(frozen._trial_id, *_ending(trial, self._goal))
 
-    def _patiently(self, call: Callable[[], T]) -> T:
-        def plainly() -> T:
+    def _with_retries(self, call: Callable[[], T]) -> T:
+        def unwrapped() -> T:
             try:
                 return call()
-            except optuna.exceptions.StorageInternalError as error:  # Optuna's cover for what the database said
+            except optuna.exceptions.StorageInternalError as error:  # Optuna wraps the error of the database
                 raise (error.__cause__ or error) from None
 
-        return patiently(self._url, plainly)
+        return with_retries(self._url, unwrapped)
 
 
 def _record(trial: Trial) -> dict[str, Any]:
-    """As it is read back: tuples are lists in JSON."""
+    """The trial as JSON."""
     record: dict[str, Any] = json.loads(json.dumps(asdict(trial)))
     return record
 
@@ -183,7 +186,7 @@ def _trial(record: Mapping[str, Any]) -> Trial:
 
 
 def _ending(trial: Trial, goal: Goal) -> tuple[TrialState, list[float] | None]:
-    """How a trial that goes no further is shown; only full trainings have a value, by which they are compared."""
+    """State and value of a finished trial for display; only full trainings have a value."""
     if trial.state == "failed":
         return TrialState.FAIL, None
     value = trial.best(goal).get(goal.metric, math.nan)
@@ -191,18 +194,19 @@ def _ending(trial: Trial, goal: Goal) -> tuple[TrialState, list[float] | None]:
     return (TrialState.PRUNED, None) if diverged else (TrialState.COMPLETE, [value])
 
 
-def _distribution(one: Dimension) -> BaseDistribution:
-    """The range as a reader knows it: values themselves, not the numbers a sampler draws for them."""
-    if one.choices:
-        return CategoricalDistribution(one.choices)
-    if one.kind == "int":
-        return IntDistribution(int(one.low), int(one.high), log=one.log)
-    low = one.low if one.off is None or one.log else min(one.low, one.off)
-    return FloatDistribution(low, one.high, log=one.log)
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    """The distribution of values for display; samplers use other distributions, of draws."""
+    if dimension.choices:
+        return CategoricalDistribution(dimension.choices)
+    if dimension.kind == "int":
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
+    low = dimension.low if dimension.off is None or dimension.log else min(dimension.low, dimension.off)
+    return FloatDistribution(low, dimension.high, log=dimension.log)
 
 
-def _contains(one: BaseDistribution, value: Any) -> bool:
-    if isinstance(one, CategoricalDistribution):
-        return value in one.choices
-    numbers = (int,) if isinstance(one, IntDistribution) else (int, float)
-    return isinstance(value, numbers) and one.low <= value <= one.high  # type: ignore[attr-defined]
+def _contains(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    numbers = (int,) if isinstance(distribution, IntDistribution) else (int, float)
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+    return isinstance(value, numbers) and bool(low <= value <= high)

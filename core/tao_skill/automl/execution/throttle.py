@@ -1,4 +1,4 @@
-"""Work that is done after every event while it is quick, and less often once it is slow."""
+"""A throttle: work that runs after every event while it is fast, and less often once it is slow."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from collections.abc import Callable
 from typing import Final
 
 SHARE: Final = 0.05
-"""Of the time, that slow work may take."""
+"""Greatest share of the time that slow work takes."""
 
 QUICK_S: Final = 0.05
-"""What work may take that is done at once."""
+"""Duration up to which work counts as fast."""
 
 
 class Throttle:
-    """Something to be done after events, such as a report that grows with all there is to report."""
+    """Runs work after events, such as a report whose size grows with the search."""
 
-    def __init__(self, do: Callable[[], object]) -> None:
-        self._do = do
-        self._missed = False
-        self._again = 0.0
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+        self._is_pending = False
+        self._not_before = 0.0
 
-    def ask(self) -> None:
-        """After an event: do it, unless it is slow and was just done."""
-        self._missed = True
-        if time.monotonic() >= self._again:
-            self.settle()
+    def request(self) -> None:
+        """Run the work after an event, or postpone it if it is slow and ran recently."""
+        self._is_pending = True
+        if time.monotonic() >= self._not_before:
+            self.flush()
 
-    def catch_up(self) -> None:
-        """Do what was put off, if it is time."""
-        if self._missed:
-            self.ask()
+    def poll(self) -> None:
+        """Run postponed work if it is due."""
+        if self._is_pending:
+            self.request()
 
-    def settle(self) -> None:
-        """Do what was put off."""
-        if not self._missed:
+    def flush(self) -> None:
+        """Run postponed work now."""
+        if not self._is_pending:
             return
         began = time.monotonic()
-        self._do()
+        self._work()
         took_s = time.monotonic() - began
-        self._again = began + took_s / SHARE if took_s > QUICK_S else 0.0
-        self._missed = False
+        self._not_before = began + took_s / SHARE if took_s > QUICK_S else 0.0
+        self._is_pending = False

@@ -1,7 +1,7 @@
-"""A process that takes tasks from a search's queue: `python -m ...trial_worker JOB_FOLDER NAME PARENT_PID`.
+"""A worker process of a search: `python -m tao_skill.automl.execution.trial_worker JOB_FOLDER NAME PARENT_PID`.
 
-It stays alive between tasks, so what is imported and read is so once. The address of the database comes with the
-secrets, as it may hold a password.
+It runs many tasks, so that libraries are imported and data are read once. The URL of the database comes with the
+secrets, as it may contain a password.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from tao_skill.jobs.secrets import SECRETS_VARIABLE, STORAGE_VARIABLE, receive_s
 OBJECTIVE: Final = "tao_skill.automl.execution.objective:objective_of"
 
 BEAT_S: Final = 5.0
-"""Time between two signs of life."""
+"""Time between two heartbeats."""
 
 POLL_S: Final = 1.0
-"""Time between two looks for work, where there was none for a while."""
+"""Longest time between two polls for a task."""
 
-SOON_S: Final = 0.02
-"""The first such time: what follows on a task is usually there at once. Each one after is twice as long."""
+FIRST_POLL_S: Final = 0.02
+"""Time to the first poll after a task, whose successor is usually queued at once; doubled after each poll."""
 
 
 class Training(Protocol):
-    """An objective that can be asked, from another thread, how far it is."""
+    """An objective that reports its progress to another thread."""
 
     def __call__(self, task: Task) -> Sequence[Mapping[str, float]]:
-        """As an objective."""
+        """See `Objective`."""
         ...
 
     def progress(self) -> Mapping[str, Any]:
-        """What is known of the present task."""
+        """Progress of the current task."""
         ...
 
 
@@ -58,17 +58,17 @@ ObjectiveOf = Callable[[Path], Training]
 
 
 class Halted(BaseException):
-    """The task that is worked on was taken away, or all shall stop; no `except Exception` on the way may hold it up."""
+    """The current task was taken away, or the search stops. Not an `Exception`, so that no handler swallows it."""
 
 
 def main(arguments: Sequence[str], objective_of: ObjectiveOf | None = None, **pace: float) -> int:
-    """Be a worker of the process that started this one, and end with it.
+    """Run a worker that ends with the process that started it.
 
     Args:
         pace: `beat_s` and `poll_s` of `work`.
 
     Returns:
-        0 when told to end; 1 when the job could not be worked on, which is printed.
+        0 when the search stops; 1 when the job cannot be trained, with a message on stderr.
     """
     folder, name, parent = Path(arguments[0]), arguments[1], int(arguments[2])
     end_with_parent(parent)
@@ -85,16 +85,16 @@ def main(arguments: Sequence[str], objective_of: ObjectiveOf | None = None, **pa
 
 
 def serve(folder: Path, url: str, name: str, objective_of: ObjectiveOf | None = None, **pace: float) -> None:
-    """Work on the search of the job in a folder until it stops; from any machine.
+    """Work on the search of a job, from any machine, until the search stops.
 
     Args:
-        name: of this worker, unlike any other's. objective_of: called once; None for what the job's record says.
+        name: unique name of this worker. objective_of: makes the objective; None for that of the job's model.
 
     Raises:
-        BadRequest, MissingDependency: the database or what the job needs is not there.
+        BadRequest, MissingDependency: the database or the job cannot be used on this machine.
     """
     signal.signal(signal.SIGTERM, _end)
-    redact = _redactor(url)  # before the objective takes its secrets out of the environment
+    redact = _redactor(url)  # before the objective removes its secrets from the environment
     queue = Queue(url, folder.name)
     training = (objective_of or pkgutil.resolve_name(OBJECTIVE))(folder)
     try:
@@ -118,24 +118,24 @@ def work(
     beat_s: float = BEAT_S,
     poll_s: float = POLL_S,
 ) -> None:
-    """Take task after task until the queue is stopped.
+    """Run tasks until the queue is stopped.
 
-    A task that is broken off, by a signal that raises or because the queue says so, is there for the next worker.
+    An interrupted task is released for the next worker.
     """
-    said, rest_s = -math.inf, SOON_S
+    last_beat, poll_interval_s = -math.inf, FIRST_POLL_S
     while True:
         claim = queue.claim(worker)
         if claim is not None:
             _attempt(queue, objective, claim, progress, redact, beat_s)
-            said, rest_s = -math.inf, SOON_S  # what it is free for is looked for at once
+            last_beat, poll_interval_s = -math.inf, FIRST_POLL_S
         elif queue.stopping():
             return
         else:
-            if time.monotonic() - said >= beat_s:
+            if time.monotonic() - last_beat >= beat_s:
                 queue.wait(worker)
-                said = time.monotonic()
-            time.sleep(min(rest_s, poll_s))
-            rest_s = min(2 * rest_s, poll_s)
+                last_beat = time.monotonic()
+            time.sleep(min(poll_interval_s, poll_s))
+            poll_interval_s = min(2 * poll_interval_s, poll_s)
 
 
 def _attempt(
@@ -146,10 +146,10 @@ def _attempt(
     redact: Redact,
     beat_s: float,
 ) -> None:
-    """The boundary of a task: whatever happens inside becomes a result, or the task is given back."""
-    begun = time.monotonic()
+    """Run a task: its outcome becomes a result, or the task is given back."""
+    began = time.monotonic()
     try:
-        with _beating(lambda: queue.beat(claim, progress()), beat_s):
+        with _heartbeat(lambda: queue.beat(claim, progress()), beat_s):
             history = objective(claim.task)
     except Halted:
         queue.give_back(claim)
@@ -160,29 +160,29 @@ def _attempt(
         queue.give_back(claim)
         raise
     else:
-        queue.finish(claim, history, time.monotonic() - begun)
+        queue.finish(claim, history, time.monotonic() - began)
 
 
 @contextmanager
-def _beating(beat: Callable[[], bool], every_s: float) -> Iterator[None]:
-    """Give signs of life during the block; it is ended by Halted when one is answered with no."""
+def _heartbeat(beat: Callable[[], bool], every_s: float) -> Iterator[None]:
+    """Call `beat` regularly during the block; raise Halted in the block when it returns False."""
     ended, deciding = threading.Event(), threading.Lock()
 
-    def keep_on() -> None:
+    def run() -> None:
         while not ended.wait(every_s):
             try:
-                wanted = beat()
-            except Exception as error:  # the database does not answer, or progress cannot be told now
-                print(f"no sign of life could be given: {error}", file=sys.stderr)
+                is_wanted = beat()
+            except Exception as error:  # the database does not answer, or the objective cannot report progress
+                print(f"no heartbeat was sent: {error}", file=sys.stderr)
                 continue
             with deciding:
-                if not wanted and not ended.is_set():
+                if not is_wanted and not ended.is_set():
                     halt()
-            if not wanted:
+            if not is_wanted:
                 return
 
     with _haltable() as halt:
-        threading.Thread(target=keep_on, daemon=True).start()
+        threading.Thread(target=run, daemon=True).start()
         try:
             yield
         finally:
@@ -192,14 +192,14 @@ def _beating(beat: Callable[[], bool], every_s: float) -> Iterator[None]:
 
 @contextmanager
 def _haltable() -> Iterator[Callable[[], None]]:
-    """Gives what another thread may call to raise Halted in the block; nothing happens outside the main thread."""
+    """Yield a function by which another thread raises Halted in the block; it does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    here = threading.get_ident()
+    main_thread = threading.get_ident()
     signal.signal(signal.SIGUSR1, _halt)
     try:
-        yield lambda: signal.pthread_kill(here, signal.SIGUSR1)
+        yield lambda: signal.pthread_kill(main_thread, signal.SIGUSR1)
     finally:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
@@ -209,7 +209,7 @@ def _halt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)  # once is enough; the task is given back now
+    signal.signal(number, signal.SIG_IGN)  # a second signal must not interrupt the release of the task
     raise SystemExit(128 + number)
 
 

@@ -1,16 +1,17 @@
-"""The report as one HTML page that needs nothing else: no network, no script, light and dark, every value escaped."""
+"""The report as one self-contained HTML page: no network, no script, light and dark, every value escaped."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
-from typing import Any, Final
+from typing import Final
 
 from tao_skill.automl.format import duration, extent, line, number, short_names
+from tao_skill.automl.report.report import FailureReport, SearchReport, TrialReport, WinnerReport
 from tao_skill.automl.report.svg import Series, bars, curves, points
-
-Report = Mapping[str, Any]
+from tao_skill.automl.search.importance import Importances
+from tao_skill.automl.space.summary import SpaceSummary
 
 STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1c2126; --soft: #5b6570; --line: #d5dae0; --back: #fff; --panel: #f5f7f9;
@@ -46,9 +47,9 @@ svg rect, svg circle { fill: var(--win); fill-opacity: .75; }
 """
 
 
-def render(report: Report) -> str:
-    """The page of a report of `report.build_report`."""
-    title = f"AutoML report: {report['goal']['metric']}"
+def render(report: SearchReport) -> str:
+    """The page of a report."""
+    title = f"AutoML report: {report.goal.metric}"
     sections = [f"<h1>{escape(title)}</h1>", _verdict(report)]
     for heading, body in _sections(report):
         sections.append(f"<section><h2>{heading}</h2>{body}</section>")
@@ -62,164 +63,160 @@ def render(report: Report) -> str:
     )
 
 
-def _sections(report: Report) -> Iterator[tuple[str, str]]:
-    """Headings and bodies; what there is nothing to say of is left out."""
-    if report["baseline"] is not None:
-        yield "Default and winner", _comparison(report)
-    if report["finalists"]:
+def _sections(report: SearchReport) -> Iterator[tuple[str, str]]:
+    """Headings and bodies of the sections that have content."""
+    if report.baseline is not None:
+        yield "Default and winner", _comparison(report.baseline, report.winner)
+    if report.finalists:
         yield "Trained in full", _finalists(report)
-    if report["curves"]["trials"]:
+    if report.curves.trials:
         yield "Learning curves by rung", _curves(report)
-    if report["importances"] is not None:
-        yield "Importance of parameters", _importances(report["importances"])
-    if any(report["slices"].values()):
+    if report.importances is not None:
+        yield "Importance of parameters", _importances(report.importances)
+    if any(report.slices.values()):
         yield "Parameter by parameter", _slices(report)
     yield "All trials", _trials(report)
-    if report["failures"]:
-        yield "What failed and why", _failures(report["failures"])
-    yield "Search space", _space(report["space"])
+    if report.failures:
+        yield "Failures", _failures(report.failures)
+    yield "Search space", _space(report.space)
     yield "Budget, seeds and versions", _facts(report)
 
 
-def _verdict(report: Report) -> str:
-    winner, progress = report["winner"], report["progress"]
-    state = f"Ended: {progress['ended']}." if progress["ended"] else "The search goes on."
-    caveat = f"<p class='soft'>{escape(winner['caveat'])}</p>" if winner["number"] is not None else ""
+def _verdict(report: SearchReport) -> str:
+    winner, ended = report.winner, report.progress.ended
+    state = f"Ended: {ended}." if ended else "The search is running."
+    caveat = f"<p class='soft'>{escape(winner.caveat)}</p>" if winner.number is not None else ""
     return (
-        f'<div class="verdict"><p><strong>{escape(winner["sentence"])}</strong></p>'
+        f'<div class="verdict"><p><strong>{escape(winner.sentence)}</strong></p>'
         f'<p class="soft">{escape(state)}</p>{caveat}</div>'
     )
 
 
-def _comparison(report: Report) -> str:
+def _comparison(default: TrialReport, winner: WinnerReport) -> str:
     """Metrics of the best epochs and values of the default beside the winner's."""
-    base, winner = report["baseline"], report["winner"]
-    known = winner["number"] is not None
-    metrics = {name: (base["metrics"].get(name), winner["metrics"].get(name)) for name in base["metrics"]}
-    metrics |= {name: (base["metrics"].get(name), value) for name, value in winner["metrics"].items()}
-    values = {key: (value, winner["values"].get(key, "no effect")) for key, value in base["values"].items()}
+    is_known = winner.number is not None
+    names = dict.fromkeys((*default.metrics, *winner.metrics))
+    metrics = {name: (default.metrics.get(name), winner.metrics.get(name)) for name in names}
+    values = {key: (value, winner.values.get(key, "no effect")) for key, value in default.values.items()}
     rows = [(name, *map(number, pair), "") for name, pair in metrics.items()]
     rows += [(name, *map(number, pair), "changed" if pair[0] != pair[1] else "") for name, pair in values.items()]
-    if not known:
-        rows = [(name, own, "-", "") for name, own, _, _ in rows]
-    name = f"winner, trial {winner['number']}" if known else "winner"
-    return _table(("", "default, trial 0", name, ""), rows, caption="Metrics of the best epoch, then parameters.")
+    if not is_known:
+        rows = [(name, value, "-", "") for name, value, _, _ in rows]
+    heading = f"winner, trial {winner.number}" if is_known else "winner"
+    return _table(("", "default, trial 0", heading, ""), rows, caption="Metrics of the best epoch, then parameters.")
 
 
-def _finalists(report: Report) -> str:
-    goal = report["goal"]
-    names = short_names(report["slices"])
+def _finalists(report: SearchReport) -> str:
+    names = short_names(report.slices)
     rows, styles = [], []
-    for place, one in enumerate(report["finalists"], start=1):
-        gain = "" if one["gain"] is None else f"{one['gain']:+.4g}"
-        values = [number(one["values"].get(key)) for key in names]
-        told = map(number, (one["metric"], one["tie"], one["best_epoch"]))
-        rows.append((f"{place}", f"{one['number']}", *told, gain, *values))
-        styles.append(_style(one["number"], report))
-    header = ("rank", "trial", goal["metric"], goal["tie"], "best epoch", "gain", *names.values())
+    for rank, trial in enumerate(report.finalists, start=1):
+        gain = "" if trial.gain is None else f"{trial.gain:+.4g}"
+        values = [number(trial.values.get(key)) for key in names]
+        results = map(number, (trial.metric, trial.tie, trial.best_epoch))
+        rows.append((f"{rank}", f"{trial.number}", *results, gain, *values))
+        styles.append(_style(trial.number, report))
+    header = ("rank", "trial", report.goal.metric, report.goal.tie, "best epoch", "gain", *names.values())
     caption = "Compared on validation at full training; gain is over the default."
     return _table(header, rows, caption=caption, styles=styles)
 
 
-def _curves(report: Report) -> str:
-    found = report["curves"]
-    rungs = found["rungs"]
+def _curves(report: SearchReport) -> str:
+    metric, rungs, trials = report.curves.metric, report.curves.rungs, report.curves.trials
     series = [
         Series(label=f"trial {trial}, {len(y)} epochs", y=y, style=_style(int(trial), report) or "other")
-        for trial, y in found["trials"].items()
+        for trial, y in trials.items()
     ]
-    series.sort(key=lambda one: one.style != "other")  # what matters is drawn over the rest
-    reached = ", ".join(
-        f"{sum(len(y) >= rung for y in found['trials'].values())} reached {rung} epochs" for rung in rungs
-    )
+    series.sort(key=lambda curve: curve.style != "other")  # winner and default are drawn over the rest
+    reached = ", ".join(f"{sum(len(y) >= rung for y in trials.values())} reached {rung} epochs" for rung in rungs)
     caption = (
-        f"{found['metric']} by epoch: the default dashed in orange, the winner in blue, the others grey. "
+        f"{metric} by epoch: the default dashed in orange, the winner in blue, the others grey. "
         f"Dashed verticals are rungs: {reached}. Values far from the others are drawn at the edge."
     )
-    title = f"{found['metric']} by epoch of {len(series)} trials"
-    drawn = curves(series, marks=rungs, x_label="epoch", y_label=found["metric"], title=title)
-    return _figure(drawn, caption)
+    title = f"{metric} by epoch of {len(series)} trials"
+    chart = curves(series, marks=rungs, x_label="epoch", y_label=metric, title=title)
+    return _figure(chart, caption)
 
 
-def _importances(found: Report) -> str:
-    title = "Importance of parameters: " + ", ".join(f"{key} {share:.0%}" for key, share in found["shares"].items())
-    return _figure(bars(found["shares"], title=title), f"{found['method']}. {found['caveat']}")
+def _importances(importances: Importances) -> str:
+    shares = importances.shares
+    title = "Importance of parameters: " + ", ".join(f"{key} {share:.0%}" for key, share in shares.items())
+    return _figure(bars(shares, title=title), f"{importances.method}. {importances.caveat}")
 
 
-def _slices(report: Report) -> str:
-    metric = report["goal"]["metric"]
-    names = short_names(report["slices"])
-    drawn = [
+def _slices(report: SearchReport) -> str:
+    metric = report.goal.metric
+    names = short_names(report.slices)
+    charts = [
         points(
-            pairs,
+            [(value, score) for value, score in pairs],
             x_label=names[key],
             y_label=metric,
             title=f"{metric} by {key}, {len(pairs)} trials",
-            log=bool(report["space"]["search"].get(key, {}).get("log")),
+            log=bool(report.space.search[key].log),
         )
-        for key, pairs in report["slices"].items()
+        for key, pairs in report.slices.items()
         if pairs
     ]
     caption = (
-        f"A dot is a trial: a parameter's value, and its best {metric} plus, where it was trained in part, what those "
-        "trained in full gained beyond that rung, in the median."
+        f"A dot is a trial: the value of a parameter, and the best {metric}; for a trial trained in part, plus the "
+        "median gain of fully trained trials beyond its rung."
     )
-    return _figure(f'<div class="slices">{"".join(drawn)}</div>', caption)
+    return _figure(f'<div class="slices">{"".join(charts)}</div>', caption)
 
 
-def _trials(report: Report) -> str:
-    names = short_names(report["slices"])
+def _trials(report: SearchReport) -> str:
+    names = short_names(report.slices)
     rows, styles = [], []
-    for one in report["trials"]:
-        state = f"{one['state']}: {line(one['reason'])}" if one["reason"] else one["state"]
-        best = number(one["metric"]) + (f" @{one['best_epoch']}" if one["best_epoch"] else "")
-        values = [number(one["values"].get(key)) for key in names]
-        epochs = f"{one['epochs']} of {report['budget']['max_epochs']}"
-        rows.append((f"{one['number']}", state, epochs, best, *values, duration(one["seconds"] or None)))
-        styles.append(_style(one["number"], report))
-    header = ("trial", "state", "epochs", f"best {report['goal']['metric']}", *names.values(), "trained")
+    for trial in report.trials:
+        state = f"{trial.state}: {line(trial.reason)}" if trial.reason else trial.state
+        best = number(trial.metric) + (f" @{trial.best_epoch}" if trial.best_epoch else "")
+        values = [number(trial.values.get(key)) for key in names]
+        epochs = f"{trial.epochs} of {report.budget.max_epochs}"
+        rows.append((f"{trial.number}", state, epochs, best, *values, duration(trial.seconds or None)))
+        styles.append(_style(trial.number, report))
+    header = ("trial", "state", "epochs", f"best {report.goal.metric}", *names.values(), "trained")
     table = _table(header, rows, caption="The best value is shown with its epoch.", styles=styles)
     return f'<div class="all">{table}</div>'
 
 
-def _failures(found: Sequence[Report]) -> str:
-    rows = [(one["cause"], f"{one['times']}", ", ".join(map(str, one["trials"]))) for one in found]
+def _failures(failures: Sequence[FailureReport]) -> str:
+    rows = [(failure.cause, f"{failure.times}", ", ".join(map(str, failure.trials))) for failure in failures]
     return _table(("cause", "times", "trials"), rows, caption="Failures and divergences, repeated attempts included.")
 
 
-def _space(space: Report) -> str:
-    rows = [(key, one["kind"], extent(one)) for key, one in space["search"].items()]
+def _space(space: SpaceSummary) -> str:
+    rows = [(key, dimension.kind, extent(dimension)) for key, dimension in space.search.items()]
     searched = _table(("parameter", "kind", "searched over"), rows, caption="Searched.")
-    if not space["left_out"]:
+    if not space.left_out:
         return searched
-    return searched + _table(("parameter", "why not"), list(space["left_out"].items()), caption="Not searched.")
+    return searched + _table(("parameter", "reason"), list(space.left_out.items()), caption="Not searched.")
 
 
-def _facts(report: Report) -> str:
-    budget, progress = report["budget"], report["progress"]
-    limit = "" if budget["epochs_total"] is None else f", {budget['epochs_total']} in all"
+def _facts(report: SearchReport) -> str:
+    budget, progress = report.budget, report.progress
+    limit = "" if budget.epochs_total is None else f", {budget.epochs_total} in total"
     rows = [
-        ("budget", f"{budget['trials']} trials, {budget['max_epochs']} epochs each at most{limit}"),
-        ("rungs", f"{', '.join(map(str, budget['rungs']))} epochs; of {budget['eta']} trials one goes on"),
-        ("spent", f"{progress['trials']} trials, {progress['epochs']} epochs, {duration(progress['seconds'])} trained"),
-        ("elapsed", duration(progress["elapsed_s"])),
-        ("validation", str(report.get("validation", "-"))),  # searches of older versions do not say
-        ("sampler", str(report["sampler"])),
-        ("seeds", ", ".join(f"{name} {seed}" for name, seed in report["seeds"].items())),
-        ("versions", ", ".join(f"{name} {version}" for name, version in report["versions"].items())),
-        ("command", shlex.join(map(str, report["command"]))),
+        ("budget", f"{budget.trials} trials, {budget.max_epochs} epochs each at most{limit}"),
+        ("rungs", f"{', '.join(map(str, budget.rungs))} epochs; the top 1/{budget.eta} are promoted"),
+        ("spent", f"{progress.trials} trials, {progress.epochs} epochs, {duration(progress.seconds)} of training"),
+        ("elapsed", duration(progress.elapsed_s)),
+        ("validation", report.validation),
+        ("sampler", report.sampler),
+        ("seeds", ", ".join(f"{name} {seed}" for name, seed in report.seeds.items())),
+        ("versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())),
+        ("command", shlex.join(report.command)),
     ]
-    return _table(("fact", "value"), rows, caption="How to repeat it.")
+    return _table(("fact", "value"), rows, caption="How to repeat the search.")
 
 
-def _style(trial: int, report: Report) -> str:
-    if trial == report["winner"]["number"]:
+def _style(trial: int, report: SearchReport) -> str:
+    if trial == report.winner.number:
         return "winner"
     return "default" if trial == 0 else ""
 
 
-def _figure(drawn: str, caption: str) -> str:
-    return f"<figure>{drawn}<figcaption>{escape(caption)}</figcaption></figure>"
+def _figure(chart: str, caption: str) -> str:
+    return f"<figure>{chart}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, styles: Sequence[str] = ()) -> str:

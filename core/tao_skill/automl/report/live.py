@@ -1,148 +1,123 @@
-"""A search as it goes on: what there is to say after an event, and the table of a moment; functions of its report."""
+"""A running search on a terminal: a line for each event, and a table of its trials."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tao_skill.automl.format import duration, epochs, line, number, parameters
+from tao_skill.automl.report.report import SearchReport, TrialReport
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 ROWS: Final = 24
-"""Trials that fit a terminal: those being trained, then the best."""
-
-Shown = Mapping[str, Any]
+"""Trials that fit a terminal."""
 
 
-def lines(before: Shown | None, after: Shown) -> list[str]:
-    """A line for each trial that is not as it was in the report `before`; None for none yet.
+def lines(before: SearchReport | None, after: SearchReport) -> list[str]:
+    """A line for each trial that has changed since the report `before`; None stands for no report.
 
     `trial 7  waiting at 9 epochs  val_acc 0.913 (best 0.941, trial 4)  lr 0.0123 dropout 0.21  1m12s  ETA 14m`
     """
-    known = {one["number"]: one for one in before["trials"]} if before else {}
-    told = [
-        _line(one, known.get(one["number"]), after)
-        for one in after["trials"]
-        if _differs(one, known.get(one["number"]))
-    ]
-    ended = after["progress"]["ended"]
-    return [*told, *summary(after)] if ended and not (before and before["progress"]["ended"]) else told
+    previous = {trial.number: trial for trial in before.trials} if before else {}
+    changed = [trial for trial in after.trials if _has_changed(trial, previous.get(trial.number))]
+    events = [_line(trial, previous.get(trial.number), after) for trial in changed]
+    has_just_ended = after.progress.ended and not (before and before.progress.ended)
+    return [*events, *summary(after)] if has_just_ended else events
 
 
-def rows(report: Shown) -> list[str]:
-    """Every trial in a line, by what --parent calls it where it is a parent, then how the search stands."""
-    return [*(_line(one, one, report) for one in report["trials"]), *summary(report)]
+def rows(report: SearchReport) -> list[str]:
+    """A line for every trial, then the summary."""
+    return [*(_line(trial, trial, report) for trial in report.trials), *summary(report)]
 
 
-def summary(report: Shown) -> list[str]:
-    """How the search stands: what was spent, and who wins."""
-    progress, budget = report["progress"], report["budget"]
-    spent = f"{progress['trials']} of {budget['trials']} trials, {epochs(progress['epochs'])}"
-    state = f"ended: {line(progress['ended'])}" if progress["ended"] else f"ETA {duration(progress['eta_s'])}"
-    return [f"{spent}  elapsed {duration(progress['elapsed_s'])}  {state}", report["winner"]["sentence"]]
+def summary(report: SearchReport) -> list[str]:
+    """Progress of the search and its verdict."""
+    progress = report.progress
+    spent = f"{progress.trials} of {report.budget.trials} trials, {epochs(progress.epochs)}"
+    state = f"ended: {line(progress.ended)}" if progress.ended else f"ETA {duration(progress.eta_s)}"
+    return [f"{spent}  elapsed {duration(progress.elapsed_s)}  {state}", report.winner.sentence]
 
 
-def table(report: Shown) -> Table:
-    """The trials that matter now, for a terminal: those being trained first, then the best."""
+def table(report: SearchReport) -> Table:
+    """The trials as a table: running ones first, then the best."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    metric = report["goal"]["metric"]
     caption = Text("\n".join(summary(report)))
-    made = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left", caption_style="", pad_edge=False)
-    for name in ("trial", "state", "epochs", metric, "best", "parameters", "trained"):
-        made.add_column(Text(name), justify="left" if name in ("state", "parameters") else "right")
-    ranked = _by_interest(report)
-    for one in ranked[:ROWS]:
-        style = "bold" if one["number"] == report["winner"]["number"] else ""
-        made.add_row(*(Text(text) for text in _cells(one, report["budget"]["max_epochs"])), style=style)
+    grid = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left", caption_style="", pad_edge=False)
+    for name in ("trial", "state", "epochs", report.goal.metric, "best", "parameters", "trained"):
+        grid.add_column(Text(name), justify="left" if name in ("state", "parameters") else "right")
+    ranked = _ranked(report)
+    for trial in ranked[:ROWS]:
+        style = "bold" if trial.number == report.winner.number else ""
+        grid.add_row(*map(Text, _cells(trial, report.budget.max_epochs)), style=style)
     if len(ranked) > ROWS:
-        made.add_row("", Text(f"{len(ranked) - ROWS} more"))
-    return made
+        grid.add_row("", Text(f"{len(ranked) - ROWS} more"))
+    return grid
 
 
-def check(report: Shown) -> None:
-    """Tell all that can be told of a report.
+def _ranked(report: SearchReport) -> list[TrialReport]:
+    """Trials in the order of the table."""
 
-    Raises:
-        ArithmeticError, AttributeError, LookupError, TypeError, ValueError: it lacks something.
-    """
-    rows(report)
-    for one in _by_interest(report):
-        _cells(one, report["budget"]["max_epochs"])
+    def rank(trial: TrialReport) -> tuple[bool, bool, float, int]:
+        score = report.goal.sign * (trial.metric or 0.0)
+        return trial.state != "running", trial.metric is None, -score, trial.number
 
-
-def _by_interest(report: Shown) -> list[Shown]:
-    sign = 1.0 if report["goal"]["direction"] == "maximize" else -1.0
-
-    def place(one: Shown) -> tuple[bool, bool, float, int]:
-        return (
-            one["state"] != "running",
-            one["metric"] is None,
-            -sign * (one["metric"] or 0.0),
-            one["number"],
-        )
-
-    return sorted(report["trials"], key=place)
+    return sorted(report.trials, key=rank)
 
 
-def _cells(one: Shown, full: int) -> tuple[str, ...]:
-    name = f"{one['number']}" + (" default" if one["number"] == 0 else "")
-    best = number(one["metric"]) + (f" @{one['best_epoch']}" if one["best_epoch"] else "")
-    seconds = duration(one["seconds"] or None)
-    return name, _state(one), f"{one['epochs']}/{full}", number(one["last"]), best, parameters(one["values"]), seconds
+def _cells(trial: TrialReport, max_epochs: int) -> tuple[str, ...]:
+    name = f"{trial.number}" + (" default" if trial.number == 0 else "")
+    best = number(trial.metric) + (f" @{trial.best_epoch}" if trial.best_epoch else "")
+    trained = duration(trial.seconds or None)
+    progress = f"{trial.epochs}/{max_epochs}"
+    return name, _state(trial), progress, number(trial.last), best, parameters(trial.values), trained
 
 
-def _differs(now: Shown, before: Shown | None) -> bool:
-    return before is None or any(now[key] != before[key] for key in ("state", "epochs", "target", "failures"))
+def _has_changed(now: TrialReport, before: TrialReport | None) -> bool:
+    if before is None:
+        return True
+    facts = ((trial.state, trial.epochs, trial.target, trial.failures) for trial in (now, before))
+    return len(set(facts)) > 1
 
 
-def _line(one: Shown, before: Shown | None, report: Shown) -> str:
-    goal, leader = report["goal"], _leader(report)
-    parts = [one.get("parent", f"trial {one['number']}"), _event(one, before)]
-    if one["metric"] is not None:
-        parts.append(f"{line(goal['metric'])} {number(one['metric'])} {_beside(leader, one)}")
-    parts += [parameters(one["values"])] if one["values"] else []
-    parts += [duration(one["seconds"])] if one["seconds"] else []
-    eta = report["progress"]["eta_s"]
-    return "  ".join([*parts, *([f"ETA {duration(eta)}"] if eta is not None else [])])
+def _line(trial: TrialReport, before: TrialReport | None, report: SearchReport) -> str:
+    parts = [trial.parent or f"trial {trial.number}", _event(trial, before)]
+    if trial.metric is not None:
+        parts.append(f"{line(report.goal.metric)} {number(trial.metric)} {_compared(trial, report)}")
+    parts += [parameters(trial.values)] if trial.values else []
+    parts += [duration(trial.seconds)] if trial.seconds else []
+    parts += [f"ETA {duration(report.progress.eta_s)}"] if report.progress.eta_s is not None else []
+    return "  ".join(parts)
 
 
-def _beside(leader: Shown | None, one: Shown) -> str:
-    if leader is None or leader["number"] == one["number"]:
-        return "(best)"
-    return f"(best {number(leader['metric'])}, trial {leader['number']})"
+def _compared(trial: TrialReport, report: SearchReport) -> str:
+    """`(best)`, or the best trial and its metric."""
+    metrics = {other.number: other.metric for other in report.trials if other.metric is not None}
+    best = max(metrics, key=lambda trial_number: report.goal.sign * metrics[trial_number], default=trial.number)
+    return "(best)" if best == trial.number else f"(best {number(metrics[best])}, trial {best})"
 
 
-def _leader(report: Shown) -> Shown | None:
-    sign = 1.0 if report["goal"]["direction"] == "maximize" else -1.0
-    known = [one for one in report["trials"] if one["metric"] is not None]
-    return max(known, key=lambda one: sign * float(one["metric"]), default=None)
+def _event(trial: TrialReport, before: TrialReport | None) -> str:
+    if before is not None and len(trial.failures) > len(before.failures) and trial.state == "running":
+        return f"retried after: {line(trial.failures[-1])}"
+    if trial.state == "running" and before is not None and before.state != "running":
+        return f"promoted to {epochs(trial.target)}"
+    return _DETAILS[_state(trial)](trial)
 
 
-def _event(one: Shown, before: Shown | None) -> str:
-    if before is not None and len(one["failures"]) > len(before["failures"]) and one["state"] == "running":
-        return f"tried again after: {line(one['failures'][-1])}"
-    if one["state"] == "running" and before is not None and before["state"] != "running":
-        return f"promoted to {epochs(one['target'])}"
-    return _state(one, full=True)
+def _state(trial: TrialReport) -> str:
+    return "diverged" if trial.state == "done" and trial.reason else trial.state
 
 
-def _state(one: Shown, *, full: bool = False) -> str:
-    """`waiting`, and if `full` with epochs or reason."""
-    diverged = one["state"] == "done" and one["reason"]
-    state = "diverged" if diverged else one["state"]
-    return _DETAILS[state](one) if full else state
-
-
-_DETAILS: Final[Mapping[str, Callable[[Shown], str]]] = {
-    "running": lambda one: f"running to {epochs(one['target'])}",
-    "waiting": lambda one: f"waiting at {epochs(one['epochs'])}",
-    "done": lambda one: f"done at {epochs(one['epochs'])}",
-    "diverged": lambda one: f"diverged after {one['epochs']} of {epochs(one['target'])}",
-    "failed": lambda one: f"failed: {line(one['reason'] or 'no reason is known')}",
+_DETAILS: Final[Mapping[str, Callable[[TrialReport], str]]] = {
+    "running": lambda trial: f"running to {epochs(trial.target)}",
+    "waiting": lambda trial: f"waiting at {epochs(trial.epochs)}",
+    "done": lambda trial: f"done at {epochs(trial.epochs)}",
+    "diverged": lambda trial: f"diverged after {trial.epochs} of {epochs(trial.target)}",
+    "failed": lambda trial: f"failed: {line(trial.reason or 'unknown reason')}",
 }
-"""How a trial stands, in words."""
+"""State with its epochs or reason."""

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: curves, bars and points; no script, colours from the page's style, words for every mark."""
+"""Charts as inline SVG: curves, bars and points; no script, colours from the page's style, a label on every mark."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RIGHT: Final = 12
 _TOP: Final = 24
 _BOTTOM: Final = 34
 _FAR: Final = 3.0
-"""Quartile distances from the quartiles beyond which a value is drawn at the edge, so that the others can be read."""
+"""Interquartile ranges beyond the quartiles at which a value is drawn at the edge, so that the others stay legible."""
 _HUGE: Final = 1e100
 
 
@@ -30,7 +30,7 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """Maps values to pixels; outside values go to its edge."""
+    """Maps values to pixels; values outside are drawn at its edge."""
 
     low: float
     high: float
@@ -40,12 +40,12 @@ class Axis:
 
     def at(self, value: float) -> float:
         """Position in pixels."""
-        low, high, inside = (self._scaled(one) for one in (self.low, self.high, value))
-        share = (min(max(inside, low), high) - low) / ((high - low) or 1.0)
+        low, high, scaled = map(self._scaled, (self.low, self.high, value))
+        share = (min(max(scaled, low), high) - low) / ((high - low) or 1.0)
         return round(self.start + (self.end - self.start) * share, 1)
 
     def ticks(self) -> list[float]:
-        """A few round values inside."""
+        """A few round values in its range."""
         if self.log:
             first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
             skip = max(1, (last - first) // 4)
@@ -62,30 +62,30 @@ class Axis:
 def curves(series: Sequence[Series], *, marks: Sequence[int], x_label: str, y_label: str, title: str) -> str:
     """Lines over steps, with dashed verticals at `marks`."""
     width, height = 720, 320
-    longest = max([*(len(one.y) for one in series), *marks, 2])
+    longest = max([*(len(curve.y) for curve in series), *marks, 2])
     x = Axis(low=1, high=longest, start=_LEFT, end=width - _RIGHT)
-    y = _fitted([v for one in series for v in one.y if v is not None], height - _BOTTOM, _TOP)
-    body = [_frame(x, y, width, height, x_label, y_label, whole=True)]
+    y = _fitted([value for curve in series for value in curve.y if value is not None], height - _BOTTOM, _TOP)
+    body = [_frame(x, y, width, height, x_label, y_label, integer_ticks=True)]
     for mark in marks:
         at = x.at(mark)
         body.append(f'<line class="mark" x1="{at}" x2="{at}" y1="{_TOP}" y2="{height - _BOTTOM}"></line>')
-    body += [_curve(one, x, y) for one in series]
+    body += [_curve(curve, x, y) for curve in series]
     return _svg(width, height, title, body)
 
 
 def points(pairs: Sequence[tuple[Any, float]], *, x_label: str, y_label: str, title: str, log: bool = False) -> str:
-    """Dots of (value, score); values that are no numbers stand side by side as options."""
+    """Dots of (value, score); values that are not numbers are drawn side by side as options."""
     width, height = 340, 220
-    kept = [(value, score) for value, score in pairs if math.isfinite(score)]
-    y = _fitted([score for _, score in kept], height - _BOTTOM, _TOP)
-    plain = all(_is_number(value) for value, _ in kept)
-    options = [] if plain else sorted({number(value) for value, _ in kept})
-    at = [float(value) if plain else float(options.index(number(value))) for value, _ in kept]
-    x = _across(at, width, len(options), log=log and plain)
+    finite = [(value, score) for value, score in pairs if math.isfinite(score)]
+    y = _fitted([score for _, score in finite], height - _BOTTOM, _TOP)
+    is_numeric = all(_is_number(value) for value, _ in finite)
+    options = [] if is_numeric else sorted({number(value) for value, _ in finite})
+    at = [float(value) if is_numeric else float(options.index(number(value))) for value, _ in finite]
+    x = _across(at, width, len(options), log=log and is_numeric)
     body = [_frame(x, y, width, height, x_label, y_label, names=options)]
-    for (value, score), place in zip(kept, at, strict=True):
-        words = escape(f"{number(value)}: {number(score)}")
-        body.append(f'<circle cx="{x.at(place)}" cy="{y.at(score)}" r="3.5"><title>{words}</title></circle>')
+    for (value, score), place in zip(finite, at, strict=True):
+        label = escape(f"{number(value)}: {number(score)}")
+        body.append(f'<circle cx="{x.at(place)}" cy="{y.at(score)}" r="3.5"><title>{label}</title></circle>')
     return _svg(width, height, title, body)
 
 
@@ -113,7 +113,7 @@ def _across(at: Sequence[float], width: int, options: int, *, log: bool) -> Axis
     above = [value for value in at if value > 0]
     log = log and bool(above)
     low, high = (min(above), max(above)) if log else (min(at, default=0.0), max(at, default=1.0))
-    if log and len(above) < len(at):  # zero switches a parameter off: left of the smallest
+    if log and len(above) < len(at):  # zero switches a parameter off; it is drawn left of the smallest
         low /= 3
     if low == high:
         low, high = (low / 2, high * 2) if log else (low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2)
@@ -121,16 +121,16 @@ def _across(at: Sequence[float], width: int, options: int, *, log: bool) -> Axis
 
 
 def _fitted(values: Sequence[float], start: float, end: float) -> Axis:
-    """An axis that shows all values but those far off."""
-    known = sorted(min(max(value, -_HUGE), _HUGE) for value in values if math.isfinite(value)) or [0.0, 1.0]
-    lower, upper = known[len(known) // 4], known[(3 * len(known)) // 4]
+    """An axis that covers all values except outliers."""
+    finite = sorted(min(max(value, -_HUGE), _HUGE) for value in values if math.isfinite(value)) or [0.0, 1.0]
+    lower, upper = finite[len(finite) // 4], finite[(3 * len(finite)) // 4]
     reach = _FAR * (upper - lower)
-    near = [value for value in known if lower - reach <= value <= upper + reach]
+    near = [value for value in finite if lower - reach <= value <= upper + reach]
     low, high = near[0], near[-1]
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         low, high = low - (abs(low) or 1) / 10, high + (abs(high) or 1) / 10
-    room = (high - low) * 0.04
-    return Axis(low=low - room, high=high + room, start=start, end=end)
+    margin = (high - low) * 0.04
+    return Axis(low=low - margin, high=high + margin, start=start, end=end)
 
 
 def _frame(
@@ -141,17 +141,17 @@ def _frame(
     x_label: str,
     y_label: str,
     *,
-    whole: bool = False,
+    integer_ticks: bool = False,
     names: Sequence[str] = (),
 ) -> str:
-    """Grid, tick labels and axis titles; `whole` leaves ticks between integers out, `names` stand for 0, 1, ..."""
+    """Grid, tick labels and axis titles; `integer_ticks` omits ticks between integers; `names` label 0, 1, ..."""
     foot = height - _BOTTOM
     parts = []
     for tick in y.ticks():
         at = y.at(tick)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{at}" y2="{at}"></line>')
         parts.append(f'<text x="{_LEFT - 6}" y="{at + 4}" text-anchor="end">{number(tick)}</text>')
-    numbers = [(tick, number(tick)) for tick in x.ticks() if not whole or tick == int(tick)]
+    numbers = [(tick, number(tick)) for tick in x.ticks() if not integer_ticks or tick == int(tick)]
     for at, text in list(enumerate(names)) or numbers:
         parts.append(f'<text x="{x.at(at)}" y="{foot + 14}" text-anchor="middle">{escape(text)}</text>')
     parts.append(f'<line class="axis" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{foot}" y2="{foot}"></line>')
@@ -161,20 +161,20 @@ def _frame(
 
 
 def _curve(series: Series, x: Axis, y: Axis) -> str:
-    style, words = escape(series.style), f"<title>{escape(series.label)}</title>"
-    drawn = []
+    style, label = escape(series.style), f"<title>{escape(series.label)}</title>"
+    shapes = []
     for run in _runs(series.y):
         placed = " ".join(f"{x.at(step)},{y.at(value)}" for step, value in run)
         if len(run) == 1:
             at = placed.split(",")
-            drawn.append(f'<circle cx="{at[0]}" cy="{at[1]}" r="2.5"></circle>')
+            shapes.append(f'<circle cx="{at[0]}" cy="{at[1]}" r="2.5"></circle>')
         else:
-            drawn.append(f'<polyline points="{placed}"></polyline>')
-    return f'<g class="curve {style}">{words}{"".join(drawn)}</g>'
+            shapes.append(f'<polyline points="{placed}"></polyline>')
+    return f'<g class="curve {style}">{label}{"".join(shapes)}</g>'
 
 
 def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
-    """Steps and values, parted where there is no value."""
+    """Steps and values, split at gaps."""
     runs: list[list[tuple[int, float]]] = [[]]
     for step, value in enumerate(values, start=1):
         if value is not None and math.isfinite(value):

@@ -1,7 +1,7 @@
-"""Which configuration is trained next, and how far: successive halving by promotion, as a pure function of the record.
+"""The next step of a search, as a pure function of its trials: asynchronous successive halving.
 
-Source: asynchronous successive halving, Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020
-(arXiv 1810.05934), "ASHA"; here a promoted configuration goes on from its own checkpoint.
+Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (ASHA), MLSys 2020, arXiv 1810.05934.
+Unlike there, a promoted trial continues from its own checkpoint.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ DEFAULT_TRIAL: Final = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """What the search is after: a metric and its direction; equal values are told apart by `tie`, the lower better."""
+    """The metric that a search optimises; between equal values the lower `tie` metric decides."""
 
     metric: str
     maximize: bool
     tie: str
 
     def score(self, metrics: Mapping[str, float]) -> tuple[float, float]:
-        """Larger is better; a value that is no number is the worst there is."""
+        """Larger is better; -inf stands for a missing or non-finite value."""
         value = metrics.get(self.metric, math.nan)
         tie = metrics.get(self.tie, math.nan)
         signed = value if self.maximize else -value
@@ -37,15 +37,15 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One configuration and how far it came.
+    """One configuration and its training so far.
 
     Attributes:
         number: 0 is the user's own spec. values: suggested value by spec key.
         history: metrics of each trained epoch, in order.
-        target: epochs it is being trained to; where it stands when it is not running.
-        state: running; waiting to be promoted or not; done, at the top rung or diverged; failed.
-        reason: why it failed or diverged. failures: what went wrong in attempts that were repeated or given up.
-        seconds: time spent on training it.
+        target: epochs it is being trained to; its last rung while it is not running.
+        state: running; waiting, at a rung below the top; done, at the top rung or diverged; failed.
+        reason: why it failed or diverged. failures: root causes of failed attempts.
+        seconds: training time.
     """
 
     number: int
@@ -64,32 +64,32 @@ class Trial:
 
     @property
     def diverged(self) -> bool:
-        """Whether it was trained as far as it can be, to no good end."""
+        """Whether training ended early because it diverged."""
         return self.state == "done" and self.reason is not None
 
     def has_tried(self, rung: int) -> bool:
-        """Whether it came to a rung, or diverged on the way."""
+        """Whether it reached a rung, or diverged on the way there."""
         return self.epochs >= rung or (self.diverged and self.target >= rung)
 
     def score_at(self, goal: Goal, rung: int) -> tuple[float, float]:
-        """Score of the best epoch up to a rung; the worst there is where it diverged before."""
+        """Score of the best epoch up to a rung; -inf if it diverged before."""
         return goal.score(self.best(goal, rung) if self.epochs >= rung else {})
 
     def best(self, goal: Goal, epochs: int | None = None) -> Mapping[str, float]:
-        """Metrics of the best epoch, of the first `epochs`; empty before the first."""
+        """Metrics of the best of the first `epochs`, or of all; empty before the first."""
         return max(self.history[:epochs], key=goal.score, default={})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a search may spend.
+    """Limits of a search.
 
     Attributes:
-        trials: configurations, the user's own included. max_epochs: full training of one.
+        trials: configurations, the user's own included. max_epochs: epochs of a full training.
         epochs_total: epochs of all trials together.
 
     Raises:
-        BadRequest: not even the user's own configuration can be trained in full.
+        BadRequest: it does not allow the full training of the user's own configuration.
     """
 
     trials: int
@@ -105,7 +105,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One piece of work: train a trial, new or old, up to `target` epochs."""
+    """Train a trial, new or known, up to `target` epochs."""
 
     number: int
     target: int
@@ -114,60 +114,66 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class RungSchedule:
-    """Rungs in epochs, the last one full training; of `eta` configurations of a rung one goes on."""
+    """Rungs in epochs, the last of which is a full training, and the reduction factor: the top 1/eta are promoted."""
 
     rungs: tuple[int, ...]
     eta: int = 3
 
     def next_step(self, trials: Sequence[Trial], goal: Goal, budget: Budget, *, new: bool = True) -> Step | None:
-        """The user's spec first and at once in full; then promotions, the highest first; then new configurations.
+        """The next step; None if all is done or the budget is spent, or if running trials must end first.
 
-        Nothing is begun that the budget could not carry to the top. At the end those go on that promise more than any
-        trained in full, and the best in any case if none beside the user's spec was. None when nothing can be begun:
-        all is done or spent, or what runs must end first.
+        The user's spec is trained first and in full. Then come promotions, from the highest rung down, then new
+        configurations; a step is taken only if the budget suffices to train its trial in full. Last, waiting trials
+        are promoted that are projected to beat every full training, or the best of them if none but the user's spec
+        was trained in full.
 
         Args:
-            new: whether new configurations may still be begun.
+            new: whether new configurations may be started.
         """
         top = self.rungs[-1]
         if not trials:
             return Step(number=DEFAULT_TRIAL, target=top, is_new=True)
-        left = math.inf if budget.epochs_total is None else budget.epochs_total - sum(spent(one) for one in trials)
-        for one in self._promotable(trials, goal):
-            if top - one.epochs <= left:
-                return Step(number=one.number, target=self._above(one))
+        left = math.inf if budget.epochs_total is None else budget.epochs_total - sum(map(spent, trials))
+        for trial in self._promotable(trials, goal):
+            if top - trial.epochs <= left:
+                return Step(number=trial.number, target=self._next_rung(trial))
         if new and len(trials) < budget.trials and top <= left:
             return Step(number=len(trials), target=self.rungs[0], is_new=True)
-        last = (one for one in self._promising(trials, goal) if top - one.epochs <= left)
-        return next((Step(number=one.number, target=self._above(one)) for one in last), None)
+        promising = (trial for trial in self._promising(trials, goal) if top - trial.epochs <= left)
+        return next((Step(number=trial.number, target=self._next_rung(trial)) for trial in promising), None)
 
-    def _above(self, trial: Trial) -> int:
+    def _next_rung(self, trial: Trial) -> int:
         return next(rung for rung in self.rungs if rung > trial.epochs)
 
     def _promotable(self, trials: Sequence[Trial], goal: Goal) -> Iterator[Trial]:
-        """Trials waiting among the best of their rung, the highest rung first."""
+        """Waiting trials among the top 1/eta of their rung, from the highest rung down."""
         for rung in reversed(self.rungs[:-1]):
-            here = [one for one in trials if one.number != DEFAULT_TRIAL and one.has_tried(rung)]
-            ranked = sorted(here, key=lambda one: one.score_at(goal, rung), reverse=True)
-            for one in ranked[: len(here) // self.eta]:
-                if one.state == "waiting" and one.epochs == rung:
-                    yield one
+            at_rung = [trial for trial in trials if trial.number != DEFAULT_TRIAL and trial.has_tried(rung)]
+            ranked = sorted(at_rung, key=lambda trial: trial.score_at(goal, rung), reverse=True)
+            for trial in ranked[: len(at_rung) // self.eta]:
+                if trial.state == "waiting" and trial.epochs == rung:
+                    yield trial
 
     def _promising(self, trials: Sequence[Trial], goal: Goal) -> list[Trial]:
-        """Waiting trials that would probably win if trained in full, the best first; all until one is or goes there."""
-        hopes, top = projections(trials, goal, self), self.rungs[-1]
-        others = [one for one in trials if one.number != DEFAULT_TRIAL and not one.diverged]
-        has_other = any(one.epochs >= top or (one.state == "running" and one.epochs) for one in others)
-        bar = max((hopes[one.number] for one in trials if has_other and one.epochs >= top), default=-math.inf)
-        waiting = [one for one in trials if one.state == "waiting" and (hopes[one.number] > bar or not has_other)]
-        return sorted(waiting, key=lambda one: hopes[one.number], reverse=True)
+        """Waiting trials projected to beat every full training, the best first.
+
+        All of them, while no trial beside the user's spec is trained in full or on its way there.
+        """
+        projected, top = projections(trials, goal, self), self.rungs[-1]
+        others = [trial for trial in trials if trial.number != DEFAULT_TRIAL and not trial.diverged]
+        has_rival = any(trial.epochs >= top or (trial.state == "running" and trial.epochs) for trial in others)
+        full = [projected[trial.number] for trial in trials if trial.epochs >= top]
+        bar = max(full, default=-math.inf) if has_rival else None
+        waiting = [trial for trial in trials if trial.state == "waiting"]
+        chosen = [trial for trial in waiting if bar is None or projected[trial.number] > bar]
+        return sorted(chosen, key=lambda trial: projected[trial.number], reverse=True)
 
 
 def make_rung_schedule(max_epochs: int, *, eta: int = 3, min_epochs: int = 3) -> RungSchedule:
     """Rungs R, R/eta, R/eta^2, as long as they are at least `min_epochs`; at most three.
 
     Raises:
-        BadRequest: of fewer than two configurations one goes on, or a rung has no epoch.
+        BadRequest: eta is below 2, or min_epochs below 1.
     """
     _at_least("eta", eta, 2)
     _at_least("min_epochs", min_epochs, 1)
@@ -183,38 +189,41 @@ def _at_least(name: str, value: int, least: int) -> None:
 
 
 def spent(trial: Trial) -> int:
-    """Epochs a trial has cost or will have when its present step is done."""
+    """Epochs that a trial has used, its running step counted in full."""
     return max(trial.epochs, trial.target if trial.state == "running" else 0)
 
 
 def winner(trials: Sequence[Trial], goal: Goal, max_epochs: int) -> Trial:
-    """The best of the fully trained, which must beat the user's own spec, else that one."""
+    """The best fully trained trial if it beats the user's own spec, else the user's own spec."""
     default = trials[DEFAULT_TRIAL]
-    full = [one for one in trials[1:] if one.epochs >= max_epochs and one.state == "done" and not one.diverged]
-    best = max(full, key=lambda one: goal.score(one.best(goal)), default=default)
+    full = [
+        trial for trial in trials[1:] if trial.epochs >= max_epochs and trial.state == "done" and not trial.diverged
+    ]
+    best = max(full, key=lambda trial: goal.score(trial.best(goal)), default=default)
     return best if goal.score(best.best(goal)) > goal.score(default.best(goal)) else default
 
 
-def projections(trials: Sequence[Trial], goal: Goal, ladder: RungSchedule) -> dict[int, float]:
-    """One number for each trial that has trained, larger better: what it would probably reach in full.
+def projections(trials: Sequence[Trial], goal: Goal, schedule: RungSchedule) -> dict[int, float]:
+    """Score expected of a full training by trial number, larger is better; only trials with a trained epoch.
 
-    To the best value of a trial that stopped at a rung is added what those trained in full have gained since, in the
-    median; so a short training is compared with long ones for what it is. Divergence is the worst there is.
+    The score of a trial that stopped at a rung is raised by the median gain of fully trained trials beyond that rung,
+    so that short and long trainings compare. Diverged trials have -inf.
     """
-    top = ladder.rungs[-1]
-    full = [one for one in trials if one.epochs >= top and not one.diverged]
-    others = [one for one in full if one.number != DEFAULT_TRIAL] or full
-    gains = {rung: _median_gain(others, goal, rung) for rung in ladder.rungs}
-    found: dict[int, float] = {}
-    for one in trials:
-        reached = max((rung for rung in ladder.rungs if rung <= one.epochs), default=top)
-        score = goal.score(one.best(goal))[0] + gains[reached]
-        found |= {one.number: -math.inf if one.diverged else score} if one.history else {}
-    return found
+    top = schedule.rungs[-1]
+    full = [trial for trial in trials if trial.epochs >= top and not trial.diverged]
+    others = [trial for trial in full if trial.number != DEFAULT_TRIAL] or full
+    gains = {rung: _median_gain(others, goal, rung) for rung in schedule.rungs}
+    projected: dict[int, float] = {}
+    for trial in trials:
+        if trial.history:
+            reached = max((rung for rung in schedule.rungs if rung <= trial.epochs), default=top)
+            score = goal.score(trial.best(goal))[0] + gains[reached]
+            projected[trial.number] = -math.inf if trial.diverged else score
+    return projected
 
 
 def _median_gain(trials: Sequence[Trial], goal: Goal, rung: int) -> float:
-    """What trials gained after a rung."""
-    gains = (goal.score(one.best(goal))[0] - goal.score(one.best(goal, rung))[0] for one in trials)
-    known = sorted(gain for gain in gains if math.isfinite(gain)) or [0.0]
-    return known[len(known) // 2]
+    """Median improvement of the score beyond a rung."""
+    gains = (goal.score(trial.best(goal))[0] - goal.score(trial.best(goal, rung))[0] for trial in trials)
+    finite = sorted(gain for gain in gains if math.isfinite(gain)) or [0.0]
+    return finite[len(finite) // 2]

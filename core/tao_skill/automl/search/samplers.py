@@ -1,4 +1,4 @@
-"""The next configuration: an Optuna sampler shown one number for each configuration tried so far."""
+"""The next configuration, from an Optuna sampler that sees one score for each configuration tried so far."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 STARTUP: Final = 8
-"""Configurations drawn without a model, to have something to learn from."""
+"""Configurations drawn at random before a model is fitted."""
 
 GRID_STEPS: Final = 4
-"""Values a grid takes of a range."""
+"""Grid points per range."""
 
 ATTEMPTS: Final = 64
-"""Repeated draws before a space counts as used up."""
+"""Repeated draws before a space counts as exhausted."""
 
 CMA_SIGMA: Final = 0.3
-"""First step size of CMA-ES, in shares of a range."""
+"""Initial step size of CMA-ES, as a fraction of a range."""
 
 GRID: Final = "grid"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What the sampler is told of a configuration.
+class Observation:
+    """A configuration and its result, as a sampler sees it.
 
     Attributes:
         values: by spec key. score: larger is better; -inf if it cannot be trained, None while it is being trained,
-            NaN if nothing is known of it.
+            NaN if it is unknown.
     """
 
     values: Mapping[str, Any]
@@ -50,30 +50,38 @@ class Seen:
 
 
 def draw(
-    space: Space, spec: Mapping[str, Any], number: int, seen: Sequence[Seen], *, sampler: str = "tpe", seed: int = 0
+    space: Space,
+    spec: Mapping[str, Any],
+    number: int,
+    observations: Sequence[Observation],
+    *,
+    sampler: str = "tpe",
+    seed: int = 0,
 ) -> dict[str, Any] | None:
-    """Values for configuration `number` that none of those seen has; None when the space has no more.
+    """Values for configuration `number`, different from all observations; None when the space is exhausted.
 
     The same arguments give the same values, in any process.
 
     Raises:
-        BadRequest: there is no such sampler. MissingDependency: what it needs is not installed.
+        BadRequest: the sampler is unknown. MissingDependency: its package is not installed.
     """
     check_sampler(sampler)
-    known = {_identity(one.values) for one in seen}
-    offers = _offers(space, spec, number, seen, sampler, seed)
-    return next((values for values in offers if values is not None and _identity(values) not in known), None)
+    known = {_identity(observation.values) for observation in observations}
+    candidates = _candidates(space, spec, number, observations, sampler, seed)
+    return next((values for values in candidates if values is not None and _identity(values) not in known), None)
 
 
 def check_sampler(name: str) -> None:
-    """Refuse a sampler that is unknown or cannot work here.
+    """Make sure that a sampler can be used.
 
     Raises:
-        BadRequest: there is no such sampler. MissingDependency: what it needs is not installed.
+        BadRequest: it is unknown. MissingDependency: its package is not installed.
     """
-    if name != GRID and name not in SAMPLERS:
+    accepted = (*SAMPLERS, GRID)
+    if name not in accepted:
         raise BadRequest(
-            f"there is no sampler {name!r}", fix=Fix("use ", Option("sampler", "|".join((*SAMPLERS, GRID))))
+            f"sampler is {name!r}, accepted: {', '.join(accepted)}",
+            fix=Fix("use ", Option("sampler", "|".join(accepted))),
         )
     if (package := _NEEDS.get(name)) and importlib.util.find_spec(package) is None:
         fix = Fix("use ", Option("sampler", "tpe"), f", or pip install {package}")
@@ -84,53 +92,53 @@ def _identity(values: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
     return frozenset(values.items())
 
 
-Offers = Iterator[dict[str, Any] | None]
-"""Configurations in the order they are tried; None where a draw kept no condition."""
+Candidates = Iterator[dict[str, Any] | None]
+"""Configurations in the order they are tried; None for a draw that violates a condition."""
 
 
-def _offers(
-    space: Space, spec: Mapping[str, Any], number: int, seen: Sequence[Seen], sampler: str, seed: int
-) -> Offers:
-    """The sampler's; where it finds nothing new, random ones; at last every one of a grid."""
+def _candidates(
+    space: Space, spec: Mapping[str, Any], number: int, observations: Sequence[Observation], sampler: str, seed: int
+) -> Candidates:
+    """Draws of the sampler; where these repeat known ones, random draws; last, all of a grid."""
     for name in () if sampler == GRID else dict.fromkeys((sampler, "random")):
-        yield from _of_sampler(space, spec, number, seen, name, seed)
-    yield from _of_grid(space, spec, seed)
+        yield from _sampler_candidates(space, spec, number, observations, name, seed)
+    yield from _grid_candidates(space, spec, seed)
 
 
-def _of_grid(space: Space, spec: Mapping[str, Any], seed: int) -> Offers:
-    """Every combination of a few values of each range, in an order that the seed fixes."""
+def _grid_candidates(space: Space, spec: Mapping[str, Any], seed: int) -> Candidates:
+    """All combinations of a few values of each range, in an order fixed by the seed."""
     from optuna.trial import FixedTrial
 
-    points = {one.key: one.grid(GRID_STEPS) for one in space.dimensions}
+    points = {dimension.key: dimension.grid(GRID_STEPS) for dimension in space.dimensions}
     count = math.prod(map(len, points.values()))
-    chance = random.Random(seed)  # noqa: S311 - an order, no secret
-    start, stride = chance.randrange(count), _coprime(count, chance)
+    rng = random.Random(seed)  # noqa: S311 - not a secret
+    start, stride = rng.randrange(count), _coprime(count, rng)
     for i in range(count):
         yield space.suggest(FixedTrial(_combination(points, (start + i * stride) % count)), spec)
 
 
-def _coprime(count: int, chance: random.Random) -> int:
-    """A step that comes by every one of `count` places before the first again."""
-    return next(one for one in iter(lambda: chance.randrange(1, count + 1), None) if math.gcd(one, count) == 1)
+def _coprime(count: int, rng: random.Random) -> int:
+    """A stride that visits all of `count` positions before it repeats."""
+    return next(stride for stride in iter(lambda: rng.randrange(1, count + 1), None) if math.gcd(stride, count) == 1)
 
 
-def _combination(points: Mapping[str, Sequence[Any]], at: int) -> dict[str, Any]:
+def _combination(points: Mapping[str, Sequence[Any]], index: int) -> dict[str, Any]:
     chosen = {}
     for key, draws in points.items():
-        at, place = divmod(at, len(draws))
-        chosen[key] = draws[place]
+        index, position = divmod(index, len(draws))
+        chosen[key] = draws[position]
     return chosen
 
 
-def _of_sampler(
-    space: Space, spec: Mapping[str, Any], number: int, seen: Sequence[Seen], sampler: str, seed: int
-) -> Offers:
-    """What Optuna offers, in a study of its own that holds what was seen."""
+def _sampler_candidates(
+    space: Space, spec: Mapping[str, Any], number: int, observations: Sequence[Observation], sampler: str, seed: int
+) -> Candidates:
+    """Draws of an Optuna sampler, from an in-memory study of all observations."""
     from optuna.trial import TrialState
 
-    trials = frozen_trials(space, spec, seen)
+    trials = frozen_trials(space, spec, observations)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Optuna marks what it may still change
+        warnings.simplefilter("ignore")  # Optuna's ExperimentalWarning
         study = make_study(trials, SAMPLERS[sampler]((seed * 1_000_003 + number) % 2**32, trials))
         for _ in range(ATTEMPTS):
             trial = study.ask()
@@ -139,43 +147,44 @@ def _of_sampler(
 
 
 def make_study(trials: Sequence[FrozenTrial], sampler: BaseSampler | None = None) -> Study:
-    """A study in memory that holds `trials`, the larger value the better."""
+    """An in-memory study of `trials`; larger values are better."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it announces every study
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise Optuna logs every new study
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.add_trials(trials)
     return study
 
 
-def frozen_trials(space: Space, spec: Mapping[str, Any], seen: Sequence[Seen]) -> list[FrozenTrial]:
-    """Configurations as Optuna keeps them, without those outside the space and those that told nothing.
+def frozen_trials(space: Space, spec: Mapping[str, Any], observations: Sequence[Observation]) -> list[FrozenTrial]:
+    """Observations as Optuna trials, without those outside the space and those with an unknown score.
 
-    Its models hold no infinities: what cannot be trained is as much below the worst value as that is below the best.
+    Optuna's models accept no infinities: -inf becomes a value as far below the worst as that is below the best.
     """
     from optuna.trial import TrialState, create_trial
 
-    finite = [one.score for one in seen if one.score is not None and math.isfinite(one.score)]
+    scores = [observation.score for observation in observations if observation.score is not None]
+    finite = [score for score in scores if math.isfinite(score)]
     worst = min(finite, default=0.0) - (max(finite, default=0.0) - min(finite, default=0.0) or 1.0)
-    found = []
-    for one in seen:
-        draws = space.drawn(one.values, spec)
-        if draws is None or (one.score is not None and math.isnan(one.score)):
+    trials = []
+    for observation in observations:
+        draws, score = space.draws_of(observation.values, spec), observation.score
+        if draws is None or (score is not None and math.isnan(score)):
             continue
         trial = create_trial(
             params=draws,
             distributions={dim.key: _distribution(dim) for dim in space.dimensions if dim.key in draws},
-            value=None if one.score is None else max(one.score, worst),
-            state=TrialState.RUNNING if one.score is None else TrialState.COMPLETE,
+            value=None if score is None else max(score, worst),
+            state=TrialState.RUNNING if score is None else TrialState.COMPLETE,
         )
-        found.append(trial)
-    return found
+        trials.append(trial)
+    return trials
 
 
-def _distribution(one: Dimension) -> BaseDistribution:
+def _distribution(dimension: Dimension) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    return CategoricalDistribution(one.choices) if one.is_categorical else FloatDistribution(0.0, 1.0)
+    return CategoricalDistribution(dimension.choices) if dimension.is_categorical else FloatDistribution(0.0, 1.0)
 
 
 def _tpe(seed: int, trials: Sequence[FrozenTrial]) -> BaseSampler:
@@ -191,27 +200,27 @@ def _gp(seed: int, trials: Sequence[FrozenTrial]) -> BaseSampler:
 
 
 def _cmaes(seed: int, trials: Sequence[FrozenTrial]) -> BaseSampler:
-    """CMA-ES told anew, at every draw, all that was seen, generation by generation; options are drawn at random."""
+    """CMA-ES, which replays all trials by generation at every draw; categorical parameters are drawn at random."""
     from cmaes import CMA
     from optuna.samplers import PartialFixedSampler
 
     done = [trial for trial in trials if trial.value is not None]
-    numbers = _common_numbers(done)
-    if len(done) < STARTUP or len(numbers) < 2:  # it needs two dimensions
+    keys = _common_numbers(done)
+    if len(done) < STARTUP or len(keys) < 2:  # CMA-ES needs two dimensions
         return _random(seed, trials)
     import numpy as np
 
-    bounds = np.array([[0.0, 1.0]] * len(numbers))
+    bounds = np.array([[0.0, 1.0]] * len(keys))
     optimizer = CMA(mean=bounds.mean(axis=1), sigma=CMA_SIGMA, bounds=bounds, seed=seed)
-    told = [(np.array([one.params[key] for key in numbers]), -(one.value or 0.0)) for one in done]
+    solutions = [(np.array([trial.params[key] for key in keys]), -(trial.value or 0.0)) for trial in done]
     size = optimizer.population_size
-    for start in range(0, len(told) - size + 1, size):
-        optimizer.tell(told[start : start + size])
-    return PartialFixedSampler(dict(zip(numbers, map(float, optimizer.ask()), strict=True)), _random(seed, trials))
+    for start in range(0, len(solutions) - size + 1, size):
+        optimizer.tell(solutions[start : start + size])
+    return PartialFixedSampler(dict(zip(keys, map(float, optimizer.ask()), strict=True)), _random(seed, trials))
 
 
 def _common_numbers(trials: Sequence[FrozenTrial]) -> list[str]:
-    """Keys of the numbers that every trial has."""
+    """Keys of numeric parameters that every trial has."""
     from optuna.distributions import FloatDistribution
 
     keys = [key for key in trials[0].params if all(key in trial.params for trial in trials)] if trials else []

@@ -1,4 +1,4 @@
-"""The search itself: which work there is, and what comes of it; independent of where the work is done and kept."""
+"""The state of a search: its trials, the next task, and results; independent of where trials train and are stored."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from tao_skill.automl.search.asha import DEFAULT_TRIAL, Budget, Goal, RungSchedule, State, Trial, projections
-from tao_skill.automl.search.samplers import Seen, draw
+from tao_skill.automl.search.samplers import Observation, draw
 from tao_skill.automl.space.space import Space
 
 REPEATS: Final = 2
-"""How often a task that failed is tried again."""
+"""Number of times a failed task is retried."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Train a trial up to `target` epochs; its schedule spans the whole training, and it goes on where it stopped."""
+    """Train a trial up to `target` epochs, from its last checkpoint, on the schedule of a full training."""
 
     number: int
     values: Mapping[str, Any]
@@ -25,40 +25,40 @@ class Task:
 
 
 class Objective(Protocol):
-    """What trains a configuration."""
+    """Trains a configuration."""
 
     def __call__(self, task: Task) -> Sequence[Mapping[str, float]]:
-        """Metrics of every epoch up to the task's target, those of earlier tasks included.
+        """Metrics of every epoch up to the target, including those of earlier tasks of the trial.
 
-        Fewer epochs than the target mean that training diverged; whatever it raises is a failure, not a bad result.
+        Fewer epochs than the target mean that training diverged. An exception is a failure, not a bad result.
         """
         ...
 
 
 class Journal(Protocol):
-    """What keeps trials, so that a search can go on after any interruption."""
+    """Stores trials, so that a search can resume after any interruption."""
 
     def load(self) -> list[Trial]:
-        """Every trial so far, by number."""
+        """All trials, by number."""
         ...
 
     def save(self, trial: Trial) -> None:
-        """Keep a new or changed trial, at once or not at all."""
+        """Store a new or changed trial atomically."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a search is fixed by: the same setup makes the same suggestions from the same results.
+    """All inputs of a search: the same setup and results give the same suggestions.
 
     Attributes:
-        spec: the user's own, trial 0. validation: the data that trials are compared on, in words.
+        spec: the user's own, trial 0. validation: the data that trials are compared on, as text.
     """
 
     space: Space
     spec: Mapping[str, Any]
     goal: Goal
-    ladder: RungSchedule
+    schedule: RungSchedule
     budget: Budget
     sampler: str = "tpe"
     seed: int = 0
@@ -66,7 +66,7 @@ class Setup:
 
 
 class Search:
-    """Trials of a setup: hands out tasks and takes in what came of them. One process holds it."""
+    """The trials of a setup: gives out tasks and takes in their results. Only one process may hold it."""
 
     def __init__(self, setup: Setup, journal: Journal) -> None:
         self.setup = setup
@@ -75,13 +75,13 @@ class Search:
         self.exhausted = False
 
     def next_task(self, *, new: bool = True) -> Task | None:
-        """Work that may begin now; None if there is none, or what runs has to end first.
+        """The next task; None if there is none, or if running tasks must end first.
 
         Args:
-            new: whether new configurations may still be begun.
+            new: whether new configurations may be started.
         """
         setup = self.setup
-        step = setup.ladder.next_step(self.trials, setup.goal, setup.budget, new=new and not self.exhausted)
+        step = setup.schedule.next_step(self.trials, setup.goal, setup.budget, new=new and not self.exhausted)
         if step is None:
             return None
         values = self._values(step.number) if step.is_new else self.trials[step.number].values
@@ -89,54 +89,54 @@ class Search:
             self.exhausted = True
             return self.next_task(new=False)
         trial = Trial(number=step.number, values=values) if step.is_new else self.trials[step.number]
-        self._keep(replace(trial, state="running", target=step.target))
+        self._store(replace(trial, state="running", target=step.target))
         return Task(number=step.number, values=values, target=step.target)
 
     def interrupted(self) -> list[Task]:
-        """Tasks that were begun and have no result, to be taken up again."""
-        running = [one for one in self.trials if one.state == "running"]
-        return [Task(number=one.number, values=one.values, target=one.target) for one in running]
+        """Tasks that were started and have no result, to be run again."""
+        running = [trial for trial in self.trials if trial.state == "running"]
+        return [Task(number=trial.number, values=trial.values, target=trial.target) for trial in running]
 
     def succeed(self, number: int, history: Sequence[Mapping[str, float]], seconds: float = 0.0) -> Trial:
-        """Take in a training that came to its end, or diverged; `seconds` is what it took since the last one."""
+        """Take in the result of a task; fewer epochs than its target mean divergence. seconds: duration of the task."""
         trial = self.trials[number]
-        diverged = len(history) < trial.target or not all(map(_is_sound, history))
-        top = len(history) >= self.setup.ladder.rungs[-1]
+        diverged = len(history) < trial.target or not all(map(_is_finite, history))
+        top = len(history) >= self.setup.schedule.rungs[-1]
         reason = "training diverged" if diverged else None
         state: State = "done" if diverged or top else "waiting"
-        spent_s = trial.seconds + seconds
-        return self._keep(replace(trial, history=tuple(history), seconds=spent_s, state=state, reason=reason))
+        total_s = trial.seconds + seconds
+        return self._store(replace(trial, history=tuple(history), seconds=total_s, state=state, reason=reason))
 
     def fail(self, number: int, cause: str) -> Task | None:
-        """Take in a failure: the task again, or None once it was repeated often enough; earlier results stay."""
+        """Take in a failure: the task to retry, or None after REPEATS retries; earlier results stay."""
         trial = self.trials[number]
         if len(trial.failures) < REPEATS:
-            self._keep(replace(trial, failures=(*trial.failures, cause)))
+            self._store(replace(trial, failures=(*trial.failures, cause)))
             return Task(number=number, values=trial.values, target=trial.target)
         self.give_up(number, cause)
         return None
 
     def give_up(self, number: int, cause: str) -> None:
-        """Take in a failure that no repetition would mend."""
+        """Take in a failure that is not retried."""
         trial = self.trials[number]
         failures = (*trial.failures, cause)
-        self._keep(replace(trial, failures=failures, state="failed", target=trial.epochs, reason=cause))
+        self._store(replace(trial, failures=failures, state="failed", target=trial.epochs, reason=cause))
 
     def _values(self, number: int) -> dict[str, Any] | None:
         setup = self.setup
         if number == DEFAULT_TRIAL:
-            return setup.space.of_spec(setup.spec)
-        known = projections(self.trials, setup.goal, setup.ladder)
-        # What failed before its first epoch told nothing, unlike what is still in it.
-        untold = {one.number: math.nan for one in self.trials if one.state == "failed"}
-        seen = [Seen(values=one.values, score=(untold | known).get(one.number)) for one in self.trials]
-        return draw(setup.space, setup.spec, number, seen, sampler=setup.sampler, seed=setup.seed)
+            return setup.space.values_of(setup.spec)
+        # A trial that failed before its first epoch has an unknown score, a trial that is still in it has none yet.
+        unknown = {trial.number: math.nan for trial in self.trials if trial.state == "failed"}
+        scores = unknown | projections(self.trials, setup.goal, setup.schedule)
+        observations = [Observation(values=trial.values, score=scores.get(trial.number)) for trial in self.trials]
+        return draw(setup.space, setup.spec, number, observations, sampler=setup.sampler, seed=setup.seed)
 
-    def _keep(self, trial: Trial) -> Trial:
+    def _store(self, trial: Trial) -> Trial:
         self.journal.save(trial)
         self.trials[trial.number : trial.number + 1] = [trial]
         return trial
 
 
-def _is_sound(metrics: Mapping[str, float]) -> bool:
+def _is_finite(metrics: Mapping[str, float]) -> bool:
     return all(math.isfinite(value) for value in metrics.values())

@@ -1,4 +1,4 @@
-"""What a search is fixed by, from a checked train spec and the user's settings."""
+"""The setup of a search, from a checked train spec and the user's settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tao_skill.spec.tree import lookup
 
 
 def training_keys(model: Model) -> TrainingKeys:
-    """The keys by which a search controls trainings.
+    """The spec keys by which a search controls trainings.
 
     Raises:
         BadRequest: the model cannot be searched.
@@ -32,31 +32,31 @@ def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Set
     """The setup of a search.
 
     Args:
-        spec: complete and checked. While its data are on S3, what they can serve does not narrow the space yet.
+        spec: complete and checked. Data on S3 do not limit the space yet.
 
     Raises:
-        BadRequest: a setting is unknown, or names a parameter that may not be searched.
+        BadRequest: a setting is not accepted, or names a parameter that may not be searched.
         MissingDependency: the sampler needs a package that is not installed.
     """
     check_sampler(settings.sampler)
     info = bank.skill_info(model.name)
     keys = training_keys(model)
     epochs = settings.max_epochs or int(lookup(spec, keys.epochs))
-    whole = load.override(model.config, spec, [(keys.epochs, epochs)])
+    full_spec = load.override(model.config, spec, [(keys.epochs, epochs)])
     space = build_space(
         bank.load_schema(model.name, TRAIN),
-        whole,
-        model.search_limits(load.build(model.config, whole)),
+        full_spec,
+        model.search_limits(load.build(model.config, full_spec)),
         search=settings.search,
         no_search=settings.no_search,
         shorthand=info["spec_shorthand"],
     )
     return Setup(
         space=space,
-        spec=whole,
+        spec=full_spec,
         goal=_goal(settings, info["monitoring"], keys.tie_breaker),
-        validation=f"after every epoch, on {model.validation_data(whole)}",
-        ladder=_ladder(settings, epochs),
+        validation=f"after every epoch, on {model.validation_data(full_spec)}",
+        schedule=_schedule(settings, epochs),
         budget=Budget(trials=settings.trials, max_epochs=epochs, epochs_total=settings.epochs_total),
         sampler=settings.sampler,
         seed=settings.seed,
@@ -65,15 +65,16 @@ def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Set
 
 def _goal(settings: Settings, monitoring: Mapping[str, str], tie_breaker: str) -> Goal:
     metric = settings.metric or monitoring["metric"]
-    is_usual = metric == monitoring["metric"]
-    maximize = monitoring["direction"] == "maximize" if is_usual else not metric.endswith("loss")
+    is_default = metric == monitoring["metric"]
+    maximize = monitoring["direction"] == "maximize" if is_default else not metric.endswith("loss")
     return Goal(metric=metric, maximize=maximize, tie=tie_breaker)
 
 
-def _ladder(settings: Settings, epochs: int) -> RungSchedule:
+def _schedule(settings: Settings, epochs: int) -> RungSchedule:
     if settings.pruner not in PRUNERS:
         raise BadRequest(
-            f"there is no pruner {settings.pruner!r}", fix=Fix("use ", Option("pruner", "|".join(PRUNERS)))
+            f"pruner is {settings.pruner!r}, accepted: {', '.join(PRUNERS)}",
+            fix=Fix("use ", Option("pruner", "|".join(PRUNERS))),
         )
     if settings.pruner == "none":
         return RungSchedule(rungs=(epochs,), eta=settings.eta)

@@ -1,4 +1,4 @@
-"""One parameter of a search: its range or options, and how a sampler's draw becomes its value."""
+"""A searched parameter: its range or choices, and the mapping of a sampler's draw to its value."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from typing import Any, Final, Literal, Protocol
 Kind = Literal["float", "int", "choice"]
 
 OFF_SHARE: Final = 0.1
-"""Part of the draws that stands for `off` where a parameter can be switched off."""
+"""Share of draws that means `off`, where a parameter can be switched off."""
 
 MARGIN: Final = 1e-3
-"""Relative distance kept from a bound that must not be reached."""
+"""Relative distance from an exclusive bound."""
 
 DIGITS: Final = 4
-"""Significant digits of a suggested number: finer differences are noise."""
+"""Significant digits of a suggested number; finer differences are noise."""
 
 TOLERANCE: Final = 1e-9
-"""Rounding error forgiven when multiples and powers are counted."""
+"""Accepted rounding error of multiples and powers."""
 
 _CLAUSE: Final = re.compile(r"(?P<op><=|>=|<|>|multiple of|power of)\s*(?P<bound>[A-Za-z_][\w.]*|[-+.\de]+)")
 
 
 class Suggests(Protocol):
-    """What a dimension needs of optuna.trial.Trial."""
+    """The methods of optuna.trial.Trial that a dimension uses."""
 
     def suggest_float(self, name: str, low: float, high: float) -> float:
-        """A number of the range."""
+        """A number in the range."""
         ...
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
@@ -41,7 +41,7 @@ class Suggests(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Clause:
-    """One condition on a value: an operator and a number, or the key of another parameter."""
+    """A condition on a value: an operator with a number or with the key of another parameter."""
 
     op: str
     bound: float | str
@@ -51,16 +51,15 @@ class Clause:
 class Dimension:
     """A searched parameter.
 
-    A sampler draws options without an order as they are and everything else as a share from 0 to 1, which is then laid
-    over the values that the conditions leave: so no bound of a schema reaches it, and a relation narrows a range
-    instead of cutting it off.
+    A sampler draws unordered choices directly, and any other value as a share from 0 to 1 of the values that the
+    conditions allow. So the sampler sees no bounds, and a condition narrows a range instead of rejecting draws.
 
     Attributes:
-        low, high: inclusive and finite; of no meaning where there are choices. log: evenly over the logarithm.
-        step: values are its multiples; None for any number. An integer's is at least 1.
-        choices: options; numbers among them in order. weights: how often each is drawn at random.
-        off: value that switches the parameter off. rejected: values inside the range that mean nothing.
-        clauses: comparisons with other parameters that every value keeps. parent: key it is set relative to.
+        low, high: inclusive and finite; unused where there are choices. log: whether the scale is logarithmic.
+        step: values are multiples of it; None for any number, at least 1 for integers.
+        choices: numbers are sorted. weights: relative frequency of each choice in random draws.
+        off: value that switches the parameter off. rejected: invalid values inside the range.
+        clauses: comparisons with other parameters that every value satisfies. parent: key it is set relative to.
         when: (key, value) pairs of other parameters without which this one has no effect.
     """
 
@@ -80,23 +79,23 @@ class Dimension:
 
     @property
     def is_categorical(self) -> bool:
-        """Whether a sampler is shown the options themselves."""
+        """Whether a sampler draws the choices themselves."""
         return self.kind == "choice" and not self.weights
 
     def needs(self) -> set[str]:
-        """Keys whose values must be known before this one's."""
-        named = {clause.bound for clause in self.clauses if isinstance(clause.bound, str)}
-        return named | {key for key, _ in self.when} | ({self.parent} if self.parent else set())
+        """Keys whose values must be known first."""
+        bounds = {clause.bound for clause in self.clauses if isinstance(clause.bound, str)}
+        return bounds | {key for key, _ in self.when} | ({self.parent} if self.parent else set())
 
     def suggest(self, trial: Suggests, values: Mapping[str, Any]) -> Any:
-        """A value that keeps every condition; None where there is none. `values` holds those of the keys it needs."""
+        """A value that satisfies every condition, or None. `values`: those of the keys in `needs`."""
         if self.is_categorical:
             return trial.suggest_categorical(self.key, self.choices)
         value = self._at(trial.suggest_float(self.key, 0.0, 1.0), values)
         return None if value in self.rejected else value
 
-    def drawn(self, value: Any, values: Mapping[str, Any]) -> Any:
-        """What a sampler would have drawn for a value; None where it could not have."""
+    def draw_of(self, value: Any, values: Mapping[str, Any]) -> Any:
+        """The draw that gives a value: the inverse of `suggest`; None if no draw does."""
         if self.is_categorical:
             return value if value in self.choices else None
         if self.weights:
@@ -107,11 +106,11 @@ class Dimension:
         return share if share is None or self.off is None else OFF_SHARE + share * (1 - OFF_SHARE)
 
     def grid(self, steps: int) -> list[Any]:
-        """Draws that cover the values evenly: every option, else up to `steps` numbers."""
+        """Draws that cover the values evenly: all choices, or up to `steps` numbers."""
         if self.is_categorical:
             return list(self.choices)
         if self.weights:
-            return [self._middle(at) for at in range(len(self.choices))]
+            return [self._middle(index) for index in range(len(self.choices))]
         count = len(self.choices) or steps
         if self.step is not None and not self.choices:
             count = min(count, math.floor(self.high / self.step) - math.ceil(self.low / self.step) + 1)
@@ -128,25 +127,25 @@ class Dimension:
             share = (share - OFF_SHARE) / (1 - OFF_SHARE)
         low, high = self._bounds(values)
         if self.choices:
-            left = [value for value in self.choices if low <= value <= high]
-            return left[min(int(share * len(left)), len(left) - 1)] if left else None
+            allowed = [value for value in self.choices if low <= value <= high]
+            return allowed[min(int(share * len(allowed)), len(allowed) - 1)] if allowed else None
         return self._number(share, low, high) if low <= high else None
 
     def _share(self, value: Any, values: Mapping[str, Any]) -> float | None:
-        """The share that `_at` would turn into a value; None where none does."""
+        """The share that gives a value: the inverse of `_at`; None if no share does."""
         low, high = self._bounds(values)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             return None
         if self.choices:
-            left = [option for option in self.choices if low <= option <= high]
-            return (left.index(value) + 0.5) / len(left) if value in left else None
+            allowed = [choice for choice in self.choices if low <= choice <= high]
+            return (allowed.index(value) + 0.5) / len(allowed) if value in allowed else None
         start, end = self._ends(low, high)
-        here = self._scaled(value / (self.step or 1))
-        return (here - start) / (end - start) if end > start else 0.5
+        position = self._scaled(value / (self.step or 1))
+        return (position - start) / (end - start) if end > start else 0.5
 
-    def _middle(self, at: int) -> float:
-        """The share in the middle of those that stand for a weighted option."""
-        return (sum(self.weights[:at]) + self.weights[at] / 2) / sum(self.weights)
+    def _middle(self, index: int) -> float:
+        """The middle of the shares that mean a weighted choice."""
+        return (sum(self.weights[:index]) + self.weights[index] / 2) / sum(self.weights)
 
     def _bounds(self, values: Mapping[str, Any]) -> tuple[float, float]:
         if self.choices:
@@ -155,7 +154,7 @@ class Dimension:
         return (low, high) if self.step is None else whole_steps(low, high, self.step)
 
     def _allowed(self, values: Mapping[str, Any], low: float, high: float) -> tuple[float, float]:
-        """What the relations leave of a range."""
+        """The part of a range that the clauses allow."""
         for clause in self.clauses:
             bound = values[clause.bound] if isinstance(clause.bound, str) else clause.bound
             if bound is not None:
@@ -164,15 +163,15 @@ class Dimension:
 
     def _number(self, share: float, low: float, high: float) -> float | int:
         start, end = self._ends(low, high)
-        there = start + share * (end - start)
-        value = math.exp(there) if self.log else there
+        position = start + share * (end - start)
+        value = math.exp(position) if self.log else position
         if self.step is None:
             return min(max(float(f"{value:.{DIGITS}g}"), low), high)
         stepped = min(max(round(value) * self.step, low), high)
         return round(stepped) if self.kind == "int" else float(f"{stepped:.12g}")
 
     def _ends(self, low: float, high: float) -> tuple[float, float]:
-        """Where share 0 and 1 lie; half a step beyond the outermost values, so that these are as likely as others."""
+        """Positions of share 0 and 1: half a step outside, so that the outermost values are as likely as others."""
         if self.step is None:
             return self._scaled(low), self._scaled(high)
         return self._scaled(low / self.step - 0.5), self._scaled(high / self.step + 0.5)
@@ -185,7 +184,7 @@ def parse_condition(text: str | None) -> tuple[Clause, ...]:
     """Clauses of a condition such as `> 0`, `< train.optim.lr`, `multiple of 8`, `power of 2`, joined by `and`.
 
     Raises:
-        ValueError: a clause is none of these.
+        ValueError: a clause has another form.
     """
     return tuple(_clause(part.strip()) for part in (text or "").split(" and ") if part.strip())
 
@@ -193,17 +192,17 @@ def parse_condition(text: str | None) -> tuple[Clause, ...]:
 def _clause(text: str) -> Clause:
     match = _CLAUSE.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no condition")
+        raise ValueError(f"{text!r} is not a condition")
     bound = match["bound"]
     if not (bound[0].isalpha() or bound[0] == "_"):
         return Clause(op=match["op"], bound=float(bound))
     if " of" in match["op"]:
-        raise ValueError(f"{text!r}: multiples and powers are of a number")
+        raise ValueError(f"{text!r}: the bound of multiples and powers must be a number")
     return Clause(op=match["op"], bound=bound)
 
 
 def narrow(low: float, high: float, op: str, bound: float, *, step: float | None = None) -> tuple[float, float]:
-    """A range without what a comparison forbids; a bound that must not be reached is left by a small gap."""
+    """The part of a range that a comparison allows; an exclusive bound is kept at a small distance."""
     gap = MARGIN * (step or abs(bound) or min(1.0, abs(high - low)))
     if op == "<":
         return low, high if high < bound else bound - gap
@@ -213,11 +212,11 @@ def narrow(low: float, high: float, op: str, bound: float, *, step: float | None
 
 
 def whole_steps(low: float, high: float, step: float) -> tuple[float, float]:
-    """The outermost multiples of a step inside a range."""
+    """The smallest and the largest multiple of a step in a range."""
     return math.ceil(low / step - TOLERANCE) * step, math.floor(high / step + TOLERANCE) * step
 
 
 def powers(k: float, low: float, high: float) -> list[int]:
-    """Powers of k, 1 included, from low to high."""
+    """Powers of k from low to high, 1 included."""
     last = math.floor(math.log(max(high, 1), k) + TOLERANCE)
     return [round(k**i) for i in range(last + 1) if low <= round(k**i) <= high]

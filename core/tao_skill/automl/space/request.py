@@ -1,4 +1,4 @@
-"""What a user asks to be searched, as written on the command line."""
+"""Search requests: parameters and ranges as written on the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RANGE_FIX: Final = "write low:high with low < high, both finite, and above 0 fo
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterRequest:
-    """A parameter the user wants searched, with a range or options where given; log None: the schema's scale."""
+    """A range or choices requested for a parameter; `log` None stands for the scale of the schema."""
 
     low: float | None = None
     high: float | None = None
@@ -29,24 +29,24 @@ class ParameterRequest:
 
     @property
     def is_ranged(self) -> bool:
-        """Whether more than the name was given."""
+        """Whether a range or choices are given."""
         return self.low is not None or bool(self.choices)
 
 
 def parse_request(text: str, shorthand: Mapping[str, str]) -> tuple[str, ParameterRequest]:
-    """The key a user asks to be searched, and how.
+    """The key of a search request, and its range or choices.
 
     Raises:
-        BadRequest: the text is no search request, or its range is none.
+        BadRequest: the text or its range is malformed.
     """
     match = _REQUEST.fullmatch(text.strip())
     if match is None:
-        raise BadRequest(f"{text!r} is no search request", fix=f"write {FORMS}")
+        raise BadRequest(f"{text!r} is not a search request", fix=f"write {FORMS}")
     key, values = shorthand.get(match["key"], match["key"]), match["values"]
     if values is None:
         return key, ParameterRequest()
-    if ranged := _RANGE.fullmatch(values):
-        return key, _parse_range(key, values, ranged)
+    if range_match := _RANGE.fullmatch(values):
+        return key, _parse_range(key, values, range_match)
     return key, ParameterRequest(choices=tuple(part.strip() for part in values.split(",")))
 
 
@@ -56,14 +56,14 @@ def _parse_range(key: str, text: str, match: re.Match[str]) -> ParameterRequest:
     except ValueError:
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high) or (match["scale"] == "log" and low <= 0):
-        turned = f"{match['high']}:{match['low']}"
-        fix = f"use {turned} instead of {match['low']}:{match['high']}" if high < low else _RANGE_FIX
-        raise BadRequest(f"{text!r} is no range for {key}", fix=fix, path=key)
+        swapped = f"{match['high']}:{match['low']}"
+        fix = f"use {swapped} instead of {match['low']}:{match['high']}" if high < low else _RANGE_FIX
+        raise BadRequest(f"{text!r} is not a range for {key}", fix=fix, path=key)
     return ParameterRequest(low=low, high=high, log=match["scale"] == "log" if match["scale"] else None)
 
 
-def read_option(key: str, leaf: Mapping[str, Any], text: str) -> Any:
-    """An option as the schema of its parameter types it.
+def parse_option(key: str, leaf: Mapping[str, Any], text: str) -> Any:
+    """A choice, converted to the type in its parameter's schema.
 
     Raises:
         BadRequest: the schema does not accept it.
@@ -77,5 +77,5 @@ def read_option(key: str, leaf: Mapping[str, Any], text: str) -> Any:
     if "number" in leaf["type"] and type(value) is int:
         value = float(value)
     if problem := value_problem(key, leaf, value):
-        raise BadRequest(f"an option of {problem.message}", fix="correct the options that are searched", path=key)
+        raise BadRequest(f"a searched option of {problem.message}", fix="correct the searched options", path=key)
     return value

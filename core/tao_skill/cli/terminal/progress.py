@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,11 +15,11 @@ from tao_skill.errors import NotFound
 from tao_skill.jobs.record import Job
 from tao_skill.progress import Progress
 
+if TYPE_CHECKING:
+    from tao_skill.automl.report.report import SearchReport
+
 Listener = Callable[[Job, Progress | None], None]
 """Receives a running job and its progress, repeatedly."""
-
-_OnReport = Callable[[Mapping[str, Any] | None, Mapping[str, Any]], None]
-"""Receives the previous and the present report of a search."""
 
 
 @contextmanager
@@ -67,16 +67,16 @@ def follow_search(folder: Path) -> Iterator[Listener]:
 def _event_printer(folder: Path) -> Listener:
     from tao_skill.automl.report.live import lines
 
-    def print_events(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+    def print_events(before: SearchReport | None, after: SearchReport) -> None:
         for line in lines(before, after):
             note(line)
 
     return _report_listener(folder, print_events)
 
 
-def _report_listener(folder: Path, on_report: _OnReport) -> Listener:
-    """Call `on_report` whenever the report of the search has changed."""
-    from tao_skill.automl.report.report import REPORT_FILE, read_report
+def _report_listener(folder: Path, on_report: Callable[[SearchReport | None, SearchReport], None]) -> Listener:
+    """Call `on_report` with the previous and the present report whenever the report of the search has changed."""
+    from tao_skill.automl.report.files import REPORT_FILE, read_report
 
     path = folder / REPORT_FILE
     modified_ns, before = 0, None
