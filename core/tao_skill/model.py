@@ -22,6 +22,10 @@ RESULTS_DIR: Final = "results_dir"
 """Spec key of the output folder, at the top level and in the section of each action (TAO's rule)."""
 
 
+def _with_metrics(report: Mapping[str, Any], metrics: Mapping[str, float | None]) -> dict[str, Any]:
+    return {**report, "metrics": metrics}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Action:
     """An action of a model.
@@ -44,7 +48,7 @@ class Action:
     feeds: Mapping[str, str] = field(default_factory=dict)
     processes: Callable[[Any], int] | None = None
     report: str | None = None
-    summarize: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
+    summarize: Callable[[Mapping[str, Any], Mapping[str, float | None]], dict[str, Any]] = _with_metrics
     in_deploy: bool = False
 
     def count_processes(self, config: Any) -> int:

@@ -109,7 +109,7 @@ def test_an_answer_too_long_is_cut_and_says_so(call: Call, root: Path) -> None:
     log.parent.mkdir(parents=True)
     record = {"id": "train-long", "model": "pose_classification", "action": "evaluate", "results_dir": str(log.parent)}
     record |= {"created": "2026-01-01T00:00:00.000000+00:00", "command": []}
-    classes = [{"name": f"class {i}", "accuracy": 1.0} for i in range(400)]
+    classes = [{"name": f"class {i}", "id": i, "sequences": 400, "accuracy": 1.0} for i in range(400)]
     report = {"accuracy": 1, "avg_accuracy": 1, "classes": classes, "confusion_matrix": [[1] * 400] * 400}
     (log.parent / "evaluation.json").write_text(json.dumps(report))
     record |= {"artifacts": [{"kind": "report", "path": str(log.parent / "evaluation.json")}], "attempts": []}

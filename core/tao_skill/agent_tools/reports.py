@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -50,28 +50,33 @@ def read_report(arguments: ReportArguments, context: ToolContext) -> Report:
         NotFound: the job has no report yet. BadData: it cannot be read. OutsideRoots: it is outside the roots.
     """
     store, job = context.find(arguments.job)
-    is_concise = arguments.detail == CONCISE
-    if job.automl is not None:
-        search = _read_search(store, job, context)
-        report = _concise_search(search) if is_concise else to_json(search)
-    else:
-        full = _read(job, context)
-        report = _concise(job, full) if is_concise else full
+    report = _document(store, job, context, is_concise=arguments.detail == CONCISE)
     other_calls = [next_call for next_call in next_calls(job) if next_call["tool"] != "read_report"]
     return Report(job=job.id, report=report, next=other_calls or [call("list_jobs")])
 
 
-def _concise(job: Job, report: Mapping[str, Any]) -> dict[str, Any]:
+def _document(store: Store, job: Job, context: ToolContext, *, is_concise: bool) -> dict[str, Any]:
+    if job.automl is not None:
+        search = _read_search(store, job, context)
+        return _concise_search(search) if is_concise else to_json(search)
+    if job.action == TRAIN:
+        context.roots.confine("job", str(Path(job.results_dir) / "status.json"))
+        history = _history(job)
+        latest: dict[str, Any] = _round({"metrics": job.metrics, "history": history[-MAX_EPOCHS:]})
+        return latest if is_concise else {"metrics": job.metrics, "history": history}
+    report = _read(job, context)
+    if report is None:
+        return {"metrics": job.metrics, "artifacts": list(job.artifacts)}
+    return _summarize(job, report) if is_concise else {**report, "metrics": job.metrics}
+
+
+def _summarize(job: Job, report: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        summary: dict[str, Any] = _round(_summarizer(job)(report))
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        problem = f"the report of job {job.id} is incomplete ({type(error).__name__}: {error})"
+        summary: dict[str, Any] = _round(_action(job).summarize(report, job.metrics))
+    except ValueError as error:
+        problem = f"the report of job {job.id} is damaged: {error}"
         raise BadData(problem, fix="run the job again, or ask for detail=full", path=job.results_dir) from error
     return summary
-
-
-def _summarizer(job: Job) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    return _summarize_training if job.action == TRAIN else _action(job).summarize
 
 
 def _action(job: Job) -> Action:
@@ -84,18 +89,19 @@ def _read_search(store: Store, job: Job, context: ToolContext) -> SearchReport:
     return with_parents(read_search_report(folder, job), folder, job)
 
 
-def _read(job: Job, context: ToolContext) -> dict[str, Any]:
-    if job.action == TRAIN:
-        context.roots.confine("job", str(Path(job.results_dir) / "status.json"))
-        return {"metrics": job.metrics, "history": _history(job)}
+def _read(job: Job, context: ToolContext) -> dict[str, Any] | None:
+    """The report file of a job; None if its action leaves none."""
     kind = _action(job).report
     path = next((artifact["path"] for artifact in job.artifacts if artifact["kind"] == kind), None)
     if path is None:
         if job.state != "COMPLETE":
             raise NotFound(f"job {job.id} is {job.state} and has no report", fix=Fix(Command("jobs wait", job.id)))
-        return {"metrics": job.metrics, "artifacts": list(job.artifacts)}
+        return None
     context.roots.confine("job", path)
-    return _json(Path(path)) | {"metrics": job.metrics}
+    report: dict[str, Any] = read_json(
+        Path(path), dict[str, Any], what="a report", fix="run the job again", most=REPORT_BYTES
+    )
+    return report
 
 
 def _history(job: Job) -> list[dict[str, Any]]:
@@ -103,13 +109,6 @@ def _history(job: Job) -> list[dict[str, Any]]:
     lines = drop_superseded(read_status(Path(job.results_dir)))
     fields = ("epoch", "max_epoch", "kpi")
     return [{name: line[name] for name in fields if name in line} for line in lines if line.get("kpi")]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    report: dict[str, Any] = read_json(
-        path, dict[str, Any], what="a report", fix="run the job again", most=REPORT_BYTES
-    )
-    return report
 
 
 def _concise_search(report: SearchReport) -> dict[str, Any]:
@@ -140,10 +139,6 @@ def _concise_search(report: SearchReport) -> dict[str, Any]:
         }
     )
     return brief
-
-
-def _summarize_training(report: Mapping[str, Any]) -> dict[str, Any]:
-    return {"metrics": report["metrics"], "history": report["history"][-MAX_EPOCHS:]}
 
 
 def _round(value: Any) -> Any:

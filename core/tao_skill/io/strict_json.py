@@ -12,6 +12,7 @@ import types
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
@@ -165,8 +166,11 @@ def _describe_type(kind: Any) -> str:
     )
 
 
+_type_hints = cache(get_type_hints)
+
+
 def _as_dataclass(value: dict[str, Any], kind: Any, path: str) -> Any:
-    hints = get_type_hints(kind)
+    hints = _type_hints(kind)
     required = {field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING}
     if wrong := sorted(value.keys() - hints.keys()) or sorted(required - value.keys()):
         problem = "an unknown field" if wrong[0] in value else "no"

@@ -122,7 +122,7 @@ class LineModel(Model):
                 summary="Score the line.",
                 run=_evaluate,
                 report="line_report",
-                summarize=lambda report: {"slope": report["slope"]},
+                summarize=lambda report, metrics: {"slope": report["slope"]},
             ),
         }
     )

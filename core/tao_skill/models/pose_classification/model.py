@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from tao_skill.model import Action, Model, TrainingKeys
-from tao_skill.models.pose_classification.actions.summaries import summarize_evaluation, summarize_inference
+from tao_skill.models.pose_classification.actions.reports import summarize_evaluation, summarize_inference
 from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 
 if TYPE_CHECKING:

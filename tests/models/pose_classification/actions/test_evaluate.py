@@ -38,14 +38,14 @@ def test_scores_are_those_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     true, predicted = rng.integers(0, 4, 200), rng.integers(0, 5, 200)
     report = evaluate.score(true, predicted, ["a", "b", "c", "d", "absent"])
-    assert report["accuracy"] == pytest.approx(100 * accuracy_score(true, predicted))
-    recalls = [one["accuracy"] for one in report["classes"] if one["accuracy"] is not None]
-    assert report["avg_accuracy"] == pytest.approx(np.mean(recalls))
-    assert report["confusion_matrix"] == confusion_matrix(true, predicted, labels=range(5)).tolist()
+    assert report.accuracy == pytest.approx(100 * accuracy_score(true, predicted))
+    recalls = [score.accuracy for score in report.classes if score.accuracy is not None]
+    assert report.avg_accuracy == pytest.approx(np.mean(recalls))
+    assert report.to_dict()["confusion_matrix"] == tuple(map(tuple, confusion_matrix(true, predicted, labels=range(5))))
     known = predicted < 4
-    balanced = evaluate.score(true[known], predicted[known], list("abcd"))["avg_accuracy"]
+    balanced = evaluate.score(true[known], predicted[known], list("abcd")).avg_accuracy
     assert balanced == pytest.approx(100 * balanced_accuracy_score(true[known], predicted[known]))
-    assert report["classes"][4]["accuracy"] is None
+    assert report.classes[4].accuracy is None
 
 
 def named(path: Path, folder: Path, label_map: Any) -> Path:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tao_skill.io import atomic
 from tao_skill.model import task_results_dir
+from tao_skill.models.pose_classification.actions.reports import ClassScore, EvaluationReport
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.sequences import read_labels
 from tao_skill.models.pose_classification.deploy.predict import probabilities
@@ -31,45 +32,28 @@ def run(config: ExperimentConfig) -> Outcome:
         wandb_run = start_run(config, "evaluate")
         scores_NK, names = probabilities(config, config.evaluate, "evaluate", status)
         true_N = np.array(read_labels(Path(config.evaluate.test_dataset.label_path)).ids)
-        report = score(true_N, scores_NK.argmax(axis=1), names)
-        report["loss"] = float(-np.log(np.maximum(scores_NK[np.arange(len(true_N)), true_N], 1e-30)).mean())
-        atomic.write_json(results_dir / REPORT, report)
-        metrics = {"accuracy": report["accuracy"], "avg_accuracy": report["avg_accuracy"]}
-        print(table(report))
-        finish_run(wandb_run, metrics)
-        status.write("RUNNING", "Test metrics generated.", kpi=metrics)
+        loss = float(-np.log(np.maximum(scores_NK[np.arange(len(true_N)), true_N], 1e-30)).mean())
+        report = replace(score(true_N, scores_NK.argmax(axis=1), names), loss=loss)
+        atomic.write_json(results_dir / REPORT, report.to_dict())
+        print(report.table())
+        finish_run(wandb_run, report.metrics)
+        status.write("RUNNING", "Test metrics generated.", kpi=report.metrics)
         status.write("SUCCESS", "Evaluation finished.")
-    return Outcome(metrics=metrics, artifacts=[Artifact(kind="report", path=results_dir / REPORT)])
+    return Outcome(metrics=report.metrics, artifacts=[Artifact(kind="report", path=results_dir / REPORT)])
 
 
-def score(true_N: npt.NDArray[np.int_], predicted_N: npt.NDArray[np.int_], names: list[str]) -> dict[str, Any]:
-    """Accuracies in percent, and the confusion matrix.
-
-    Returns:
-        accuracy, avg_accuracy (mean over the classes in the test set), classes and confusion_matrix[true][predicted].
-    """
+def score(true_N: npt.NDArray[np.int_], predicted_N: npt.NDArray[np.int_], names: list[str]) -> EvaluationReport:
+    """Compute the accuracies and the confusion matrix; the average is over the classes in the test set."""
     size = len(names)
     confusion = np.bincount(true_N * size + predicted_N, minlength=size * size).reshape(size, size)
     counts, hits = confusion.sum(axis=1), confusion.diagonal()
     percent = 100.0 * hits / np.maximum(counts, 1)
-    return {
-        "accuracy": float(100.0 * hits.sum() / counts.sum()),
-        "avg_accuracy": float(percent[counts > 0].mean()),
-        "classes": [
-            {"name": name, "id": i, "sequences": int(counts[i]), "accuracy": float(percent[i]) if counts[i] else None}
+    return EvaluationReport(
+        accuracy=float(100.0 * hits.sum() / counts.sum()),
+        avg_accuracy=float(percent[counts > 0].mean()),
+        classes=tuple(
+            ClassScore(name=name, id=i, sequences=int(counts[i]), accuracy=float(percent[i]) if counts[i] else None)
             for i, name in enumerate(names)
-        ],
-        "confusion_matrix": confusion.tolist(),
-    }
-
-
-def table(report: dict[str, Any]) -> str:
-    """The report as fixed-width text: one line per class, with its row of the confusion matrix."""
-    width = max(len("average class"), *(len(entry["name"]) for entry in report["classes"]))
-    lines = [f"{'class':<{width}}  {'acc %':>6}  {'n':>5}  predicted as 0..{len(report['classes']) - 1}"]
-    for entry, row in zip(report["classes"], report["confusion_matrix"], strict=True):
-        accuracy = "-" if entry["accuracy"] is None else f"{entry['accuracy']:.2f}"
-        lines.append(f"{entry['name']:<{width}}  {accuracy:>6}  {entry['sequences']:>5}  {' '.join(map(str, row))}")
-    lines.append(f"{'total':<{width}}  {report['accuracy']:>6.2f}")
-    lines.append(f"{'average class':<{width}}  {report['avg_accuracy']:>6.2f}")
-    return "\n".join(lines)
+        ),
+        confusion_matrix=tuple(tuple(row) for row in confusion.tolist()),
+    )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tao_skill.io import atomic
 from tao_skill.model import task_results_dir
+from tao_skill.models.pose_classification.actions.reports import InferenceReport, Prediction
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.sequences import read_labels
 from tao_skill.models.pose_classification.deploy.predict import probabilities
@@ -30,11 +31,12 @@ def run(config: ExperimentConfig) -> Outcome:
     with reporting(results_dir, "Inference") as status:
         wandb_run = start_run(config, "inference")
         scores_NK, names = probabilities(config, config.inference, "inference", status)
-        report = describe(scores_NK, names)
-        metrics = _score(report, config.inference.test_dataset.label_path, scores_NK)
+        label_path = config.inference.test_dataset.label_path
+        true_N = np.array(read_labels(Path(label_path)).ids) if label_path else None
+        report, metrics = report_of(scores_NK, names, true_N), metrics_of(scores_NK, true_N)
         output = Path(config.inference.output_file or results_dir / OUTPUT).absolute()
-        atomic.write_text(output, "".join(f"{prediction['name']}\n" for prediction in report["predictions"]))
-        atomic.write_json(output.with_suffix(".json"), report)
+        atomic.write_text(output, "".join(f"{prediction.name}\n" for prediction in report.predictions))
+        atomic.write_json(output.with_suffix(".json"), report.to_dict())
         finish_run(wandb_run, metrics)
         status.write("SUCCESS", "Inference finished.", kpi=metrics)
     return Outcome(
@@ -46,23 +48,23 @@ def run(config: ExperimentConfig) -> Outcome:
     )
 
 
-def describe(scores_NK: npt.NDArray[np.float32], names: list[str]) -> dict[str, Any]:
-    """Class name, class id and probabilities, in the order of the classes, of each sequence."""
-    return {
-        "classes": names,
-        "predictions": [
-            {"name": names[i], "id": int(i), "probabilities": [round(float(p), 6) for p in row]}
-            for row, i in zip(scores_NK, scores_NK.argmax(axis=1), strict=True)
-        ],
-    }
+def report_of(
+    scores_NK: npt.NDArray[np.float32], names: Sequence[str], true_N: npt.NDArray[np.int_] | None
+) -> InferenceReport:
+    """The most probable class of each sequence; with labels also whether it is correct."""
+    correct_N = [None] * len(scores_NK) if true_N is None else (scores_NK.argmax(axis=1) == true_N).tolist()
+    return InferenceReport(
+        classes=tuple(names),
+        predictions=tuple(
+            Prediction(name=names[i], id=int(i), probabilities=tuple(round(float(p), 6) for p in row), correct=correct)
+            for row, i, correct in zip(scores_NK, scores_NK.argmax(axis=1), correct_N, strict=True)
+        ),
+    )
 
 
-def _score(report: dict[str, Any], label_path: str | None, scores_NK: npt.NDArray[np.float32]) -> dict[str, float]:
-    """Metrics of the predictions; with labels, also the accuracy, and `correct` of each prediction in the report."""
+def metrics_of(scores_NK: npt.NDArray[np.float32], true_N: npt.NDArray[np.int_] | None) -> dict[str, float]:
+    """Number of sequences and mean confidence; with labels also the accuracy in percent."""
     metrics = {"sequences": float(len(scores_NK)), "mean_confidence": float(scores_NK.max(axis=1).mean())}
-    if label_path is None:
+    if true_N is None:
         return metrics
-    ids = read_labels(Path(label_path)).ids
-    for prediction, true_id in zip(report["predictions"], ids, strict=True):
-        prediction["correct"] = prediction["id"] == true_id
-    return metrics | {"accuracy": 100.0 * float(np.mean(scores_NK.argmax(axis=1) == np.array(ids)))}
+    return metrics | {"accuracy": 100.0 * float(np.mean(scores_NK.argmax(axis=1) == true_N))}
