@@ -20,19 +20,20 @@ if TYPE_CHECKING:
 
 LONG = (
     "repository/test_docs.py",
-    "models/pose_classification/actions/test_train.py",
-    "models/pose_classification/test_settings.py",
     "cli/test_automl_kills.py",
-    "cli/test_flow.py",
     "cli/test_automl_flow.py",
-    "repository/test_flow_eval.py",
+    "cli/test_flow.py",
     "cli/test_s3.py",
-    "models/pose_classification/actions/test_evaluate.py",
     "models/pose_classification/training/test_parallel.py",
+    "repository/test_flow_eval.py",
     "seeds/test_tao_page.py",
     "cli/test_tao.py",
-    "seeds/test_skill_page.py",
     "faults/test_matrix.py",
+    "models/pose_classification/test_settings.py",
+    "models/pose_classification/actions/test_train.py",
+    "models/pose_classification/actions/test_gen_trt_engine.py",
+    "seeds/test_skill_page.py",
+    "agent_tools/test_workflow.py",
     "repository/test_benchmarks.py",
 )
 """Files that take longest, the worst first: begun last, one would keep everything waiting for a single process."""
