@@ -202,7 +202,7 @@ def test_a_metric_that_is_not_measured_stops_at_the_first_trial(train: list[str]
         (["--search", "lr=1:0.1"], "is no range for train.optim.lr"),
         (["--sampler", "annealing"], "no sampler 'annealing'"),
         (["--pruner", "median"], "no pruner 'median'"),
-        (["--time-budget", "soon"], "is not a duration"),
+        (["--time-budget", "soon"], "is no duration"),
     ],
 )
 def test_wrong_settings_are_refused_before_a_job_exists(
