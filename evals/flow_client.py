@@ -235,7 +235,7 @@ async def _leave_out(agent: Agent, call: Call, pursuit: Pursuit, match: re.Match
 
 async def _give(agent: Agent, call: Call, pursuit: Pursuit, match: re.Match[str]) -> Call | None:
     """Set an argument by its name: `use key night-2`."""
-    return agent.with_value(call, match[1], match[2]) if agent.knows(call.tool, match[1]) else None
+    return agent.with_value(call, match[1], match[2]) if agent.accepts(call.tool, match[1]) else None
 
 
 async def _set_alternative_folder(agent: Agent, call: Call, pursuit: Pursuit, match: re.Match[str]) -> Call | None:

@@ -45,7 +45,7 @@ def swap(path, target):
 SWAPPED = """
 overrides = [f"dataset_convert.data={root}/in/video.json", "dataset_convert.sequence_length_min=2"]
 overrides += [f"dataset_convert.results_dir={root}/out", "dataset_convert.sequence_length=4"]
-planned = run._planned(run.RunArguments(action="dataset_convert", overrides=overrides), here, None)
+planned = run._plan(run.RunArguments(action="dataset_convert", overrides=overrides), here, None)
 job, _ = open_job(planned, here.store, now=datetime.now(UTC))
 here.store.log_path(job.id).touch()
 swap({"in": root / "in", "out": root / "out", "log": here.store.log_path(job.id)}[sys.argv[4]], outside / sys.argv[4])
