@@ -19,17 +19,14 @@ from typing import Any, Final
 from tao_skill.errors import UNWRITABLE, BadData, BadRequest, BadState, CannotWrite, Command, Fix, NotFound
 from tao_skill.io import atomic
 from tao_skill.io.strict_json import read_json, truncate
-from tao_skill.jobs.process import is_alive, is_mine, process_created, signal_name, this_host, this_process
+from tao_skill.jobs import attempts
+from tao_skill.jobs.process import process_created
 from tao_skill.jobs.record import (
-    INTERRUPTED,
-    TERMINAL,
-    Attempt,
     Ending,
     Job,
     check_id,
     check_same_request,
     key_digest,
-    resume_hint,
     timestamp,
 )
 
@@ -86,7 +83,7 @@ class Store:
         with self.locked():
             existing_folder = self._with_key(job.key)
             if existing_folder is None and not folder.exists():
-                opened = _with_attempt(job)
+                opened = attempts.with_new_attempt(job)
                 self._create(folder, opened)
                 return opened, True
         if existing_folder is None:
@@ -167,14 +164,18 @@ class Store:
             BadState: the job is COMPLETE, or another process has claimed or runs it.
             NotFound, BadData: the job does not exist, or its record cannot be read.
         """
-        return self._update(job_id, self._claimed)
+        return self._update(job_id, lambda job: attempts.claim(self._reconciled(job)))
 
     def hand_over(self, job_id: str, number: int, pid: int) -> Job:
         """Make `pid` the process of an attempt that is still PENDING."""
         created = process_created(pid)
         return self._update(
             job_id,
-            lambda job: _with_last(job, pid=pid, pid_created=created) if _is_pending(job, number) else job,
+            lambda job: (
+                attempts.with_last_attempt(job, pid=pid, pid_created=created)
+                if attempts.is_pending(job, number)
+                else job
+            ),
         )
 
     def begin_attempt(self, job_id: str, number: int) -> Job:
@@ -183,24 +184,15 @@ class Store:
         Raises:
             BadState: the attempt is closed, or another process runs it.
         """
-
-        def begin(job: Job) -> Job:
-            if not _is_pending(job, number):
-                raise BadState(
-                    f"attempt {number} of job {job.id} cannot start: the job is {job.state}",
-                    fix=Fix(Command("jobs show", job.id)),
-                )
-            return _with_last(job, state="RUNNING", started=timestamp(self._clock()), **this_process())
-
-        return self._update(job_id, begin)
+        return self._update(job_id, lambda job: attempts.begin(job, number, self._now()))
 
     def close_attempt(self, job_id: str, number: int, ending: Ending) -> Job:
         """End an attempt; an ended attempt does not change. An ERROR after a cancel request is recorded as CANCELED."""
-        return self._update(job_id, lambda job: self._closed(job, number, ending))
+        return self._update(job_id, lambda job: attempts.close(job, number, ending, self._now()))
 
     def preview_close(self, job_id: str, number: int, ending: Ending) -> Job:
         """Return the record that `close_attempt` would write."""
-        return self._closed(self._read(self.folder(job_id)), number, ending)
+        return attempts.close(self._read(self.folder(job_id)), number, ending, self._now())
 
     def record_upload(self, job_id: str, uploaded: dict[str, Any]) -> Job:
         """Record the outcome of an upload after the end of the job."""
@@ -212,82 +204,20 @@ class Store:
         Raises:
             BadState: the job has ended, or runs on another machine.
         """
-        return self._update(job_id, self._cancel_requested)
+        return self._update(job_id, lambda job: attempts.request_cancel(self._reconciled(job), self._now()))
 
     def reconcile(self, job_id: str, exit_code: int | None = None) -> Job:
         """Close the last attempt as ERROR if its process is gone; `exit_code` is its exit code, if known."""
         return self._update(job_id, lambda job: self._reconciled(job, exit_code))
 
-    def _claimed(self, job: Job) -> Job:
-        job = self._reconciled(job, None)
-        if job.state == "COMPLETE":
-            raise BadState(f"job {job.id} is COMPLETE", fix="use its result, or start a new job with another key")
-        if not job.attempts or job.state in TERMINAL:
-            return replace(_with_attempt(job), cancel_requested=False)
-        last = job.attempts[-1]
-        if last.state == "PENDING" and is_mine(last):
-            return job
-        raise BadState(
-            f"job {job.id} is {job.state} in process {last.pid} on {last.host}",
-            fix=Fix(Command("jobs wait", job.id), ", or ", Command("jobs cancel", job.id)),
-        )
+    def _now(self) -> str:
+        return timestamp(self._clock())
 
-    def _cancel_requested(self, job: Job) -> Job:
-        job = self._reconciled(job, None)
-        if job.state in TERMINAL:
-            raise BadState(
-                f"job {job.id} is {job.state} and cannot be canceled", fix="cancel a job that is PENDING or RUNNING"
-            )
-        job = job if job.attempts else _with_attempt(job)
-        last = job.attempts[-1]
-        if last.host != this_host():
-            raise BadState(
-                f"job {job.id} runs on {last.host}, not on this machine",
-                fix=f"cancel it on {last.host}; if that machine is gone, start a new job with another key",
-            )
-        job = replace(job, cancel_requested=True)
-        if last.state == "PENDING":
-            return self._closed(job, last.number, Ending(state="CANCELED", exit_code=INTERRUPTED))
-        return job
-
-    def _reconciled(self, job: Job, exit_code: int | None) -> Job:
-        if job.state in TERMINAL or not job.attempts or is_alive(job.attempts[-1]):
-            return job
-        error = self._death_error(job, exit_code)
-        return self._closed(job, len(job.attempts), Ending(state="ERROR", exit_code=exit_code, error=error))
-
-    def _closed(self, job: Job, number: int, ending: Ending) -> Job:
-        if number != len(job.attempts) or job.state in TERMINAL:
-            return job
-        if job.cancel_requested and ending.state == "ERROR":
-            ending = replace(ending, state="CANCELED", exit_code=INTERRUPTED, error=None)
-        ended = _with_last(
-            job,
-            state=ending.state,
-            exit_code=ending.exit_code,
-            error=ending.error,
-            ended=ending.ended or timestamp(self._clock()),
-        )
-        return replace(
-            ended,
-            metrics=dict(ending.metrics),
-            chosen=dict(ending.chosen),
-            artifacts=ending.artifacts,
-            uploaded=ending.uploaded,
-        )
-
-    def _death_error(self, job: Job, exit_code: int | None) -> dict[str, Any]:
-        last = job.attempts[-1]
-        cause = f" ({signal_name(-exit_code)})" if exit_code is not None and exit_code < 0 else ""
-        time = "while the job was running" if last.state == "RUNNING" else "before the job started"
-        return {
-            "code": "process_died",
-            "message": f"process {last.pid} ended{cause} {time} without a result",
-            "fix": resume_hint(job, self.log_path(job.id)),
-        }
+    def _reconciled(self, job: Job, exit_code: int | None = None) -> Job:
+        return attempts.reconcile(job, self.log_path(job.id), self._now(), exit_code)
 
     def _refreshed(self, job: Job) -> Job:
-        if job.state in TERMINAL or not job.attempts or is_alive(job.attempts[-1]):
+        if attempts.is_current(job):
             return job
         try:
             return self.reconcile(job.id)
@@ -296,7 +226,7 @@ class Store:
                 raise
         except CannotWrite:
             pass
-        return self._reconciled(job, None)
+        return self._reconciled(job)
 
     def _update(self, job_id: str, change: Callable[[Job], Job]) -> Job:
         from filelock import FileLock
@@ -393,16 +323,3 @@ class Store:
     def _has_record(self, folder: Path) -> bool:
         path = folder / RECORD_FILE
         return not folder.is_symlink() and path.is_file() and self._allows(path)
-
-
-def _with_attempt(job: Job) -> Job:
-    attempt = Attempt(number=len(job.attempts) + 1, state="PENDING", **this_process())
-    return replace(job, attempts=(*job.attempts, attempt))
-
-
-def _with_last(job: Job, **changes: Any) -> Job:
-    return replace(job, attempts=(*job.attempts[:-1], replace(job.attempts[-1], **changes)))
-
-
-def _is_pending(job: Job, number: int) -> bool:
-    return number == len(job.attempts) and job.state == "PENDING"
