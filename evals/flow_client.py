@@ -261,7 +261,7 @@ RULES: Final[Sequence[tuple[re.Pattern[str], Rule]]] = (
     (re.compile(r"\buse (\S+) instead of (\S+)"), _replace),
     (re.compile(r"\b(?:set|use) ([^\s=]+)=(\S+)"), _set),
     (re.compile(r"\bset (\S+) to .*\(default (\S+)\)"), _set),
-    (re.compile(r"\bset (\S+) to a (?:place|(?:writable )?path)\b"), _set_alternative_folder),
+    (re.compile(r"\bset (\S+) to a (?:writable )?path\b"), _set_alternative_folder),
     (re.compile(r"\bleave (\S+) out\b"), _leave_out),
     (re.compile(r"\b(?:set|use|give) (\w+) (?:to )?(?!an? |one )(\S+)"), _give),
     (re.compile(r"\bread the log\b"), _read_log),

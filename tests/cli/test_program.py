@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
+import click
 import pytest
 
 from tao_skill.cli import program
@@ -91,6 +93,27 @@ def test_the_help_lists_every_command_and_leads_to_its_own(capfd: pytest.Capture
         assert f"\n  {name} " in text
         assert program.run([name, "--help"]) == 0
         assert f"tao-skill {name}" in capfd.readouterr().out
+
+
+def every_command(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield words
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from every_command(child, (*words, name))
+
+
+def test_every_help_fits_80_columns_and_no_summary_is_cut(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in every_command(program.tao_skill):
+        assert program.run([*words, "--help"]) == 0
+        text = capfd.readouterr().out
+        assert [line for line in text.splitlines() if len(line) > 80] == [], words
+        assert not re.search(r"^  \w+ +.*\.\.\.$", text.partition("\nCommands:")[2], re.MULTILINE), words
 
 
 @pytest.mark.parametrize("words", [["--help"], ["jobs", "list"], ["jobs", "show", "latest:train"]], ids=" ".join)
