@@ -45,7 +45,7 @@ def hold(*called):
 
 def holding(function):
     @functools.wraps(function)
-    def paused_at(*args, **kwargs):
+    def paused(*args, **kwargs):
         if place["when"] == "before":
             hold(args, kwargs)
         found = function(*args, **kwargs)
@@ -53,7 +53,7 @@ def holding(function):
             hold(args, kwargs)
         return found
 
-    return held
+    return paused
 
 
 def patch(module):
