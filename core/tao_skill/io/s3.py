@@ -47,7 +47,7 @@ class RemoteObject:
 
     Attributes:
         size: in bytes. version: changes whenever the content does.
-        md5: MD5 of the content, if the ETag is one.
+        md5: MD5 of the content, if the ETag is an MD5.
     """
 
     uri: str

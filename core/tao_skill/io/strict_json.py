@@ -193,7 +193,7 @@ def _children(value: Any) -> Iterator[Any]:
 
 
 def parse_integer(text: str) -> int:
-    """Parse a decimal integer, or a hexadecimal (0x) or octal (0o) one.
+    """Parse a decimal, hexadecimal (0x) or octal (0o) integer.
 
     Raises:
         ValueError: the text is not an integer, or is longer than MAX_DIGITS.

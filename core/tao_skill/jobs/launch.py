@@ -27,7 +27,7 @@ PYTHON: Final = (sys.executable, "-P", "-m")
 
 WORKER: Final = (*PYTHON, "tao_skill.jobs.job_process")
 PASSIVE_WAIT: Final = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""OpenMP threads sleep while they wait: as fast on an idle machine, nearly twice as fast on a busy one."""
+"""OpenMP threads sleep while they wait: as fast on an idle machine, nearly twice as fast on a busy machine."""
 
 TAIL_BYTES: Final = 256 * 1024
 

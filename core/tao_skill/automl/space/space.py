@@ -148,7 +148,7 @@ def _no_effect(dimension: Dimension, spec: Mapping[str, Any], dimensions: Mappin
 def _mirrored(
     leaves: Leaves, spec: Mapping[str, Any], dimensions: Mapping[str, Dimension]
 ) -> Iterator[tuple[str, Clause]]:
-    """Conditions between a fixed parameter and a searched one, as clauses of the searched one."""
+    """Conditions between a fixed and a searched parameter, as clauses of the searched parameter."""
     for key, leaf in leaves.items():
         may_act = all(on in dimensions or lookup(spec, on) == value for on, value in conditions(key, leaves))
         if key in dimensions or not may_act or lookup(spec, key) is None:

@@ -129,7 +129,7 @@ class TrainedFacts:
 
 def fix_of(differences: Iterable[Difference]) -> str:
     """The overrides that make the spec fit the file."""
-    return f"set {' '.join(one.override for one in differences)}, or use a file that fits the spec"
+    return f"set {' '.join(difference.override for difference in differences)}, or use a file that fits the spec"
 
 
 def trimming_warning(path: Path, facts: TrainedFacts) -> str | None:

@@ -47,7 +47,7 @@ def _whole_sequences(config: ExperimentConfig) -> tuple[str | None, str | None]:
 
 
 def _no_decay(config: ExperimentConfig) -> str | None:
-    """The reason why lr_decay has no effect; None if it has one."""
+    """The reason why lr_decay has no effect; None if it has an effect."""
     optim, epochs = config.train.optim, config.train.num_epochs
     if optim.lr_scheduler == "Cosine":
         return "train.optim.lr_scheduler=Cosine has no steps"

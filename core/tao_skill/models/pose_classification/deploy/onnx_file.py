@@ -62,11 +62,12 @@ def load(path: Path, key: str | None) -> ModelProto:
         model = onnx.load_model_from_string(encryption.read(path, key))
     except DecodeError as error:
         raise BadData(f"{path} cannot be read as ONNX: {error}", fix=_COMPLETE, path=str(path)) from error
-    if invalid := next((one for one in _messages(model) if not _is_utf8(one)), None):
+    if invalid := next((message for message in _messages(model) if not _is_utf8(message)), None):
         what = f"{path} cannot be read as ONNX: a {invalid.DESCRIPTOR.name} has text that is not UTF-8"
         raise BadData(what, fix=_COMPLETE, path=str(path))
-    tensors = (cast("TensorProto", one) for one in _messages(model) if one.DESCRIPTOR.full_name == "onnx.TensorProto")
-    if external := next((one for one in tensors if one.external_data or one.data_location), None):
+    messages = (message for message in _messages(model) if message.DESCRIPTOR.full_name == "onnx.TensorProto")
+    tensors = (cast("TensorProto", message) for message in messages)
+    if external := next((tensor for tensor in tensors if tensor.external_data or tensor.data_location), None):
         code = "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), 'whole.onnx')"
         raise BadData(
             f"{path} has the weight {external.name!r:.80} in another file, which was not read",
@@ -81,8 +82,8 @@ def _messages(message: Message) -> Iterator[Message]:
     yield message
     for field, value in message.ListFields():
         if field.message_type is not None:
-            for one in [value] if hasattr(value, "ListFields") else value:
-                yield from _messages(one)
+            for item in [value] if hasattr(value, "ListFields") else value:
+                yield from _messages(item)
 
 
 def _is_utf8(message: Message) -> bool:
@@ -164,7 +165,7 @@ def check_fits(session: Any, config: ExperimentConfig, path: Path) -> None:
     Raises:
         BadData: its tensors or its metadata differ from the spec; the message names both values.
     """
-    names = [one.name for one in session.get_inputs()], [one.name for one in session.get_outputs()]
+    names = [value.name for value in session.get_inputs()], [value.name for value in session.get_outputs()]
     if names != ([INPUT], [OUTPUT]) or len(session.get_inputs()[0].shape) != 5:
         raise BadData(
             f"{path} has the inputs {names[0]} and the outputs {names[1]}, accepted: {INPUT!r} of 5 dimensions and "
@@ -196,7 +197,7 @@ def _of_shapes(session: Any, config: ExperimentConfig) -> list[Difference]:
     _, channels, _, joints, _ = session.get_inputs()[0].shape
     *_, classes = session.get_outputs()[0].shape or [None]
     layout = config.model.graph_layout
-    layouts = "|".join(name for name, one in LAYOUTS.items() if one.joints == joints) or f"of {joints} joints"
+    layouts = "|".join(name for name, layout in LAYOUTS.items() if layout.joints == joints) or f"of {joints} joints"
     sizes = (
         ("model.input_channels", channels, channels, config.model.input_channels),
         ("model.graph_layout", joints, layouts, LAYOUTS[layout].joints),

@@ -56,7 +56,7 @@ def corrected(model: ModelProto, error_K: NDArray[np.float32]) -> ModelProto:
     """The model with scores lowered by their mean error: all frames of padding have the same error, which adds up."""
     changed = deepcopy(model)
     bias_name = changed.graph.node[-1].input[2]
-    bias = next(one for one in changed.graph.initializer if one.name == bias_name)
+    bias = next(tensor for tensor in changed.graph.initializer if tensor.name == bias_name)
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) - error_K, bias_name))
     return changed
 
@@ -91,7 +91,7 @@ def to_int8(model: ModelProto, ranges: Ranges) -> ModelProto:
 
 
 def _stored(graph: GraphProto) -> dict[str, NDArray[np.float32]]:
-    return {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
 
 def _relus(graph: GraphProto) -> dict[str, str]:
@@ -101,7 +101,7 @@ def _relus(graph: GraphProto) -> dict[str, str]:
 
 def _quantized(graph: GraphProto) -> Iterator[str]:
     """Inputs and outputs of the operators that are computed in integers, each with the ReLU after it."""
-    stored, relus = {one.name for one in graph.initializer}, _relus(graph)
+    stored, relus = {tensor.name for tensor in graph.initializer}, _relus(graph)
     for node in tensorrt_precision.blocks(graph):
         if node.op_type in QUANTIZED:
             yield from (name for name in node.input if name not in stored)

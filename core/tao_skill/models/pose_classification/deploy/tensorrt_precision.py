@@ -87,7 +87,7 @@ def to_fp16(model: ModelProto) -> ModelProto:
     outputs = {name for node in inside for name in node.output}
     leaving = outputs & {*(name for node in after for name in node.input), *(output.name for output in graph.output)}
     floats = _float_tensors(converted)
-    weights = {one.name: one for one in graph.initializer if one.data_type == TensorProto.FLOAT}
+    weights = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
     renamed = {name: f"{name}_fp16" for node in inside for name in node.input if name in floats and name not in outputs}
     graph.initializer.extend(_halved(weights[name], new) for name, new in renamed.items() if name in weights)
     entering = [_cast(name, new, TensorProto.FLOAT16) for name, new in renamed.items() if name not in weights]
@@ -148,7 +148,7 @@ def to_int8(model: ModelProto, ranges: Mapping[str, float]) -> ModelProto:
     check_opset(model)
     converted = deepcopy(model)
     graph = converted.graph
-    weights = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     convolutions = {node.output[0] for node in _convolutions(graph)}
     nodes: list[NodeProto] = []
     done: set[str] = set()
@@ -171,7 +171,7 @@ def check_opset(model: ModelProto) -> None:
     Raises:
         BadData: it does not.
     """
-    opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    opset = next(opset_id.version for opset_id in model.opset_import if opset_id.domain in ("", "ai.onnx"))
     if opset < PER_CHANNEL_OPSET:
         raise BadData(
             f"int8 needs ONNX opset {PER_CHANNEL_OPSET} or above, but the model has {opset}",
@@ -181,13 +181,14 @@ def check_opset(model: ModelProto) -> None:
 
 def _check_interface(model: ModelProto, path: Path) -> None:
     """Check for one float32 input of five dimensions and one output; weights that are listed as inputs are dropped."""
-    stored = {one.name for one in model.graph.initializer}
-    inputs = [one for one in model.graph.input if one.name not in stored]
-    kinds = [(one.type.tensor_type.elem_type, len(one.type.tensor_type.shape.dim)) for one in inputs]
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    kinds = [(value.type.tensor_type.elem_type, len(value.type.tensor_type.shape.dim)) for value in inputs]
     if kinds != [(TensorProto.FLOAT, 5)] or len(model.graph.output) != 1:
+        names, outputs = [value.name for value in inputs], [value.name for value in model.graph.output]
         raise BadData(
-            f"{path} has the inputs {[one.name for one in inputs]} and the outputs "
-            f"{[one.name for one in model.graph.output]}, accepted: one float32 input (N, C, T, V, M) and one output",
+            f"{path} has the inputs {names} and the outputs {outputs}, "
+            "accepted: one float32 input (N, C, T, V, M) and one output",
             fix="use an ONNX file that the export action wrote",
             path=str(path),
         )
@@ -209,15 +210,15 @@ def _parts(graph: GraphProto) -> tuple[list[NodeProto], list[NodeProto], list[No
 
 
 def _convolutions(graph: GraphProto) -> Iterator[NodeProto]:
-    stored = {one.name for one in graph.initializer}
+    stored = {tensor.name for tensor in graph.initializer}
     return (node for node in _parts(graph)[1] if node.op_type == "Conv" and node.input[1] in stored)
 
 
 def _float_tensors(model: ModelProto) -> set[str]:
     graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     typed = [*graph.value_info, *graph.input, *graph.output]
-    names = {one.name for one in typed if one.type.tensor_type.elem_type == TensorProto.FLOAT}
-    return names | {one.name for one in graph.initializer if one.data_type == TensorProto.FLOAT}
+    names = {value.name for value in typed if value.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return names | {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
 
 
 def _halved(weight: TensorProto, name: str) -> TensorProto:
@@ -276,7 +277,7 @@ def replace_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:
     del graph.node[:]
     graph.node.extend(nodes)
     used = {name for node in nodes for name in node.input}
-    kept = [one for one in graph.initializer if one.name in used]
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
     del graph.value_info[:]  # it has the old types

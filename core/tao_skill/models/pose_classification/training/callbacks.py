@@ -57,7 +57,7 @@ class CheckpointCallback(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Drop checkpoints after the point of resumption, or all if training does not resume from this folder.
 
-        All processes receive the index of the first one.
+        All processes receive the index of the first process.
         """
         start = trainer.ckpt_path
         is_resumed = start is not None and Path(start).resolve().parent == self.results_dir.resolve()

@@ -139,7 +139,7 @@ def load_pretrained(net: STGCN, path: Path, key: str | None = None) -> str:
     """
     state = network_state(load(path, key))
     own = net.state_dict()
-    in_file, in_spec = (tensor_facts(one).num_classes for one in (state, own))
+    in_file, in_spec = (tensor_facts(tensors).num_classes for tensors in (state, own))
     head_differs = any(state[name].shape != own[name].shape for name in own if name.startswith(HEAD) and name in state)
     if head_differs:
         state |= {name: own[name] for name in own if name.startswith(HEAD)}
@@ -203,7 +203,7 @@ def _graph_facts(A_KVV: Tensor) -> dict[str, str]:
 
 def _model_type(state: Mapping[str, Tensor], subsets: int, channels: int) -> str | None:
     """The network of the table whose blocks have tensors of these names and shapes."""
-    strategy = next((name for name, one in STRATEGIES.items() if one.subsets == subsets), None)
+    strategy = next((name for name, rule in STRATEGIES.items() if rule.subsets == subsets), None)
     if strategy is None or channels < 1:
         return None
     for name, network in NETWORKS.items():

@@ -1,4 +1,4 @@
-"""ST-GCN as a Lightning module: loss, metrics, optimiser and schedule."""
+"""ST-GCN as a Lightning module: loss, metrics, optimizer and schedule."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tao_skill.models.pose_classification.training.checkpoint_file import FACTS
 from tao_skill.models.pose_classification.training.parallel import total
 
 PLATEAU_THRESHOLD: Final = 1e-3
-"""Relative improvement below which AutoReduce counts an epoch as none."""
+"""Relative improvement below which AutoReduce counts an epoch as not improved."""
 
 STAGE_METRICS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"val": ("val_loss", "val_acc", "avg_accuracy"), "train": ("train_loss", "train_acc")}
 )
-"""What is measured of each epoch. Losses are means, accuracies shares; avg_accuracy is the mean over the classes that
-occur, in percent, as TAO has it."""
+"""Metrics of each epoch. Losses are means, accuracies fractions; avg_accuracy is the mean over the classes that occur,
+in percent, as in TAO."""
 
 LEARNING_RATE: Final = "lr"
-"""Beside these, the rate that an epoch was trained with."""
+"""Key of the learning rate of an epoch, reported with the training metrics."""
 
 OPTIMIZERS: Final[Mapping[str, Callable[[Iterable[Tensor], Optim], Optimizer]]] = MappingProxyType(
     {
@@ -64,12 +64,12 @@ SCHEDULERS: Final[Mapping[str, Callable[[Optimizer, TrainConfig], LRScheduler]]]
 
 
 def _half_cosine(passed: float) -> float:
-    """From 1 to 0; a LambdaLR keeps none of its end in checkpoints, so that a longer training goes on along its own."""
+    """From 1 to 0. LambdaLR does not save the end of its schedule, so a longer training resumes on its own schedule."""
     return (1 + math.cos(math.pi * min(passed, 1))) / 2
 
 
 def dropout_seed(seed: int, step: int, rank: int) -> int:
-    """One for each step and process; they differ in the low 32 bits, which are all that torch's CPU generator heeds."""
+    """Seed of a step and process; seeds differ in the low 32 bits, which are all that torch's CPU generator uses."""
     return seed * 1_000_003 + step + rank * 2_654_435_769
 
 
@@ -87,13 +87,13 @@ class _Sums:
         self.count += len(ids_N)
 
     def take(self, device: torch.device) -> tuple[float, float]:
-        """Mean loss and share of hits over all processes; the sums start anew."""
+        """Mean loss and accuracy over all processes; resets the sums."""
         loss, hits, count = self.state(device)
         self.loss, self.hits, self.count = 0.0, 0.0, 0
         return loss / max(count, 1), hits / max(count, 1)
 
     def state(self, device: torch.device) -> tuple[float, float, int]:
-        """The sums over all processes, each of which must ask."""
+        """The sums over all processes; every process must call it."""
         own = [float(self.loss), float(self.hits), float(self.count)]
         loss, hits, count = total(torch.tensor(own, dtype=torch.float64, device=device)).tolist()
         return loss, hits, int(count)
@@ -129,13 +129,13 @@ class PoseClassifier(pl.LightningModule):
         torch.manual_seed(dropout_seed(self.config.train.seed, self.global_step, self.global_rank))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Loss of one batch: the mean of all processes' is that of their batches together, however uneven these are."""
+        """Loss of a batch, scaled so that the mean over processes is that of their batches together, however uneven."""
         loss, _ = self._step(batch, self._train_sums)
         sequences = total(torch.full((), float(len(batch[1])), device=loss.device))
         return loss * self.trainer.world_size / sequences
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Add one batch to the sums."""
+        """Add a batch to the sums."""
         _, scores_NK = self._step(batch, self._val_sums)
         ids_N = batch[1].cpu()
         hits_N = (scores_NK.argmax(1).cpu() == ids_N).double()
@@ -144,7 +144,7 @@ class PoseClassifier(pl.LightningModule):
         self._val_hits_2K[1] += torch.bincount(ids_N, minlength=size)
 
     def on_validation_epoch_end(self) -> None:
-        """Close val_loss, val_acc and avg_accuracy."""
+        """Compute val_loss, val_acc and avg_accuracy."""
         self._close("val", self._val_sums)
         hits_K, counts_K = total(self._val_hits_2K.to(self.device))
         self._val_hits_2K = torch.zeros_like(self._val_hits_2K)
@@ -154,7 +154,7 @@ class PoseClassifier(pl.LightningModule):
         self.log_dict(average, sync_dist=True)
 
     def close_epoch(self) -> None:
-        """Close train_loss and train_acc, then step the schedule; before the epoch is reported and saved."""
+        """Compute train_loss and train_acc and step the schedule, before the epoch is reported and saved."""
         self._close("train", self._train_sums)
         self.learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         rate = torch.tensor(self.learning_rate, dtype=torch.float64, device=self.device)  # a float would become float32
@@ -167,7 +167,7 @@ class PoseClassifier(pl.LightningModule):
             self.scheduler.step()
 
     def configure_optimizers(self) -> Optimizer:
-        """The optimiser; its schedule is stepped in close_epoch, which Lightning would do after the checkpoint."""
+        """The optimizer. close_epoch steps its schedule, because Lightning would step it after the checkpoint."""
         optim = self.config.train.optim
         optimizer = OPTIMIZERS[optim.optimizer_type](self.parameters(), optim)
         self.scheduler = SCHEDULERS[optim.lr_scheduler](optimizer, self.config.train)
@@ -176,7 +176,7 @@ class PoseClassifier(pl.LightningModule):
         return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the schedule, the sums of the running epoch and the facts of the model."""
+        """Add the schedule, the sums of the current epoch and the metadata of the model."""
         assert self.scheduler is not None
         checkpoint["lr_schedulers"] = [self.scheduler.state_dict()]
         checkpoint[FACTS] = TrainedFacts.of(self.config).plain() | {
@@ -185,7 +185,7 @@ class PoseClassifier(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the schedule and the sums."""
+        """Restore the schedule and the sums."""
         self._scheduler_state = next(iter(checkpoint.get("lr_schedulers", [])), None)
         own = checkpoint.get(FACTS, {})
         self.metrics = dict(own.get("metrics", {}))
