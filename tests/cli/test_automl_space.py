@@ -162,7 +162,7 @@ def test_a_search_is_shown_as_its_report_says(tmp_path: Path, capsys: pytest.Cap
         (lambda report: report["trials"][1].update(metric="high"), "trials[1].metric is 'high', accepted: float"),
         (lambda report: report["winner"].pop("sentence"), "winner has no sentence"),
         (lambda report: report.update(progress=None), "progress is None, accepted: an object"),
-        (lambda report: report.update(verdict="good"), "has an unknown verdict"),
+        (lambda report: report.update(verdict="good"), "has an unknown field verdict"),
         (lambda report: report.clear(), "it has no baseline"),
         (lambda report: report.pop("validation"), None),
     ],

@@ -20,6 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tao_skill import bank, skills, status
 from tao_skill.agent_tools import reports
+from tao_skill.agent_tools.context import ToolContext
+from tao_skill.agent_tools.roots import Roots
 from tao_skill.automl.report import files
 from tao_skill.automl.search.asha import Trial
 from tao_skill.cli import tao_mounts
@@ -362,9 +364,16 @@ def _search_report() -> dict[str, Any]:
     return document(setup, [default, running, failed], FACTS)
 
 
-def _told(action: str) -> Callable[[Path], Any]:
-    job = Job(**{**_job().__dict__, "action": action})
-    return lambda path: reports._concise(job, reports._json(path) | {"metrics": {}})
+def _summary(action: str, kind: str) -> Callable[[Path], Any]:
+    def read(path: Path) -> Any:
+        artifact = {"kind": kind, "path": str(path)}
+        job = Job(**{**_job().__dict__, "action": action, "artifacts": (artifact,)})
+        context = ToolContext(roots=Roots(folders=(path.parent,)), results_root=path.parent, environment={})
+        report = reports._read(job, context)
+        assert report is not None
+        return reports._summarize(job, report)
+
+    return read
 
 
 def _skill(path: Path) -> None:
@@ -380,7 +389,10 @@ def _bank(path: Path) -> None:
 _EVALUATION: Final = {
     "accuracy": 50.0,
     "avg_accuracy": 40.0,
-    "classes": [{"name": "a", "accuracy": 50.0}, {"name": "b", "accuracy": None}],
+    "classes": [
+        {"name": "a", "id": 0, "sequences": 2, "accuracy": 50.0},
+        {"name": "b", "id": 1, "sequences": 0, "accuracy": None},
+    ],
     "confusion_matrix": [[1, 1], [0, 0]],
 }
 _ENTRY: Final = asdict(s3_cache.Entry(uri="s3://b/x.npy", file="x.npy", size=1, version="1", blake2b="00"))
@@ -465,7 +477,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
         ),
     ),
     "report of a search": Parser(read=_report, file=files.REPORT_FILE, seeds=_text(_search_report()), weight=0.5),
-    "report of an evaluation": Parser(read=_told("evaluate"), file="r.json", seeds=_text(_EVALUATION)),
+    "report of an evaluation": Parser(read=_summary("evaluate", "report"), file="r.json", seeds=_text(_EVALUATION)),
     "calibration cache": Parser(read=gen_trt_engine._read_ranges, file="c.json", seeds=_text(_RANGES)),
     "cache entry": Parser(read=lambda path: s3_cache._entry(path.parent), file="entry.json", seeds=_text(_ENTRY)),
     "SKILL.md": Parser(read=_skill, file="SKILL.md", seeds=lambda: [b"---\nname: a\ndescription: b\n---\n# A\n"]),
