@@ -1,4 +1,4 @@
-"""A workplace over a folder with the generated set in it."""
+"""A tool context over a folder with the generated set in it."""
 
 from __future__ import annotations
 
