@@ -91,6 +91,15 @@ def skill_info(model: str, folder: Path | None = None) -> dict[str, Any]:
     return _read(root(folder) / "references" / model / "skill_info.yaml", _parse_yaml)
 
 
+def short_keys(model: str, folder: Path | None = None) -> dict[str, str]:
+    """Return the short name of each spec key that has one; of several, the first.
+
+    Raises:
+        NotFound: as `skill_info`.
+    """
+    return {key: name for name, key in reversed(skill_info(model, folder)["spec_shorthand"].items())}
+
+
 @lru_cache
 def _parse_yaml(text: str) -> Any:
     from tao_skill.io.strict_yaml import parse_yaml

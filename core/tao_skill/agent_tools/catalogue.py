@@ -80,7 +80,7 @@ def describe_action(arguments: DescribeArguments, context: ToolContext) -> Actio
     is_full = arguments.detail != CONCISE
     runner = load_runner(model.name, action.name)
     popular = {leaf.key: leaf for leaf in iter_params(model.config, action.name) if leaf.param.popular}
-    short = _short_keys(model)
+    short = bank.short_keys(model.name)
     files = {need.key for need in runner.data}
     return ActionDescription(
         action=action.name,
@@ -91,11 +91,6 @@ def describe_action(arguments: DescribeArguments, context: ToolContext) -> Actio
         template=bank.template_path(model.name, action.name).read_text("utf-8") if is_full else None,
         next=[_plan_call(model, action)],
     )
-
-
-def _short_keys(model: Model) -> dict[str, str]:
-    """Short keys by full key."""
-    return {key: name for name, key in reversed(bank.skill_info(model.name)["spec_shorthand"].items())}
 
 
 def _plan_call(model: Model, action: Action) -> Object:
@@ -166,6 +161,6 @@ def _training_call(arguments: InspectArguments, suggested: Mapping[str, Any]) ->
         return call("describe_action", action="inference")
     model = get_model(arguments.model)
     files = model.training_data(arguments.data, arguments.labels, arguments.other, arguments.other_labels)
-    short = _short_keys(model)  # full keys would override short keys that a client adds
+    short = bank.short_keys(model.name)  # full keys would override short keys that a client adds
     pairs = {short.get(key, key): value for key, value in {**files, **suggested}.items()}
     return call("run_action", action=TRAIN, overrides=[f"{key}={value}" for key, value in pairs.items()])

@@ -56,7 +56,7 @@ def inspect(
     chosen = get_model(model)
     report = chosen.inspect_data(data_path, label_path, other, other_labels)
     paths = [str(path) if path else None for path in (label_path, other, other_labels)]
-    short = {key: name for name, key in reversed(bank.skill_info(chosen.name)["spec_shorthand"].items())}
+    short = bank.short_keys(chosen.name)
     files = chosen.training_data(str(data_path), *paths)
     overrides = [f"{short.get(key, key)}={path}" for key, path in files.items()]
     emit(report.full, _text(report.full), as_json=as_json, then=[["run", TRAIN, *overrides, "--dry-run"]])
