@@ -40,6 +40,7 @@ def textbook(folder: Path, threads: int, seed: int, target: float) -> None:
 
     from tao_skill.models.pose_classification.data.sequences import read_labels
     from tao_skill.models.pose_classification.network.graph import adjacency
+    from tao_skill.models.pose_classification.network.layouts import LAYOUTS
     from textbook import STGCN
 
     torch.set_num_threads(threads)
@@ -48,7 +49,7 @@ def textbook(folder: Path, threads: int, seed: int, target: float) -> None:
         (np.load(folder / f"{split}_data.npy", mmap_mode="r"), np.array(read_labels(folder / f"{split}_label.pkl").ids))
         for split in ("train", "val")
     )
-    A = torch.from_numpy(adjacency("ntu-rgb+d", "spatial"))
+    A = torch.from_numpy(adjacency(LAYOUTS["ntu-rgb+d"], "spatial"))
     net = STGCN(A, num_classes=9, dropout=0.1)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
     rng = np.random.default_rng(seed)

@@ -23,7 +23,8 @@ import psutil
 import torch
 
 from pairs import Row, row
-from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES, adjacency
+from tao_skill.models.pose_classification.network.graph import STRATEGIES, adjacency
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.stgcn import STGCN as Ours
 from tao_skill.models.pose_classification.training.checkpoint_file import PREFIX, load, network_state, save
 from textbook import STGCN
@@ -80,7 +81,7 @@ def facts(state: dict[str, torch.Tensor]) -> tuple[str, str, int]:
         (layout, strategy)
         for layout in LAYOUTS
         for strategy in STRATEGIES
-        if np.array_equal(adjacency(layout, strategy), state["A"].numpy())
+        if np.array_equal(adjacency(LAYOUTS[layout], strategy), state["A"].numpy())
     ]
     return *found[0], len(state["fcn.weight"])
 
@@ -120,7 +121,7 @@ def commands(checkpoint: Path, folder: Path, data: Path, frames: int) -> dict[st
 
 def new_checkpoint(folder: Path) -> Path:
     """A network as it is initialised, for speed does not depend on what the weights have learnt."""
-    net = Ours(layout=LAYOUT, num_classes=CLASSES)
+    net = Ours(layout=LAYOUTS[LAYOUT], num_classes=CLASSES)
     save({"state_dict": {f"{PREFIX}{name}": value for name, value in net.state_dict().items()}}, folder / "new.pth")
     return folder / "new.pth"
 

@@ -26,7 +26,8 @@ from figures import Figure, Point, fill, keep, point, publish
 from machine import machine
 from tao_skill.jobs.launch import PASSIVE_WAIT
 from tao_skill.models.pose_classification.network.architecture import TRAIN, forward_flop
-from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.network.graph import STRATEGIES
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from train import Case, Stepper
 
 FRAMES: Final = (16, 32, 64, 150, 300)

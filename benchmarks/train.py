@@ -75,7 +75,7 @@ def answer(ours: bool, threads: int, bf16: bool, asked: Connection) -> None:
     import torch.nn.functional as F
 
     from tao_skill.models.pose_classification.network import allocator
-    from tao_skill.models.pose_classification.network.graph import LAYOUTS
+    from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -101,12 +101,13 @@ def prepared(ours: bool, layout: str) -> tuple[Any, Any]:
 
     import textbook
     from tao_skill.models.pose_classification.network.graph import adjacency
+    from tao_skill.models.pose_classification.network.layouts import LAYOUTS
     from tao_skill.models.pose_classification.network.stgcn import STGCN
 
     net: torch.nn.Module = (
-        STGCN(layout=layout, num_classes=CLASSES)
+        STGCN(layout=LAYOUTS[layout], num_classes=CLASSES)
         if ours
-        else textbook.STGCN(torch.from_numpy(adjacency(layout, "spatial")), num_classes=CLASSES)
+        else textbook.STGCN(torch.from_numpy(adjacency(LAYOUTS[layout], "spatial")), num_classes=CLASSES)
     )
     return net, torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
 

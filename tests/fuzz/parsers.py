@@ -37,6 +37,7 @@ from tao_skill.models.pose_classification.data.imports import kinetics, labels, 
 from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 from tao_skill.models.pose_classification.deploy import scorers, tensorrt_precision
 from tao_skill.models.pose_classification.model import MODEL
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.planning.routing import decide
@@ -150,7 +151,7 @@ def _converted(path: Path) -> None:
 
 @cache
 def _net() -> STGCN:
-    return STGCN(num_classes=2, layout="openpose")
+    return STGCN(num_classes=2, layout=LAYOUTS["openpose"])
 
 
 def _checkpoint(key: str | None) -> Callable[[Path], Any]:
@@ -219,7 +220,7 @@ def _onnx_seeds() -> list[bytes]:
 
 @cache
 def _config() -> ExperimentConfig:
-    return experiment(Path(), Path(), model__graph_layout="openpose", dataset__num_classes=2)
+    return experiment(Path(), Path(), model__graph_layout=LAYOUTS["openpose"], dataset__num_classes=2)
 
 
 def _scored(path: Path) -> None:

@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from tao_skill.cli.program import tao_skill
 from tao_skill.cli.terminal.options import run_command
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.spec.tree import iter_params
 from tests.support.folders import REPOSITORY
 from tests.support.recordings import clip

@@ -79,9 +79,8 @@ class LauncherConfig:
         Raises:
             BadRequest: the source of a mount that is used is relative or does not exist.
         """
-        leaves = (leaf for leaf in iter_params(model.config) if leaf.param.reads_file or leaf.param.writes)
-        pairs = ((leaf.key, lookup(values, leaf.key)) for leaf in leaves)
-        paths = {key: value for key, value in pairs if isinstance(value, str) and self._mount(value)}
+        pairs = ((leaf, lookup(values, leaf.key)) for leaf in iter_params(model.config))
+        paths = {leaf.key: value for leaf, value in pairs if leaf.param.names_path(value) and self._mount(value)}
         local = load.override(model.config, values, [(key, self.local_path(path)) for key, path in paths.items()])
         return local, [*paths.values()]
 

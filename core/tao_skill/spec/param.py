@@ -17,6 +17,7 @@ class Param:
         description: a sentence.
         minimum, maximum: inclusive bounds. above: exclusive lower bound.
         choices: accepted values. fold_case: choices are case-insensitive.
+        file_suffixes: endings of the names of files that are accepted besides `choices`.
         reject: values within the bounds that are not accepted.
         only: actions that read the parameter; empty for all actions that read its section.
         inherit: a property of the trained model that a downstream action takes from its parent job.
@@ -40,6 +41,7 @@ class Param:
     above: float | None = None
     choices: tuple[str, ...] = ()
     fold_case: bool = False
+    file_suffixes: tuple[str, ...] = ()
     reject: tuple[Any, ...] = ()
     only: tuple[str, ...] = ()
     inherit: bool = False
@@ -59,6 +61,12 @@ class Param:
     depends_on: tuple[str, Any] | None = None
     parent: str | None = None
     tao_flags: tuple[str, ...] = ()
+
+    def names_path(self, value: Any) -> bool:
+        """Whether a value is the path or the address of a file or directory."""
+        return (
+            (self.reads_file or self.writes) and isinstance(value, str) and value not in ("", REQUIRED, *self.choices)
+        )
 
     @property
     def may_search(self) -> bool:

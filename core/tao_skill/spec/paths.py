@@ -8,7 +8,6 @@ from typing import Any
 
 from tao_skill.io.s3 import is_remote
 from tao_skill.spec import load
-from tao_skill.spec.check import is_blank
 from tao_skill.spec.tree import Leaf, iter_params, lookup
 
 Confine = Callable[[str, str], None]
@@ -19,8 +18,7 @@ def remote_values(config_type: type, action: str, values: Mapping[str, Any]) -> 
     """Parameters of an action whose value is the address of a file or folder."""
     for leaf in iter_params(config_type, action):
         value = lookup(values, leaf.key)
-        is_path = leaf.param.reads_file or leaf.param.writes
-        if is_path and isinstance(value, str) and is_remote(value):
+        if leaf.param.names_path(value) and is_remote(value):
             yield leaf, value
 
 
@@ -28,16 +26,19 @@ def confine_paths(config_type: type, values: Mapping[str, Any], confine: Confine
     """Call `confine` with every file and folder that a spec names, whichever action reads it."""
     for leaf in iter_params(config_type):
         value = lookup(values, leaf.key)
-        if (leaf.param.reads_file or leaf.param.writes) and isinstance(value, str) and not is_blank(value):
+        if leaf.param.names_path(value):
             confine(leaf.key, value)
 
 
 def with_absolute_paths(config_type: type, spec: Mapping[str, Any]) -> dict[str, Any]:
     """The spec with relative paths made absolute, so that a job record means the same in every working directory."""
-    leaves = [leaf for leaf in iter_params(config_type) if leaf.param.reads_file or leaf.param.writes]
-    values = [(leaf.key, lookup(spec, leaf.key)) for leaf in leaves]
+    values = [(leaf, lookup(spec, leaf.key)) for leaf in iter_params(config_type)]
     return load.override(
         config_type,
         spec,
-        [(key, str(Path(value).absolute())) for key, value in values if value and "://" not in value],
+        [
+            (leaf.key, str(Path(value).absolute()))
+            for leaf, value in values
+            if leaf.param.names_path(value) and "://" not in value
+        ],
     )

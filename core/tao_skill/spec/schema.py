@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -107,6 +108,8 @@ def leaves(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, M
 
 def accepted(schema: Mapping[str, Any]) -> str:
     """Describe the values that a schema accepts, e.g. `an integer of at least -1 but not 0`."""
+    if "pattern" in schema:
+        return str(schema["description"])
     if "anyOf" in schema:
         return " or ".join(map(accepted, schema["anyOf"]))
     kind, *null = schema["type"] if isinstance(schema.get("type"), list) else [schema.get("type")]
@@ -122,7 +125,8 @@ def accepted(schema: Mapping[str, Any]) -> str:
 def choices(schema: Mapping[str, Any]) -> list[str]:
     """Return the options of a parameter's schema, without those that differ only in case."""
     options: dict[str, str] = {}
-    for option in schema.get("enum", ()):
+    nested = (option for part in schema.get("anyOf", ()) for option in part.get("enum", ()))
+    for option in (*schema.get("enum", ()), *nested):
         if option is not None:
             options.setdefault(str(option).casefold(), str(option))
     return list(options.values())
@@ -162,7 +166,8 @@ def _item_schema(param: Param, item: type, *, required: bool) -> dict[str, Any]:
     rejected = [*param.reject, *blank]
     schema: dict[str, Any] = {
         "type": _TYPES[item],
-        "enum": _options(param),
+        "enum": None if param.file_suffixes else _options(param),
+        "anyOf": _options_or_files(param) if param.file_suffixes else None,
         "minimum": param.minimum,
         "exclusiveMinimum": param.above,
         "maximum": param.maximum,
@@ -176,6 +181,12 @@ def _options(param: Param) -> list[str] | None:
         return None
     upper = [choice.upper() for choice in param.choices] if param.fold_case else []
     return list(dict.fromkeys([*param.choices, *upper]))
+
+
+def _options_or_files(param: Param) -> list[dict[str, Any]]:
+    pattern = "|".join(re.escape(suffix) for suffix in param.file_suffixes)
+    file = {"description": f"a file *{param.file_suffixes[0]}", "pattern": f"({pattern})$"}
+    return [{"enum": _options(param)}, file]
 
 
 def _automl(param: Param, action: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tao_skill.jobs.record import Ending, Job, timestamp
 from tao_skill.jobs.store import Store
 from tao_skill.models import get_model
 from tao_skill.models.pose_classification.network.architecture import forward_flop
-from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tests.support.experiments import FRAMES, experiment
 
@@ -24,7 +24,7 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.mark.parametrize(("layout", "strategy", "subsets"), [("nvidia", "spatial", 3), ("coco", "uniform", 1)])
 def test_operations_are_those_that_torch_counts(layout: str, strategy: str, subsets: int) -> None:
-    joints, net = LAYOUTS[layout].joints, STGCN(layout=layout, strategy=strategy).eval()
+    joints, net = LAYOUTS[layout].joints, STGCN(layout=LAYOUTS[layout], strategy=strategy).eval()
 
     def counted(sequences: int) -> int:
         counter = FlopCounterMode(display=False)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Final
 
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS, SUFFIXES
 from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.spec.param import REQUIRED, Param
 
@@ -64,8 +65,10 @@ class ModelConfig:
     graph_layout: Annotated[
         str,
         Param(
-            "Skeleton layout of the data.",
-            choices=("nvidia", "openpose", "human3.6m", "ntu-rgb+d", "ntu_edge", "coco"),
+            "Skeleton layout of the data: a name, or a layout file that describes any skeleton.",
+            choices=tuple(LAYOUTS),
+            file_suffixes=SUFFIXES,
+            reads_file=True,
             inherit=True,
             popular=True,
         ),

@@ -13,6 +13,7 @@ from tao_skill import __version__
 from tao_skill.errors import BadData
 from tao_skill.io.strict_json import parse_integer, parse_json, truncate
 from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.network.layout_file import stated_layout, stated_name
 
 OWN_LENGTH: Final = 0
 """`resample_frames` of a model whose training sequences were not resampled."""
@@ -84,7 +85,7 @@ class TrainedFacts:
         model, dataset = config.model, config.dataset
         return cls(
             model_type=model.model_type,
-            graph_layout=model.graph_layout,
+            graph_layout=stated_layout(model.graph_layout),
             graph_strategy=model.graph_strategy,
             input_channels=model.input_channels,
             num_classes=dataset.num_classes,
@@ -197,6 +198,8 @@ def _as_text(value: Any) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
+    if name == "graph_layout":
+        value = stated_name(value)
     return "null" if name == "resample_frames" and value == OWN_LENGTH else " ".join(_as_text(value).split())[:80]
 
 

@@ -17,7 +17,8 @@ from tao_skill.errors import BadData, BadRequest, JobFailed
 from tao_skill.models.pose_classification.actions import evaluate, export, inference, train
 from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.deploy.scorers import fitted
-from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.network.graph import STRATEGIES
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.registry import build_net
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index

@@ -22,7 +22,7 @@ from tao_skill.io import encryption
 from tao_skill.models.pose_classification.actions import gen_trt_engine
 from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.deploy import onnx_graph, onnx_int8, tensorrt_engine, tensorrt_precision
-from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tests.support.experiments import FRAMES
 from tests.support.networks import acquainted, export
@@ -147,7 +147,7 @@ def test_reduced_precision_tells_real_recordings_apart_as_fp32_does(real_data: P
     x_NCTVM = np.load(real_data / "utkinect" / "train_data.npy")[:64, :, :32].astype(np.float32)
     layout = next(name for name, one in LAYOUTS.items() if one.joints == x_NCTVM.shape[3])
     torch.manual_seed(7)
-    net = acquainted(STGCN(layout=layout, num_classes=10, dropout=0.0), torch.from_numpy(x_NCTVM))
+    net = acquainted(STGCN(layout=LAYOUTS[layout], num_classes=10, dropout=0.0), torch.from_numpy(x_NCTVM))
     assert_alike(onnx_graph.to_onnx(net, frames=32), x_NCTVM)
 
 

@@ -19,7 +19,7 @@ from tao_skill.models.pose_classification.data.sample.body import BONES, JOINTS,
 from tao_skill.models.pose_classification.data.sample.motions import ACTIONS
 from tao_skill.models.pose_classification.data.sample.sample import make_split, write_sample
 from tao_skill.models.pose_classification.data.sequences import open_sequences, read_labels, unpadded_lengths
-from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 
 CLASSES = ["sitting_down", "getting_up", "sitting", "standing", "walking", "jumping"]
 

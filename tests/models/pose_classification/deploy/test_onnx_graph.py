@@ -15,7 +15,8 @@ from onnx.reference.op_run import OpRun
 
 from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, tensorrt_precision
 from tao_skill.models.pose_classification.deploy.scorers import open_scorer
-from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.network.graph import STRATEGIES
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.network.stgcn_plus_plus import STGCNPlusPlus
@@ -48,7 +49,7 @@ def network(
 ) -> STGCN:
     """A network with other numbers everywhere than those it starts with."""
     torch.manual_seed(0)
-    net = kind(layout=layout, strategy=strategy, num_classes=5, edge_importance=edge_importance, center=center)
+    net = kind(layout=LAYOUTS[layout], strategy=strategy, num_classes=5, edge_importance=edge_importance, center=center)
     for importance in net.edge_importance or ():
         torch.nn.init.uniform_(importance, -0.5, 1.5)
     return acquainted(net, torch.randn(4, 3, frames, LAYOUTS[layout].joints, persons))

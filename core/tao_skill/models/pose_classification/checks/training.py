@@ -20,7 +20,7 @@ from tao_skill.models.pose_classification.data.hold_out import (
     split_of,
     training_size,
 )
-from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.layout_file import known_layout
 
 THREE_DIMENSIONAL: Final = ("random_rotate", "random_scale")
 """Augmentations that need x, y, z."""
@@ -145,7 +145,8 @@ def _training_set_warnings(config: ExperimentConfig) -> Iterator[str]:
         yield f"dataset.batch_size is {dataset.batch_size}, but there are {n} sequences: every epoch is one step"
     if where := _ineffective_window(dataset, frames):
         yield f"dataset.window_size={dataset.window_size} has no effect {where} unless dataset.random_choose=true"
-    is_planar = LAYOUTS[config.model.graph_layout].coordinates < len("xyz")
+    layout = known_layout(config.model.graph_layout)
+    is_planar = layout is not None and layout.coordinates < len("xyz")
     if is_planar and (used := [name for name in THREE_DIMENSIONAL if getattr(dataset, name) > 0]):
         channels = f"the channels of {config.model.graph_layout} are usually x, y, confidence"
         yield f"dataset.{used[0]} is for x, y, z, but {channels}: use dataset.random_move=true for those"

@@ -22,7 +22,7 @@ from tao_skill.models.pose_classification.data.sequences import (
     unpadded_lengths,
 )
 from tao_skill.models.pose_classification.network.architecture import STRIDE
-from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.outcome import DataReport
 
 if TYPE_CHECKING:

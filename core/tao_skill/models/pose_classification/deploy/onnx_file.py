@@ -15,7 +15,7 @@ from tao_skill import __version__
 from tao_skill.errors import BadData
 from tao_skill.io import encryption
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.trained_facts import OWN_LENGTH, Difference, TrainedFacts, fix_of
 
 if TYPE_CHECKING:

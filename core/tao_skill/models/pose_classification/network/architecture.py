@@ -9,7 +9,8 @@ from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.hold_out import holds_out
 from tao_skill.models.pose_classification.data.npy_header import shape
 from tao_skill.models.pose_classification.network.blocks import BLOCKS, block_shapes, total_stride
-from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.network.graph import STRATEGIES
+from tao_skill.models.pose_classification.network.layout_file import known_layout
 from tao_skill.models.pose_classification.network.registry import NETWORKS
 
 STRIDE: Final = total_stride(BLOCKS)
@@ -31,13 +32,18 @@ def forward_flop(frames: int, joints: int, subsets: int, channels: int = 3, mode
 
 
 def epoch_flop(config: ExperimentConfig) -> float | None:
-    """Operations of an epoch of training and its validation; None if the data is remote or the network has no count.
+    """Operations of an epoch of training and its validation.
+
+    None if the data or the layout file is remote, or the network has no count.
 
     Raises:
         BadData, NotFound: the data cannot be read.
     """
     model = config.model
-    joints, subsets = LAYOUTS[model.graph_layout].joints, STRATEGIES[model.graph_strategy].subsets
+    layout = known_layout(model.graph_layout)
+    if layout is None:
+        return None
+    joints, subsets = layout.joints, STRATEGIES[model.graph_strategy].subsets
     flop = 0.0
     for part, passes in ((config.dataset.train_dataset, TRAIN), (config.dataset.val_dataset, 1)):
         if not part.data_path or is_remote(part.data_path):

@@ -13,6 +13,7 @@ from tao_skill.models.pose_classification.network.blocks import (
     st_gcn_plus_plus_products,
     st_gcn_products,
 )
+from tao_skill.models.pose_classification.network.layout_file import layout_of
 
 if TYPE_CHECKING:
     from tao_skill.models.pose_classification.config import ModelConfig
@@ -55,7 +56,7 @@ def build_net(model: ModelConfig, num_classes: int) -> STGCN:
     """The network that a spec describes, newly initialised."""
     network = NETWORKS[model.model_type]
     return network.load()(
-        layout=model.graph_layout,
+        layout=layout_of(model.graph_layout),
         strategy=model.graph_strategy,
         num_classes=num_classes,
         channels=model.input_channels,

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from tao_skill.models.pose_classification.network.blocks import BLOCKS, TEMPORAL_KERNEL, Block
-from tao_skill.models.pose_classification.network.graph import LAYOUTS, adjacency
+from tao_skill.models.pose_classification.network.graph import adjacency
 from tao_skill.models.pose_classification.network.layers import conv_for_norm, dropout_add_relu, graph_conv
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS, Layout
 
 
 class GraphConv(nn.Module):
@@ -87,7 +88,7 @@ class STGCN(nn.Module):
     def __init__(
         self,
         *,
-        layout: str = "nvidia",
+        layout: Layout = LAYOUTS["nvidia"],
         strategy: str = "spatial",
         num_classes: int = 6,
         channels: int = 3,
@@ -134,11 +135,10 @@ class STGCN(nn.Module):
         return self.A if self.edge_importance is None else self.A * self.edge_importance[block]
 
 
-def center_of(layout: str, channels: int) -> Tensor:
+def center_of(layout: Layout, channels: int) -> Tensor:
     """(C, V): 1 at the coordinates of the centre joint, 0 elsewhere."""
-    skeleton = LAYOUTS[layout]
-    center_CV = torch.zeros(channels, skeleton.joints)
-    center_CV[: skeleton.coordinates, skeleton.center] = 1
+    center_CV = torch.zeros(channels, layout.joints)
+    center_CV[: layout.coordinates, layout.center] = 1
     return center_CV
 
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from tao_skill.errors import BadData
 from tao_skill.io import atomic, encryption
-from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES, adjacency
+from tao_skill.models.pose_classification.network.graph import STRATEGIES, adjacency
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.trained_facts import Difference, TrainedFacts, fix_of
@@ -195,7 +196,7 @@ def tensor_facts(state: Mapping[str, Tensor]) -> TrainedFacts:
 
 def _graph_facts(A_KVV: Tensor) -> dict[str, str]:
     for layout, strategy in product(LAYOUTS, STRATEGIES):
-        known_KVV = torch.from_numpy(adjacency(layout, strategy))
+        known_KVV = torch.from_numpy(adjacency(LAYOUTS[layout], strategy))
         if known_KVV.shape == A_KVV.shape and torch.allclose(known_KVV, A_KVV.cpu().float(), atol=1e-4):
             return {"graph_layout": layout, "graph_strategy": strategy}
     return {}

@@ -22,7 +22,7 @@ from tao_skill.models.pose_classification.data.imports.labels import Classes, re
 from tao_skill.models.pose_classification.data.imports.people import PEOPLE_KEPT
 from tao_skill.models.pose_classification.data.imports.request import RecordingImport
 from tao_skill.models.pose_classification.data.inspect import EXAMPLES, inspect
-from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 
 DROPPED: Final = ("empty_clips", "clips_with_more_people", "clips_with_more_frames")
 """Kinds of dropped data: clips without people, people beyond M and frames beyond T.
