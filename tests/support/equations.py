@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -20,10 +21,7 @@ def reference_scores(
     people = []
     if "center" in state:
         places, joint = int(state["center"].sum()), int(state["center"].sum(0).argmax())
-        there = x_NCTVM != 0
-        x_NCTVM = x_NCTVM.clone()
-        x_NCTVM[:, :places] -= x_NCTVM[:, :places, :, joint : joint + 1].clone()
-        x_NCTVM = torch.where(there, x_NCTVM, torch.zeros(()).double())
+        x_NCTVM = relative(x_NCTVM, places, joint)
     moved = x_NCTVM.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)
     x = norm(state, "data_bn", moved, training).view(n * m, v, c, t).permute(0, 2, 3, 1)
     branched = "st_gcn_networks.0.tcn.frame.weight" in state
@@ -43,6 +41,38 @@ def reference_scores(
     for person in x.view(n, m, x.shape[1], -1, v).unbind(1):
         people.append(person.flatten(2).mean(2))
     return torch.stack(people).mean(0) @ state["fcn.weight"][:, :, 0, 0].T + state["fcn.bias"]
+
+
+def relative(x_NCTVM: Tensor, places: int, joint: int, *, group: bool = False) -> Tensor:
+    """Coordinates relative to the centre joint, person by person and frame by frame."""
+    n, _, t, v, m = x_NCTVM.shape
+    moved = x_NCTVM.clone()
+    for i, person in product(range(n), range(m)):
+        leader = x_NCTVM[i, ..., 0 if group else person]
+        centres = [frame for frame in range(t) if found(leader, places, frame, joint)]
+        if not centres:
+            continue
+        for frame, one in product(range(t), range(v)):
+            if found(x_NCTVM[i, ..., person], places, frame, one):
+                source = max((at for at in centres if at <= frame), default=centres[0])
+                moved[i, :places, frame, one, person] -= leader[:places, source, joint]
+    return moved
+
+
+def found(x_CTV: Tensor, places: int, frame: int, joint: int) -> bool:
+    """Whether a joint of a person was seen in a frame: by its confidence, else by its coordinates."""
+    if len(x_CTV) > places:
+        confidence = x_CTV[places]
+        if confidence.min() >= 0 and 0 < confidence.max() <= 1:
+            return bool(confidence[frame, joint] > 0)
+    frame_KV = x_CTV[:places, frame]
+    if frame_KV[:, joint].any():
+        return True
+    others = frame_KV[:, frame_KV.any(dim=0)]
+    if others.shape[1] == 0:
+        return False
+    low, high = others.amin(dim=1), others.amax(dim=1)
+    return bool(((low - (high - low) / 2 <= 0) & (high + (high - low) / 2 >= 0)).all())
 
 
 def gathered(state: dict[str, Tensor], at: str, kernel: Tensor, x: Tensor) -> Tensor:

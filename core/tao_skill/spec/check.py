@@ -127,6 +127,8 @@ def _to_bool(value: Any, _: Param) -> Any:
 
 
 def _to_choice(value: Any, param: Param) -> Any:
+    if isinstance(value, bool) and str(value).lower() in param.choices:
+        return str(value).lower()
     if not param.fold_case or not isinstance(value, str):
         return value
     return next((choice for choice in param.choices if choice.casefold() == value.casefold()), value)

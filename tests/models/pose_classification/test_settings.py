@@ -500,7 +500,7 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "model.dropout": weights_differ(0.6),
     "model.graph_layout": lambda ground, folder, key: refused("coco")(ground, folder, key),
     "model.graph_strategy": weights_differ("uniform"),
-    "model.center": weights_differ(True),
+    "model.center": weights_differ("true"),
     "model.edge_importance_weighting": weights_differ(False),
     "dataset.train_dataset.data_path": lambda ground, folder, key: refused("/no/such.npy")(ground, folder, key),
     "dataset.train_dataset.label_path": lambda ground, folder, key: refused("/no/such.pkl")(ground, folder, key),

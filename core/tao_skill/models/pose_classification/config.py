@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Final
 
-from tao_skill.models.pose_classification.network.layouts import LAYOUTS, SUFFIXES
+from tao_skill.models.pose_classification.network.layouts import CENTERS, LAYOUTS, SUFFIXES
 from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.spec.param import REQUIRED, Param
 
@@ -84,14 +84,16 @@ class ModelConfig:
         ),
     ] = "spatial"
     center: Annotated[
-        bool,
+        str,
         Param(
-            "Subtract each person's centre joint from their joints in every frame, so that position does not matter.",
+            "Positions relative to each person's centre joint in every frame (true), or to that of the first person "
+            "(group), which keeps where people stand.",
+            choices=CENTERS,
             inherit=True,
             searchable=True,
             popular=True,
         ),
-    ] = False
+    ] = "false"
     edge_importance_weighting: Annotated[
         bool,
         Param(

@@ -14,6 +14,7 @@ from tao_skill.errors import BadData
 from tao_skill.io.strict_json import parse_integer, parse_json, truncate
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.network.layout_file import stated_layout, stated_name
+from tao_skill.models.pose_classification.network.layouts import CENTERS
 
 OWN_LENGTH: Final = 0
 """`resample_frames` of a model whose training sequences were not resampled."""
@@ -71,7 +72,7 @@ class TrainedFacts:
     graph_strategy: str | None = None
     input_channels: int | None = None
     num_classes: int | None = None
-    center: bool | None = None
+    center: str | None = None
     edge_importance_weighting: bool | None = None
     resample_frames: int | None = None
     label_map: Any = None
@@ -177,6 +178,16 @@ def _read_flag(value: Any) -> bool | None:
     return _FLAGS[value.lower()]
 
 
+def _read_center(value: Any) -> str | None:
+    """One of CENTERS; older versions wrote a flag."""
+    if value is None:
+        return None
+    center = str(value).lower() if isinstance(value, bool | str) else ""
+    if center not in CENTERS:
+        raise ValueError(", ".join(CENTERS))
+    return center
+
+
 def _read_frames(value: Any) -> int:
     return OWN_LENGTH if isinstance(value, str) and value == _NONE else _read_integer(value) or OWN_LENGTH
 
@@ -212,7 +223,7 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = MappingProxyType(
         "version": _read_text,
         "model_name": _read_text,
         "model_type": _read_text,
-        "center": _read_flag,
+        "center": _read_center,
         "graph_layout": _read_text,
         "graph_strategy": _read_text,
         "input_channels": _read_integer,

@@ -45,7 +45,7 @@ def network(
     edge_importance: bool = True,
     frames: int = 5,
     kind: type[STGCN] = STGCN,
-    center: bool = False,
+    center: str = "false",
 ) -> STGCN:
     """A network with other numbers everywhere than those it starts with."""
     torch.manual_seed(0)
@@ -64,7 +64,7 @@ def test_it_gives_the_same_scores_in_double_precision(
     layout: str, strategy: str, edge_importance: bool, kind: type[STGCN]
 ) -> None:
     persons = LAYOUTS[layout].persons
-    center = strategy == "distance"  # some of each
+    center = {"uniform": "false", "distance": "true", "spatial": "group"}[strategy]
     net = network(layout, strategy, persons, edge_importance=edge_importance, kind=kind, center=center).double()
     x_NCTVM = torch.randn(1, 3, 8, LAYOUTS[layout].joints, persons, dtype=torch.float64)
     x_NCTVM[:, :, 6:] = 0
@@ -77,7 +77,7 @@ def test_it_gives_the_same_scores_in_double_precision(
 @pytest.mark.parametrize("persons", [1, 2])
 @pytest.mark.parametrize("kind", onnx_graph.WRITERS)
 def test_any_number_of_frames_is_taken_where_none_is_fixed(kind: type[STGCN], persons: int) -> None:
-    net = network("coco", "spatial", persons, kind=kind, center=True).double()
+    net = network("coco", "spatial", persons, kind=kind, center="true").double()
     evaluator = ReferenceEvaluator(onnx_graph.to_onnx(net, frames=None, persons=persons), new_ops=[MaxPool])
     for n, frames in ((1, 5), (3, 12)):
         x_NCTVM = torch.randn(n, 3, frames, 17, persons, dtype=torch.float64)
@@ -94,10 +94,10 @@ def scored(net: STGCN, x_NCTVM: torch.Tensor, folder: Path, **model: Any) -> Any
 
 @pytest.mark.parametrize("model_type", NETWORKS)
 def test_a_checkpoint_is_scored_as_torch_scores_it_whatever_frames_and_persons(tmp_path: Path, model_type: str) -> None:
-    net = network("ntu_edge", "spatial", 2, kind=NETWORKS[model_type].load(), center=True)
+    net = network("ntu_edge", "spatial", 2, kind=NETWORKS[model_type].load(), center="true")
     for frames, persons in ((9, 1), (20, 2), (1, 3)):
         x_NCTVM = torch.randn(3, 3, frames, 24, persons)
-        found_NK = scored(net, x_NCTVM, tmp_path, model__model_type=model_type, model__center=True)
+        found_NK = scored(net, x_NCTVM, tmp_path, model__model_type=model_type, model__center="true")
         with torch.no_grad():
             np.testing.assert_allclose(found_NK, net(x_NCTVM), atol=1e-4)
 
@@ -118,7 +118,7 @@ def test_what_is_no_number_gets_no_class(tmp_path: Path) -> None:
 
 
 def test_st_gcn_plus_plus_in_the_precisions_of_tensorrt(tmp_path: Path) -> None:
-    net = network("ntu_edge", "spatial", 1, kind=STGCNPlusPlus, center=True, frames=20)
+    net = network("ntu_edge", "spatial", 1, kind=STGCNPlusPlus, center="true", frames=20)
     x_NCTVM = torch.randn(4, 3, 20, 24, 1).numpy()
     model = onnx_graph.to_onnx(net, frames=20)
     ranges = tensorrt_precision.calibrate(model, [x_NCTVM])

@@ -5,10 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tao_skill.models.pose_classification.network.centering import center_of
 from tao_skill.models.pose_classification.network.graph import STRATEGIES
 from tao_skill.models.pose_classification.network.layers import conv_before_norm, dropout_add_relu
 from tao_skill.models.pose_classification.network.layouts import LAYOUTS
-from tao_skill.models.pose_classification.network.stgcn import STGCN, center_of
+from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.network.stgcn_plus_plus import STGCNPlusPlus
 from tests.support.equations import reference_scores
 
@@ -78,7 +79,7 @@ def test_gradients_of_a_convolution_before_a_norm(stride: int) -> None:
 @pytest.mark.parametrize(("layout", "joint", "channels"), [("ntu-rgb+d", 20, 3), ("coco", 0, 2)])
 def test_centred_people_look_alike_wherever_they_stand(layout: str, joint: int, channels: int) -> None:
     torch.manual_seed(0)
-    net = STGCN(layout=LAYOUTS[layout], num_classes=5, center=True).double().eval()
+    net = STGCN(layout=LAYOUTS[layout], num_classes=5, center="true").double().eval()
     x_NCTVM = torch.randn(2, 3, 12, LAYOUTS[layout].joints, 2, dtype=torch.float64)
     x_NCTVM[:, :, 9:] = 0
     x_NCTVM[0, :, :, :, 1] = 0
@@ -88,7 +89,7 @@ def test_centred_people_look_alike_wherever_they_stand(layout: str, joint: int, 
     torch.testing.assert_close(net(walking), net(x_NCTVM), rtol=1e-9, atol=1e-9)
     expected = reference_scores(dict(net.state_dict()), x_NCTVM, training=False)
     torch.testing.assert_close(net(x_NCTVM), expected, rtol=1e-9, atol=1e-9)
-    assert int(center_of(layout, 3).sum(0).argmax()) == joint
+    assert int(center_of(LAYOUTS[layout], 3).sum(0).argmax()) == joint
 
 
 @EVERY_NETWORK

@@ -27,6 +27,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from tao_skill import __version__
+from tao_skill.models.pose_classification.deploy.onnx_centering import add_centering
 from tao_skill.models.pose_classification.deploy.onnx_file import INPUT, OUTPUT
 from tao_skill.models.pose_classification.network.blocks import DILATIONS, TEMPORAL_KERNEL, branch_widths
 from tao_skill.models.pose_classification.network.stgcn import STGCN
@@ -39,6 +40,9 @@ Weights = Mapping[str, Array]
 """The tensors of a network by their name in its state_dict."""
 
 OPSET: Final = 18
+REDUCES_BY_INPUT: Final = 18
+"""Opset from which ReduceMin and ReduceMax take their axes as an input."""
+
 EPSILON: Final = 1e-5
 """Added to variances by torch's batch norms."""
 
@@ -51,14 +55,16 @@ def to_onnx(
     Args:
         frames: T; None for a dynamic length.
         batch: N; None for a dynamic batch.
-        opset: at least 7; later opsets did not change the operators in use.
+        opset: at least 12.
     """
     write = WRITERS[type(net)]
     weights = {name: _array(value) for name, value in net.state_dict().items()}
     (_, joints, _), (classes, width) = weights["A"].shape, weights["fcn.weight"].shape[:2]
     channels = len(weights["data_bn.weight"]) // joints
-    graph = _Graph(kind=np.dtype(f"f{net.A.element_size()}"))
-    x = _centered(graph, weights["center"]) if "center" in weights else INPUT
+    graph = _Graph(kind=np.dtype(f"f{net.A.element_size()}"), opset=opset)
+    x = INPUT
+    if "center" in weights:
+        x = add_centering(graph, x, weights["center"], frames, group=net.group)
     x = _normalised(graph, weights, (channels, frames, joints, persons), x)
     for i, block in enumerate(net.blocks):
         at = f"st_gcn_networks.{i}"
@@ -69,7 +75,7 @@ def to_onnx(
     head = np.tile(weights["fcn.weight"][:, :, 0, 0] / persons, persons)  # mean over persons and head in one product
     stored = graph.store("fcn.weight", head), graph.store("fcn.bias", weights["fcn.bias"])
     graph.add("Gemm", OUTPUT, x, *stored, transB=1)
-    return graph.model((batch or "batch", channels, frames or "frames", joints, persons), classes, opset)
+    return graph.model((batch or "batch", channels, frames or "frames", joints, persons), classes)
 
 
 def _array(value: Tensor) -> Array:
@@ -81,6 +87,7 @@ class _Graph:
     """Nodes, each named after its output, and weights in one precision."""
 
     kind: np.dtype[Any]
+    opset: int
     nodes: list[NodeProto] = field(default_factory=list)
     stored: list[TensorProto] = field(default_factory=list)
 
@@ -88,33 +95,31 @@ class _Graph:
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 
-    def store(self, name: str, value: Array | list[int]) -> str:
-        array = np.array(value, np.int64) if isinstance(value, list) else np.ascontiguousarray(value, self.kind)
+    def store(self, name: str, value: Array | list[int] | int) -> str:
+        array = np.array(value, np.int64) if isinstance(value, list | int) else np.ascontiguousarray(value, self.kind)
         self.stored.append(numpy_helper.from_array(array, name))
         return name
 
-    def model(self, shape: tuple[int | str, ...], classes: int, opset: int) -> ModelProto:
+    def reduce(self, operator: str, name: str, x: str, *axes: int) -> str:
+        if self.opset < REDUCES_BY_INPUT:
+            return self.add(operator, name, x, axes=axes, keepdims=1)
+        return self.add(operator, name, x, self.store(f"{name}.axes", list(axes)), keepdims=1)
+
+    def cut(self, name: str, x: str, axis: int, start: int, stop: int) -> str:
+        bounds = {"from": start, "to": stop, "axis": axis}
+        return self.add("Slice", name, x, *(self.store(f"{name}.{key}", [value]) for key, value in bounds.items()))
+
+    def model(self, shape: tuple[int | str, ...], classes: int) -> ModelProto:
         kind = helper.np_dtype_to_tensor_dtype(self.kind)
         source = helper.make_tensor_value_info(INPUT, kind, shape)
         target = helper.make_tensor_value_info(OUTPUT, kind, (shape[0], classes))
         graph = helper.make_graph(self.nodes, "ST-GCN", [source], [target], self.stored)
-        opsets = [helper.make_opsetid("", opset)]
+        opsets = [helper.make_opsetid("", self.opset)]
         version = helper.find_min_ir_version_for(opsets)
         producer = {"producer_name": "tao-skill", "producer_version": __version__}
         model = helper.make_model(graph, opset_imports=opsets, ir_version=version, **producer)
         onnx.checker.check_model(model, full_check=True)
         return model
-
-
-def _centered(graph: _Graph, center_CV: Array) -> str:
-    """Coordinates relative to the centre joint; values of 0 stay 0, because their sign is 0."""
-    joint, channels_C = int(center_CV.sum(axis=0).argmax()), center_CV.sum(axis=1)
-    bounds = {"from": joint, "to": joint + 1, "axis": 3}
-    stored = [graph.store(f"center.{name}", [value]) for name, value in bounds.items()]
-    origin = graph.add("Slice", "center.joint", INPUT, *stored)
-    origin = graph.add("Mul", "center.origin", origin, graph.store("center.channels", channels_C[:, None, None, None]))
-    mask = graph.add("Abs", "center.mask", graph.add("Sign", "center.sign", INPUT))
-    return graph.add("Mul", "center", graph.add("Sub", "center.relative", INPUT, origin), mask)
 
 
 def _normalised(graph: _Graph, weights: Weights, shape: tuple[int, int | None, int, int], x: str) -> str:

@@ -97,7 +97,8 @@ def trained_network(path: Path, config: ExperimentConfig) -> tuple[STGCN, Traine
 
 def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
     net, facts = trained_network(path, config)
-    folded = device.type == "cpu" and type(net) in onnx_graph.WRITERS
+    # with a common centre, people cannot be scored one by one
+    folded = device.type == "cpu" and type(net) in onnx_graph.WRITERS and not net.group
     return Scorer(score=_folded(net, path) if folded else _in_torch(net, device), facts=facts)
 
 

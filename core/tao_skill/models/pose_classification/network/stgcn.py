@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tao_skill.models.pose_classification.network.blocks import BLOCKS, TEMPORAL_KERNEL, Block
+from tao_skill.models.pose_classification.network.centering import center_of, centered
 from tao_skill.models.pose_classification.network.graph import adjacency
 from tao_skill.models.pose_classification.network.layers import conv_for_norm, dropout_add_relu, graph_conv
 from tao_skill.models.pose_classification.network.layouts import LAYOUTS, Layout
@@ -78,7 +80,7 @@ class STGCN(nn.Module):
     """A batch norm over the coordinates of all joints, blocks, average pooling and a linear head.
 
     Args:
-        blocks: sizes of the blocks, ten as in TAO by default; the first block has no residual.
+        center: one of CENTERS. blocks: sizes of the blocks, ten as in TAO by default; the first has no residual.
     """
 
     A: Tensor
@@ -94,14 +96,15 @@ class STGCN(nn.Module):
         channels: int = 3,
         dropout: float = 0.5,
         edge_importance: bool = True,
-        center: bool = False,
+        center: str = "false",
         blocks: Sequence[Block] = BLOCKS,
     ) -> None:
         super().__init__()
         self.blocks = tuple(blocks)
         self.register_buffer("A", torch.from_numpy(adjacency(layout, strategy)))
         subsets, joints, _ = self.A.shape
-        self.register_buffer("center", center_of(layout, channels) if center else None)
+        self.register_buffer("center", center_of(layout, channels) if center != "false" else None)
+        self.group = center == "group"
         self.data_bn = nn.BatchNorm1d(channels * joints)
         widths = [channels, *(block.channels for block in self.blocks)]
         self.st_gcn_networks = nn.ModuleList(
@@ -126,8 +129,9 @@ class STGCN(nn.Module):
     def _normalised(self, x_NCTVM: Tensor) -> Tensor:
         """Centre and normalise; each person becomes a sequence: (N M, C, T, V)."""
         n, c, t, v, m = x_NCTVM.shape
-        x_NCTVM = x_NCTVM if self.center is None else centered(x_NCTVM, self.center)
-        rows: Tensor = self.data_bn(x_NCTVM.permute(0, 4, 2, 3, 1).reshape(n * m * t, v * c))
+        x_NCTVM = x_NCTVM if self.center is None else centered(x_NCTVM, self.center, group=self.group)
+        rows = x_NCTVM.permute(0, 4, 2, 3, 1).reshape(n * m * t, v * c)
+        rows = _by_running_statistics(self.data_bn, rows) if self.training and len(rows) == 1 else self.data_bn(rows)
         return rows.view(n * m, t, v, c).permute(0, 3, 1, 2)
 
     def adjacency(self, block: int) -> Tensor:
@@ -135,14 +139,6 @@ class STGCN(nn.Module):
         return self.A if self.edge_importance is None else self.A * self.edge_importance[block]
 
 
-def center_of(layout: Layout, channels: int) -> Tensor:
-    """(C, V): 1 at the coordinates of the centre joint, 0 elsewhere."""
-    center_CV = torch.zeros(channels, layout.joints)
-    center_CV[: layout.coordinates, layout.center] = 1
-    return center_CV
-
-
-def centered(x_NCTVM: Tensor, center_CV: Tensor) -> Tensor:
-    """Coordinates relative to each person's centre joint; values of 0 (padding, missing joints) stay 0."""
-    center_NCT1M = (x_NCTVM * center_CV[:, None, :, None]).sum(dim=3, keepdim=True)
-    return (x_NCTVM - center_NCT1M) * x_NCTVM.ne(0)
+def _by_running_statistics(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
+    """Normalise a single row in training: a single value has no variance."""
+    return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)

@@ -185,7 +185,8 @@ def tensor_facts(state: Mapping[str, Tensor]) -> TrainedFacts:
     found: dict[str, Any] = {}
     if "A" in state and state["A"].dim() == 3:
         found |= _graph_facts(state["A"])
-        found |= {"edge_importance_weighting": "edge_importance.0" in state, "center": "center" in state}
+        found["edge_importance_weighting"] = "edge_importance.0" in state
+        found["center"] = "true" if "center" in state else "false"
         if "data_bn.weight" in state:
             found["input_channels"] = state["data_bn.weight"].numel() // max(1, state["A"].shape[1])
             found["model_type"] = _model_type(state, len(state["A"]), found["input_channels"])
