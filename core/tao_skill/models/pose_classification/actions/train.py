@@ -157,6 +157,7 @@ def build_trainer(
         check_val_every_n_epoch=train.validation_interval,
         limit_val_batches=1.0 if is_validated(config.dataset) else 0,
         gradient_clip_val=train.grad_clip or None,
+        accumulate_grad_batches=train.optim.accumulate_batches,
         benchmark=train.cudnn.benchmark,
         deterministic="warn" if train.cudnn.deterministic else False,
         default_root_dir=results_dir,
