@@ -78,9 +78,9 @@ SCHEDULES = {
         5,
         [*FIVE_EPOCHS, *[(1 + math.cos(math.pi / 3)) / 2] * 3, *[(1 + math.cos(math.pi * 2 / 3)) / 2] * 3],
     ),
-    # A rate this low changes no weight: the loss stagnates from the first epoch, but counts from the third.
+    # A rate this low hardly changes a weight: the loss stagnates from the first epoch, but counts from the third.
     "AutoReduce": (
-        {"lr_monitor": "train_loss", "patience": 0, "lr_decay": 0.5, "lr": 1e-12, "min_lr": 0.0},
+        {"lr_monitor": "train_loss", "patience": 0, "lr_decay": 0.5, "lr": 1e-6, "min_lr": 0.0},
         5,
         [0.5, 1.0, 1.0, 1.0, 0.5],
     ),
@@ -103,8 +103,7 @@ def test_the_rate_rises_in_every_step_of_the_warm_up_and_follows_the_schedule_af
         )
     finally:
         hook.remove()
-    assert rates == pytest.approx([options["lr"] * factor for factor in expected])
-    assert newest(tmp_path)["optimizer_states"][0]["param_groups"][0]["lr"] <= options["lr"]
+    assert rates == pytest.approx([options["lr"] * factor for factor in expected], rel=1e-6, abs=0.0)
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -205,7 +204,7 @@ def test_accumulated_batches_train_as_one_batch_of_all_their_sequences(
     batch: int, batches: int, tiny: Path, tmp_path: Path
 ) -> None:
     """Groups of 5 + 5 + 2; 5 + 5 and 2; 4 + 4 + 4 sequences."""
-    settings = {"model__dropout": 0.0, "train__grad_clip": 0.5, **EVERY_STEP}
+    settings = {"model__dropout": 0.0, **EVERY_STEP}
     parts = experiment(tiny, tmp_path / "parts", dataset__batch_size=batch, **settings, **accumulate(batches))
     one = train.run(experiment(tiny, tmp_path / "one", dataset__batch_size=batch * batches, **settings))
     several = train.run(parts)
