@@ -229,10 +229,10 @@ class Optim:
     optimizer_type: Annotated[
         str,
         Param(
-            "Optimizer.",
-            choices=("torch.optim.SGD", "torch.optim.Adam", "torch.optim.Adamax"),
+            "Optimizer; AdamW decouples the weight decay from the gradient (arXiv 1711.05101) and is not part of TAO.",
+            choices=("torch.optim.SGD", "torch.optim.Adam", "torch.optim.Adamax", "torch.optim.AdamW"),
             searchable=True,
-            weights=(2.0, 1.0, 1.0),
+            weights=(2.0, 1.0, 1.0, 1.0),
         ),
     ] = "torch.optim.SGD"
     lr: Annotated[
@@ -259,7 +259,15 @@ class Optim:
         ),
     ] = True
     weight_decay: Annotated[
-        float, Param("L2 penalty on the weights.", minimum=0.0, low=1e-6, high=1e-2, log=True, tune=True)
+        float,
+        Param(
+            "L2 penalty on the weights; decoupled weight decay in AdamW.",
+            minimum=0.0,
+            low=1e-6,
+            high=1e-2,
+            log=True,
+            tune=True,
+        ),
     ] = 1e-4
     lr_scheduler: Annotated[
         str,
@@ -321,6 +329,39 @@ class Optim:
             tune=True,
         ),
     ] = 0.1
+    warmup_epochs: Annotated[
+        int,
+        Param(
+            "Epochs in which the learning rate rises linearly to lr, step by step (arXiv 1706.02677).",
+            minimum=0,
+        ),
+    ] = 0
+    label_smoothing: Annotated[
+        float,
+        Param(
+            "Share of the target spread evenly over all classes, in the training loss only (arXiv 1512.00567).",
+            minimum=0.0,
+            maximum=1.0,
+            reject=(1.0,),
+        ),
+    ] = 0.0
+    ema_decay: Annotated[
+        float,
+        Param(
+            "Decay per step of an exponential moving average of the weights, which is validated and saved in their "
+            "place (arXiv 1703.01780), e.g. 0.999; 0 turns it off.",
+            minimum=0.0,
+            maximum=1.0,
+            reject=(1.0,),
+        ),
+    ] = 0.0
+    accumulate_batches: Annotated[
+        int,
+        Param(
+            "Batches whose gradients are accumulated for one optimizer step, as one batch of all their sequences.",
+            minimum=1,
+        ),
+    ] = 1
 
 
 NUM_GPUS: Final = ("-g", "--gpus", "--num_gpus")
@@ -382,8 +423,9 @@ class TrainConfig(Gpus):
     precision: Annotated[
         str,
         Param(
-            "Precision of training steps; bf16 is faster on GPUs and CPUs with bf16 arithmetic. Weights stay fp32.",
-            choices=("fp32", "bf16"),
+            "Precision of training steps; bf16 is faster on GPUs and CPUs with bf16 arithmetic, auto uses it there. "
+            "Weights stay fp32.",
+            choices=("fp32", "bf16", "auto"),
             fold_case=True,
             popular=True,
         ),

@@ -3,7 +3,10 @@ from __future__ import annotations
 import csv
 import json
 import math
+import pickle
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,11 @@ from tao_skill.models.pose_classification.actions import evaluate, train
 from tao_skill.models.pose_classification.config import Optim, TrainConfig
 from tao_skill.models.pose_classification.data.dataset import BatchSampler
 from tao_skill.models.pose_classification.data.sequences import read_labels
-from tao_skill.models.pose_classification.network.registry import build_net
+from tao_skill.models.pose_classification.network.registry import NETWORKS, build_net
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
+from tao_skill.models.pose_classification.training.devices import Devices
 from tao_skill.models.pose_classification.training.module import SCHEDULERS
-from tao_skill.status import drop_superseded, read_status
+from tao_skill.status import StatusLog, drop_superseded, read_status
 from tests.support.equations import reference_scores
 from tests.support.experiments import experiment
 from tests.support.networks import weights
@@ -304,6 +308,57 @@ def test_a_diverged_training_ends_in_order_and_says_so(tiny: Path, tmp_path: Pat
     labels = {"evaluate__test_dataset__label_path": str(tiny / "val_label.pkl")}
     with pytest.raises(BadData, match="that are not finite"):
         evaluate.run(experiment(tiny, tmp_path, **task, **labels))
+
+
+@pytest.mark.parametrize(("available", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_precision_auto_is_bf16_where_the_cpu_computes_in_it_and_says_why(
+    available: bool, expected: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512": True, "avx512_bf16": available})
+    status = StatusLog(tmp_path)
+    assert train.build_trainer(experiment(tiny, tmp_path), tmp_path, status).precision == "32-true"
+    assert (
+        train.build_trainer(experiment(tiny, tmp_path, train__precision="AUTO"), tmp_path, status).precision == expected
+    )
+    (said,) = (line["message"] for line in read_status(tmp_path) if "auto" in line["message"])
+    assert ("bf16, because the CPU has bf16" in said) == available
+    assert ("fp32, because the CPU has no bf16" in said) != available
+
+
+@pytest.mark.parametrize(("second", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_precision_auto_is_bf16_where_all_gpus_compute_in_it(
+    second: bool, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every GPU of the training is asked, and emulation does not count."""
+    computes, current = {1: True, 3: second}, [0]
+
+    @contextmanager
+    def device(index: int) -> Iterator[None]:
+        current[0] = index
+        yield
+
+    def is_supported(*, including_emulation: bool) -> bool:
+        return including_emulation or computes[current[0]]
+
+    monkeypatch.setattr(torch.cuda, "device", device)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
+    devices = Devices(accelerator="gpu", devices=[1, 3], note="two GPUs")
+    assert train.choose_precision("auto", devices, StatusLog(tmp_path)) == expected
+    assert train.choose_precision("fp32", devices, StatusLog(tmp_path)) == "fp32"
+
+
+@pytest.mark.xfail(strict=False, reason="the data batch norm of a single frame fails with torch's ValueError")
+@pytest.mark.parametrize("model_type", NETWORKS)
+def test_a_last_batch_of_one_sequence_of_one_frame_trains(model_type: str, tiny: Path, tmp_path: Path) -> None:
+    """T = 1, M = 1 and six sequences in batches of five."""
+    for split in ("train", "val"):
+        np.save(tmp_path / f"{split}_data.npy", np.load(tiny / f"{split}_data.npy")[:6, :, :1])
+        labels = read_labels(tiny / f"{split}_label.pkl")
+        (tmp_path / f"{split}_label.pkl").write_bytes(pickle.dumps([list(labels.names[:6]), list(labels.ids[:6])]))
+    outcome = train.run(experiment(tmp_path, tmp_path / "out", model__model_type=model_type))
+    assert read_status(tmp_path / "out" / "train")[-1]["status"] == "SUCCESS"
+    assert np.isfinite([outcome.metrics["train_loss"], outcome.metrics["val_loss"]]).all()
 
 
 def test_the_index_is_plain_json(tiny: Path, tmp_path: Path) -> None:

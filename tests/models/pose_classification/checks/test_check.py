@@ -57,6 +57,11 @@ def test_labels_outside_the_classes_are_named(tiny: Path, tmp_path: Path) -> Non
             "train.optim.lr_monitor",
         ),
         ({"dataset__label_map": {"a": 0, "b": 0}}, "dataset.label_map"),
+        ({"train__optim__warmup_epochs": 2}, "train.optim.warmup_epochs"),
+        (
+            {"train__optim__warmup_epochs": 3, "train__num_epochs": 9, "train__optim__lr_steps": [2, 4]},
+            "train.optim.lr_steps",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(
@@ -65,6 +70,21 @@ def test_settings_that_contradict_each_other_are_refused(
     message, fix = problems(tiny, tmp_path, **changes)[key]
     assert key in message
     assert fix
+
+
+def test_a_warm_up_that_ends_before_the_training_and_the_first_decay_is_accepted(tiny: Path, tmp_path: Path) -> None:
+    decays = {"train__num_epochs": 4, "train__optim__lr_steps": [3]}
+    assert problems(tiny, tmp_path, train__optim__warmup_epochs=3, **decays) == {}
+    early = {"train__num_epochs": 4, "train__optim__lr_steps": [1], "train__optim__lr_scheduler": "Cosine"}
+    assert problems(tiny, tmp_path, train__optim__warmup_epochs=3, **early) == {}
+
+
+def test_more_accumulated_batches_than_an_epoch_has_are_warned_of(tiny: Path, tmp_path: Path) -> None:
+    """Twelve sequences are three batches of up to five."""
+    for accumulated in (3, 4):
+        config = experiment(tiny, tmp_path, train__optim__accumulate_batches=accumulated)
+        warned = [warning for warning in check(config, "train").warnings if "accumulate_batches" in warning]
+        assert len(warned) == (accumulated > 3)
 
 
 @pytest.mark.parametrize(

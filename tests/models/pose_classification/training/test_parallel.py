@@ -25,7 +25,8 @@ from tao_skill.models.pose_classification.data.datamodule import SkeletonDataMod
 from tao_skill.models.pose_classification.data.dataset import BatchIndices, BatchSampler, SkeletonDataset, loader
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
 from tao_skill.models.pose_classification.network.stgcn import STGCN
-from tao_skill.models.pose_classification.training import checkpoint_index
+from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
+from tao_skill.models.pose_classification.training.averaging import TRAINED
 from tao_skill.models.pose_classification.training.devices import check_processes, plan_devices
 from tao_skill.models.pose_classification.training.module import dropout_seed
 from tao_skill.models.pose_classification.training.parallel import SharedBatchNorm2d
@@ -145,6 +146,23 @@ def test_two_processes_leave_one_set_of_files_and_the_same_metrics(one: Path, tw
     assert first == second == read_status(two / "train")[-1]["kpi"]
     index = [checkpoint_index.read_index(folder / "train") for folder in (one, two)]
     assert [(entry.file, entry.epoch) for entry in index[0]] == [(entry.file, entry.epoch) for entry in index[1]]
+
+
+@pytest.mark.thorough
+def test_two_processes_accumulate_average_and_warm_up_as_one(odd: Path, tmp_path: Path) -> None:
+    """Thirteen sequences are groups of 6 + 6 and 1; a process has none in the last."""
+    settings: dict[str, Any] = {**CALM, "train__optim__accumulate_batches": 2, "train__optim__ema_decay": 0.5}
+    settings |= {"train__optim__warmup_epochs": 1, "train__optim__label_smoothing": 0.1}
+    train.run(experiment(odd, tmp_path / "one", dataset__batch_size=6, **settings))
+    train_pair(odd, tmp_path / "two", **settings)
+    assert_close(tmp_path / "one", tmp_path / "two")
+    index = [checkpoint_index.read_index(tmp_path / name / "train") for name in ("one", "two")]
+    assert [entry.step for entry in index[0]] == [entry.step for entry in index[1]] == [1, 2, 3, 4]
+    trained = [
+        checkpoint_file.load(tmp_path / name / "train" / checkpoint_index.LATEST)[TRAINED] for name in ("one", "two")
+    ]
+    for name, value in trained[0].items():
+        torch.testing.assert_close(trained[1][name], value, rtol=1e-2, atol=5e-4)
 
 
 @pytest.mark.thorough

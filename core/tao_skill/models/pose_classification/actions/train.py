@@ -145,13 +145,11 @@ def build_trainer(
     devices = plan_devices(train.num_gpus, train.gpu_ids, torch.cuda.device_count())
     check_processes("train", devices, train.num_nodes)
     _log(status, f"{devices.note[0].upper()}{devices.note[1:]}.")
-    if train.precision == "bf16" and devices.accelerator == "cpu" and not has_bf16():
-        _log(status, "This CPU has no bf16 instructions: train.precision=fp32 is faster.")
     # With deterministic algorithms, torch fills uninitialised memory, which takes a tenth of an epoch.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return pl.Trainer(
         strategy="auto",
-        precision=PRECISIONS[train.precision],
+        precision=PRECISIONS[choose_precision(train.precision, devices, status)],
         accelerator=devices.accelerator,
         devices=devices.devices,
         num_nodes=train.num_nodes,
@@ -159,6 +157,7 @@ def build_trainer(
         check_val_every_n_epoch=train.validation_interval,
         limit_val_batches=1.0 if is_validated(config.dataset) else 0,
         gradient_clip_val=train.grad_clip or None,
+        accumulate_grad_batches=train.optim.accumulate_batches,
         benchmark=train.cudnn.benchmark,
         deterministic="warn" if train.cudnn.deterministic else False,
         default_root_dir=results_dir,
@@ -173,10 +172,31 @@ def build_trainer(
     )
 
 
-def has_bf16() -> bool:
-    """Whether the CPU has instructions for bfloat16, according to torch."""
+def choose_precision(requested: str, devices: Devices, status: StatusLog) -> str:
+    """fp32 or bf16; auto is bf16 if the devices have bf16 arithmetic, and the log says so."""
+    is_available = has_bf16(devices)
+    name = "CPU" if devices.accelerator == "cpu" else "GPU"
+    if requested == "auto":
+        chosen = "bf16" if is_available else "fp32"
+        has = "has" if is_available else "has no"
+        _log(status, f"train.precision=auto: training in {chosen}, because the {name} {has} bf16 arithmetic.")
+        return chosen
+    if requested == "bf16" and not is_available:
+        _log(status, f"The {name} has no bf16 arithmetic: train.precision=fp32 is faster.")
+    return requested
+
+
+def has_bf16(devices: Devices) -> bool:
+    """Whether the CPU, or every GPU of the training, computes in bfloat16, according to torch."""
+    if isinstance(devices.devices, list):
+        return all(_gpu_has_bf16(index) for index in devices.devices)
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _gpu_has_bf16(index: int) -> bool:
+    with torch.cuda.device(index):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def _layer_sync(devices: Devices, num_nodes: int) -> list[LayerSync]:

@@ -11,7 +11,7 @@ from tao_skill.errors import Problem, TaoSkillError
 from tao_skill.io.s3 import is_remote
 from tao_skill.models.pose_classification.checks.data_files import sequence_problems
 from tao_skill.models.pose_classification.checks.small_sets import small_set_warning
-from tao_skill.models.pose_classification.config import DatasetConfig, ExperimentConfig
+from tao_skill.models.pose_classification.config import DatasetConfig, ExperimentConfig, TrainConfig
 from tao_skill.models.pose_classification.data import npy_header
 from tao_skill.models.pose_classification.data.hold_out import (
     class_ids,
@@ -73,11 +73,31 @@ def _optimizer_problems(config: ExperimentConfig) -> Iterator[Problem]:
             message="train.optim.nesterov is true, which needs train.optim.momentum above 0, but it is 0",
             fix="set train.optim.nesterov=false or train.optim.momentum=0.9",
         )
+    yield from _warmup_problems(config.train)
     if optim.lr_scheduler == "AutoReduce" and optim.lr_monitor == "val_loss" and not is_validated(config.dataset):
         yield Problem(
             key="train.optim.lr_monitor",
             message="train.optim.lr_monitor is 'val_loss', but dataset.val_dataset.data_path is not set",
             fix="set dataset.val_dataset, or train.optim.lr_monitor=train_loss",
+        )
+
+
+def _warmup_problems(train: TrainConfig) -> Iterator[Problem]:
+    warmup, lr_steps = train.optim.warmup_epochs, train.optim.lr_steps
+    if warmup >= train.num_epochs:
+        yield Problem(
+            key="train.optim.warmup_epochs",
+            message=f"train.optim.warmup_epochs is {warmup}, but train.num_epochs is {train.num_epochs}: "
+            "the warm-up would not end before the training",
+            fix=f"set train.optim.warmup_epochs below {train.num_epochs}, or a higher train.num_epochs",
+        )
+    elif train.optim.lr_scheduler == "MultiStep" and (early := [step for step in lr_steps if step < warmup]):
+        yield Problem(
+            key="train.optim.lr_steps",
+            message=f"train.optim.lr_steps {lr_steps} has {early}, within the warm-up of "
+            f"train.optim.warmup_epochs={warmup} epochs: the learning rate would decay while it rises",
+            fix=f"set the steps of train.optim.lr_steps to {warmup} or higher, or train.optim.warmup_epochs to "
+            f"{min(early)} or lower",
         )
 
 
@@ -141,7 +161,12 @@ def _training_set_warnings(config: ExperimentConfig) -> Iterator[str]:
     n = training_size(dataset, sequences, config.train.seed)
     if warning := small_set_warning(n, config.train.optim.lr, dataset.batch_size):
         yield warning
-    if dataset.batch_size > n:
+    if (batches := -(-n // dataset.batch_size)) < (accumulated := config.train.optim.accumulate_batches):
+        yield (
+            f"train.optim.accumulate_batches is {accumulated}, above the number of batches in an epoch, {batches}: "
+            "every epoch is one step"
+        )
+    elif dataset.batch_size > n:
         yield f"dataset.batch_size is {dataset.batch_size}, but there are {n} sequences: every epoch is one step"
     if where := _ineffective_window(dataset, frames):
         yield f"dataset.window_size={dataset.window_size} has no effect {where} unless dataset.random_choose=true"

@@ -90,8 +90,16 @@ class SkeletonDataModule(pl.LightningDataModule):
 
     @property
     def global_batch_size(self) -> int:
-        """Sequences of all processes together in one step."""
+        """Sequences of all processes together in one batch."""
         return self.config.batch_size * self._world
+
+    def group_size(self, batch: int, batches: int) -> int:
+        """Sequences of all processes in the group of successive training batches that `batch` belongs to.
+
+        An epoch is divided into groups of `batches` batches; the last one may be smaller.
+        """
+        first = (batch - batch % batches) * self.global_batch_size
+        return min(batches * self.global_batch_size, len(self.training_set) - first)
 
     @property
     def _world(self) -> int:
@@ -106,3 +114,10 @@ class SkeletonDataModule(pl.LightningDataModule):
         rank = self.trainer.global_rank if self.trainer else 0
         batches = BatchSampler(len(data), batch_size=self.config.batch_size, rank=rank, world=self._world, **order)
         return loader(data, batches, num_workers=self.config.num_workers)
+
+
+def datamodule_of(trainer: pl.Trainer) -> SkeletonDataModule:
+    """The data module of a training."""
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(data, SkeletonDataModule)
+    return data

@@ -13,9 +13,10 @@ import pytorch_lightning as pl
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning.callbacks import Callback, Checkpoint
 
+from tao_skill.errors import BadData
 from tao_skill.io import atomic
 from tao_skill.models.pose_classification.config import TrainConfig
-from tao_skill.models.pose_classification.data.datamodule import SkeletonDataModule
+from tao_skill.models.pose_classification.data.datamodule import datamodule_of
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.models.pose_classification.training.module import LEARNING_RATE, STAGE_METRICS, PoseClassifier
 from tao_skill.progress import Progress
@@ -59,6 +60,7 @@ class CheckpointCallback(Checkpoint):
 
         All processes receive the index of the first process.
         """
+        self._check_position(datamodule_of(trainer).batches_done)
         start = trainer.ckpt_path
         is_resumed = start is not None and Path(start).resolve().parent == self.results_dir.resolve()
         index: list[checkpoint_index.Checkpoint] = trainer.strategy.broadcast(self.index)
@@ -66,13 +68,30 @@ class CheckpointCallback(Checkpoint):
         if trainer.is_global_zero:
             checkpoint_index.drop_stale_best(self.results_dir, self.index)
 
+    def _check_position(self, batches_done: int) -> None:
+        """Check that an optimizer step ends where the checkpoint was saved.
+
+        Raises:
+            BadData: the checkpoint was saved within an epoch, and accumulate_batches has changed since.
+        """
+        if batches_done % (accumulated := self.train.optim.accumulate_batches):
+            raise BadData(
+                f"the checkpoint was saved within an epoch after {batches_done} batches, but "
+                f"train.optim.accumulate_batches is {accumulated}, and no optimizer step ends there",
+                fix="set train.optim.accumulate_batches as in the interrupted training, or resume from the end of an "
+                "epoch",
+                path="train.optim.accumulate_batches",
+            )
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save at every interval of steps; at the last batch, wait for the end of the epoch."""
-        data = _data(trainer)
+        data = datamodule_of(trainer)
         data.epoch, data.batches_done = trainer.current_epoch, batch_idx + 1
-        if self.train.checkpoint_interval_unit == "step" and trainer.global_step % self.train.checkpoint_interval == 0:
+        has_stepped = trainer.is_last_batch or data.batches_done % self.train.optim.accumulate_batches == 0
+        is_due = has_stepped and trainer.global_step % self.train.checkpoint_interval == 0
+        if self.train.checkpoint_interval_unit == "step" and is_due:
             self._due = trainer.is_last_batch
             if not trainer.is_last_batch:
                 self._save(trainer, trainer.current_epoch, {})
@@ -83,7 +102,7 @@ class CheckpointCallback(Checkpoint):
         An improvement outside the interval is saved as an extra checkpoint, which the next best one replaces.
         """
         epoch = trainer.current_epoch
-        data = _data(trainer)
+        data = datamodule_of(trainer)
         data.epoch, data.batches_done = epoch + 1, 0
         assert isinstance(pl_module, PoseClassifier)
         validated = (epoch + 1) % self.train.validation_interval == 0 and "val_acc" in pl_module.metrics
@@ -99,7 +118,7 @@ class CheckpointCallback(Checkpoint):
         return self.metric in metrics and checkpoint_index.best([*self.index, candidate], self.metric) is candidate
 
     def _save(self, trainer: pl.Trainer, epoch: int, metrics: Mapping[str, float], *, extra: bool = False) -> None:
-        frames, persons = _data(trainer).frames_and_persons
+        frames, persons = datamodule_of(trainer).frames_and_persons
         checkpoint = checkpoint_index.Checkpoint(
             file=checkpoint_index.checkpoint_name(epoch, trainer.global_step),
             epoch=epoch,
@@ -156,7 +175,8 @@ class StatusCallback(Callback):
             trainer.should_stop = True  # no later step can recover
         if trainer.is_global_zero and now - self.reported >= self.PROGRESS_EVERY_S:
             self.reported = now
-            self._progress(trainer, pl_module, trainer.current_epoch, batch_idx + 1, loss=float(outputs["loss"]))
+            loss = float(outputs["batch_loss"])
+            self._progress(trainer, pl_module, trainer.current_epoch, batch_idx + 1, loss=loss)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write two status lines as TAO does, for validation and for training, plus the learning rate."""
@@ -202,11 +222,6 @@ class StatusCallback(Callback):
 
     def _eta_s(self, trainer: pl.Trainer) -> float:
         done = max(1, trainer.global_step - self.first_step)
-        left = max(0, self.epochs * int(trainer.num_training_batches) - trainer.global_step)
+        steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        left = max(0, self.epochs * steps_per_epoch - trainer.global_step)
         return (time.monotonic() - self.started) / done * left
-
-
-def _data(trainer: pl.Trainer) -> SkeletonDataModule:
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    assert isinstance(data, SkeletonDataModule)
-    return data

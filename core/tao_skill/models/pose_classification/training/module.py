@@ -10,13 +10,15 @@ from typing import Any, Final
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from torch.optim import SGD, Adam, Adamax, Optimizer
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Adamax, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
 
 from tao_skill.models.pose_classification.config import ExperimentConfig, Optim, TrainConfig
+from tao_skill.models.pose_classification.data.datamodule import datamodule_of
 from tao_skill.models.pose_classification.network.registry import build_net
 from tao_skill.models.pose_classification.trained_facts import TrainedFacts
+from tao_skill.models.pose_classification.training.averaging import AverageState, WeightAverage, restore_trained
 from tao_skill.models.pose_classification.training.checkpoint_file import FACTS
 from tao_skill.models.pose_classification.training.parallel import total
 
@@ -45,6 +47,7 @@ OPTIMIZERS: Final[Mapping[str, Callable[[Iterable[Tensor], Optim], Optimizer]]] 
         "torch.optim.Adamax": lambda parameters, optim: Adamax(
             parameters, lr=optim.lr, weight_decay=optim.weight_decay
         ),
+        "torch.optim.AdamW": lambda parameters, optim: AdamW(parameters, lr=optim.lr, weight_decay=optim.weight_decay),
     }
 )
 
@@ -58,19 +61,27 @@ SCHEDULERS: Final[Mapping[str, Callable[[Optimizer, TrainConfig], LRScheduler]]]
             threshold=PLATEAU_THRESHOLD,
             min_lr=train.optim.min_lr,
         ),
-        "Cosine": lambda optimizer, train: LambdaLR(optimizer, lambda epoch: _half_cosine(epoch / train.num_epochs)),
+        "Cosine": lambda optimizer, train: LambdaLR(optimizer, lambda epoch: _half_cosine(epoch, train)),
     }
 )
+"""Schedule of the learning rate by epochs. During the warm-up, Cosine stays at lr and AutoReduce is not stepped."""
 
 
-def _half_cosine(passed: float) -> float:
-    """From 1 to 0. LambdaLR does not save the end of its schedule, so a longer training resumes on its own schedule."""
-    return (1 + math.cos(math.pi * min(passed, 1))) / 2
+def _half_cosine(epoch: int, train: TrainConfig) -> float:
+    """From 1 after the warm-up to 0 at the end, which LambdaLR does not save: a longer training resumes on its own."""
+    warmup = train.optim.warmup_epochs
+    passed = (epoch - warmup) / max(train.num_epochs - warmup, 1)
+    return (1 + math.cos(math.pi * min(max(passed, 0), 1))) / 2
 
 
-def dropout_seed(seed: int, step: int, rank: int) -> int:
-    """Seed of a step and process; seeds differ in the low 32 bits, which are all that torch's CPU generator uses."""
-    return seed * 1_000_003 + step + rank * 2_654_435_769
+def warmup_factor(warmup_epochs: int, epoch: int, step: int, steps: int) -> float:
+    """Factor of the learning rate in a step of an epoch of `steps` steps; 1 in the last step of the warm-up."""
+    return min(1.0, (epoch + (step + 1) / steps) / warmup_epochs) if warmup_epochs else 1.0
+
+
+def dropout_seed(seed: int, batch: int, rank: int) -> int:
+    """Seed of a batch and process; seeds differ in the low 32 bits, which are all that torch's CPU generator uses."""
+    return seed * 1_000_003 + batch + rank * 2_654_435_769
 
 
 class _Sums:
@@ -102,9 +113,10 @@ class _Sums:
 class PoseClassifier(pl.LightningModule):
     """Cross-entropy training of ST-GCN.
 
-    Randomness inside a step is a function of seed, step and process alone, and the sums behind epoch metrics and the
-    schedule are part of the checkpoint, so a resumed run is the uninterrupted run. Loss, gradients and metrics are
-    those of the batches of all processes together.
+    Randomness inside a batch is a function of seed, batch and process alone, and the sums behind epoch metrics, the
+    schedule and the averaged weights are part of the checkpoint, so a resumed run is the uninterrupted run. Loss,
+    gradients and metrics are those of the batches of all processes together. All losses that are reported are without
+    label smoothing, so that training and validation compare.
     """
 
     def __init__(self, config: ExperimentConfig) -> None:
@@ -115,6 +127,8 @@ class PoseClassifier(pl.LightningModule):
         self.metrics: dict[str, float] = {}
         self.learning_rate = config.train.optim.lr
         self._scheduler_state: dict[str, Any] | None = None
+        self._average: WeightAverage | None = None
+        self._average_state: AverageState | None = None
         self._train_sums = _Sums()
         self._val_sums = _Sums()
         self._val_hits_2K = torch.zeros(2, config.dataset.num_classes, dtype=torch.float64)
@@ -124,19 +138,50 @@ class PoseClassifier(pl.LightningModule):
         scores: Tensor = self.model(x_NCTVM)
         return scores
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed dropout from seed, step and process."""
-        torch.manual_seed(dropout_seed(self.config.train.seed, self.global_step, self.global_rank))
+    def on_fit_start(self) -> None:
+        """Start the average of the weights, or continue that of the checkpoint."""
+        if decay := self.config.train.optim.ema_decay:
+            self._average = WeightAverage(self.model, decay, self._average_state)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Loss of a batch, scaled so that the mean over processes is that of their batches together, however uneven."""
-        loss, _ = self._step(batch, self._train_sums)
-        sequences = total(torch.full((), float(len(batch[1])), device=loss.device))
-        return loss * self.trainer.world_size / sequences
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed dropout from seed, batch and process."""
+        accumulated = self.config.train.optim.accumulate_batches
+        number = self.global_step * accumulated + batch_idx % accumulated
+        torch.manual_seed(dropout_seed(self.config.train.seed, number, self.global_rank))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Loss of a batch, and its mean without label smoothing.
+
+        The loss is scaled so that its mean over processes, summed over the batches of an optimizer step, is the mean
+        over their sequences, however uneven the batches. Lightning divides it by the number of accumulated batches.
+        """
+        optim, (_, ids_N) = self.config.train.optim, batch
+        loss, scores_NK = self._step(self.model, batch, self._train_sums)
+        minimised = self._loss(scores_NK, ids_N, optim.label_smoothing) if optim.label_smoothing else loss
+        sequences = datamodule_of(self.trainer).group_size(batch_idx, optim.accumulate_batches)
+        scale = self.trainer.world_size * optim.accumulate_batches
+        return {"loss": minimised * scale / sequences, "batch_loss": loss.detach() / max(len(ids_N), 1)}
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """Take a step, in the warm-up with a part of the scheduled learning rate, and update the averaged weights.
+
+        Outside this method the optimizer has the scheduled rate, which is what schedules and checkpoints assume.
+        """
+        optim, (group, *_) = self.config.train.optim, optimizer.param_groups
+        steps = math.ceil(self.trainer.num_training_batches / optim.accumulate_batches)
+        scheduled, step = group["lr"], batch_idx // optim.accumulate_batches
+        self.learning_rate = group["lr"] = scheduled * warmup_factor(optim.warmup_epochs, epoch, step, steps)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        group["lr"] = scheduled
+        if self._average is not None:
+            self._average.update(self.model)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Add a batch to the sums."""
-        _, scores_NK = self._step(batch, self._val_sums)
+        """Add a batch to the sums, scored by the averaged weights if there are any."""
+        net = self.model if self._average is None else self._average.net
+        _, scores_NK = self._step(net, batch, self._val_sums)
         ids_N = batch[1].cpu()
         hits_N = (scores_NK.argmax(1).cpu() == ids_N).double()
         size = self._val_hits_2K.shape[1]
@@ -156,12 +201,11 @@ class PoseClassifier(pl.LightningModule):
     def close_epoch(self) -> None:
         """Compute train_loss and train_acc and step the schedule, before the epoch is reported and saved."""
         self._close("train", self._train_sums)
-        self.learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         rate = torch.tensor(self.learning_rate, dtype=torch.float64, device=self.device)  # a float would become float32
         self.log(LEARNING_RATE, rate, sync_dist=True)
         optim = self.config.train.optim
         if isinstance(self.scheduler, ReduceLROnPlateau):
-            if optim.lr_monitor in self.metrics:
+            if optim.lr_monitor in self.metrics and self.current_epoch >= optim.warmup_epochs:
                 self.scheduler.step(self.metrics[optim.lr_monitor])
         elif self.scheduler is not None:
             self.scheduler.step()
@@ -176,8 +220,10 @@ class PoseClassifier(pl.LightningModule):
         return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the schedule, the sums of the current epoch and the metadata of the model."""
+        """Add the schedule, the averaged weights, the sums of the current epoch and the metadata of the model."""
         assert self.scheduler is not None
+        if self._average is not None:
+            self._average.save(checkpoint)
         checkpoint["lr_schedulers"] = [self.scheduler.state_dict()]
         checkpoint[FACTS] = TrainedFacts.of(self.config).plain() | {
             "metrics": dict(self.metrics),
@@ -185,20 +231,25 @@ class PoseClassifier(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the schedule and the sums."""
+        """Restore the schedule, the averaged weights and the sums."""
         self._scheduler_state = next(iter(checkpoint.get("lr_schedulers", [])), None)
+        self._average_state = restore_trained(checkpoint)
         own = checkpoint.get(FACTS, {})
         self.metrics = dict(own.get("metrics", {}))
         if "train_sums" in own and self.global_rank == 0:  # they are the sums of all processes
             self._train_sums = _Sums(*own["train_sums"])
 
-    def _step(self, batch: tuple[Tensor, Tensor], sums: _Sums) -> tuple[Tensor, Tensor]:
-        """Summed loss and scores (N, num_classes) of a batch."""
+    def _step(self, net: nn.Module, batch: tuple[Tensor, Tensor], sums: _Sums) -> tuple[Tensor, Tensor]:
+        """Summed loss and scores (N, num_classes) of a batch, added to the sums."""
         x_NCTVM, ids_N = batch
-        scores_NK = self.model(x_NCTVM).float()
-        loss = F.cross_entropy(scores_NK, ids_N, reduction="sum")
+        scores_NK = net(x_NCTVM).float()
+        loss = self._loss(scores_NK, ids_N)
         sums.add(loss.detach(), scores_NK.detach(), ids_N)
-        return loss, scores_NK.detach()
+        return loss, scores_NK
+
+    def _loss(self, scores_NK: Tensor, ids_N: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Summed loss of a batch."""
+        return F.cross_entropy(scores_NK, ids_N, reduction="sum", label_smoothing=label_smoothing)
 
     def _close(self, stage: str, sums: _Sums) -> None:
         loss, accuracy = sums.take(self.device)
