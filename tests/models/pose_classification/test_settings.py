@@ -516,6 +516,11 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "dataset.window_size": weights_differ(12),
     "dataset.random_rotate": weights_differ(20.0),
     "dataset.random_scale": weights_differ(0.1),
+    "dataset.random_flip": weights_differ(True),
+    "dataset.flip_labels": weights_differ(
+        {"class 0": "class 1"},
+        **{"dataset.random_flip": True, "dataset.label_map": {f"class {number}": number for number in range(6)}},
+    ),
     "dataset.temporal_crop": weights_differ(0.5),
     "dataset.resample_frames": weights_differ(6),
     "dataset.batch_size": weights_differ(4),

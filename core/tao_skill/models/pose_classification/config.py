@@ -189,6 +189,22 @@ class DatasetConfig:
             high=0.3,
         ),
     ] = 0.0
+    random_flip: Annotated[
+        bool,
+        Param(
+            "Mirror half of the training sequences: x and the left and right joints of model.graph_layout; "
+            "classes that name a side need flip_labels.",
+            only=TRAIN,
+        ),
+    ] = False
+    flip_labels: Annotated[
+        dict[str, str] | None,
+        Param(
+            "Class of a mirrored sequence, by class name, in both directions; a class without a side maps to itself.",
+            only=TRAIN,
+            depends_on=("dataset.random_flip", True),
+        ),
+    ] = None
     temporal_crop: Annotated[
         float,
         Param(

@@ -14,15 +14,20 @@ from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data.dataset import BatchSampler, SkeletonDataset, loader
 from tao_skill.models.pose_classification.data.hold_out import Split, split_of
 from tao_skill.models.pose_classification.data.sequences import open_sequences
+from tao_skill.models.pose_classification.network.layouts import Layout
 
 
 class SkeletonDataModule(pl.LightningDataModule):
-    """Training and validation batches; its state is the position of training in the shuffled order."""
+    """Training and validation batches; its state is the position of training in the shuffled order.
 
-    def __init__(self, config: DatasetConfig, seed: int) -> None:
+    `layout` is the skeleton, for augmentation; by default, one whose sides are not known.
+    """
+
+    def __init__(self, config: DatasetConfig, seed: int, layout: Layout | None = None) -> None:
         super().__init__()
         self.config = config
         self.seed = seed
+        self.layout = layout
         self.epoch = 0
         self.batches_done = 0
 
@@ -31,7 +36,9 @@ class SkeletonDataModule(pl.LightningDataModule):
         """The training sequences, augmented, without those held out."""
         files = self.config.train_dataset
         only = None if self._split is None else self._split.training
-        return self._dataset(files.data_path, files.label_path, only=only, augment=self.config, seed=self.seed)
+        return self._dataset(
+            files.data_path, files.label_path, only=only, augment=self.config, layout=self.layout, seed=self.seed
+        )
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches of the current epoch, from the position of training onwards."""
