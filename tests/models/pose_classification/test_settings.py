@@ -232,6 +232,12 @@ def other_labels(ground: Ground) -> str:
     return str(path)
 
 
+def unbalanced_labels(ground: Ground) -> str:
+    path = ground["folder"] / "unbalanced.pkl"
+    path.write_bytes(pickle.dumps([[f"s{i}" for i in range(12)], [0] * 7 + [1, 2, 3, 4, 5]]))
+    return str(path)
+
+
 def another_model(ground: Ground) -> str:
     folder = ground["folder"] / "another"
     if not folder.exists():
@@ -523,6 +529,9 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     ),
     "dataset.temporal_crop": weights_differ(0.5),
     "dataset.resample_frames": weights_differ(6),
+    "dataset.class_weights": lambda ground, folder, key: weights_differ(
+        "balanced", **{"dataset.train_dataset.label_path": unbalanced_labels(ground)}
+    )(ground, folder, key),
     "dataset.batch_size": weights_differ(4),
     "dataset.num_workers": workers_are,
     "train.num_gpus": gpus(2, [0, 1]),

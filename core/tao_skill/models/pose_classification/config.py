@@ -226,6 +226,15 @@ class DatasetConfig:
             popular=True,
         ),
     ] = None
+    class_weights: Annotated[
+        str,
+        Param(
+            "Weights of classes in the training loss: balanced weighs inversely to their training sequences.",
+            choices=("none", "balanced"),
+            only=TRAIN,
+            searchable=True,
+        ),
+    ] = "none"
     batch_size: Annotated[
         int, Param("Sequences in a batch.", minimum=1, only=ON_DATA, popular=True, low=4, high=128, log=True)
     ] = 64

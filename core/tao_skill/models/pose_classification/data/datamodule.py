@@ -6,11 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import DatasetConfig
+from tao_skill.models.pose_classification.data.class_weights import balanced_weights
 from tao_skill.models.pose_classification.data.dataset import BatchSampler, SkeletonDataset, loader
 from tao_skill.models.pose_classification.data.hold_out import Split, split_of
 from tao_skill.models.pose_classification.data.sequences import open_sequences
@@ -39,6 +42,14 @@ class SkeletonDataModule(pl.LightningDataModule):
         return self._dataset(
             files.data_path, files.label_path, only=only, augment=self.config, layout=self.layout, seed=self.seed
         )
+
+    @cached_property
+    def class_weights(self) -> npt.NDArray[np.float32] | None:
+        """Weight of each class in the training loss; None if all weights are 1."""
+        if self.config.class_weights == "none":
+            return None
+        data = self.training_set
+        return balanced_weights(data.ids_N, self.config.num_classes, data.mirrored_ids)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches of the current epoch, from the position of training onwards."""

@@ -46,6 +46,7 @@ class SkeletonDataset(Dataset[tuple[Tensor, Tensor]]):
         only_N: index of each sequence in the file.
         frames: T of every sequence in a batch.
         layout: the skeleton; by default, one whose sides are not known.
+        mirrored_ids: class id of a mirrored sequence, for each class id that differs.
     """
 
     def __init__(
@@ -69,9 +70,9 @@ class SkeletonDataset(Dataset[tuple[Tensor, Tensor]]):
         self.seed = seed
         n, _, frames, joints, _ = self.data_NCTVM.shape
         self.layout = layout or Layout(joints=joints, center=0, edges=())
-        self._mirrored_ids: dict[int, int] = {}
+        self.mirrored_ids: dict[int, int] = {}
         if augment is not None and augment.random_flip:
-            self._mirrored_ids = mirrored_ids(augment.label_map, augment.flip_labels)
+            self.mirrored_ids = mirrored_ids(augment.label_map, augment.flip_labels)
         self._read_N = np.full(n, frames) if resample_frames is None else read_unpadded_lengths(data_path)
         self.frames = resample_frames or self._window(frames)
 
@@ -104,7 +105,7 @@ class SkeletonDataset(Dataset[tuple[Tensor, Tensor]]):
         rng = np.random.default_rng([self.seed, epoch, index])
         x_CTVM = np.array(x_CTVM, dtype=np.float32)
         if self.augment.random_flip and rng.random() < FLIPPED_SHARE:
-            x_CTVM, class_id = flip(x_CTVM, self.layout), self._mirrored_ids.get(class_id, class_id)
+            x_CTVM, class_id = flip(x_CTVM, self.layout), self.mirrored_ids.get(class_id, class_id)
         return augment_sequence(x_CTVM, self.augment, self._window(x_CTVM.shape[1]), rng), class_id
 
     def _window(self, frames: int) -> int:

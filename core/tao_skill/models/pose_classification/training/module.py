@@ -15,6 +15,7 @@ from torch.optim import SGD, Adam, Adamax, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
 
 from tao_skill.models.pose_classification.config import ExperimentConfig, Optim, TrainConfig
+from tao_skill.models.pose_classification.data.datamodule import SkeletonDataModule
 from tao_skill.models.pose_classification.network.registry import build_net
 from tao_skill.models.pose_classification.trained_facts import TrainedFacts
 from tao_skill.models.pose_classification.training.checkpoint_file import FACTS
@@ -118,11 +119,18 @@ class PoseClassifier(pl.LightningModule):
         self._train_sums = _Sums()
         self._val_sums = _Sums()
         self._val_hits_2K = torch.zeros(2, config.dataset.num_classes, dtype=torch.float64)
+        self._class_weights_K: Tensor | None = None
 
     def forward(self, x_NCTVM: Tensor) -> Tensor:
         """Class scores (N, num_classes)."""
         scores: Tensor = self.model(x_NCTVM)
         return scores
+
+    def on_fit_start(self) -> None:
+        """Get the weights of classes in the training loss."""
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, SkeletonDataModule) and data.class_weights is not None:
+            self._class_weights_K = torch.from_numpy(data.class_weights).to(self.device)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed dropout from seed, step and process."""
@@ -130,7 +138,7 @@ class PoseClassifier(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of a batch, scaled so that the mean over processes is that of their batches together, however uneven."""
-        loss, _ = self._step(batch, self._train_sums)
+        loss, _ = self._step(batch, self._train_sums, self._class_weights_K)
         sequences = total(torch.full((), float(len(batch[1])), device=loss.device))
         return loss * self.trainer.world_size / sequences
 
@@ -192,11 +200,13 @@ class PoseClassifier(pl.LightningModule):
         if "train_sums" in own and self.global_rank == 0:  # they are the sums of all processes
             self._train_sums = _Sums(*own["train_sums"])
 
-    def _step(self, batch: tuple[Tensor, Tensor], sums: _Sums) -> tuple[Tensor, Tensor]:
+    def _step(
+        self, batch: tuple[Tensor, Tensor], sums: _Sums, class_weights_K: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Summed loss and scores (N, num_classes) of a batch."""
         x_NCTVM, ids_N = batch
         scores_NK = self.model(x_NCTVM).float()
-        loss = F.cross_entropy(scores_NK, ids_N, reduction="sum")
+        loss = F.cross_entropy(scores_NK, ids_N, weight=class_weights_K, reduction="sum")
         sums.add(loss.detach(), scores_NK.detach(), ids_N)
         return loss, scores_NK.detach()
 
