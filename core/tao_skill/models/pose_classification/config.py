@@ -226,6 +226,39 @@ class DatasetConfig:
             popular=True,
         ),
     ] = None
+    random_time_warp: Annotated[
+        float,
+        Param(
+            "Largest relative change of speed within a sequence by a smooth random warp of time; 0 turns it off.",
+            minimum=0.0,
+            maximum=0.9,
+            only=TRAIN,
+            low=0.0,
+            high=0.5,
+        ),
+    ] = 0.0
+    random_shear: Annotated[
+        float,
+        Param(
+            "Largest random shear: each coordinate gets up to this share of each other one; 0 turns it off.",
+            minimum=0.0,
+            maximum=0.5,
+            only=TRAIN,
+            low=0.0,
+            high=0.5,
+        ),
+    ] = 0.0
+    joint_dropout: Annotated[
+        float,
+        Param(
+            "Share of a person's joints, never the centre joint, set to missing in a whole training sequence.",
+            minimum=0.0,
+            maximum=0.9,
+            only=TRAIN,
+            low=0.0,
+            high=0.3,
+        ),
+    ] = 0.0
     class_weights: Annotated[
         str,
         Param(

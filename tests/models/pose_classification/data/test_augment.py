@@ -8,6 +8,7 @@ import pytest
 
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data.augment import (
+    augment_sequence,
     crop,
     pad,
     random_choose,
@@ -15,9 +16,12 @@ from tao_skill.models.pose_classification.data.augment import (
     random_move,
     random_rotate,
     random_scale,
+    random_warp,
     resample,
+    time_warp,
+    warped,
 )
-from tao_skill.models.pose_classification.data.augment_space import flip
+from tao_skill.models.pose_classification.data.augment_space import flip, joint_dropout, random_shear
 from tao_skill.models.pose_classification.data.dataset import BatchIndices, SkeletonDataset
 from tao_skill.models.pose_classification.data.label_map import mirrored_ids, mirrored_names, names_side
 from tao_skill.models.pose_classification.network.layouts import LAYOUTS, Layout
@@ -245,3 +249,85 @@ def test_mirrored_classes_are_given_in_both_directions() -> None:
     assert mirrored_ids({"a": 4, "b": 2, "c": 0}, {"a": "b", "c": "c"}) == {4: 2, 2: 4}
     with pytest.raises(ValueError, match="'b' is paired with 'a' and 'c'"):
         mirrored_names({"a": "b", "b": "c"})
+
+
+def test_warped_time_is_monotone_keeps_its_ends_and_changes_speed_by_at_most_the_share() -> None:
+    progress_T, changes = np.linspace(0, 1, 501), []
+    for seed in range(80):
+        warped_T = warped(progress_T, random_warp(0.6, np.random.default_rng(seed)))
+        assert warped_T[0] == 0
+        assert warped_T[-1] == pytest.approx(1, abs=1e-12)
+        speed_T = np.diff(warped_T) / np.diff(progress_T)
+        assert speed_T.min() > 0
+        changes.append(np.abs(speed_T - 1).max())
+    assert 0.5 < max(changes) <= 0.6
+    assert min(changes) < 0.1
+    np.testing.assert_allclose(warped(np.array([0.5]), np.array([0.3, 0.0, 0.0])), [0.5 + 0.3 / np.pi])
+
+
+@pytest.mark.parametrize("padding", [0, 7])
+def test_a_warped_sequence_has_its_frames_at_warped_times_and_its_padding(padding: int) -> None:
+    warp_K = np.array([0.2, -0.1, 0.3])
+    x = np.pad(line(9), ((0, 0), (0, padding), (0, 0), (0, 0)))
+    found = time_warp(x, warp_K)
+    assert found.shape == x.shape
+    assert not found[:, 9:].any()
+    times = 8 * warped(np.linspace(0, 1, 9), warp_K)
+    ways = line(2)[:, 1:] - line(2)[:, :1]
+    np.testing.assert_allclose(found[:, :9], 9 + ways * times[:, None, None], rtol=1e-5)
+    np.testing.assert_allclose(resample(line(9), 9, warp_K=warp_K), found[:, :9], rtol=1e-6)
+    part = resample(line(9), 20, (2.0, 6.0), warp_K)
+    times = 2 + 4 * warped(np.linspace(0, 1, 20), warp_K)
+    np.testing.assert_allclose(part, 9 + ways * times[:, None, None], rtol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [0, 1])
+def test_a_sequence_without_motion_is_not_warped(frames: int) -> None:
+    x = sequence(frames, 5)
+    assert np.array_equal(time_warp(x, np.array([0.5, 0.0, 0.0])), x)
+
+
+@pytest.mark.parametrize("coordinates", [2, 3])
+def test_shear_adds_shares_of_the_other_coordinates_alone(coordinates: int) -> None:
+    layout = Layout(joints=4, center=0, edges=(), coordinates=coordinates)
+    x, shares = sequence(20, 30), []
+    x[:, 3, 1] = 0
+    for seed in range(40):
+        sheared = random_shear(x, 0.4, layout, np.random.default_rng(seed))
+        assert np.array_equal(sheared[coordinates:], x[coordinates:])
+        assert not sheared[:, 20:].any()
+        assert not sheared[:, 3, 1].any()
+        found, *_ = np.linalg.lstsq(
+            x[:coordinates].reshape(coordinates, -1).T, sheared[:coordinates].reshape(coordinates, -1).T, rcond=None
+        )
+        np.testing.assert_allclose(np.diag(found), 1, atol=1e-4)
+        assert np.linalg.det(found) > 0
+        shares.append(found[~np.eye(coordinates, dtype=bool)])
+    assert 0.35 < np.max(shares) < 0.4001
+    assert -0.4001 < np.min(shares) < -0.35
+
+
+def test_a_share_of_each_persons_joints_is_missing_in_the_whole_sequence_and_never_the_centre() -> None:
+    layout = LAYOUTS["ntu-rgb+d"]
+    x = skeleton(layout, frames=8) + 3
+    missing = []
+    for seed in range(40):
+        found = joint_dropout(x, 0.2, layout, np.random.default_rng(seed))
+        is_missing_VM = ~found.any(axis=(0, 1))
+        assert is_missing_VM.sum(axis=0).tolist() == [5, 5]
+        assert np.array_equal(found, np.where(is_missing_VM, 0, x))
+        missing.append(is_missing_VM)
+    assert not np.any(missing, axis=0)[layout.center].any()
+    assert np.any(missing, axis=0).sum() == 48
+    assert any(not np.array_equal(one[:, 0], one[:, 1]) for one in missing)
+    assert (~joint_dropout(x, 0.9, layout, np.random.default_rng(0)).any(axis=(0, 1))).sum() == 44
+
+
+def test_options_that_are_off_leave_the_random_numbers_of_others_alone() -> None:
+    config = DatasetConfig(random_choose=True, window_size=16, random_rotate=20, random_scale=0.1, temporal_crop=0.7)
+    x, rng = sequence(30, 30), np.random.default_rng(7)
+    layout = Layout(joints=4, center=0, edges=())
+    found = augment_sequence(x, config, 16, layout, np.random.default_rng(7))
+    expected = random_choose(crop(x, *random_interval(x, 0.7, rng)), 16, rng)
+    expected = random_scale(random_rotate(expected, 20, rng), 0.1, rng)
+    assert np.array_equal(found, expected)

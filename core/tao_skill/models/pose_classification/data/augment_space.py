@@ -2,6 +2,9 @@
 
 A joint is missing in a frame, as in padding, if all its coordinates are zero: it stays zero. Confidences are not
 transformed.
+
+Sources: horizontal flip of PYSKL (arXiv 2205.09443); shear and joint mask of AS-CAL (arXiv 2008.00188), the shear as in
+CrosSCLR (arXiv 2104.14466).
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ Sequence_CTVM = npt.NDArray[np.float32]
 
 
 def flip(x_CTVM: Sequence_CTVM, layout: Layout) -> Sequence_CTVM:
-    """Mirror a sequence: reflect x, and exchange the left and right joints (PYSKL, arXiv 2205.09443).
+    """Mirror a sequence: reflect x, and exchange the left and right joints.
 
     x becomes 2 * `flip_center` - x, so mirrored joints are where joints of the data are.
     """
@@ -49,3 +52,30 @@ def flip_center(x_CTVM: Sequence_CTVM, layout: Layout) -> np.float32:
 def seen(x_CTVM: Sequence_CTVM, layout: Layout) -> npt.NDArray[Any]:
     """Whether a joint has a nonzero coordinate, (T, V, M)."""
     return np.asarray(x_CTVM[: layout.coordinates].any(axis=0))
+
+
+def random_shear(x_CTVM: Sequence_CTVM, largest: float, layout: Layout, rng: np.random.Generator) -> Sequence_CTVM:
+    """Shear all frames alike about the origin: to each coordinate, add random shares of each other coordinate.
+
+    The shares are at most `largest`. Up to 0.5, left and right stay, as the determinant is not negative.
+    """
+    axes = min(layout.coordinates, len(x_CTVM))
+    shear_ij = rng.uniform(-largest, largest, (axes, axes))
+    np.fill_diagonal(shear_ij, 1)
+    sheared_CTVM = np.array(x_CTVM)
+    sheared_CTVM[:axes] = np.einsum("ij,jtvm->itvm", shear_ij.astype(np.float32), x_CTVM[:axes])
+    return sheared_CTVM
+
+
+def joint_dropout(x_CTVM: Sequence_CTVM, share: float, layout: Layout, rng: np.random.Generator) -> Sequence_CTVM:
+    """Set a share of each person's joints, rounded to whole joints, to missing in all frames and channels.
+
+    The centre joint stays, because model.center needs it.
+    """
+    _, _, joints, persons = x_CTVM.shape
+    others = np.delete(np.arange(joints), layout.center)
+    count = min(round(share * joints), len(others))
+    dropped_CTVM = np.array(x_CTVM)
+    for person in range(persons):
+        dropped_CTVM[:, :, rng.choice(others, count, replace=False), person] = 0
+    return dropped_CTVM

@@ -106,7 +106,7 @@ class SkeletonDataset(Dataset[tuple[Tensor, Tensor]]):
         x_CTVM = np.array(x_CTVM, dtype=np.float32)
         if self.augment.random_flip and rng.random() < FLIPPED_SHARE:
             x_CTVM, class_id = flip(x_CTVM, self.layout), self.mirrored_ids.get(class_id, class_id)
-        return augment_sequence(x_CTVM, self.augment, self._window(x_CTVM.shape[1]), rng), class_id
+        return augment_sequence(x_CTVM, self.augment, self._window(x_CTVM.shape[1]), self.layout, rng), class_id
 
     def _window(self, frames: int) -> int:
         """Frames of a sequence of `frames` frames after padding and random_choose."""
