@@ -532,6 +532,7 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "dataset.random_time_warp": weights_differ(0.3),
     "dataset.random_shear": weights_differ(0.3),
     "dataset.joint_dropout": weights_differ(0.2),
+    "dataset.mixup": weights_differ(0.5),
     "dataset.class_weights": lambda ground, folder, key: weights_differ(
         "balanced", **{"dataset.train_dataset.label_path": unbalanced_labels(ground)}
     )(ground, folder, key),

@@ -259,6 +259,18 @@ class DatasetConfig:
             high=0.3,
         ),
     ] = 0.0
+    mixup: Annotated[
+        float,
+        Param(
+            "Alpha of the Beta distribution from which mixup draws its shares: trains on averages of two sequences "
+            "and of their classes; 0 turns it off.",
+            minimum=0.0,
+            maximum=10.0,
+            only=TRAIN,
+            low=0.0,
+            high=1.0,
+        ),
+    ] = 0.0
     class_weights: Annotated[
         str,
         Param(

@@ -19,6 +19,7 @@ from tao_skill.models.pose_classification.data.datamodule import SkeletonDataMod
 from tao_skill.models.pose_classification.network.registry import build_net
 from tao_skill.models.pose_classification.trained_facts import TrainedFacts
 from tao_skill.models.pose_classification.training.checkpoint_file import FACTS
+from tao_skill.models.pose_classification.training.mixup import Mixup, draw_mixup
 from tao_skill.models.pose_classification.training.parallel import total
 
 PLATEAU_THRESHOLD: Final = 1e-3
@@ -138,9 +139,15 @@ class PoseClassifier(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of a batch, scaled so that the mean over processes is that of their batches together, however uneven."""
-        loss, _ = self._step(batch, self._train_sums, self._class_weights_K)
+        loss, _ = self._step(batch, self._train_sums, self._class_weights_K, self._mixup(batch))
         sequences = total(torch.full((), float(len(batch[1])), device=loss.device))
         return loss * self.trainer.world_size / sequences
+
+    def _mixup(self, batch: tuple[Tensor, Tensor]) -> Mixup | None:
+        """Mixup of a batch, seeded from seed, step and process; None if it is off."""
+        alpha = self.config.dataset.mixup
+        seed = (self.config.train.seed, self.global_step, self.global_rank)
+        return draw_mixup(alpha, len(batch[1]), seed, batch[1].device) if alpha > 0 else None
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add a batch to the sums."""
@@ -201,12 +208,19 @@ class PoseClassifier(pl.LightningModule):
             self._train_sums = _Sums(*own["train_sums"])
 
     def _step(
-        self, batch: tuple[Tensor, Tensor], sums: _Sums, class_weights_K: Tensor | None = None
+        self,
+        batch: tuple[Tensor, Tensor],
+        sums: _Sums,
+        class_weights_K: Tensor | None = None,
+        mixup: Mixup | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Summed loss and scores (N, num_classes) of a batch."""
         x_NCTVM, ids_N = batch
-        scores_NK = self.model(x_NCTVM).float()
+        scores_NK = self.model(mixup.mix(x_NCTVM) if mixup else x_NCTVM).float()
         loss = F.cross_entropy(scores_NK, ids_N, weight=class_weights_K, reduction="sum")
+        if mixup:
+            partners = F.cross_entropy(scores_NK, ids_N[mixup.partners_N], weight=class_weights_K, reduction="sum")
+            loss = mixup.share * loss + (1 - mixup.share) * partners
         sums.add(loss.detach(), scores_NK.detach(), ids_N)
         return loss, scores_NK.detach()
 
