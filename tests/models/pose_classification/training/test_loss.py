@@ -74,7 +74,7 @@ def test_mixup_is_drawn_anew_for_each_step_and_process_and_again_the_same() -> N
 
 @pytest.mark.parametrize(("alpha", "expected"), [(1.0, 0.75), (50.0, 0.54)])
 def test_the_share_is_the_larger_part_of_a_beta_distribution(alpha: float, expected: float) -> None:
-    # Beta(1, 1) is uniform; Beta(50, 50) is nearly normal with deviation d = (0.25 / 101)**0.5: 0.5 + d * (2 / pi)**0.5.
+    # Beta(1, 1) is uniform, Beta(50, 50) nearly normal with deviation d = (0.25 / 101)**0.5: 0.5 + d * (2 / pi)**0.5.
     shares = [draw_mixup(alpha, 2, (seed,), torch.device("cpu")).share for seed in range(2000)]
     assert min(shares) >= 0.5
     assert np.mean(shares) == pytest.approx(expected, abs=0.01)
