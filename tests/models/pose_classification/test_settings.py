@@ -232,6 +232,12 @@ def other_labels(ground: Ground) -> str:
     return str(path)
 
 
+def unbalanced_labels(ground: Ground) -> str:
+    path = ground["folder"] / "unbalanced.pkl"
+    path.write_bytes(pickle.dumps([[f"s{i}" for i in range(12)], [0] * 7 + [1, 2, 3, 4, 5]]))
+    return str(path)
+
+
 def another_model(ground: Ground) -> str:
     folder = ground["folder"] / "another"
     if not folder.exists():
@@ -516,8 +522,20 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "dataset.window_size": weights_differ(12),
     "dataset.random_rotate": weights_differ(20.0),
     "dataset.random_scale": weights_differ(0.1),
+    "dataset.random_flip": weights_differ(True),
+    "dataset.flip_labels": weights_differ(
+        {"class 0": "class 1"},
+        **{"dataset.random_flip": True, "dataset.label_map": {f"class {number}": number for number in range(6)}},
+    ),
     "dataset.temporal_crop": weights_differ(0.5),
     "dataset.resample_frames": weights_differ(6),
+    "dataset.random_time_warp": weights_differ(0.3),
+    "dataset.random_shear": weights_differ(0.3),
+    "dataset.joint_dropout": weights_differ(0.2),
+    "dataset.mixup": weights_differ(0.5),
+    "dataset.class_weights": lambda ground, folder, key: weights_differ(
+        "balanced", **{"dataset.train_dataset.label_path": unbalanced_labels(ground)}
+    )(ground, folder, key),
     "dataset.batch_size": weights_differ(4),
     "dataset.num_workers": workers_are,
     "train.num_gpus": gpus(2, [0, 1]),

@@ -191,6 +191,22 @@ class DatasetConfig:
             high=0.3,
         ),
     ] = 0.0
+    random_flip: Annotated[
+        bool,
+        Param(
+            "Mirror half of the training sequences: x and the left and right joints of model.graph_layout; "
+            "classes that name a side need flip_labels.",
+            only=TRAIN,
+        ),
+    ] = False
+    flip_labels: Annotated[
+        dict[str, str] | None,
+        Param(
+            "Class of a mirrored sequence, by class name, in both directions; a class without a side maps to itself.",
+            only=TRAIN,
+            depends_on=("dataset.random_flip", True),
+        ),
+    ] = None
     temporal_crop: Annotated[
         float,
         Param(
@@ -212,6 +228,60 @@ class DatasetConfig:
             popular=True,
         ),
     ] = None
+    random_time_warp: Annotated[
+        float,
+        Param(
+            "Largest relative change of speed within a sequence by a smooth random warp of time; 0 turns it off.",
+            minimum=0.0,
+            maximum=0.9,
+            only=TRAIN,
+            low=0.0,
+            high=0.5,
+        ),
+    ] = 0.0
+    random_shear: Annotated[
+        float,
+        Param(
+            "Largest random shear: each coordinate gets up to this share of each other one; 0 turns it off.",
+            minimum=0.0,
+            maximum=0.5,
+            only=TRAIN,
+            low=0.0,
+            high=0.5,
+        ),
+    ] = 0.0
+    joint_dropout: Annotated[
+        float,
+        Param(
+            "Share of a person's joints, never the centre joint, set to missing in a whole training sequence.",
+            minimum=0.0,
+            maximum=0.9,
+            only=TRAIN,
+            low=0.0,
+            high=0.3,
+        ),
+    ] = 0.0
+    mixup: Annotated[
+        float,
+        Param(
+            "Alpha of the Beta distribution from which mixup draws its shares: trains on averages of two sequences "
+            "and of their classes; 0 turns it off.",
+            minimum=0.0,
+            maximum=10.0,
+            only=TRAIN,
+            low=0.0,
+            high=1.0,
+        ),
+    ] = 0.0
+    class_weights: Annotated[
+        str,
+        Param(
+            "Weights of classes in the training loss: balanced weighs inversely to their training sequences.",
+            choices=("none", "balanced"),
+            only=TRAIN,
+            searchable=True,
+        ),
+    ] = "none"
     batch_size: Annotated[
         int, Param("Sequences in a batch.", minimum=1, only=ON_DATA, popular=True, low=4, high=128, log=True)
     ] = 64

@@ -87,6 +87,33 @@ def test_more_accumulated_batches_than_an_epoch_has_are_warned_of(tiny: Path, tm
         assert len(warned) == (accumulated > 3)
 
 
+SIDED = {"wave left": 0, "wave right": 1, "sit": 2, "stand": 3, "all right": 4, "fall": 5}
+
+
+@pytest.mark.parametrize(
+    ("label_map", "pairs", "key", "said"),
+    [
+        (SIDED, None, "dataset.random_flip", "'wave left' may name a side"),
+        (SIDED, {"wave left": "wave right"}, "dataset.random_flip", "'all right' may name a side"),
+        (SIDED, {"wave left": "sit", "sit": "fall"}, "dataset.flip_labels", "'sit' is paired with"),
+        (SIDED, {"wave left": "jump"}, "dataset.flip_labels", "'jump', which is not a class name"),
+        (None, {"wave left": "wave right"}, "dataset.flip_labels", "set dataset.label_map"),
+    ],
+)
+def test_mirrored_classes_that_name_a_side_must_be_paired(
+    tiny: Path, tmp_path: Path, label_map: dict[str, int] | None, pairs: dict[str, str] | None, key: str, said: str
+) -> None:
+    changes = {"dataset__label_map": label_map, "dataset__flip_labels": pairs}
+    assert said in " ".join(problems(tiny, tmp_path, dataset__random_flip=True, **changes)[key])
+    assert problems(tiny, tmp_path, **changes) == {}
+
+
+def test_paired_and_unknown_classes_may_be_mirrored(tiny: Path, tmp_path: Path) -> None:
+    pairs = {"wave left": "wave right", "all right": "all right"}
+    for changes in ({}, {"dataset__label_map": SIDED, "dataset__flip_labels": pairs}):
+        assert problems(tiny, tmp_path, dataset__random_flip=True, **changes) == {}
+
+
 @pytest.mark.parametrize(
     ("name", "break_it", "said"),
     [

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data.augment import (
+    augment_sequence,
     crop,
     pad,
     random_choose,
@@ -14,9 +16,15 @@ from tao_skill.models.pose_classification.data.augment import (
     random_move,
     random_rotate,
     random_scale,
+    random_warp,
     resample,
+    time_warp,
+    warped,
 )
+from tao_skill.models.pose_classification.data.augment_space import flip, joint_dropout, random_shear
 from tao_skill.models.pose_classification.data.dataset import BatchIndices, SkeletonDataset
+from tao_skill.models.pose_classification.data.label_map import mirrored_ids, mirrored_names, names_side
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS, Layout
 from tests.support.recordings import sequence
 
 
@@ -162,3 +170,164 @@ def test_a_fragment_of_a_resampled_sequence_is_stretched_and_never_padded(tmp_pa
     x_NCTVM, _ = data[BatchIndices(1, (0, 1))]
     assert x_NCTVM.numpy().any(axis=(1, 3, 4)).all()
     np.testing.assert_allclose(x_NCTVM[0], resample(sequence(5, 5), 16), rtol=1e-6)
+
+
+def skeleton(layout: Layout, frames: int = 6, shift: float = 0.0) -> np.ndarray:
+    """A random sequence around (`shift`, 0, 0), whose joint 2 is missing in frame 1 and whose last frame is padding."""
+    x = np.random.default_rng(4).normal(size=(3, frames, layout.joints, 2)).astype(np.float32)
+    x[0] += shift
+    x[:, 1, 2] = 0
+    x[:, -1] = 0
+    return x
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("shift", [0.0, 50.0])
+def test_a_sequence_mirrored_twice_is_the_sequence_and_bones_keep_their_lengths(name: str, shift: float) -> None:
+    layout = LAYOUTS[name]
+    x = skeleton(layout, shift=shift)
+    mirrored = flip(x, layout)
+    np.testing.assert_allclose(flip(mirrored, layout), x, atol=1e-4)
+    assert not mirrored[:, -1].any()
+    order = dict(layout.mirror) | {b: a for a, b in layout.mirror}
+    assert np.array_equal(mirrored[1:], x[1:, :, [order.get(joint, joint) for joint in range(layout.joints)]])
+    assert not mirrored[:, 1, order.get(2, 2)].any()
+    for a, b in layout.edges:
+        bones = [
+            np.linalg.norm(one[:, 0, i] - one[:, 0, j], axis=0)
+            for one, i, j in ((x, a, b), (mirrored, order.get(a, a), order.get(b, b)))
+        ]
+        np.testing.assert_allclose(*bones, rtol=1e-4)
+
+
+def test_a_skeleton_around_the_origin_is_mirrored_about_it_and_one_in_pixels_stays_in_its_place() -> None:
+    layout = Layout(joints=3, center=0, edges=((0, 1), (0, 2)), mirror=((1, 2),), coordinates=2)
+    x = np.array([[-1.0, 2.0, 5.0], [1.0, 1.0, 1.0], [0.5, 0.6, 0.7]], np.float32).reshape(3, 1, 3, 1)
+    assert flip(x + 100, layout)[0].ravel().tolist() == [105, 99, 102]
+    assert flip(x, layout)[0].ravel().tolist() == [5, -1, 2]
+    assert flip(x - [[[[3.0]]], [[[0.0]]], [[[0.0]]]], layout)[0].ravel().tolist() == [4, -2, 1]
+    assert flip(x, layout)[2].ravel().tolist() == pytest.approx([0.5, 0.7, 0.6])
+    x[:2, :, 0] = 0  # centred, and stretched to one side
+    assert flip(x, layout)[0].ravel().tolist() == [0, -5, -2]
+
+
+def test_half_of_the_sequences_are_mirrored_with_the_class_that_names_the_other_side(tmp_path: Path) -> None:
+    x_NCTVM = np.stack([sequence(8, 8) + n for n in range(60)])
+    np.save(tmp_path / "x.npy", x_NCTVM)
+    ids = [n % 3 for n in range(60)]
+    (tmp_path / "y.pkl").write_bytes(pickle.dumps([[str(n) for n in range(60)], ids]))
+    config = DatasetConfig(
+        random_flip=True, label_map={"wave left": 0, "wave right": 1, "sit": 2}, flip_labels={"wave left": "wave right"}
+    )
+    layout = Layout(joints=4, center=0, edges=(), mirror=((1, 3),))
+    data = SkeletonDataset(tmp_path / "x.npy", tmp_path / "y.pkl", augment=config, layout=layout, seed=2)
+    found_NCTVM, ids_N = data[BatchIndices(0, tuple(range(60)))]
+    flipped = 0
+    for x_CTVM, found_CTVM, class_id, found_id in zip(x_NCTVM, found_NCTVM.numpy(), ids, ids_N.tolist(), strict=True):
+        is_flipped = not np.array_equal(x_CTVM, found_CTVM)
+        flipped += is_flipped
+        assert np.array_equal(found_CTVM, flip(x_CTVM, layout) if is_flipped else x_CTVM)
+        assert found_id == ((1, 0, 2)[class_id] if is_flipped else class_id)
+    assert 20 <= flipped <= 40
+    assert data.ids_N.tolist() == ids
+    again_NCTVM, _ = data[BatchIndices(1, tuple(range(60)))]
+    assert not np.array_equal(found_NCTVM, again_NCTVM)
+
+
+@pytest.mark.parametrize("name", ["raise left arm", "swipeRight", "WAVE-L", "arm_r", "LEFT", "kick2left"])
+def test_a_name_with_a_side_is_recognised(name: str) -> None:
+    assert names_side(name)
+
+
+@pytest.mark.parametrize("name", ["bright", "cleft", "walk", "Lifting", "upright position", "drink water"])
+def test_a_name_without_a_side_is_not_taken_for_one(name: str) -> None:
+    assert not names_side(name)
+
+
+def test_mirrored_classes_are_given_in_both_directions() -> None:
+    assert mirrored_names({"a": "b", "c": "c"}) == {"a": "b", "b": "a", "c": "c"}
+    assert mirrored_ids({"a": 4, "b": 2, "c": 0}, {"a": "b", "c": "c"}) == {4: 2, 2: 4}
+    with pytest.raises(ValueError, match="'b' is paired with 'a' and 'c'"):
+        mirrored_names({"a": "b", "b": "c"})
+
+
+def test_warped_time_is_monotone_keeps_its_ends_and_changes_speed_by_at_most_the_share() -> None:
+    progress_T, changes = np.linspace(0, 1, 501), []
+    for seed in range(80):
+        warped_T = warped(progress_T, random_warp(0.6, np.random.default_rng(seed)))
+        assert warped_T[0] == 0
+        assert warped_T[-1] == pytest.approx(1, abs=1e-12)
+        speed_T = np.diff(warped_T) / np.diff(progress_T)
+        assert speed_T.min() > 0
+        changes.append(np.abs(speed_T - 1).max())
+    assert 0.5 < max(changes) <= 0.6
+    assert min(changes) < 0.1
+    np.testing.assert_allclose(warped(np.array([0.5]), np.array([0.3, 0.0, 0.0])), [0.5 + 0.3 / np.pi])
+
+
+@pytest.mark.parametrize("padding", [0, 7])
+def test_a_warped_sequence_has_its_frames_at_warped_times_and_its_padding(padding: int) -> None:
+    warp_K = np.array([0.2, -0.1, 0.3])
+    x = np.pad(line(9), ((0, 0), (0, padding), (0, 0), (0, 0)))
+    found = time_warp(x, warp_K)
+    assert found.shape == x.shape
+    assert not found[:, 9:].any()
+    times = 8 * warped(np.linspace(0, 1, 9), warp_K)
+    ways = line(2)[:, 1:] - line(2)[:, :1]
+    np.testing.assert_allclose(found[:, :9], 9 + ways * times[:, None, None], rtol=1e-5)
+    np.testing.assert_allclose(resample(line(9), 9, warp_K=warp_K), found[:, :9], rtol=1e-6)
+    part = resample(line(9), 20, (2.0, 6.0), warp_K)
+    times = 2 + 4 * warped(np.linspace(0, 1, 20), warp_K)
+    np.testing.assert_allclose(part, 9 + ways * times[:, None, None], rtol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [0, 1])
+def test_a_sequence_without_motion_is_not_warped(frames: int) -> None:
+    x = sequence(frames, 5)
+    assert np.array_equal(time_warp(x, np.array([0.5, 0.0, 0.0])), x)
+
+
+@pytest.mark.parametrize("coordinates", [2, 3])
+def test_shear_adds_shares_of_the_other_coordinates_alone(coordinates: int) -> None:
+    layout = Layout(joints=4, center=0, edges=(), coordinates=coordinates)
+    x, shares = sequence(20, 30), []
+    x[:, 3, 1] = 0
+    for seed in range(40):
+        sheared = random_shear(x, 0.4, layout, np.random.default_rng(seed))
+        assert np.array_equal(sheared[coordinates:], x[coordinates:])
+        assert not sheared[:, 20:].any()
+        assert not sheared[:, 3, 1].any()
+        found, *_ = np.linalg.lstsq(
+            x[:coordinates].reshape(coordinates, -1).T, sheared[:coordinates].reshape(coordinates, -1).T, rcond=None
+        )
+        np.testing.assert_allclose(np.diag(found), 1, atol=1e-4)
+        assert np.linalg.det(found) > 0
+        shares.append(found[~np.eye(coordinates, dtype=bool)])
+    assert 0.35 < np.max(shares) < 0.4001
+    assert -0.4001 < np.min(shares) < -0.35
+
+
+def test_a_share_of_each_persons_joints_is_missing_in_the_whole_sequence_and_never_the_centre() -> None:
+    layout = LAYOUTS["ntu-rgb+d"]
+    x = skeleton(layout, frames=8) + 3
+    missing = []
+    for seed in range(40):
+        found = joint_dropout(x, 0.2, layout, np.random.default_rng(seed))
+        is_missing_VM = ~found.any(axis=(0, 1))
+        assert is_missing_VM.sum(axis=0).tolist() == [5, 5]
+        assert np.array_equal(found, np.where(is_missing_VM, 0, x))
+        missing.append(is_missing_VM)
+    assert not np.any(missing, axis=0)[layout.center].any()
+    assert np.any(missing, axis=0).sum() == 48
+    assert any(not np.array_equal(one[:, 0], one[:, 1]) for one in missing)
+    assert (~joint_dropout(x, 0.9, layout, np.random.default_rng(0)).any(axis=(0, 1))).sum() == 44
+
+
+def test_options_that_are_off_leave_the_random_numbers_of_others_alone() -> None:
+    config = DatasetConfig(random_choose=True, window_size=16, random_rotate=20, random_scale=0.1, temporal_crop=0.7)
+    x, rng = sequence(30, 30), np.random.default_rng(7)
+    layout = Layout(joints=4, center=0, edges=())
+    found = augment_sequence(x, config, 16, layout, np.random.default_rng(7))
+    expected = random_choose(crop(x, *random_interval(x, 0.7, rng)), 16, rng)
+    expected = random_scale(random_rotate(expected, 20, rng), 0.1, rng)
+    assert np.array_equal(found, expected)

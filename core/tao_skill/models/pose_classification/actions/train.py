@@ -22,6 +22,7 @@ from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.datamodule import SkeletonDataModule
 from tao_skill.models.pose_classification.data.hold_out import is_validated
 from tao_skill.models.pose_classification.network import allocator
+from tao_skill.models.pose_classification.network.layout_file import layout_of
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.models.pose_classification.training.callbacks import CheckpointCallback, SafeCheckpointIO, StatusCallback
@@ -111,7 +112,7 @@ def _fit(
         # SkeletonDataModule restores its own position, and a single worker is TAO's default.
         warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        data = SkeletonDataModule(config.dataset, config.train.seed)
+        data = SkeletonDataModule(config.dataset, config.train.seed, layout_of(config.model.graph_layout))
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     metrics = _final(module, trainer, metric)
     finish_run(wandb_run, metrics)

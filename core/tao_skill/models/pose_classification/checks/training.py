@@ -9,6 +9,7 @@ from typing import Final
 
 from tao_skill.errors import Problem, TaoSkillError
 from tao_skill.io.s3 import is_remote
+from tao_skill.io.strict_json import truncate
 from tao_skill.models.pose_classification.checks.data_files import sequence_problems
 from tao_skill.models.pose_classification.checks.small_sets import small_set_warning
 from tao_skill.models.pose_classification.config import DatasetConfig, ExperimentConfig, TrainConfig
@@ -20,16 +21,20 @@ from tao_skill.models.pose_classification.data.hold_out import (
     split_of,
     training_size,
 )
+from tao_skill.models.pose_classification.data.label_map import mirrored_names, names_side
 from tao_skill.models.pose_classification.network.layout_file import known_layout
 
 THREE_DIMENSIONAL: Final = ("random_rotate", "random_scale")
 """Augmentations that need x, y, z."""
+
+FLIP_LABELS: Final = "dataset.flip_labels"
 
 
 def train_problems(config: ExperimentConfig) -> Iterator[Problem]:
     """Everything that would make a training fail."""
     yield from _validation_set_problems(config.dataset)
     yield from _augmentation_problems(config)
+    yield from _flip_problems(config.dataset)
     yield from _optimizer_problems(config)
     for split in ("train_dataset", "val_dataset"):
         files = getattr(config.dataset, split)
@@ -63,6 +68,34 @@ def _augmentation_problems(config: ExperimentConfig) -> Iterator[Problem]:
                 f"but model.input_channels is {config.model.input_channels}",
                 fix=f"set dataset.{name}=0, or dataset.random_move=true, which works in the image plane",
             )
+
+
+def _flip_problems(dataset: DatasetConfig) -> Iterator[Problem]:
+    """Class names that tell left from right, and flip_labels that do not say which classes a reflection exchanges."""
+    if not dataset.random_flip:
+        return
+    names, pairs = dataset.label_map or {}, dataset.flip_labels or {}
+    try:
+        mirrored = mirrored_names(pairs)
+    except ValueError as error:
+        yield Problem(
+            key=FLIP_LABELS, message=f"in {FLIP_LABELS}, {error}", fix="pair each class with one class or with itself"
+        )
+        return
+    if unknown := [name for name in mirrored if name not in names]:
+        yield Problem(
+            key=FLIP_LABELS,
+            message=f"{FLIP_LABELS} has {truncate(unknown[0])}, which is not a class name in dataset.label_map",
+            fix=f"correct {FLIP_LABELS} or set dataset.label_map",
+        )
+    if sided := [name for name in names if names_side(name) and name not in mirrored]:
+        yield Problem(
+            key="dataset.random_flip",
+            message=f"dataset.random_flip is true, but the class {truncate(sided[0])} may name a side, and "
+            f"{FLIP_LABELS} does not give its mirrored class",
+            fix=f"set {FLIP_LABELS} to {{class: mirrored class}}, with itself if it names none, "
+            "or dataset.random_flip=false",
+        )
 
 
 def _optimizer_problems(config: ExperimentConfig) -> Iterator[Problem]:

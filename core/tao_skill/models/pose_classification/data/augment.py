@@ -1,7 +1,8 @@
 """Augmentation of training sequences, and temporal resampling of all sequences.
 
 random_choose and random_move are the augmentations of the ST-GCN paper (arXiv 1801.07455) on Kinetics; random_rotate
-and random_scale are those of PYSKL (arXiv 2205.09443) for joints in three dimensions.
+and random_scale are those of PYSKL (arXiv 2205.09443) for joints in three dimensions; random_warp follows the time
+warping of arXiv 1706.00527.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_skill.models.pose_classification.config import DatasetConfig
+from tao_skill.models.pose_classification.data.augment_space import Sequence_CTVM, joint_dropout, random_shear
 from tao_skill.models.pose_classification.data.sequences import open_sequences, unpadded_lengths
+from tao_skill.models.pose_classification.network.layouts import Layout
 
-Sequence_CTVM = npt.NDArray[np.float32]
+Warp_K = npt.NDArray[np.float64]
+"""Amplitudes of the waves of a warp of time."""
 
 ANGLES: Final = (-10.0, -5.0, 0.0, 5.0, 10.0)
 SCALES: Final = (0.9, 1.0, 1.1)
@@ -25,25 +29,38 @@ SHIFTS: Final = (-0.2, -0.1, 0.0, 0.1, 0.2)
 TILT: Final = 1 / 3
 """Rotation of random_rotate about x and z, as a share of its rotation about y."""
 
+WAVES: Final = 3
+"""Waves of random_warp: half of one, one, and one and a half over a sequence."""
+
 
 def augment_sequence(
-    x_CTVM: Sequence_CTVM, dataset: DatasetConfig, size: int, rng: np.random.Generator
+    x_CTVM: Sequence_CTVM, dataset: DatasetConfig, size: int, layout: Layout, rng: np.random.Generator
 ) -> Sequence_CTVM:
-    """Crop a training sequence, pad or cut it to `size` frames or resample it, then transform it in space."""
+    """Crop and warp a training sequence, pad or cut it to `size` frames or resample it, then transform it in space.
+
+    Options that are off draw nothing from `rng`.
+    """
+    warp_K = random_warp(dataset.random_time_warp, rng) if dataset.random_time_warp > 0 else None
     if dataset.resample_frames is None:
         if dataset.temporal_crop < 1:
             x_CTVM = crop(x_CTVM, *random_interval(x_CTVM, dataset.temporal_crop, rng))
+        if warp_K is not None:
+            x_CTVM = time_warp(x_CTVM, warp_K)
         x_CTVM = random_choose(x_CTVM, size, rng) if dataset.random_choose else pad(x_CTVM, size)
     else:
         if dataset.random_choose:
             x_CTVM = random_choose(x_CTVM, min(size, x_CTVM.shape[1]), rng)
         interval = random_interval(x_CTVM, dataset.temporal_crop, rng) if dataset.temporal_crop < 1 else None
-        x_CTVM = resample(x_CTVM, dataset.resample_frames, interval)
+        x_CTVM = resample(x_CTVM, dataset.resample_frames, interval, warp_K)
     if dataset.random_move:
         x_CTVM = random_move(x_CTVM, rng)
     if dataset.random_rotate > 0:
         x_CTVM = random_rotate(x_CTVM, dataset.random_rotate, rng)
-    return random_scale(x_CTVM, dataset.random_scale, rng) if dataset.random_scale > 0 else x_CTVM
+    if dataset.random_scale > 0:
+        x_CTVM = random_scale(x_CTVM, dataset.random_scale, rng)
+    if dataset.random_shear > 0:
+        x_CTVM = random_shear(x_CTVM, dataset.random_shear, layout, rng)
+    return joint_dropout(x_CTVM, dataset.joint_dropout, layout, rng) if dataset.joint_dropout > 0 else x_CTVM
 
 
 def unpadded_length(x_CTVM: Sequence_CTVM) -> int:
@@ -51,16 +68,20 @@ def unpadded_length(x_CTVM: Sequence_CTVM) -> int:
     return int(unpadded_lengths(x_CTVM[None])[0])
 
 
-def resample(x_CTVM: Sequence_CTVM, size: int, interval: tuple[float, float] | None = None) -> Sequence_CTVM:
+def resample(
+    x_CTVM: Sequence_CTVM, size: int, interval: tuple[float, float] | None = None, warp_K: Warp_K | None = None
+) -> Sequence_CTVM:
     """Resample a sequence to `size` evenly spaced frames by linear interpolation.
 
     If a joint is missing (all coordinates zero) in one of the two neighbouring frames, the nearer frame is copied.
 
     Args:
-        interval: first and last time in frames; by default, those of the sequence.
+        interval: first and last time in frames; by default, those of the sequence. warp_K: warps the times between.
     """
     first, last = interval or (0, x_CTVM.shape[1] - 1)
     times = np.linspace(first, last, size)
+    if warp_K is not None:
+        times = first + (last - first) * warped(np.linspace(0, 1, size), warp_K)
     before = times.astype(int)
     after = np.minimum(before + 1, x_CTVM.shape[1] - 1)
     share_TVM = np.broadcast_to((times - before).astype(np.float32)[:, None, None], (size, *x_CTVM.shape[2:]))
@@ -79,6 +100,29 @@ def read_sequences(data_path: str, indices: Iterable[int], size: int | None) -> 
     return np.stack(
         [resample(x_CTVM[:, : max(unpadded_length(x_CTVM), 1)], size) for x_CTVM in data_NCTVM[list(indices)]]
     )
+
+
+def random_warp(largest: float, rng: np.random.Generator) -> Warp_K:
+    """Amplitudes of a random warp whose speed stays within 1 - `largest` and 1 + `largest`."""
+    directions_K = rng.uniform(-1, 1, WAVES)
+    amplitudes_K: Warp_K = largest * rng.uniform() * directions_K / np.abs(directions_K).sum()
+    return amplitudes_K
+
+
+def warped(progress_T: npt.NDArray[np.float64], warp_K: Warp_K) -> npt.NDArray[np.float64]:
+    """Warp times from 0 to 1, which stay where they are: the speed is 1 + sum of a_k * cos(pi * k * time)."""
+    phase_KT = np.pi * np.arange(1, len(warp_K) + 1)[:, None] * progress_T
+    shift_T = (warp_K / (np.pi * np.arange(1, len(warp_K) + 1))) @ np.sin(phase_KT)
+    warped_T: npt.NDArray[np.float64] = (progress_T + shift_T).clip(0, 1)
+    return warped_T
+
+
+def time_warp(x_CTVM: Sequence_CTVM, warp_K: Warp_K) -> Sequence_CTVM:
+    """Warp the unpadded frames of a sequence; their number, and the padding, stay."""
+    frames = unpadded_length(x_CTVM)
+    if frames < 2:
+        return x_CTVM
+    return np.concatenate([resample(x_CTVM[:, :frames], frames, warp_K=warp_K), x_CTVM[:, frames:]], axis=1)
 
 
 def random_interval(x_CTVM: Sequence_CTVM, share: float, rng: np.random.Generator) -> tuple[float, float]:

@@ -6,23 +6,31 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import DatasetConfig
+from tao_skill.models.pose_classification.data.class_weights import balanced_weights
 from tao_skill.models.pose_classification.data.dataset import BatchSampler, SkeletonDataset, loader
 from tao_skill.models.pose_classification.data.hold_out import Split, split_of
 from tao_skill.models.pose_classification.data.sequences import open_sequences
+from tao_skill.models.pose_classification.network.layouts import Layout
 
 
 class SkeletonDataModule(pl.LightningDataModule):
-    """Training and validation batches; its state is the position of training in the shuffled order."""
+    """Training and validation batches; its state is the position of training in the shuffled order.
 
-    def __init__(self, config: DatasetConfig, seed: int) -> None:
+    `layout` is the skeleton, for augmentation; by default, one whose sides are not known.
+    """
+
+    def __init__(self, config: DatasetConfig, seed: int, layout: Layout | None = None) -> None:
         super().__init__()
         self.config = config
         self.seed = seed
+        self.layout = layout
         self.epoch = 0
         self.batches_done = 0
 
@@ -31,7 +39,17 @@ class SkeletonDataModule(pl.LightningDataModule):
         """The training sequences, augmented, without those held out."""
         files = self.config.train_dataset
         only = None if self._split is None else self._split.training
-        return self._dataset(files.data_path, files.label_path, only=only, augment=self.config, seed=self.seed)
+        return self._dataset(
+            files.data_path, files.label_path, only=only, augment=self.config, layout=self.layout, seed=self.seed
+        )
+
+    @cached_property
+    def class_weights(self) -> npt.NDArray[np.float32] | None:
+        """Weight of each class in the training loss; None if all weights are 1."""
+        if self.config.class_weights == "none":
+            return None
+        data = self.training_set
+        return balanced_weights(data.ids_N, self.config.num_classes, data.mirrored_ids)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches of the current epoch, from the position of training onwards."""

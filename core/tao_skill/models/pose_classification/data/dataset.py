@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,20 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data.augment import augment_sequence, resample
+from tao_skill.models.pose_classification.data.augment_space import flip
+from tao_skill.models.pose_classification.data.label_map import mirrored_ids
 from tao_skill.models.pose_classification.data.sequences import (
     open_sequences,
     read_labels,
     read_unpadded_lengths,
     release,
 )
+from tao_skill.models.pose_classification.network.layouts import Layout
 
 Indices = npt.NDArray[np.int64]
+
+FLIPPED_SHARE: Final = 0.5
+"""Share of the training sequences that random_flip mirrors."""
 
 
 class BatchIndices(NamedTuple):
@@ -39,6 +45,8 @@ class SkeletonDataset(Dataset[tuple[Tensor, Tensor]]):
     Attributes:
         only_N: index of each sequence in the file.
         frames: T of every sequence in a batch.
+        layout: the skeleton; by default, one whose sides are not known.
+        mirrored_ids: class id of a mirrored sequence, for each class id that differs.
     """
 
     def __init__(
@@ -49,6 +57,7 @@ class SkeletonDataset(Dataset[tuple[Tensor, Tensor]]):
         only: Sequence[int] | None = None,
         resample_frames: int | None = None,
         augment: DatasetConfig | None = None,
+        layout: Layout | None = None,
         seed: int = 0,
     ) -> None:
         self.data_path = data_path
@@ -59,7 +68,11 @@ class SkeletonDataset(Dataset[tuple[Tensor, Tensor]]):
         self.resample_frames = resample_frames
         self.augment = augment
         self.seed = seed
-        n, _, frames, _, _ = self.data_NCTVM.shape
+        n, _, frames, joints, _ = self.data_NCTVM.shape
+        self.layout = layout or Layout(joints=joints, center=0, edges=())
+        self.mirrored_ids: dict[int, int] = {}
+        if augment is not None and augment.random_flip:
+            self.mirrored_ids = mirrored_ids(augment.label_map, augment.flip_labels)
         self._read_N = np.full(n, frames) if resample_frames is None else read_unpadded_lengths(data_path)
         self.frames = resample_frames or self._window(frames)
 
@@ -78,17 +91,22 @@ class SkeletonDataset(Dataset[tuple[Tensor, Tensor]]):
         indices_n = np.array(batch.indices, dtype=int)
         _, channels, _, joints, persons = self.data_NCTVM.shape
         x_NCTVM = np.empty((len(indices_n), channels, self.frames, joints, persons), np.float32)
-        for x_CTVM, index in zip(x_NCTVM, self.only_N[indices_n].tolist(), strict=True):
-            x_CTVM[:] = self._sequence(batch.epoch, index)
+        ids_N = self.ids_N[indices_n]
+        for n, index in enumerate(self.only_N[indices_n].tolist()):
+            x_NCTVM[n], ids_N[n] = self._sequence(batch.epoch, index, int(ids_N[n]))
         release(self.data_NCTVM)
-        return torch.from_numpy(x_NCTVM), torch.from_numpy(self.ids_N[indices_n])
+        return torch.from_numpy(x_NCTVM), torch.from_numpy(ids_N)
 
-    def _sequence(self, epoch: int, index: int) -> npt.NDArray[np.floating[Any]]:
+    def _sequence(self, epoch: int, index: int, class_id: int) -> tuple[npt.NDArray[np.floating[Any]], int]:
+        """A sequence, augmented and resampled, and its class id."""
         x_CTVM = self.data_NCTVM[index, :, : self._read_N[index]]
         if self.augment is None:
-            return x_CTVM if self.resample_frames is None else resample(x_CTVM, self.resample_frames)
+            return x_CTVM if self.resample_frames is None else resample(x_CTVM, self.resample_frames), class_id
         rng = np.random.default_rng([self.seed, epoch, index])
-        return augment_sequence(np.array(x_CTVM, dtype=np.float32), self.augment, self._window(x_CTVM.shape[1]), rng)
+        x_CTVM = np.array(x_CTVM, dtype=np.float32)
+        if self.augment.random_flip and rng.random() < FLIPPED_SHARE:
+            x_CTVM, class_id = flip(x_CTVM, self.layout), self.mirrored_ids.get(class_id, class_id)
+        return augment_sequence(x_CTVM, self.augment, self._window(x_CTVM.shape[1]), self.layout, rng), class_id
 
     def _window(self, frames: int) -> int:
         """Frames of a sequence of `frames` frames after padding and random_choose."""

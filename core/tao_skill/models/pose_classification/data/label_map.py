@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,10 @@ FILE: Final = "label_map.json"
 BYTES_LIMIT: Final = 1 << 20
 CLASSES_LIMIT: Final = 10_000
 DATA: Final = "dataset.train_dataset.data_path"
+
+_SIDES: Final = frozenset({"left", "right", "l", "r"})
+_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+"""A word of a class name: raise_left_arm, swipeLeft and WAVE-L have three, two and two."""
 
 _WHAT: Final = "a label map {class name: class id}"
 _FIX: Final = "correct it or move it away, or set dataset.label_map"
@@ -81,3 +86,28 @@ def of_training_data(
         return path, read(path)
     except BadData:
         return None  # checks/data_files.py warns about it
+
+
+def names_side(name: str) -> bool:
+    """Whether a class name has the word left, right, l or r, so that a mirrored sequence may be of another class."""
+    return any(word.lower() in _SIDES for word in _WORD.findall(name))
+
+
+def mirrored_names(pairs: Mapping[str, str]) -> dict[str, str]:
+    """Class of a mirrored sequence for each class name in `pairs`, in both directions.
+
+    Raises:
+        ValueError: a name is paired with two others.
+    """
+    found: dict[str, str] = {}
+    for name, other in (pair for one, two in pairs.items() for pair in ((one, two), (two, one))):
+        if found.setdefault(name, other) != other:
+            raise ValueError(f"{truncate(name)} is paired with {truncate(found[name])} and {truncate(other)}")
+    return found
+
+
+def mirrored_ids(label_map: Mapping[str, int] | None, pairs: Mapping[str, str] | None) -> dict[int, int]:
+    """Class id of a mirrored sequence for each class id that differs; `label_map` has all names of `pairs`."""
+    names = mirrored_names(pairs or {})
+    ids = label_map or {}
+    return {ids[name]: ids[other] for name, other in names.items() if name != other}

@@ -15,11 +15,12 @@ from torch.optim import SGD, Adam, Adamax, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
 
 from tao_skill.models.pose_classification.config import ExperimentConfig, Optim, TrainConfig
-from tao_skill.models.pose_classification.data.datamodule import datamodule_of
+from tao_skill.models.pose_classification.data.datamodule import SkeletonDataModule, datamodule_of
 from tao_skill.models.pose_classification.network.registry import build_net
 from tao_skill.models.pose_classification.trained_facts import TrainedFacts
 from tao_skill.models.pose_classification.training.averaging import AverageState, WeightAverage, restore_trained
 from tao_skill.models.pose_classification.training.checkpoint_file import FACTS
+from tao_skill.models.pose_classification.training.mixup import Mixup, draw_mixup
 from tao_skill.models.pose_classification.training.parallel import total
 
 PLATEAU_THRESHOLD: Final = 1e-3
@@ -110,6 +111,15 @@ class _Sums:
         return loss, hits, int(count)
 
 
+def _loss(scores_NK: Tensor, ids_N: Tensor, mixup: Mixup | None, **options: Any) -> Tensor:
+    """Summed cross-entropy of a batch; of mixed sequences, that of both classes by their shares."""
+    loss = F.cross_entropy(scores_NK, ids_N, reduction="sum", **options)
+    if mixup is None:
+        return loss
+    partners = F.cross_entropy(scores_NK, ids_N[mixup.partners_N], reduction="sum", **options)
+    return mixup.share * loss + (1 - mixup.share) * partners
+
+
 class PoseClassifier(pl.LightningModule):
     """Cross-entropy training of ST-GCN.
 
@@ -132,6 +142,7 @@ class PoseClassifier(pl.LightningModule):
         self._train_sums = _Sums()
         self._val_sums = _Sums()
         self._val_hits_2K = torch.zeros(2, config.dataset.num_classes, dtype=torch.float64)
+        self._class_weights_K: Tensor | None = None
 
     def forward(self, x_NCTVM: Tensor) -> Tensor:
         """Class scores (N, num_classes)."""
@@ -139,25 +150,29 @@ class PoseClassifier(pl.LightningModule):
         return scores
 
     def on_fit_start(self) -> None:
-        """Start the average of the weights, or continue that of the checkpoint."""
+        """Start the average of the weights, or continue that of the checkpoint; get the weights of the classes."""
         if decay := self.config.train.optim.ema_decay:
             self._average = WeightAverage(self.model, decay, self._average_state)
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, SkeletonDataModule) and data.class_weights is not None:
+            self._class_weights_K = torch.from_numpy(data.class_weights).to(self.device)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed dropout from seed, batch and process."""
-        accumulated = self.config.train.optim.accumulate_batches
-        number = self.global_step * accumulated + batch_idx % accumulated
-        torch.manual_seed(dropout_seed(self.config.train.seed, number, self.global_rank))
+        torch.manual_seed(dropout_seed(self.config.train.seed, self._batch_number(batch_idx), self.global_rank))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Loss of a batch, and its mean without label smoothing.
+        """Loss of a batch, and its mean without label smoothing and class weights.
 
         The loss is scaled so that its mean over processes, summed over the batches of an optimizer step, is the mean
         over their sequences, however uneven the batches. Lightning divides it by the number of accumulated batches.
         """
-        optim, (_, ids_N) = self.config.train.optim, batch
-        loss, scores_NK = self._step(self.model, batch, self._train_sums)
-        minimised = self._loss(scores_NK, ids_N, optim.label_smoothing) if optim.label_smoothing else loss
+        optim, (_, ids_N), mixup = self.config.train.optim, batch, self._mixup(batch, batch_idx)
+        loss, scores_NK = self._step(self.model, batch, self._train_sums, mixup)
+        minimised = loss
+        if optim.label_smoothing or self._class_weights_K is not None:
+            options = {"label_smoothing": optim.label_smoothing, "weight": self._class_weights_K}
+            minimised = _loss(scores_NK, ids_N, mixup, **options)
         sequences = datamodule_of(self.trainer).group_size(batch_idx, optim.accumulate_batches)
         scale = self.trainer.world_size * optim.accumulate_batches
         return {"loss": minimised * scale / sequences, "batch_loss": loss.detach() / max(len(ids_N), 1)}
@@ -177,6 +192,17 @@ class PoseClassifier(pl.LightningModule):
         group["lr"] = scheduled
         if self._average is not None:
             self._average.update(self.model)
+
+    def _batch_number(self, batch_idx: int) -> int:
+        """Number of a batch in the whole training; several batches may make an optimizer step."""
+        accumulated = self.config.train.optim.accumulate_batches
+        return self.global_step * accumulated + batch_idx % accumulated
+
+    def _mixup(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Mixup | None:
+        """Mixup of a batch, seeded from seed, batch and process; None if it is off."""
+        alpha = self.config.dataset.mixup
+        seed = (self.config.train.seed, self._batch_number(batch_idx), self.global_rank)
+        return draw_mixup(alpha, len(batch[1]), seed, batch[1].device) if alpha > 0 else None
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add a batch to the sums, scored by the averaged weights if there are any."""
@@ -239,17 +265,15 @@ class PoseClassifier(pl.LightningModule):
         if "train_sums" in own and self.global_rank == 0:  # they are the sums of all processes
             self._train_sums = _Sums(*own["train_sums"])
 
-    def _step(self, net: nn.Module, batch: tuple[Tensor, Tensor], sums: _Sums) -> tuple[Tensor, Tensor]:
+    def _step(
+        self, net: nn.Module, batch: tuple[Tensor, Tensor], sums: _Sums, mixup: Mixup | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Summed loss and scores (N, num_classes) of a batch, added to the sums."""
         x_NCTVM, ids_N = batch
-        scores_NK = net(x_NCTVM).float()
-        loss = self._loss(scores_NK, ids_N)
+        scores_NK = net(mixup.mix(x_NCTVM) if mixup else x_NCTVM).float()
+        loss = _loss(scores_NK, ids_N, mixup)
         sums.add(loss.detach(), scores_NK.detach(), ids_N)
         return loss, scores_NK
-
-    def _loss(self, scores_NK: Tensor, ids_N: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Summed loss of a batch."""
-        return F.cross_entropy(scores_NK, ids_N, reduction="sum", label_smoothing=label_smoothing)
 
     def _close(self, stage: str, sums: _Sums) -> None:
         loss, accuracy = sums.take(self.device)
