@@ -12,7 +12,7 @@ from torch.nn.functional import log_softmax
 from tao_skill.models.pose_classification.actions import train
 from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.models.pose_classification.training.mixup import Mixup, draw_mixup
-from tao_skill.models.pose_classification.training.module import PoseClassifier, _Sums
+from tao_skill.models.pose_classification.training.module import PoseClassifier, _Sums, cross_entropy
 from tests.support.experiments import FRAMES, experiment
 from tests.support.networks import weights
 
@@ -35,10 +35,10 @@ def test_the_loss_is_the_sum_over_sequences_weighted_by_class(
     module: PoseClassifier, batch: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     weights_K = torch.tensor([0.5, 2.0, 1.0, 3.0, 1.0, 0.25])
-    loss, scores_NK = module._step(batch, _Sums(), weights_K)
+    plain, scores_NK = module._step(module.model, batch, _Sums())
+    loss = cross_entropy(scores_NK, batch[1], None, weight=weights_K)
     each_N = -log_softmax(scores_NK, 1)[torch.arange(5), batch[1]]
     torch.testing.assert_close(loss, (each_N * torch.tensor([0.5, 3.0, 3.0, 0.25, 2.0])).sum())
-    plain, _ = module._step(batch, _Sums())
     torch.testing.assert_close(plain, each_N.sum())
 
 
@@ -50,7 +50,8 @@ def test_the_loss_of_mixed_sequences_is_the_mean_of_the_losses_for_both_classes(
     weights_K = torch.tensor([0.5, 2.0, 1.0, 3.0, 1.0, 0.25])
     mixup = Mixup(share=0.7, partners_N=torch.tensor(partners))
     sums = _Sums()
-    loss, scores_NK = module._step(batch, sums, weights_K, mixup)
+    _, scores_NK = module._step(module.model, batch, sums, mixup)
+    loss = cross_entropy(scores_NK, ids_N, mixup, weight=weights_K)
     mixed_NCTVM = torch.stack([0.7 * x_NCTVM[n] + 0.3 * x_NCTVM[partners[n]] for n in range(5)])
     torch.testing.assert_close(scores_NK, module.model(mixed_NCTVM))
     targets_NK = torch.zeros(5, 6)

@@ -111,7 +111,7 @@ class _Sums:
         return loss, hits, int(count)
 
 
-def _loss(scores_NK: Tensor, ids_N: Tensor, mixup: Mixup | None, **options: Any) -> Tensor:
+def cross_entropy(scores_NK: Tensor, ids_N: Tensor, mixup: Mixup | None, **options: Any) -> Tensor:
     """Summed cross-entropy of a batch; of mixed sequences, that of both classes by their shares."""
     loss = F.cross_entropy(scores_NK, ids_N, reduction="sum", **options)
     if mixup is None:
@@ -172,7 +172,7 @@ class PoseClassifier(pl.LightningModule):
         minimised = loss
         if optim.label_smoothing or self._class_weights_K is not None:
             options = {"label_smoothing": optim.label_smoothing, "weight": self._class_weights_K}
-            minimised = _loss(scores_NK, ids_N, mixup, **options)
+            minimised = cross_entropy(scores_NK, ids_N, mixup, **options)
         sequences = datamodule_of(self.trainer).group_size(batch_idx, optim.accumulate_batches)
         scale = self.trainer.world_size * optim.accumulate_batches
         return {"loss": minimised * scale / sequences, "batch_loss": loss.detach() / max(len(ids_N), 1)}
@@ -271,7 +271,7 @@ class PoseClassifier(pl.LightningModule):
         """Summed loss and scores (N, num_classes) of a batch, added to the sums."""
         x_NCTVM, ids_N = batch
         scores_NK = net(mixup.mix(x_NCTVM) if mixup else x_NCTVM).float()
-        loss = _loss(scores_NK, ids_N, mixup)
+        loss = cross_entropy(scores_NK, ids_N, mixup)
         sums.add(loss.detach(), scores_NK.detach(), ids_N)
         return loss, scores_NK
 
