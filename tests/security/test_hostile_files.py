@@ -25,6 +25,7 @@ from tao_skill.io import encryption
 from tao_skill.models.pose_classification.data.sequences import open_sequences, read_labels
 from tao_skill.models.pose_classification.deploy import onnx_file, tensorrt_precision
 from tao_skill.models.pose_classification.training import checkpoint_file
+from tao_skill.safe_pickle import torch_legacy
 from tao_skill.safe_pickle.arrays import load_labels, read_arrays
 
 SECONDS = 5.0
@@ -198,10 +199,32 @@ def central(offset: int, value: bytes) -> bytes:
     return bytes(data)
 
 
-def legacy() -> bytes:
+def legacy(value: Any = GOOD) -> bytes:
+    """The format before torch 1.6."""
     made = io.BytesIO()
-    torch.save(GOOD, made, _use_new_zipfile_serialization=False)
+    torch.save(value, made, _use_new_zipfile_serialization=False)
     return made.getvalue()
+
+
+def in_legacy(old: bytes, new: bytes) -> bytes:
+    """A checkpoint before torch 1.6 with other bytes in place of the first `old`."""
+    data = legacy()
+    assert old in data
+    return data.replace(old, new, 1)
+
+
+def legacy_of(saved: bytes = b"}", version: bytes = b"M\xe9\x03", system: bytes = b"}", keys: bytes = b"]") -> bytes:
+    """A checkpoint before torch 1.6 of these pickles, without storages."""
+    return torch_legacy.SIGNATURE + b"".join(b"\x80\x02" + part + b"." for part in (version, system, saved, keys))
+
+
+def reference(key: bytes, items: bytes = b"K\x00", kind: bytes = b"FloatStorage", view: bytes = b"N") -> bytes:
+    parts = b"U\x07storagectorch\n" + kind + b"\nU" + bytes([len(key)]) + key + b"U\x03cpu" + items + view
+    return b"(" + parts + b"tQ"
+
+
+NONE_LEFT = b"\x00" * 8
+SYSTEM = b"cos\nsystem\nX\x09\x00\x00\x00touch ran\x85R"
 
 
 BEYOND = "larger than its storage"
@@ -270,8 +293,90 @@ CHECKPOINTS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: called("torch._utils", "_rebuild_meta_tensor_no_storage", b")"),
         "names torch._utils._rebuild_meta_tensor_no_storage",
     ),
-    "the format before torch 1.6": (legacy, "not an archive of torch.save"),
-    "a tar": (lambda: b"sys_info" + bytes(600), "not an archive of torch.save"),
+    "attributes set again and again": (
+        lambda: only_pickle(
+            b"}(" + b"".join(b"M" + struct.pack("<H", n) + b"N" for n in range(1000)) + b"uq\x00"
+            b"0](ccollections\nOrderedDict\nq\x01" + b"h\x01)Rh\x00b" * 1000 + b"e"
+        ),
+        "copies of a dictionary",
+    ),
+    "pairs copied again and again": (
+        lambda: only_pickle(
+            b"](" + b"".join(b"K\x01K\x02\x86" for n in range(1000)) + b"eq\x00"
+            b"0](ccollections\nOrderedDict\nq\x01" + b"h\x01h\x00\x85R" * 1000 + b"e"
+        ),
+        "copies of a dictionary",
+    ),
+    "pairs that are none": (
+        lambda: called("collections", "OrderedDict", b"]U\x02aba\x85"),
+        "other than keys and values",
+    ),
+    "pairs with doubled tuples as keys": (
+        lambda: called("collections", "OrderedDict", b"](" + TUPLES + b"Ne\x85"),
+        "other than keys and values",
+    ),
+    "a tar": (lambda: b"sys_info" + bytes(600), "not a file of torch.save"),
+    "the format before torch 0.1.10": (lambda: b"sys_info" + bytes(249) + b"ustar  \0" + bytes(300), "0.1.10"),
+    "a pickle of Python": (lambda: pickle.dumps({"state_dict": {}}, 2), "a pickle that torch.save did not write"),
+    "legacy: another version": (lambda: legacy_of(version=b"M\xe8\x03"), "another format version"),
+    "legacy: a version of many values": (lambda: legacy_of(version=TUPLES), "aliases expanded"),
+    "legacy: code as the version": (lambda: legacy_of(version=SYSTEM), "names os.system"),
+    "legacy: code as the system": (lambda: legacy_of(system=SYSTEM), "names os.system"),
+    "legacy: code as the object": (lambda: legacy_of(saved=SYSTEM), "names os.system"),
+    "legacy: code as the keys": (lambda: legacy_of(keys=SYSTEM), "names os.system"),
+    "legacy: a whole network": (
+        lambda: legacy_of(saved=b"(U\x06modulectorch\nfloat32\nU\x01aU\x01atQ"),
+        "other than a storage",
+    ),
+    "legacy: a storage of a terabyte": (
+        lambda: legacy_of(saved=reference(b"1", b"\x8a\x06\x00\x00\x00\x00\x00\x01"), keys=b"]U\x011a") + NONE_LEFT,
+        "has 0 items",
+    ),
+    "legacy: a storage that says it is of a terabyte": (
+        lambda: (
+            legacy_of(saved=reference(b"1", b"\x8a\x06\x00\x00\x00\x00\x00\x01"), keys=b"]U\x011a")
+            + struct.pack("<q", 2**40)
+        ),
+        "before the end of storage",
+    ),
+    "legacy: a negative storage": (
+        lambda: legacy_of(saved=reference(b"1", b"J\xff\xff\xff\xff"), keys=b"]U\x011a") + b"\xff" * 8,
+        "reference to a storage is malformed",
+    ),
+    "legacy: a storage without bytes": (lambda: legacy_of(saved=reference(b"1")), "list of storages"),
+    "legacy: a storage listed twice": (
+        lambda: legacy_of(saved=reference(b"1"), keys=b"](U\x011U\x011e") + NONE_LEFT * 2,
+        "list of storages",
+    ),
+    "legacy: a storage that no tensor has": (lambda: legacy_of(keys=b"]U\x011a") + NONE_LEFT, "list of storages"),
+    "legacy: keys that are numbers": (lambda: legacy_of(keys=b"]K\x01a") + NONE_LEFT, "list of storages"),
+    "legacy: a tensor among the keys": (lambda: legacy_of(keys=b"]" + reference(b"1") + b"a"), "outside of the saved"),
+    "legacy: one storage of two types": (
+        lambda: (
+            legacy_of(saved=reference(b"1") + reference(b"1", kind=b"LongStorage") + b"\x86", keys=b"]U\x011a")
+            + NONE_LEFT
+        ),
+        "is also storage",
+    ),
+    "legacy: a key that two decoders read differently": (
+        lambda: legacy_of(saved=reference(b"\xc3\xa9"), keys=b"]U\x02\xc3\xa9a") + NONE_LEFT,
+        "reference to a storage is malformed",
+    ),
+    "legacy: a part of a storage": (
+        lambda: legacy_of(saved=reference(b"1", view=b"U\x012K\x00K\x00\x87"), keys=b"]U\x011a") + NONE_LEFT,
+        "a part of another one",
+    ),
+    "legacy: a reference of an archive": (
+        lambda: legacy_of(saved=reference(b"1", view=b""), keys=b"]U\x011a") + NONE_LEFT,
+        "reference to a storage is malformed",
+    ),
+    "legacy: a tensor larger than its storage": (lambda: in_legacy(b"K\x02K\x03\x86", b"K\x09K\x03\x86"), BEYOND),
+    "legacy: lists doubled": (lambda: legacy_of(saved=DOUBLED), "aliases expanded"),
+    "legacy: more bytes": (lambda: legacy() + b"\x00", "1 bytes after its last storage"),
+    "an archive with a reference before torch 1.6": (
+        lambda: replaced(b"K\x06tq", b"K\x06Ntq"),
+        "reference to a storage is malformed",
+    ),
     "only the beginning of an archive": (lambda: b"PK\x03\x04", "damaged"),
 }
 
@@ -291,12 +396,13 @@ def test_a_hostile_checkpoint_is_refused(
     assert [one.name for one in tmp_path.iterdir()] == ["c.pth"]
 
 
-def test_what_torch_saves_is_loaded_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("zipped", [True, False], ids=["archive", "legacy"])
+def test_what_torch_saves_is_loaded_as_it_was(zipped: bool, tmp_path: Path) -> None:
     net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)).half()
     wide = torch.arange(12.0).reshape(3, 4).t()[1:]
     state = {"net": net.state_dict(), "own": torch.nn.Parameter(torch.ones(2)), "wide": wide, "none": torch.ones(0, 3)}
     value = {"state_dict": state, "counts": {0: 1, 5: 2**40}, "texts": ("a", None, True, b"xy", 0.5)}
-    torch.save(value, tmp_path / "c.pth")
+    torch.save(value, tmp_path / "c.pth", _use_new_zipfile_serialization=zipped)
     loaded = checkpoint_file.load(tmp_path / "c.pth")
     torch.testing.assert_close(loaded["state_dict"], state)
     assert loaded["counts"] == value["counts"]
@@ -304,8 +410,9 @@ def test_what_torch_saves_is_loaded_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.99])
-def test_a_checkpoint_cut_short_is_refused(share: float, tmp_path: Path) -> None:
-    whole = archive(saved(GOOD))
+@pytest.mark.parametrize("make", [lambda: archive(saved(GOOD)), legacy], ids=["archive", "legacy"])
+def test_a_checkpoint_cut_short_is_refused(make: Callable[[], bytes], share: float, tmp_path: Path) -> None:
+    whole = make()
     (tmp_path / "c.pth").write_bytes(whole[: int(len(whole) * share)])
     refused(checkpoint_file.load, tmp_path / "c.pth")
 
