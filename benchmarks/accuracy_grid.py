@@ -9,7 +9,8 @@ from itertools import product
 from typing import Any, Final
 
 from tao_skill.models.pose_classification.network.architecture import TRAIN, forward_flop
-from tao_skill.models.pose_classification.network.graph import LAYOUTS, STRATEGIES
+from tao_skill.models.pose_classification.network.graph import STRATEGIES
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.registry import NETWORKS
 
 Overrides = Mapping[str, Any]

@@ -29,7 +29,8 @@ from torch import Tensor
 from tao_skill import __version__
 from tao_skill.models.pose_classification.deploy.onnx_centering import add_centering
 from tao_skill.models.pose_classification.deploy.onnx_file import INPUT, OUTPUT
-from tao_skill.models.pose_classification.network.blocks import DILATIONS, TEMPORAL_KERNEL, branch_widths
+from tao_skill.models.pose_classification.network.blocks import DILATIONS, GROUPS, TEMPORAL_KERNEL, branch_widths
+from tao_skill.models.pose_classification.network.dg_stgcn import DGSTGCN
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.network.stgcn_plus_plus import STGCNPlusPlus
 
@@ -41,7 +42,7 @@ Weights = Mapping[str, Array]
 
 OPSET: Final = 18
 REDUCES_BY_INPUT: Final = 18
-"""Opset from which ReduceMin and ReduceMax take their axes as an input."""
+"""Opset from which reductions take their axes as an input."""
 
 EPSILON: Final = 1e-5
 """Added to variances by torch's batch norms."""
@@ -100,14 +101,22 @@ class _Graph:
         self.stored.append(numpy_helper.from_array(array, name))
         return name
 
-    def reduce(self, operator: str, name: str, x: str, *axes: int) -> str:
+    def reduce(self, operator: str, name: str, x: str, *axes: int, keepdims: int = 1) -> str:
         if self.opset < REDUCES_BY_INPUT:
-            return self.add(operator, name, x, axes=axes, keepdims=1)
-        return self.add(operator, name, x, self.store(f"{name}.axes", list(axes)), keepdims=1)
+            return self.add(operator, name, x, axes=axes, keepdims=keepdims)
+        return self.add(operator, name, x, self.store(f"{name}.axes", list(axes)), keepdims=keepdims)
 
     def cut(self, name: str, x: str, axis: int, start: int, stop: int) -> str:
         bounds = {"from": start, "to": stop, "axis": axis}
         return self.add("Slice", name, x, *(self.store(f"{name}.{key}", [value]) for key, value in bounds.items()))
+
+    def reshape(self, name: str, x: str, *sizes: int) -> str:
+        """The dimensions after the first get these sizes."""
+        return self.add("Reshape", name, x, self.store(f"{name}.shape", [0, *sizes]))
+
+    def mean_of_frames(self, name: str, x_NCTV: str) -> str:
+        """(N, C, T, V) -> (N, C, V)."""
+        return self.reduce("ReduceMean", name, x_NCTV, 2, keepdims=0)
 
     def model(self, shape: tuple[int | str, ...], classes: int) -> ModelProto:
         kind = helper.np_dtype_to_tensor_dtype(self.kind)
@@ -148,26 +157,95 @@ def _temporal_convolution(graph: _Graph, at: str, weights: Weights, A_KVV: Array
     return _convolution(graph, f"{at}.tcn", weight, affine, y, strides=[stride, 1], pads=[half, 0, half, 0])
 
 
-def _branches(graph: _Graph, at: str, weights: Weights, A_KVV: Array, stride: int, x: str) -> str:
+def _residual_branches(graph: _Graph, at: str, weights: Weights, A_KVV: Array, stride: int, x: str) -> str:
     """A block of ST-GCN++ without its residual: (N, C_in, T, V) -> (N, C_out, ceil(T / stride), V).
 
     The batch norm over all branches is folded into each branch, so that each branch ends with its own ReLU.
     """
     y = _graph_convolution(graph, at, weights, A_KVV, f"{at}.gcn.bn", x)
     x, tcn = _sum(graph, f"{at}.gcn", weights, 1, y, x), f"{at}.tcn"
+    parts = _branches(graph, tcn, weights, _affine(weights, f"{tcn}.mix.0"), stride, x)
+    y = graph.add("Concat", f"{tcn}.branches", *(graph.add("Relu", f"{part}.relu", part) for part in parts), axis=1)
+    return _convolution(graph, tcn, _stored(weights, f"{tcn}.mix.2"), _affine(weights, f"{tcn}.mix.3"), y)
+
+
+def _dynamic(graph: _Graph, at: str, weights: Weights, A_KVV: Array, stride: int, x: str) -> str:
+    """A block of DG-STGCN without its residual: (N, C_in, T, V) -> (N, C_out, ceil(T / stride), V).
+
+    The branches process the joints and their mean, x (I 1/V), and a second product adds the mean's outcome to the
+    joints. The shift of the batch norm over all branches follows it; its scale is folded into each branch.
+    """
+    gcn, tcn = f"{at}.gcn", f"{at}.tcn"
+    y = _convolution(graph, f"{gcn}.conv", _stored(weights, f"{gcn}.conv"), _affine(weights, f"{gcn}.conv_norm"), x)
+    y = graph.add("Relu", f"{gcn}.conv.relu", y)
+    y = graph.add("MatMul", f"{gcn}.neighbours", y, _dynamic_adjacency(graph, gcn, weights, A_KVV, x))
+    y = _convolution(graph, f"{gcn}.mix", _stored(weights, f"{gcn}.mix"), _affine(weights, f"{gcn}.bn"), y)
+    x = _sum(graph, gcn, weights, 1, y, x)
+    joint_weights = weights[f"{tcn}.joint_weights"]
+    each = np.eye(joints := len(joint_weights))
+    with_mean = np.concatenate([each, np.full((joints, 1), 1 / joints)], axis=1)
+    x = graph.add("MatMul", f"{tcn}.joints", x, graph.store(f"{tcn}.mean", with_mean))
+    scale, shift = _affine(weights, f"{tcn}.mix.0")
+    parts = _branches(graph, tcn, weights, (scale, np.zeros_like(shift)), stride, x)
+    y = graph.add("Concat", f"{tcn}.branches", *parts, axis=1)
+    fusion = graph.store(f"{tcn}.fusion", np.concatenate([each, joint_weights[None]]))
+    y = graph.add("MatMul", f"{tcn}.fused", y, fusion)
+    y = graph.add("Add", f"{tcn}.shifted", y, graph.store(f"{tcn}.shift", shift[:, None, None]))
+    y = graph.add("Relu", f"{tcn}.relu", y)
+    return _convolution(graph, tcn, _stored(weights, f"{tcn}.mix.2"), _affine(weights, f"{tcn}.mix.3"), y)
+
+
+def _dynamic_adjacency(graph: _Graph, gcn: str, weights: Weights, A_KVV: Array, x: str) -> str:
+    """The adjacencies of DG-STGCN: (N, C_in, T, V) -> (N, C_out, V, V).
+
+    Sums are of the operator Sum and the embeddings are products, because Add and Conv are quantized (onnx_int8).
+    """
+    weight_OC, bias_O = (np.split(part, 2) for part in _stored(weights, f"{gcn}.embed"))
+    channels, joints = len(bias_O[0]), A_KVV.shape[1]
+    frame = graph.mean_of_frames(f"{gcn}.frame", x)
+    e, f = (
+        _embedding(graph, f"{gcn}.{name}", weight[:, :, 0], bias, frame)
+        for name, weight, bias in zip("ef", weight_OC, bias_O, strict=True)
+    )
+    grouped = GROUPS, channels // GROUPS
+    alpha, beta = (weights[f"{gcn}.{name}"] for name in ("alpha", "beta"))
+
+    y = graph.reshape(f"{f}.groups", f, *grouped, joints)
+    y = graph.add("Transpose", f"{f}.transposed", y, perm=[0, 1, 3, 2])
+    y = graph.add("MatMul", f"{gcn}.similarity", y, graph.reshape(f"{e}.groups", e, *grouped, joints))
+    y = graph.add("Transpose", f"{gcn}.affinity", graph.add("Softmax", f"{gcn}.softmax", y, axis=-1), perm=[0, 1, 3, 2])
+    y = graph.add("Mul", f"{gcn}.affinity.scaled", y, graph.store(f"{gcn}.beta", beta[:, None, None]))
+    y = graph.add("Sum", f"{gcn}.A.groups", y, graph.store(f"{gcn}.A.learnt", A_KVV))
+    of_groups = graph.reshape(f"{gcn}.A.each", y, GROUPS, 1, joints, joints)
+
+    rows, columns = (
+        graph.reshape(f"{f}.rows", f, *grouped, 1, joints),
+        graph.reshape(f"{e}.columns", e, *grouped, joints, 1),
+    )
+    y = graph.add("Tanh", f"{gcn}.tanh", graph.add("Sub", f"{gcn}.differences", columns, rows))
+    y = graph.add("Mul", f"{gcn}.tanh.scaled", y, graph.store(f"{gcn}.alpha", alpha[:, None, None, None]))
+    return graph.reshape(f"{gcn}.A", graph.add("Sum", f"{gcn}.A.channels", of_groups, y), channels, joints, joints)
+
+
+def _embedding(graph: _Graph, name: str, weight_OC: Array, bias_O: Array, frame: str) -> str:
+    """(N, C, V) -> (N, O, V)."""
+    y = graph.add("MatMul", f"{name}.product", graph.store(f"{name}.weight", weight_OC), frame)
+    return graph.add("Sum", name, y, graph.store(f"{name}.bias", bias_O[:, None]))
+
+
+def _branches(graph: _Graph, tcn: str, weights: Weights, affine: Pair, stride: int, x: str) -> list[str]:
+    """The temporal branches, scaled and shifted."""
     sliced, norm = _stored(weights, f"{tcn}.slices.0"), _affine(weights, f"{tcn}.slices.1")
-    mixed = _affine(weights, f"{tcn}.mix.0")
-    ends = np.cumsum(branch_widths(len(mixed[0])))
+    ends = np.cumsum(branch_widths(len(affine[0])))
     *others, last = (slice(start, end) for start, end in pairwise((0, *ends)))
     parts = []
     for j, own in enumerate(others):
         y = _convolution(graph, f"{tcn}.{j}.slice", _slice(sliced, own), _slice(norm, own), x)
         y = graph.add("Relu", f"{tcn}.{j}.slice.relu", y)
-        parts.append(_branch(graph, tcn, j, weights, _slice(mixed, own), stride, y))
+        parts.append(_branch(graph, tcn, j, weights, _slice(affine, own), stride, y))
     frame = _stored(weights, f"{tcn}.frame")
-    parts.append(_convolution(graph, f"{tcn}.{len(others)}", frame, _slice(mixed, last), x, strides=[stride, 1]))
-    y = graph.add("Concat", f"{tcn}.branches", *(graph.add("Relu", f"{part}.relu", part) for part in parts), axis=1)
-    return _convolution(graph, tcn, _stored(weights, f"{tcn}.mix.2"), _affine(weights, f"{tcn}.mix.3"), y)
+    parts.append(_convolution(graph, f"{tcn}.{len(others)}", frame, _slice(affine, last), x, strides=[stride, 1]))
+    return parts
 
 
 def _branch(graph: _Graph, tcn: str, j: int, weights: Weights, affine: Pair, stride: int, x: str) -> str:
@@ -213,7 +291,8 @@ def _convolution(graph: _Graph, name: str, stored: Pair, affine: Pair, x: str, *
 
 
 def _stored(weights: Weights, convolution: str) -> Pair:
-    return weights[f"{convolution}.weight"], weights[f"{convolution}.bias"]
+    weight = weights[f"{convolution}.weight"]
+    return weight, weights.get(f"{convolution}.bias", np.zeros(len(weight)))
 
 
 def _slice(pair: Pair, channels: slice) -> Pair:
@@ -231,6 +310,6 @@ Writer = Callable[[_Graph, str, Weights, Array, int, str], str]
 """Adds a block without its residual: graph, name of the block, weights, adjacency (K, V, V), stride, input."""
 
 WRITERS: Final[Mapping[type[STGCN], Writer]] = MappingProxyType(
-    {STGCN: _temporal_convolution, STGCNPlusPlus: _branches}
+    {STGCN: _temporal_convolution, STGCNPlusPlus: _residual_branches, DGSTGCN: _dynamic}
 )
 """Networks with a hand-written graph, whatever their blocks; subclasses are other networks."""

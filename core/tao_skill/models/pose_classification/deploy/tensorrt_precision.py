@@ -25,7 +25,9 @@ from tao_skill.models.pose_classification.checks.deployment import PER_CHANNEL_O
 from tao_skill.models.pose_classification.deploy import onnx_file
 
 UNREADABLE: Final = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError)
-POOLING: Final = ("ReduceMean", "GlobalAveragePool")
+POOLING: Final = ("GlobalAveragePool", "ReduceMean")
+"""The operator of the pooling after the blocks: the first that a graph has, because a block may also take a mean."""
+
 INT8_MAX: Final = 127.0
 FP16_MAX: Final = float(np.finfo(np.float16).max)
 
@@ -205,7 +207,8 @@ def _parts(graph: GraphProto) -> tuple[list[NodeProto], list[NodeProto], list[No
     """Nodes before, in and after the blocks, in topological order."""
     nodes = list(graph.node)
     begin = next((i for i, node in enumerate(nodes) if node.op_type == "Conv"), 0)
-    end = next((i for i, node in enumerate(nodes) if node.op_type in POOLING and i > begin), len(nodes))
+    pooling = (i for kind in POOLING for i, node in enumerate(nodes) if node.op_type == kind and i > begin)
+    end = next(pooling, len(nodes))
     return nodes[:begin], nodes[begin:end], nodes[end:]
 
 

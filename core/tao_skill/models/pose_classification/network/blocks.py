@@ -23,6 +23,9 @@ TEMPORAL_KERNEL: Final = 9
 DILATIONS: Final = (1, 2, 3, 4)
 """Dilations of ST-GCN++'s temporal convolutions; a max pooling and a 1x1 convolution are its other two branches."""
 
+GROUPS: Final = 8
+"""Groups of channels of DG-STGCN's graph convolutions, each with an adjacency of its own."""
+
 
 def total_stride(blocks: Sequence[Block]) -> int:
     """Input frames per output frame of the last block."""
@@ -83,14 +86,29 @@ def st_gcn_products(shape: BlockShape) -> int:
 
 def st_gcn_plus_plus_products(shape: BlockShape) -> int:
     """Multiply-adds of a block of ST-GCN++."""
+    return _graph_conv(shape) + _graph_residual(shape) + _branches(shape, shape.joints) + _shortcut(shape)
+
+
+def dg_stgcn_products(shape: BlockShape) -> int:
+    """Multiply-adds of a block of DG-STGCN; its adjacencies are computed once for all frames."""
+    into, out, joints = shape.channels_in, shape.channels_out, shape.joints
+    affinity = joints * (2 * into * out + joints * out)
+    graph = affinity + shape.frames_in * joints * out * (into + joints + out)
+    return graph + _graph_residual(shape) + _branches(shape, joints + 1) + _shortcut(shape)
+
+
+def _branches(shape: BlockShape, joints: int) -> int:
+    """ST-GCN++'s temporal branches on this number of joints, and their mix on the skeleton's."""
     out = shape.channels_out
     *sliced, last = branch_widths(out)
-    graph_residual = shape.channels_in * out if shape.channels_in != out else 0
     dilated = sum(3 * width * width for width in sliced[: len(DILATIONS)])
-    branches = shape.frames_in * (graph_residual + out * sum(sliced)) + shape.frames_out * (
-        dilated + out * last + out * out
-    )
-    return _graph_conv(shape) + _shortcut(shape) + shape.joints * branches
+    branches = shape.frames_in * out * sum(sliced) + shape.frames_out * (dilated + out * last)
+    return joints * branches + shape.frames_out * shape.joints * out * out
+
+
+def _graph_residual(shape: BlockShape) -> int:
+    into, out = shape.channels_in, shape.channels_out
+    return (into != out) * shape.frames_in * shape.joints * into * out
 
 
 def _graph_conv(shape: BlockShape) -> int:

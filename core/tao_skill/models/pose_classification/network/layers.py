@@ -35,6 +35,19 @@ def graph_conv(x_NCTV: Tensor, conv: nn.Conv2d, A_KVV: Tensor) -> Tensor:
     return rows.view(n, t, v, channels).permute(0, 3, 1, 2)
 
 
+def dynamic_adjacency(e_NCV: Tensor, f_NCV: Tensor, A_NKVV: Tensor, alpha_K: Tensor) -> Tensor:
+    """A_kvw + alpha_k tanh(e_cv - f_cw) for the channels c of each group k: (N, C, V, V)."""
+    kind = e_NCV.dtype
+    out_NCVV: Tensor = _DynamicAdjacency.apply(e_NCV, f_NCV, A_NKVV.to(kind), alpha_K.to(kind))  # type: ignore[no-untyped-call]
+    return out_NCVV
+
+
+def add_last_joint(x_NTVC: Tensor, weight_V: Tensor) -> Tensor:
+    """Add the last of V + 1 joints to each other one with a weight of its own: (N, T, V + 1, C) -> (N, T, V, C)."""
+    out_NTVC: Tensor = _AddLastJoint.apply(x_NTVC, weight_V.to(x_NTVC.dtype))  # type: ignore[no-untyped-call]
+    return out_NTVC
+
+
 def conv_for_norm(x_NCTV: Tensor, conv: nn.Module) -> Tensor:
     """A convolution before a batch norm; the bias has an effect only in evaluation, with running statistics."""
     assert isinstance(conv, nn.Conv2d)
@@ -89,6 +102,46 @@ class _ConvBeforeNorm(torch.autograd.Function):
             out, x, weight, None, *ctx.steps, (1, 1), False, (0, 0), 1, mask
         )
         return to_x, to_weight, torch.zeros_like(bias), None, None
+
+
+class _DynamicAdjacency(torch.autograd.Function):
+    """The tensors of V x V values for each channel are the largest of the network: few of them, overwritten."""
+
+    @staticmethod
+    def forward(ctx: Any, e_NCV: Tensor, f_NCV: Tensor, A_NKVV: Tensor, alpha_K: Tensor) -> Tensor:
+        n, groups, v, _ = A_NKVV.shape
+        tanh = (e_NCV[..., None] - f_NCV[..., None, :]).tanh_().view(n, groups, -1, v, v)
+        ctx.save_for_backward(tanh, alpha_K)
+        return torch.addcmul(A_NKVV[:, :, None], alpha_K.view(-1, 1, 1, 1), tanh).flatten(1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        tanh, alpha_K = ctx.saved_tensors
+        grad = grads[0].view(tanh.shape)
+        product = grad * tanh
+        to_alpha_K = product.sum((0, 2, 3, 4))
+        inner = torch.addcmul(grad, product, tanh, value=-1, out=product)  # the derivative of tanh is 1 - tanh^2
+        to_e, to_f = (alpha_K.view(-1, 1, 1) * inner.sum(dim) for dim in (4, 3))
+        return to_e.flatten(1, 2), to_f.flatten(1, 2).neg_(), grad.sum(2), to_alpha_K
+
+
+class _AddLastJoint(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_NTVC: Tensor, weight_V: Tensor) -> Tensor:
+        joints, last = x_NTVC[:, :, :-1], x_NTVC[:, :, -1:]
+        ctx.save_for_backward(last, weight_V)
+        return torch.addcmul(joints, last, weight_V[:, None])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        last, weight_V = ctx.saved_tensors
+        (grad,) = grads
+        n, t, v, c = grad.shape
+        to_x = grad.new_empty(n, t, v + 1, c)
+        to_x[:, :, :-1] = grad
+        rows = grad.reshape(n * t, v, c)
+        to_x[:, :, -1] = torch.bmm(weight_V.expand(n * t, 1, v), rows).view(n, t, c)
+        return to_x, torch.bmm(rows, last.reshape(n * t, c, 1)).sum((0, 2))
 
 
 class _DropoutAddRelu(torch.autograd.Function):

@@ -10,6 +10,7 @@ from tao_skill.models.pose_classification.network.blocks import (
     BLOCKS,
     Block,
     Products,
+    dg_stgcn_products,
     st_gcn_plus_plus_products,
     st_gcn_products,
 )
@@ -46,9 +47,16 @@ def _st_gcn_plus_plus() -> type[STGCN]:
     return STGCNPlusPlus
 
 
+def _dg_stgcn() -> type[STGCN]:
+    from tao_skill.models.pose_classification.network.dg_stgcn import DGSTGCN
+
+    return DGSTGCN
+
+
 NETWORKS: Final[dict[str, Network]] = {
     "ST-GCN": Network(load=_st_gcn, products=st_gcn_products),
     "ST-GCN++": Network(load=_st_gcn_plus_plus, products=st_gcn_plus_plus_products),
+    "DG-STGCN": Network(load=_dg_stgcn, products=dg_stgcn_products),
 }
 
 

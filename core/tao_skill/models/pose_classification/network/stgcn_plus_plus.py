@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,14 +36,14 @@ class TemporalBranches(nn.Module):
 
     def forward(self, x_NCTV: Tensor) -> Tensor:
         """(N, C, T, V) -> (N, C, ceil(T / stride), V)."""
-        conv, norm = self.slices
-        sliced_NCTV = torch.relu_(norm(conv_for_norm(x_NCTV, conv)))
-        y_NCTV = self._branches(sliced_NCTV, x_NCTV)
-        mix_norm, relu, mix, last_norm = self.mix
-        mixed_NCTV: Tensor = last_norm(conv_for_norm(relu(mix_norm(y_NCTV)), mix))
+        norm, relu, mix, last_norm = self.mix
+        mixed_NCTV: Tensor = last_norm(conv_for_norm(relu(norm(self.branches(x_NCTV))), mix))
         return mixed_NCTV
 
-    def _branches(self, sliced_NCTV: Tensor, x_NCTV: Tensor) -> Tensor:
+    def branches(self, x_NCTV: Tensor) -> Tensor:
+        """The outputs of all branches: (N, C, T, V) -> (N, C, ceil(T / stride), V)."""
+        conv, norm = self.slices
+        sliced_NCTV = torch.relu_(norm(conv_for_norm(x_NCTV, conv)))
         *dilated, pooled = torch.split(sliced_NCTV, list(self.widths[:-1]), dim=1)
         parts = [conv(x) for conv, x in zip(self.dilated, dilated, strict=True)]
         return torch.cat([*parts, self.pool(pooled), self.frame(x_NCTV)], dim=1)
@@ -64,12 +65,15 @@ class ResidualGraphConv(GraphConv):
 class BranchedBlock(nn.Module):
     """Graph convolution with a residual, temporal branches, residual."""
 
+    spatial: ClassVar[Callable[[int, int, int], nn.Module]] = ResidualGraphConv
+    temporal: ClassVar[Callable[[int, int], nn.Module]] = TemporalBranches
+
     def __init__(
         self, channels_in: int, channels_out: int, stride: int, subsets: int, dropout: float, *, residual: bool
     ) -> None:
         super().__init__()
-        self.gcn = ResidualGraphConv(channels_in, channels_out, subsets)
-        self.tcn = TemporalBranches(channels_out, stride)
+        self.gcn = self.spatial(channels_in, channels_out, subsets)
+        self.tcn = self.temporal(channels_out, stride)
         self.dropout = dropout
         self.residual = shortcut(channels_in, channels_out, stride) if residual else None
 

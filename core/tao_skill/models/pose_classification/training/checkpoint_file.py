@@ -204,20 +204,21 @@ def _graph_facts(A_KVV: Tensor) -> dict[str, str]:
 
 
 def _model_type(state: Mapping[str, Tensor], subsets: int, channels: int) -> str | None:
-    """The network of the table whose blocks have tensors of these names and shapes."""
+    """The network of the table whose blocks have convolutions of these names and shapes."""
     strategy = next((name for name, rule in STRATEGIES.items() if rule.subsets == subsets), None)
     if strategy is None or channels < 1:
         return None
     for name, network in NETWORKS.items():
         with torch.device("meta"):
             net = network.load()(strategy=strategy, channels=channels, blocks=network.blocks)
-        if _block_tensors(net.state_dict()) == _block_tensors(state):
+        if _block_convolutions(net.state_dict()) == _block_convolutions(state):
             return name
     return None
 
 
-def _block_tensors(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in state.items() if name.startswith(BLOCKS)}
+def _block_convolutions(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """Shapes that do not depend on the skeleton."""
+    return {name: value.shape for name, value in state.items() if name.startswith(BLOCKS) and value.dim() > 1}
 
 
 def _check_fits(net: STGCN, state: Mapping[str, Tensor], path: Path) -> None:
