@@ -16,7 +16,7 @@ from tao_skill.models.pose_classification.network.blocks import BLOCKS, Block
 def reference_scores(
     state: dict[str, Tensor], x_NCTVM: Tensor, *, training: bool, blocks: Sequence[Block] = BLOCKS
 ) -> Tensor:
-    """ST-GCN written a second time, straight from its equations and the state_dict, without modules."""
+    """A network written a second time, straight from its equations and the state_dict, without modules."""
     n, c, t, v, m = x_NCTVM.shape
     people = []
     if "center" in state:
@@ -24,9 +24,15 @@ def reference_scores(
         x_NCTVM = relative(x_NCTVM, places, joint)
     moved = x_NCTVM.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)
     x = norm(state, "data_bn", moved, training).view(n * m, v, c, t).permute(0, 2, 3, 1)
-    branched = "st_gcn_networks.0.tcn.frame.weight" in state
+    branched, dynamic = (f"st_gcn_networks.0.{name}" in state for name in ("tcn.frame.weight", "gcn.alpha"))
     for i, (_, stride) in enumerate(blocks):
         at = f"st_gcn_networks.{i}"
+        if dynamic:
+            fixed = torch.cat([state["A"]] * 8)[:8]
+            y = attended(state, f"{at}.gcn", state.get(f"edge_importance.{i}", fixed), x, training)
+            y = branches(state, f"{at}.tcn", y, stride, training)
+            x = F.relu(y + residual(state, at, x, stride, training) if i > 0 else y)
+            continue
         kernel = state.get(f"edge_importance.{i}", state["A"] if branched else torch.tensor(1.0))
         y = gathered(state, at, kernel if branched else state["A"] * kernel, x)
         if branched:
@@ -86,6 +92,24 @@ def gathered(state: dict[str, Tensor], at: str, kernel: Tensor, x: Tensor) -> Te
     return y
 
 
+def attended(state: dict[str, Tensor], at: str, kernel: Tensor, x: Tensor, training: bool) -> Tensor:
+    """DG-GCN: eight groups of channels, and for each channel its own sum over the neighbours."""
+    y = F.relu(norm(state, f"{at}.conv_norm", F.conv2d(x, state[f"{at}.conv.weight"]), training))
+    embedded = torch.einsum("oc,nctv->notv", state[f"{at}.embed.weight"][:, :, 0], x).mean(2)
+    first, second = (embedded + state[f"{at}.embed.bias"][:, None]).chunk(2, 1)
+    summed = []
+    for c in range(y.shape[1]):
+        k, width = c * 8 // y.shape[1], y.shape[1] // 8
+        own = slice(k * width, (k + 1) * width)
+        alike = torch.einsum("ncv,ncw->nvw", first[:, own], second[:, own]).exp()
+        alike = alike / alike.sum(1, keepdim=True)
+        apart = torch.tanh(first[:, c].unsqueeze(2) - second[:, c].unsqueeze(1))
+        a_NVV = kernel[k] + state[f"{at}.beta"][k] * alike + state[f"{at}.alpha"][k] * apart
+        summed.append(torch.einsum("ntv,nvw->ntw", y[:, c].to(a_NVV.dtype), a_NVV))
+    y = norm(state, f"{at}.bn", F.conv2d(torch.stack(summed, 1), state[f"{at}.mix.weight"]), training)
+    return F.relu(y + residual(state, at, x, 1, training))
+
+
 def residual(state: dict[str, Tensor], at: str, x: Tensor, stride: int, training: bool) -> Tensor:
     if f"{at}.residual.0.weight" not in state:
         return x
@@ -93,7 +117,12 @@ def residual(state: dict[str, Tensor], at: str, x: Tensor, stride: int, training
 
 
 def branches(state: dict[str, Tensor], at: str, x: Tensor, stride: int, training: bool) -> Tensor:
-    """Channels are shared out evenly among the six, and what is left goes to the first."""
+    """Channels are shared out evenly among the six, and what is left goes to the first.
+
+    In DG-STGCN the mean of the joints passes the branches too, and is then added to each joint with its weight.
+    """
+    fused = f"{at}.joint_weights" in state
+    x = torch.cat([x, x.mean(3, keepdim=True)], 3) if fused else x
     step, width = (stride, 1), x.shape[1] // 6
     first = x.shape[1] - 5 * width
     sliced = F.relu(norm(state, f"{at}.slices.1", convolved(state, f"{at}.slices.0", x), training))
@@ -103,7 +132,9 @@ def branches(state: dict[str, Tensor], at: str, x: Tensor, stride: int, training
         parts[j] = convolved(state, f"{at}.dilated.{j}", parts[j], stride=step, **apart)
     parts[4] = F.max_pool2d(parts[4], (3, 1), step, (1, 0))
     parts.append(convolved(state, f"{at}.frame", x, stride=step))
-    y = F.relu(norm(state, f"{at}.mix.0", torch.cat(parts, 1), training))
+    y = torch.cat(parts, 1)
+    y = y[..., :-1] + y[..., -1:] * state[f"{at}.joint_weights"] if fused else y
+    y = F.relu(norm(state, f"{at}.mix.0", y, training))
     return norm(state, f"{at}.mix.3", convolved(state, f"{at}.mix.2", y), training)
 
 

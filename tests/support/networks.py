@@ -11,8 +11,17 @@ from tao_skill.models.pose_classification.training import checkpoint_file, check
 from tests.support.experiments import FRAMES
 
 
+def stirred(net: STGCN) -> STGCN:
+    """The network with values in each parameter that starts at 0."""
+    for parameter in net.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, 0.0, 0.3)
+    return net
+
+
 def acquainted(net: STGCN, x_NCTVM: torch.Tensor) -> STGCN:
-    """The network with varied batch norms that have seen these sequences."""
+    """The network with varied batch norms that have seen these sequences, and no parameter at 0."""
+    stirred(net)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.8, 1.6)

@@ -15,6 +15,7 @@ from onnx.reference.op_run import OpRun
 
 from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, tensorrt_precision
 from tao_skill.models.pose_classification.deploy.scorers import open_scorer
+from tao_skill.models.pose_classification.network.dg_stgcn import DGSTGCN
 from tao_skill.models.pose_classification.network.graph import STRATEGIES
 from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.registry import NETWORKS
@@ -55,7 +56,7 @@ def network(
     return acquainted(net, torch.randn(4, 3, frames, LAYOUTS[layout].joints, persons))
 
 
-@pytest.mark.parametrize("kind", [STGCN, STGCNPlusPlus])
+@pytest.mark.parametrize("kind", onnx_graph.WRITERS)
 @pytest.mark.parametrize(
     ("layout", "strategy", "edge_importance"),
     [*product(LAYOUTS, STRATEGIES, [True]), *product(["coco"], STRATEGIES, [False])],
@@ -117,8 +118,9 @@ def test_what_is_no_number_gets_no_class(tmp_path: Path) -> None:
     assert np.isfinite(found_NK).all(axis=1).tolist() == [True, False, True]
 
 
-def test_st_gcn_plus_plus_in_the_precisions_of_tensorrt(tmp_path: Path) -> None:
-    net = network("ntu_edge", "spatial", 1, kind=STGCNPlusPlus, center="true", frames=20)
+@pytest.mark.parametrize("kind", [STGCNPlusPlus, DGSTGCN])
+def test_branched_networks_in_the_precisions_of_tensorrt(kind: type[STGCN], tmp_path: Path) -> None:
+    net = network("ntu_edge", "spatial", 1, kind=kind, center="true", frames=20)
     x_NCTVM = torch.randn(4, 3, 20, 24, 1).numpy()
     model = onnx_graph.to_onnx(net, frames=20)
     ranges = tensorrt_precision.calibrate(model, [x_NCTVM])

@@ -6,14 +6,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tao_skill.models.pose_classification.network.centering import center_of
+from tao_skill.models.pose_classification.network.dg_stgcn import DGSTGCN, DynamicGraphConv
 from tao_skill.models.pose_classification.network.graph import STRATEGIES
-from tao_skill.models.pose_classification.network.layers import conv_before_norm, dropout_add_relu
+from tao_skill.models.pose_classification.network.layers import (
+    add_last_joint,
+    conv_before_norm,
+    dropout_add_relu,
+    dynamic_adjacency,
+)
 from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.network.stgcn_plus_plus import STGCNPlusPlus
 from tests.support.equations import reference_scores
+from tests.support.networks import stirred
 
-EVERY_NETWORK = pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus])
+EVERY_NETWORK = pytest.mark.parametrize("network", [STGCN, STGCNPlusPlus, DGSTGCN])
 
 
 @pytest.mark.parametrize(
@@ -29,6 +36,51 @@ def test_st_gcn_plus_plus_has_the_parameters_of_its_paper() -> None:
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(1.39e6, rel=0.01)
     for learnt_KVV in net.edge_importance or ():
         assert torch.equal(learnt_KVV, net.A)
+
+
+def test_dg_stgcn_has_the_parameters_of_its_paper() -> None:
+    """Of the 1.69 million with the head of 60 classes; the adjacencies start without the skeleton."""
+    net = DGSTGCN(layout=LAYOUTS["ntu-rgb+d"], num_classes=60)
+    assert sum(p.numel() for p in net.parameters()) == pytest.approx(1.69e6, rel=0.01)
+    learnt = torch.cat([A_KVV.flatten() for A_KVV in net.edge_importance or ()])
+    assert learnt.numel() == 10 * 8 * 25 * 25
+    assert (float(learnt.mean()), float(learnt.std())) == pytest.approx((0.04, 0.02), rel=0.02)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_without_edge_importance_the_groups_of_dg_stgcn_share_the_subsets_of_the_strategy(strategy: str) -> None:
+    torch.manual_seed(0)
+    net = stirred(DGSTGCN(layout=LAYOUTS["coco"], strategy=strategy, edge_importance=False)).double().eval()
+    assert all(torch.equal(net.adjacency(3)[k], net.A[k % len(net.A)]) for k in range(8))
+    x_NCTVM = torch.randn(2, 3, 12, 17, 1, dtype=torch.float64)
+    expected = reference_scores(dict(net.state_dict()), x_NCTVM, training=False)
+    torch.testing.assert_close(net(x_NCTVM), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_the_links_of_dg_stgcn_depend_on_the_sequence_once_their_scales_are_learnt() -> None:
+    torch.manual_seed(0)
+    graph_conv, A_KVV = DynamicGraphConv(3, 16, 3), torch.rand(8, 17, 17)
+    frames_NCV = torch.randn(2, 3, 17)
+    first, second = graph_conv.adjacency(frames_NCV, A_KVV)
+    assert torch.equal(first, second)
+    assert torch.equal(first, A_KVV.repeat_interleave(2, dim=0))
+    for scale in (graph_conv.alpha, graph_conv.beta):
+        torch.nn.init.zeros_(graph_conv.alpha)
+        torch.nn.init.constant_(scale, 0.5)
+        first, second = graph_conv.adjacency(frames_NCV, A_KVV)
+        assert not torch.allclose(first, second, atol=1e-3)
+    added = first - A_KVV.repeat_interleave(2, dim=0)
+    torch.testing.assert_close(added.sum(1), torch.full((16, 17), 0.5))
+    assert torch.equal(added[0], added[1])
+
+
+def test_gradients_of_a_dynamic_adjacency_and_of_a_joint_that_is_added() -> None:
+    torch.manual_seed(0)
+    sizes = (2, 6, 4), (2, 6, 4), (2, 3, 4, 4), (3,)
+    tensors = [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in sizes]
+    assert torch.autograd.gradcheck(dynamic_adjacency, tensors)
+    x_NTVC, weight_V = torch.randn(2, 3, 5, 6, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
+    assert torch.autograd.gradcheck(add_last_joint, (x_NTVC.requires_grad_(), weight_V.requires_grad_()))
 
 
 def test_state_dict_keys_are_those_of_tao() -> None:
@@ -50,7 +102,7 @@ def test_state_dict_keys_are_those_of_tao() -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_forward_equals_a_second_writing_of_the_equations(layout: str, training: bool, network: type[STGCN]) -> None:
     torch.manual_seed(0)
-    net = network(layout=LAYOUTS[layout], num_classes=5, dropout=0.0).double().train(training)
+    net = stirred(network(layout=LAYOUTS[layout], num_classes=5, dropout=0.0)).double().train(training)
     for importance in net.edge_importance or ():
         torch.nn.init.uniform_(importance)
     x_NCTVM = torch.randn(2, 3, 12, LAYOUTS[layout].joints, LAYOUTS[layout].persons, dtype=torch.float64)
@@ -97,7 +149,7 @@ def test_centred_people_look_alike_wherever_they_stand(layout: str, joint: int, 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradients_equal_those_of_the_equations(layout: str, strategy: str, network: type[STGCN]) -> None:
     torch.manual_seed(0)
-    net = network(layout=LAYOUTS[layout], strategy=strategy, num_classes=5, dropout=0.0).double()
+    net = stirred(network(layout=LAYOUTS[layout], strategy=strategy, num_classes=5, dropout=0.0)).double()
     state = {name: value.detach().clone() for name, value in net.state_dict().items()}
     learnt = {name: state[name].requires_grad_() for name, _ in net.named_parameters()}
     x_NCTVM = torch.randn(2, 3, 8, LAYOUTS[layout].joints, 1, dtype=torch.float64)
@@ -145,7 +197,7 @@ def test_blocks_drop_out_only_while_training(network: type[STGCN]) -> None:
 @EVERY_NETWORK
 def test_gradients_in_bf16_stray_no_further_than_those_of_the_equations(network: type[STGCN]) -> None:
     torch.manual_seed(0)
-    net = network(layout=LAYOUTS["coco"], num_classes=5, dropout=0.0)
+    net = stirred(network(layout=LAYOUTS["coco"], num_classes=5, dropout=0.0))
     x_NCTVM, ids_N = torch.randn(6, 3, 16, 17, 1), torch.tensor([0, 1, 2, 3, 4, 0])
     state = dict(net.named_parameters()) | dict(net.named_buffers())
 

@@ -106,7 +106,5 @@ class DGSTGCN(STGCN):
 
     def adjacency(self, block: int) -> Tensor:
         """(K, V, V) of a block, without what depends on the sequence."""
-        if self.edge_importance is not None:
-            return self.edge_importance[block]
-        subsets = len(self.A)
-        return self.A[[k % subsets for k in range(GROUPS)]]
+        subsets = [k % len(self.A) for k in range(GROUPS)]
+        return self.A[subsets] if self.edge_importance is None else self.edge_importance[block]

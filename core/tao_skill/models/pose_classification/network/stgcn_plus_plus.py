@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -65,8 +64,8 @@ class ResidualGraphConv(GraphConv):
 class BranchedBlock(nn.Module):
     """Graph convolution with a residual, temporal branches, residual."""
 
-    spatial: ClassVar[Callable[[int, int, int], nn.Module]] = ResidualGraphConv
-    temporal: ClassVar[Callable[[int, int], nn.Module]] = TemporalBranches
+    spatial: ClassVar[type[nn.Module]] = ResidualGraphConv
+    temporal: ClassVar[type[nn.Module]] = TemporalBranches
 
     def __init__(
         self, channels_in: int, channels_out: int, stride: int, subsets: int, dropout: float, *, residual: bool
