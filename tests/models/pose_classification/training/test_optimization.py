@@ -18,6 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.actions import evaluate, train
 from tao_skill.models.pose_classification.config import Optim
+from tao_skill.models.pose_classification.data.datamodule import SkeletonDataModule
 from tao_skill.models.pose_classification.data.sequences import read_labels
 from tao_skill.models.pose_classification.network.registry import build_net
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index, module
@@ -217,6 +218,15 @@ def test_accumulated_batches_train_as_one_batch_of_all_their_sequences(
 
 def accumulate(batches: int) -> dict[str, Any]:
     return {"train__optim__accumulate_batches": batches}
+
+
+@pytest.mark.parametrize(("batches", "expected"), [(1, [5, 5, 2]), (2, [10, 10, 2]), (3, [12] * 3), (4, [12] * 3)])
+def test_a_group_has_the_sequences_of_its_batches(
+    batches: int, expected: list[int], tiny: Path, tmp_path: Path
+) -> None:
+    """Twelve sequences in batches of 5, 5 and 2."""
+    data = SkeletonDataModule(experiment(tiny, tmp_path).dataset, 0)
+    assert [data.group_size(batch, batches) for batch in range(3)] == expected
 
 
 def test_accumulated_batches_are_counted_by_steps_and_each_has_its_own_dropout(
