@@ -13,7 +13,7 @@ from sklearn.svm import SVC
 from accuracy_grid import SETS
 from tao_skill.models.pose_classification.data.augment import read_sequences
 from tao_skill.models.pose_classification.data.sequences import read_labels
-from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 
 FRAMES: Final = 32
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.network.graph import LAYOUTS
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.spec.check import check
 from tao_skill.spec.load import override
 from tests.support.folders import REPOSITORY

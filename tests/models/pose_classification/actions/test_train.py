@@ -348,7 +348,6 @@ def test_precision_auto_is_bf16_where_all_gpus_compute_in_it(
     assert train.choose_precision("fp32", devices, StatusLog(tmp_path)) == "fp32"
 
 
-@pytest.mark.xfail(strict=False, reason="the data batch norm of a single frame fails with torch's ValueError")
 @pytest.mark.parametrize("model_type", NETWORKS)
 def test_a_last_batch_of_one_sequence_of_one_frame_trains(model_type: str, tiny: Path, tmp_path: Path) -> None:
     """T = 1, M = 1 and six sequences in batches of five."""

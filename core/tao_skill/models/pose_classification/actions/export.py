@@ -21,7 +21,7 @@ from tao_skill.models.pose_classification.data.augment import read_sequences
 from tao_skill.models.pose_classification.data.sequences import open_sequences
 from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, onnx_int8, onnx_torch
 from tao_skill.models.pose_classification.deploy.predict import own_label_map
-from tao_skill.models.pose_classification.deploy.scorers import fitted, trained_network
+from tao_skill.models.pose_classification.deploy.scorers import fitted, trained_network, with_stated_layout
 from tao_skill.models.pose_classification.network.layout_file import layout_of
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.trained_facts import trimming_warning
@@ -65,6 +65,7 @@ def run(config: ExperimentConfig) -> Outcome:
             raise BadRequest(f"{path} exists already", fix="set export.overwrite=true, or another export.onnx_file")
         device = one_device(plan_devices(1, [config.export.gpu_id], torch.cuda.device_count()), status)
         checkpoint = Path(config.export.checkpoint)
+        config = with_stated_layout(config, checkpoint)
         net, facts = trained_network(checkpoint, config)
         if warning := trimming_warning(checkpoint, facts):
             status.write("RUNNING", warning, verbosity="WARNING")

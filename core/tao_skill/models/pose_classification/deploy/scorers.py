@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -15,6 +15,7 @@ import torch
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, tensorrt_engine
+from tao_skill.models.pose_classification.network.layout_file import is_absent, layout_of
 from tao_skill.models.pose_classification.network.registry import build_net
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.trained_facts import TrainedFacts, fix_of
@@ -56,7 +57,28 @@ def open_scorer(path: Path, config: ExperimentConfig, device: torch.device) -> S
         BadData: the file cannot be read or does not fit the spec.
         MissingDependency: the package that runs this file type is not installed.
     """
-    return OPENERS.get(path.suffix.lower(), _network)(path, config, device)
+    return OPENERS.get(path.suffix.lower(), _network)(path, with_stated_layout(config, path), device)
+
+
+def with_stated_layout(config: ExperimentConfig, path: Path) -> ExperimentConfig:
+    """The spec with the layout that a model file states, where the spec names a layout file that does not exist here.
+
+    Raises:
+        NotFound: the model file states no layout. BadData: it cannot be read.
+    """
+    if not is_absent(config.model.graph_layout) or path.suffix.lower() == tensorrt_engine.SUFFIX:
+        return config
+    layout = _stated_facts(path, config.encryption_key).graph_layout
+    if layout is None:
+        layout_of(config.model.graph_layout)  # raises: there is no such file
+        return config
+    return replace(config, model=replace(config.model, graph_layout=layout))
+
+
+def _stated_facts(path: Path, key: str | None) -> TrainedFacts:
+    if path.suffix.lower() != ".onnx":
+        return checkpoint_file.stated_facts(checkpoint_file.load(path, key), path)
+    return TrainedFacts.read({entry.key: entry.value for entry in onnx_file.load(path, key).metadata_props}, path)
 
 
 def fitted(x_NCTVM: Array, frames: int | None, persons: int | None) -> Array:

@@ -109,7 +109,16 @@ def load_network(net: STGCN, path: Path, key: str | None = None) -> TrainedFacts
     state = network_state(loaded)
     _check_fits(net, state, path)
     net.load_state_dict(state)
-    stated = loaded.get(FACTS)
+    return stated_facts(loaded, path)
+
+
+def stated_facts(checkpoint: Mapping[str, Any], path: Path) -> TrainedFacts:
+    """The metadata that training stored in a checkpoint; empty for weights from elsewhere.
+
+    Raises:
+        BadData: it is damaged.
+    """
+    stated = checkpoint.get(FACTS)
     return TrainedFacts.read(stated, path) if isinstance(stated, dict) else TrainedFacts()
 
 
