@@ -11,6 +11,7 @@ from tao_skill.models.pose_classification.network.graph import STRATEGIES
 from tao_skill.models.pose_classification.network.layers import (
     add_last_joint,
     conv_before_norm,
+    dilated_conv,
     dropout_add_relu,
     dynamic_adjacency,
 )
@@ -158,6 +159,20 @@ def test_gradients_equal_those_of_the_equations(layout: str, strategy: str, netw
     F.cross_entropy(reference_scores(state, x_NCTVM, training=True), ids_N).backward()
     found = {name: parameter.grad for name, parameter in net.named_parameters()}
     torch.testing.assert_close(found, {name: value.grad for name, value in learnt.items()}, rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize(("channels", "joints", "dilation"), [(21, 34, 2), (42, 34, 4), (42, 59, 2), (16, 25, 3)])
+def test_bf16_on_cpus_has_the_gradients_of_fp32(channels: int, joints: int, dilation: int) -> None:
+    conv = torch.nn.Conv2d(channels, channels, (3, 1), 1, (dilation, 0), (dilation, 1))
+    x_NCTV = torch.randn(8, 2 * channels, 16, joints).contiguous(memory_format=torch.channels_last)
+    weights_NCTV = torch.randn(8, channels, 16, joints).contiguous(memory_format=torch.channels_last)
+    gradients = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            out_NCTV = dilated_conv(x_NCTV.to(torch.bfloat16 if enabled else torch.float32)[:, :channels], conv)
+        gradients += torch.autograd.grad((out_NCTV.float() * weights_NCTV).sum(), conv.weight)
+    exact, found = gradients
+    assert float((found - exact).norm() / exact.norm()) < 0.02
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

@@ -63,6 +63,17 @@ def conv_before_norm(x_NCTV: Tensor, conv: nn.Conv2d) -> Tensor:
     return out_NCTV
 
 
+def dilated_conv(x_NCTV: Tensor, conv: nn.Module) -> Tensor:
+    """A dilated convolution over time.
+
+    In bf16 on CPUs torch 2.13 computes a wrong gradient of the weights, or NaN, where the input is channels-last, has
+    more than 32 joints, and its channels are no multiple of 16 (oneDNN). A contiguous input avoids it.
+    """
+    is_bf16_on_cpu = x_NCTV.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    out_NCTV: Tensor = conv(x_NCTV.contiguous() if is_bf16_on_cpu else x_NCTV)
+    return out_NCTV
+
+
 def _as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Cast to the type that autocast uses for convolutions; autocast does not cast for custom functions."""
     device = tensors[0].device.type

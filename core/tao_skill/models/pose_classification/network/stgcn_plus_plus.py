@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tao_skill.models.pose_classification.network.blocks import DILATIONS, branch_widths
-from tao_skill.models.pose_classification.network.layers import conv_for_norm, dropout_add_relu
+from tao_skill.models.pose_classification.network.layers import conv_for_norm, dilated_conv, dropout_add_relu
 from tao_skill.models.pose_classification.network.stgcn import STGCN, GraphConv, shortcut
 
 
@@ -44,7 +44,7 @@ class TemporalBranches(nn.Module):
         conv, norm = self.slices
         sliced_NCTV = torch.relu_(norm(conv_for_norm(x_NCTV, conv)))
         *dilated, pooled = torch.split(sliced_NCTV, list(self.widths[:-1]), dim=1)
-        parts = [conv(x) for conv, x in zip(self.dilated, dilated, strict=True)]
+        parts = [dilated_conv(x, conv) for conv, x in zip(self.dilated, dilated, strict=True)]
         return torch.cat([*parts, self.pool(pooled), self.frame(x_NCTV)], dim=1)
 
 
