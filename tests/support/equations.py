@@ -93,20 +93,19 @@ def gathered(state: dict[str, Tensor], at: str, kernel: Tensor, x: Tensor) -> Te
 
 
 def attended(state: dict[str, Tensor], at: str, kernel: Tensor, x: Tensor, training: bool) -> Tensor:
-    """DG-GCN: eight groups of channels, and for each channel its own sum over the neighbours."""
+    """DG-GCN: eight groups of channels, and for each channel of a group its own sum over the neighbours."""
     y = F.relu(norm(state, f"{at}.conv_norm", F.conv2d(x, state[f"{at}.conv.weight"]), training))
     embedded = torch.einsum("oc,nctv->notv", state[f"{at}.embed.weight"][:, :, 0], x).mean(2)
     first, second = (embedded + state[f"{at}.embed.bias"][:, None]).chunk(2, 1)
     summed = []
-    for c in range(y.shape[1]):
-        k, width = c * 8 // y.shape[1], y.shape[1] // 8
-        own = slice(k * width, (k + 1) * width)
-        alike = torch.einsum("ncv,ncw->nvw", first[:, own], second[:, own]).exp()
-        alike = alike / alike.sum(1, keepdim=True)
-        apart = torch.tanh(first[:, c].unsqueeze(2) - second[:, c].unsqueeze(1))
-        a_NVV = kernel[k] + state[f"{at}.beta"][k] * alike + state[f"{at}.alpha"][k] * apart
-        summed.append(torch.einsum("ntv,nvw->ntw", y[:, c].to(a_NVV.dtype), a_NVV))
-    y = norm(state, f"{at}.bn", F.conv2d(torch.stack(summed, 1), state[f"{at}.mix.weight"]), training)
+    for k, a_VV in enumerate(kernel):
+        e, f, group = (whole.chunk(8, 1)[k] for whole in (first, second, y))
+        alike = torch.einsum("ncv,ncw->nvw", e, f).exp()
+        alike = (alike / alike.sum(1, keepdim=True)).unsqueeze(1)
+        apart = torch.tanh(e.unsqueeze(3) - f.unsqueeze(2))
+        a_NCVV = a_VV + state[f"{at}.beta"][k] * alike + state[f"{at}.alpha"][k] * apart
+        summed.append(torch.einsum("nctv,ncvw->nctw", group.to(a_NCVV.dtype), a_NCVV))
+    y = norm(state, f"{at}.bn", F.conv2d(torch.cat(summed, 1), state[f"{at}.mix.weight"]), training)
     return F.relu(y + residual(state, at, x, 1, training))
 
 

@@ -37,7 +37,8 @@ class ModelConfig:
     model_type: Annotated[
         str,
         Param(
-            "Network architecture; ST-GCN++ (arXiv 2205.09443) is smaller, often more accurate, but not part of TAO.",
+            "Network architecture; ST-GCN++ (arXiv 2205.09443) and DG-STGCN (arXiv 2210.05895) are smaller, often more "
+            "accurate, but not part of TAO.",
             choices=tuple(NETWORKS),
             inherit=True,
             popular=True,
@@ -76,7 +77,8 @@ class ModelConfig:
     graph_strategy: Annotated[
         str,
         Param(
-            'Partition of a joint\'s neighbours (ST-GCN paper, "Partition Strategies").',
+            'Partition of a joint\'s neighbours (ST-GCN paper, "Partition Strategies"); no effect on DG-STGCN with '
+            "edge_importance_weighting.",
             choices=("uniform", "distance", "spatial"),
             inherit=True,
             searchable=True,
@@ -97,7 +99,8 @@ class ModelConfig:
     edge_importance_weighting: Annotated[
         bool,
         Param(
-            "Learn a weight for each edge in each block; in ST-GCN++, also learn the edges.",
+            "Learn a weight for each edge in each block; in ST-GCN++, also learn the edges; in DG-STGCN, learn all "
+            "edges from scratch (false: use the subsets of graph_strategy).",
             inherit=True,
             searchable=True,
         ),

@@ -215,8 +215,9 @@ def test_resampled_training_is_scored_alike_as_checkpoint_and_as_onnx(
     assert "takes 10 frames" in said[0]
 
 
-def test_int8_of_a_resampled_st_gcn_plus_plus_keeps_most_classes(tiny: Path, tmp_path: Path) -> None:
-    beside = {"dataset__resample_frames": FRAMES, "model__model_type": "ST-GCN++", "export__num_persons": 1}
+@pytest.mark.parametrize("model_type", ["ST-GCN++", "DG-STGCN"])
+def test_int8_of_a_resampled_branched_network_keeps_most_classes(tiny: Path, tmp_path: Path, model_type: str) -> None:
+    beside = {"dataset__resample_frames": FRAMES, "model__model_type": model_type, "export__num_persons": 1}
     train.run(experiment(tiny, tmp_path, train__num_epochs=6, train__optim__lr=0.02, **beside))
     settings = {
         "export__checkpoint": str(tmp_path / "train" / checkpoint_index.BEST),

@@ -21,6 +21,7 @@ from tao_skill.models.pose_classification.deploy import onnx_graph, onnx_torch, 
 from tao_skill.models.pose_classification.deploy.scorers import open_scorer
 from tao_skill.models.pose_classification.network.architecture import epoch_flop, forward_flop
 from tao_skill.models.pose_classification.network.blocks import Block
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.registry import NETWORKS, Network, build_net
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
@@ -142,6 +143,14 @@ def test_a_checkpoint_of_other_blocks_is_refused_and_named(small: Network, tiny:
     with pytest.raises(BadData, match=r"model\.model_type is small in the file, ST-GCN in the spec") as caught:
         evaluate.run(config_of(tiny, tmp_path, checkpoint, model__model_type="ST-GCN"))
     assert "set model.model_type=small" in caught.value.fix
+
+
+@pytest.mark.parametrize("model_type", NETWORKS)
+def test_the_tensors_of_a_network_tell_its_type_whatever_the_skeleton(model_type: str) -> None:
+    net = NETWORKS[model_type].load()(layout=LAYOUTS["coco"], strategy="distance", num_classes=4)
+    facts = checkpoint_file.tensor_facts(net.state_dict())
+    assert (facts.model_type, facts.graph_layout, facts.graph_strategy) == (model_type, "coco", "distance")
+    assert facts.edge_importance_weighting
 
 
 def test_a_network_of_the_same_tensors_is_told_by_the_metadata(
