@@ -51,7 +51,7 @@ def scores(path: Path, x_NCTVM: Any) -> Any:
     ("layout", "strategy"),
     [
         pytest.param(*both, marks=() if "nvidia" in both or "spatial" in both else pytest.mark.thorough)
-        for both in product(LAYOUTS, STRATEGIES)
+        for both in product(list(LAYOUTS)[:6], STRATEGIES)
     ],
 )
 def test_every_layout_and_strategy_trains_exports_and_agrees(layout: str, strategy: str, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_state_dict_keys_are_those_of_tao() -> None:
 
 @EVERY_NETWORK
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ["nvidia", "ntu-rgb+d", "hand_21"])
 def test_forward_equals_a_second_writing_of_the_equations(layout: str, training: bool, network: type[STGCN]) -> None:
     torch.manual_seed(0)
     net = stirred(network(layout=LAYOUTS[layout], num_classes=5, dropout=0.0)).double().train(training)
@@ -147,7 +147,7 @@ def test_centred_people_look_alike_wherever_they_stand(layout: str, joint: int, 
 
 @EVERY_NETWORK
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ["ntu-rgb+d", "coco"])
 def test_gradients_equal_those_of_the_equations(layout: str, strategy: str, network: type[STGCN]) -> None:
     torch.manual_seed(0)
     net = stirred(network(layout=LAYOUTS[layout], strategy=strategy, num_classes=5, dropout=0.0)).double()
