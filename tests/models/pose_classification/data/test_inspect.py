@@ -122,7 +122,7 @@ def test_imbalance_gaps_and_a_wrong_label_count_are_said(tmp_path: Path, data: A
 
 @pytest.mark.parametrize(
     ("joints", "layouts"),
-    [(18, ["openpose"]), (17, ["human3.6m", "coco"]), (25, ["ntu-rgb+d"]), (24, ["ntu_edge"]), (7, [])],
+    [(18, ["openpose"]), (17, ["human3.6m", "coco"]), (25, ["ntu-rgb+d", "openpose_25"]), (24, ["ntu_edge"]), (7, [])],
 )
 def test_joints_tell_the_layout(tmp_path: Path, joints: int, layouts: list[str]) -> None:
     report = inspect(save(tmp_path, np.ones((1, 3, 2, joints, 1)), [])[0])
@@ -149,7 +149,7 @@ def test_the_small_set_warning_names_what_to_change() -> None:
 def test_the_real_set_is_understood() -> None:
     irds = REAL_DATA / "irds"
     report = inspect(irds / "train_data.npy", irds / "train_label.pkl", irds / "val_data.npy", irds / "val_label.pkl")
-    assert report["layouts"] == ["ntu-rgb+d"]
+    assert report["layouts"] == ["ntu-rgb+d", "openpose_25"]
     assert report["labels"]["classes"] == report["suggested"]["dataset.num_classes"] == 9
     assert report["duplicates"]["across"]["count"] == 0
     assert report["values"]["nan"]["count"] == 0
