@@ -220,7 +220,7 @@ def _onnx_seeds() -> list[bytes]:
 
 @cache
 def _config() -> ExperimentConfig:
-    return experiment(Path(), Path(), model__graph_layout=LAYOUTS["openpose"], dataset__num_classes=2)
+    return experiment(Path(), Path(), model__graph_layout="openpose", dataset__num_classes=2)
 
 
 def _scored(path: Path) -> None:
