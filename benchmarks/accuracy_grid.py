@@ -11,15 +11,11 @@ from typing import Any, Final
 from tao_skill.models.pose_classification.network.architecture import TRAIN, forward_flop
 from tao_skill.models.pose_classification.network.graph import STRATEGIES
 from tao_skill.models.pose_classification.network.layouts import LAYOUTS
-from tao_skill.models.pose_classification.network.registry import NETWORKS
 
 Overrides = Mapping[str, Any]
 """Spec keys and their values."""
 
 STEPS, BATCH, MOST_EPOCHS, MOST_FRAMES = 480, 16, 60, 36
-
-MOST_BF16_JOINTS: Final = 32
-"""With more, oneDNN's gradient of the weights of a dilated convolution is wrong or NaN in bf16 (channels last)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +115,7 @@ def best(data: DataSet) -> Overrides:
         "train.optim.lr": 0.02,
         "train.optim.weight_decay": 5e-4,
         "train.optim.lr_scheduler": "Cosine",
-        "train.precision": "bf16" if LAYOUTS[data.layout].joints <= MOST_BF16_JOINTS else "fp32",
+        "train.precision": "bf16",
     }
 
 
@@ -216,8 +212,7 @@ class Row:
     def forward_gflop(self) -> float:
         """Operations of a forward pass of a sequence, all persons and streams."""
         frames, joints = self.spec.get("dataset.resample_frames") or self.data.length, LAYOUTS[self.data.layout].joints
-        known = self.network if self.network in NETWORKS else "ST-GCN++"
-        flop = forward_flop(frames, joints, STRATEGIES["spatial"].subsets, model_type=known)
+        flop = forward_flop(frames, joints, STRATEGIES["spatial"].subsets, model_type=self.network)
         assert flop is not None
         return flop * self.data.persons * len(STREAMS[self.streams]) / 1e9
 

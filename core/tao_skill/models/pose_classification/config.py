@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Final
 
-from tao_skill.models.pose_classification.network.layouts import CENTERS, LAYOUTS, SUFFIXES
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS, SUFFIXES
 from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.spec.param import REQUIRED, Param
 
 TRAIN: Final = ("train",)
+CENTERS: Final = ("false", "true", "group")
+"""Values of `model.center`: absolute positions, relative to each person's centre, to that of the first person."""
+
 ON_DATA: Final = ("train", "evaluate", "inference")
 ON_MODEL: Final = ("train", "evaluate", "inference", "export")
 

@@ -12,9 +12,8 @@ from typing import Any, Final
 from tao_skill import __version__
 from tao_skill.errors import BadData
 from tao_skill.io.strict_json import parse_integer, parse_json, truncate
-from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.config import CENTERS, ExperimentConfig
 from tao_skill.models.pose_classification.network.layout_file import stated_layout, stated_name
-from tao_skill.models.pose_classification.network.layouts import CENTERS
 
 OWN_LENGTH: Final = 0
 """`resample_frames` of a model whose training sequences were not resampled."""

@@ -8,13 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from tao_skill.errors import BadData, NotFound
 from tao_skill.models.pose_classification.actions import evaluate, export, inference, train
 from tao_skill.models.pose_classification.checks.check import check
+from tao_skill.models.pose_classification.deploy import onnx_graph
+from tao_skill.models.pose_classification.deploy.scorers import open_scorer
 from tao_skill.models.pose_classification.network.layout_file import layout_of, stated_layout, stated_name
 from tao_skill.models.pose_classification.network.layouts import LAYOUTS, Layout
+from tao_skill.models.pose_classification.network.registry import build_net
+from tao_skill.models.pose_classification.training import checkpoint_file
 from tests.support.experiments import experiment
 
 DOG: dict[str, Any] = {
@@ -126,3 +131,20 @@ def test_a_model_carries_its_layout(tmp_path: Path, gone: bool) -> None:
     )
     inference.run(predicted)
     assert len((tmp_path / "inference" / "results.txt").read_text().splitlines()) == 6
+
+
+@pytest.mark.usefixtures("small_networks")
+def test_a_model_that_states_no_layout_needs_the_file(tmp_path: Path) -> None:
+    """As weights of others, and ONNX files without metadata."""
+    spec: dict[str, Any] = {"model__graph_layout": str(write(tmp_path / "dog.yaml"))}
+    net = build_net(experiment(tmp_path, tmp_path, **spec).model, 6)
+    checkpoint_file.save({"state_dict": net.state_dict()}, tmp_path / "weights.pth")
+    model = onnx_graph.to_onnx(net.eval(), frames=8)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    config = experiment(tmp_path, tmp_path, **spec)
+    for name in ("weights.pth", "model.onnx"):
+        open_scorer(tmp_path / name, config, torch.device("cpu"))
+    (tmp_path / "dog.yaml").unlink()
+    for name in ("weights.pth", "model.onnx"):
+        with pytest.raises(NotFound, match="there is no layout file"):
+            open_scorer(tmp_path / name, config, torch.device("cpu"))

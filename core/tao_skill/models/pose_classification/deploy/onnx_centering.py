@@ -3,54 +3,45 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final, Protocol
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
+from tao_skill.models.pose_classification.deploy.onnx_nodes import Graph
 from tao_skill.models.pose_classification.network.centering import FAR
+from tao_skill.models.pose_classification.network.layouts import Layout
 
 LONGEST: Final = 1 << 16
 """Frames over which a graph of dynamic length carries the centre."""
 
 
-class Graph(Protocol):
-    """What this part needs of the graph: nodes named after their output, stored values, reductions of any opset."""
-
-    def add(self, operator: str, name: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node."""
-
-    def store(self, name: str, value: NDArray[np.float64] | list[int] | int) -> str:
-        """Store weights or integers."""
-
-    def reduce(self, operator: str, name: str, x: str, *axes: int) -> str:
-        """Reduce some axes to 1."""
-
-    def cut(self, name: str, x: str, axis: int, start: int, stop: int) -> str:
-        """The part of an axis from `start` to `stop`."""
-
-
-def add_centering(graph: Graph, x: str, center_CV: NDArray[np.float64], frames: int | None, *, group: bool) -> str:
+def add_centering(graph: Graph, x: str, layout: Layout, channels: int, frames: int | None, *, group: bool) -> str:
     """(N, C, T, V, M) -> the same, as `centering.centered`."""
-    coordinates, joint = int(center_CV.sum()), int(center_CV.sum(axis=0).argmax())
+    coordinates = min(layout.coordinates, channels)
+    has_more = coordinates < channels
     zero = graph.store("center.zero", np.zeros(()))
-    seen = _seen(graph, x, len(center_CV), coordinates, zero)
-    found, origin = (graph.cut(f"{part}.of_center", part, 3, joint, joint + 1) for part in (seen, x))
+    places = graph.cut("center.coordinates", x, 1, 0, coordinates) if has_more else x
+    is_missing = _missing_by_value(graph, places, zero)
+    if has_more:
+        is_missing = _by_confidence(graph, x, coordinates, zero, is_missing)
+    seen = graph.add("Not", "center.seen", is_missing)
+    joint = layout.center
+    found, origin = (graph.cut(f"{part}.of_center", part, 3, joint, joint + 1) for part in (seen, places))
     if group:
         found, origin = (graph.cut(f"{part}.first", part, 4, 0, 1) for part in (found, origin))
     origin = graph.add("Where", "center.known", found, origin, zero)
-    channels = graph.store("center.channels", center_CV[:, joint, None, None, None])
-    origin = graph.add("Mul", "center.places", origin, channels)
     size = graph.add("Shape", "center.size", origin)
     frame = graph.add("Expand", "center.frames", _nearest(graph, found, frames), size)
     origin = graph.add("GatherElements", "center.origin", origin, frame, axis=2)
-    return graph.add("Sub", "center", x, graph.add("Where", "center.shift", seen, origin, zero))
+    centered = graph.add("Sub", "center", places, graph.add("Where", "center.shift", seen, origin, zero))
+    if not has_more:
+        return centered
+    return graph.add("Concat", "center.all", centered, graph.cut("center.rest", x, 1, coordinates, channels), axis=1)
 
 
-def _seen(graph: Graph, x: str, channels: int, coordinates: int, zero: str) -> str:
-    """Which joints were found, (N, 1, T, V, M), as `centering.seen`."""
-    places = x if channels == coordinates else graph.cut("center.coordinates", x, 1, 0, coordinates)
+def _missing_by_value(graph: Graph, places: str, zero: str) -> str:
+    """Joints whose coordinates are all 0, and 0 is not near the person, (N, 1, T, V, M)."""
     largest = graph.reduce("ReduceMax", "center.largest", graph.add("Abs", "center.sizes", places), 1)
     is_zero = graph.add("Equal", "center.is_zero", largest, zero)
     extremes = []
@@ -65,10 +56,7 @@ def _seen(graph: Graph, x: str, channels: int, coordinates: int, zero: str) -> s
     apart = graph.add("Cast", "center.apart", graph.add("Or", "center.is_apart", above, below), to=TensorProto.FLOAT)
     farthest = graph.reduce("ReduceMax", "center.farthest", apart, 1)
     is_far = graph.add("Cast", "center.is_far", farthest, to=TensorProto.BOOL)
-    is_missing = graph.add("And", "center.is_missing", is_zero, is_far)
-    if channels > coordinates:
-        is_missing = _by_confidence(graph, x, coordinates, zero, is_missing)
-    return graph.add("Not", "center.seen", is_missing)
+    return graph.add("And", "center.is_missing", is_zero, is_far)
 
 
 def _by_confidence(graph: Graph, x: str, coordinates: int, zero: str, is_missing: str) -> str:
@@ -91,13 +79,14 @@ def _nearest(graph: Graph, found: str, frames: int | None) -> str:
     """The frame whose centre is used, (N, 1, T, 1, M): the last one before, found by doubling, else the first."""
     one, minus_one = graph.store("center.plus_one", [1]), graph.store("center.minus_one", [-1])
     count = graph.add("Cast", "center.count", found, to=TensorProto.INT64)
-    ones = graph.add("Add", "center.ones", graph.add("Sub", "center.zeros", count, count), one)
+    filled = helper.make_tensor("value", TensorProto.INT64, [1], [1])
+    ones = graph.add("ConstantOfShape", "center.ones", graph.add("Shape", "center.found_size", found), value=filled)
     number = graph.add("CumSum", "center.number", ones, graph.store("center.time", 2))
     at = graph.add("Sub", "center.at", number, one)
     before = graph.add("Where", "center.found_at", found, at, minus_one)
     for i in range(math.ceil(math.log2(frames or LONGEST))):
         pads = graph.store(f"center.{i}.pads", [0, 0, 1 << i, 0, 0, 0, 0, 0, 0, 0])
-        padded = graph.add("Pad", f"center.{i}.padded", before, pads, graph.store(f"center.{i}.fill", [-1]))
+        padded = graph.add("Pad", f"center.{i}.padded", before, pads, minus_one)
         earlier = graph.cut(f"center.{i}.earlier", padded, 2, 0, -(1 << i))
         before = graph.add("Max", f"center.{i}.before", before, earlier)
     none = graph.add("Less", "center.is_none", before, graph.store("center.first", [0]))

@@ -15,6 +15,7 @@ from tao_skill import __version__
 from tao_skill.errors import BadData
 from tao_skill.io import encryption
 from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.network.layout_file import layout_of
 from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.trained_facts import OWN_LENGTH, Difference, TrainedFacts, fix_of
 
@@ -43,8 +44,16 @@ def is_resampled(model: ModelProto, path: Path) -> bool:
     Raises:
         BadData: the metadata is damaged.
     """
-    facts = TrainedFacts.read({entry.key: str(entry.value) for entry in model.metadata_props}, path)
-    return facts.resample_frames not in (None, OWN_LENGTH)
+    return model_facts(model, path).resample_frames not in (None, OWN_LENGTH)
+
+
+def model_facts(model: ModelProto, path: Path) -> TrainedFacts:
+    """The metadata of a model that is not open in a session.
+
+    Raises:
+        BadData: it is damaged.
+    """
+    return TrainedFacts.read({entry.key: str(entry.value) for entry in model.metadata_props}, path)
 
 
 def load(path: Path, key: str | None) -> ModelProto:
@@ -200,7 +209,7 @@ def _of_shapes(session: Any, config: ExperimentConfig) -> list[Difference]:
     layouts = "|".join(name for name, layout in LAYOUTS.items() if layout.joints == joints) or f"of {joints} joints"
     sizes = (
         ("model.input_channels", channels, channels, config.model.input_channels),
-        ("model.graph_layout", joints, layouts, LAYOUTS[layout].joints),
+        ("model.graph_layout", joints, layouts, layout_of(layout).joints),
         ("dataset.num_classes", classes, classes, config.dataset.num_classes),
     )
     in_spec = {"model.graph_layout": layout}

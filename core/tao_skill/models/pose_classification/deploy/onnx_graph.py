@@ -15,35 +15,28 @@ WRITERS has the networks with such a graph; torch.onnx writes the others (see on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import onnx
-from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto
 from torch import Tensor
 
-from tao_skill import __version__
 from tao_skill.models.pose_classification.deploy.onnx_centering import add_centering
 from tao_skill.models.pose_classification.deploy.onnx_file import INPUT, OUTPUT
+from tao_skill.models.pose_classification.deploy.onnx_nodes import Array, Graph
 from tao_skill.models.pose_classification.network.blocks import DILATIONS, GROUPS, TEMPORAL_KERNEL, branch_widths
 from tao_skill.models.pose_classification.network.dg_stgcn import DGSTGCN
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.network.stgcn_plus_plus import STGCNPlusPlus
 
-Array = NDArray[np.float64]
 Pair = tuple[Array, Array]
 
 Weights = Mapping[str, Array]
 """The tensors of a network by their name in its state_dict."""
 
 OPSET: Final = 18
-REDUCES_BY_INPUT: Final = 18
-"""Opset from which reductions take their axes as an input."""
-
 EPSILON: Final = 1e-5
 """Added to variances by torch's batch norms."""
 
@@ -62,10 +55,10 @@ def to_onnx(
     weights = {name: _array(value) for name, value in net.state_dict().items()}
     (_, joints, _), (classes, width) = weights["A"].shape, weights["fcn.weight"].shape[:2]
     channels = len(weights["data_bn.weight"]) // joints
-    graph = _Graph(kind=np.dtype(f"f{net.A.element_size()}"), opset=opset)
+    graph = Graph(kind=np.dtype(f"f{net.A.element_size()}"), opset=opset)
     x = INPUT
     if "center" in weights:
-        x = add_centering(graph, x, weights["center"], frames, group=net.group)
+        x = add_centering(graph, x, net.layout, channels, frames, group=net.group)
     x = _normalised(graph, weights, (channels, frames, joints, persons), x)
     for i, block in enumerate(net.blocks):
         at = f"st_gcn_networks.{i}"
@@ -83,55 +76,7 @@ def _array(value: Tensor) -> Array:
     return value.detach().cpu().double().numpy()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Graph:
-    """Nodes, each named after its output, and weights in one precision."""
-
-    kind: np.dtype[Any]
-    opset: int
-    nodes: list[NodeProto] = field(default_factory=list)
-    stored: list[TensorProto] = field(default_factory=list)
-
-    def add(self, operator: str, name: str, *inputs: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
-        return name
-
-    def store(self, name: str, value: Array | list[int] | int) -> str:
-        array = np.array(value, np.int64) if isinstance(value, list | int) else np.ascontiguousarray(value, self.kind)
-        self.stored.append(numpy_helper.from_array(array, name))
-        return name
-
-    def reduce(self, operator: str, name: str, x: str, *axes: int, keepdims: int = 1) -> str:
-        if self.opset < REDUCES_BY_INPUT:
-            return self.add(operator, name, x, axes=axes, keepdims=keepdims)
-        return self.add(operator, name, x, self.store(f"{name}.axes", list(axes)), keepdims=keepdims)
-
-    def cut(self, name: str, x: str, axis: int, start: int, stop: int) -> str:
-        bounds = {"from": start, "to": stop, "axis": axis}
-        return self.add("Slice", name, x, *(self.store(f"{name}.{key}", [value]) for key, value in bounds.items()))
-
-    def reshape(self, name: str, x: str, *sizes: int) -> str:
-        """The dimensions after the first get these sizes."""
-        return self.add("Reshape", name, x, self.store(f"{name}.shape", [0, *sizes]))
-
-    def mean_of_frames(self, name: str, x_NCTV: str) -> str:
-        """(N, C, T, V) -> (N, C, V)."""
-        return self.reduce("ReduceMean", name, x_NCTV, 2, keepdims=0)
-
-    def model(self, shape: tuple[int | str, ...], classes: int) -> ModelProto:
-        kind = helper.np_dtype_to_tensor_dtype(self.kind)
-        source = helper.make_tensor_value_info(INPUT, kind, shape)
-        target = helper.make_tensor_value_info(OUTPUT, kind, (shape[0], classes))
-        graph = helper.make_graph(self.nodes, "ST-GCN", [source], [target], self.stored)
-        opsets = [helper.make_opsetid("", self.opset)]
-        version = helper.find_min_ir_version_for(opsets)
-        producer = {"producer_name": "tao-skill", "producer_version": __version__}
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=version, **producer)
-        onnx.checker.check_model(model, full_check=True)
-        return model
-
-
-def _normalised(graph: _Graph, weights: Weights, shape: tuple[int, int | None, int, int], x: str) -> str:
+def _normalised(graph: Graph, weights: Weights, shape: tuple[int, int | None, int, int], x: str) -> str:
     """The data batch norm; each person becomes a sequence: (N, C, T, V, M) -> (N M, C, T, V)."""
     channels, frames, joints, persons = shape
     scale, shift = (part.reshape(joints, channels).T[:, None, :, None] for part in _affine(weights, "data_bn"))
@@ -149,7 +94,7 @@ def _normalised(graph: _Graph, weights: Weights, shape: tuple[int, int | None, i
     return graph.add("Reshape", "sequences", x, sizes)
 
 
-def _temporal_convolution(graph: _Graph, at: str, weights: Weights, A_KVV: Array, stride: int, x: str) -> str:
+def _temporal_convolution(graph: Graph, at: str, weights: Weights, A_KVV: Array, stride: int, x: str) -> str:
     """A block of ST-GCN without its residual: (N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
     y = graph.add("Relu", f"{at}.gcn.relu", _graph_convolution(graph, at, weights, A_KVV, f"{at}.tcn.0", x))
     half = (TEMPORAL_KERNEL - 1) // 2
@@ -157,7 +102,7 @@ def _temporal_convolution(graph: _Graph, at: str, weights: Weights, A_KVV: Array
     return _convolution(graph, f"{at}.tcn", weight, affine, y, strides=[stride, 1], pads=[half, 0, half, 0])
 
 
-def _residual_branches(graph: _Graph, at: str, weights: Weights, A_KVV: Array, stride: int, x: str) -> str:
+def _residual_branches(graph: Graph, at: str, weights: Weights, A_KVV: Array, stride: int, x: str) -> str:
     """A block of ST-GCN++ without its residual: (N, C_in, T, V) -> (N, C_out, ceil(T / stride), V).
 
     The batch norm over all branches is folded into each branch, so that each branch ends with its own ReLU.
@@ -169,7 +114,7 @@ def _residual_branches(graph: _Graph, at: str, weights: Weights, A_KVV: Array, s
     return _convolution(graph, tcn, _stored(weights, f"{tcn}.mix.2"), _affine(weights, f"{tcn}.mix.3"), y)
 
 
-def _dynamic(graph: _Graph, at: str, weights: Weights, A_KVV: Array, stride: int, x: str) -> str:
+def _dynamic(graph: Graph, at: str, weights: Weights, A_KVV: Array, stride: int, x: str) -> str:
     """A block of DG-STGCN without its residual: (N, C_in, T, V) -> (N, C_out, ceil(T / stride), V).
 
     The branches process the joints and their mean, x (I 1/V), and a second product adds the mean's outcome to the
@@ -195,7 +140,7 @@ def _dynamic(graph: _Graph, at: str, weights: Weights, A_KVV: Array, stride: int
     return _convolution(graph, tcn, _stored(weights, f"{tcn}.mix.2"), _affine(weights, f"{tcn}.mix.3"), y)
 
 
-def _dynamic_adjacency(graph: _Graph, gcn: str, weights: Weights, A_KVV: Array, x: str) -> str:
+def _dynamic_adjacency(graph: Graph, gcn: str, weights: Weights, A_KVV: Array, x: str) -> str:
     """The adjacencies of DG-STGCN: (N, C_in, T, V) -> (N, C_out, V, V).
 
     Sums are of the operator Sum and the embeddings are products, because Add and Conv are quantized (onnx_int8).
@@ -227,13 +172,13 @@ def _dynamic_adjacency(graph: _Graph, gcn: str, weights: Weights, A_KVV: Array, 
     return graph.reshape(f"{gcn}.A", graph.add("Sum", f"{gcn}.A.channels", of_groups, y), channels, joints, joints)
 
 
-def _embedding(graph: _Graph, name: str, weight_OC: Array, bias_O: Array, frame: str) -> str:
+def _embedding(graph: Graph, name: str, weight_OC: Array, bias_O: Array, frame: str) -> str:
     """(N, C, V) -> (N, O, V)."""
     y = graph.add("MatMul", f"{name}.product", graph.store(f"{name}.weight", weight_OC), frame)
     return graph.add("Sum", name, y, graph.store(f"{name}.bias", bias_O[:, None]))
 
 
-def _branches(graph: _Graph, tcn: str, weights: Weights, affine: Pair, stride: int, x: str) -> list[str]:
+def _branches(graph: Graph, tcn: str, weights: Weights, affine: Pair, stride: int, x: str) -> list[str]:
     """The temporal branches, scaled and shifted."""
     sliced, norm = _stored(weights, f"{tcn}.slices.0"), _affine(weights, f"{tcn}.slices.1")
     ends = np.cumsum(branch_widths(len(affine[0])))
@@ -248,7 +193,7 @@ def _branches(graph: _Graph, tcn: str, weights: Weights, affine: Pair, stride: i
     return parts
 
 
-def _branch(graph: _Graph, tcn: str, j: int, weights: Weights, affine: Pair, stride: int, x: str) -> str:
+def _branch(graph: Graph, tcn: str, j: int, weights: Weights, affine: Pair, stride: int, x: str) -> str:
     """Branch j, a dilated convolution or after these the max pooling, scaled and shifted."""
     name = f"{tcn}.{j}"
     if j == len(DILATIONS):
@@ -261,7 +206,7 @@ def _branch(graph: _Graph, tcn: str, j: int, weights: Weights, affine: Pair, str
     return _convolution(graph, name, stored, affine, x, strides=[stride, 1], **taps)
 
 
-def _sum(graph: _Graph, at: str, weights: Weights, stride: int, y: str, x: str) -> str:
+def _sum(graph: Graph, at: str, weights: Weights, stride: int, y: str, x: str) -> str:
     """ReLU of the sum of `y` and the residual, which is `x` or a convolution of `x`."""
     if f"{at}.residual.0.weight" in weights:
         stored, affine = _stored(weights, f"{at}.residual.0"), _affine(weights, f"{at}.residual.1")
@@ -269,7 +214,7 @@ def _sum(graph: _Graph, at: str, weights: Weights, stride: int, y: str, x: str) 
     return graph.add("Relu", f"{at}.out", graph.add("Add", f"{at}.sum", y, x))
 
 
-def _graph_convolution(graph: _Graph, at: str, weights: Weights, A_KVV: Array, norm: str, x: str) -> str:
+def _graph_convolution(graph: Graph, at: str, weights: Weights, A_KVV: Array, norm: str, x: str) -> str:
     """Graph convolution and batch norm."""
     subsets, joints, _ = A_KVV.shape
     scale_C, shift_C = _affine(weights, norm)
@@ -283,7 +228,7 @@ def _graph_convolution(graph: _Graph, at: str, weights: Weights, A_KVV: Array, n
     return graph.add("Add", f"{at}.gcn.shifted", y, graph.store(f"{at}.gcn.constant", constant_OV[:, None]))
 
 
-def _convolution(graph: _Graph, name: str, stored: Pair, affine: Pair, x: str, **steps: list[int]) -> str:
+def _convolution(graph: Graph, name: str, stored: Pair, affine: Pair, x: str, **steps: list[int]) -> str:
     """A convolution with the weight and bias `stored`, scaled and shifted by `affine`."""
     (weight, bias), (scale_C, shift_C) = stored, affine
     scaled = graph.store(f"{name}.weight", weight * scale_C[:, None, None, None])
@@ -306,7 +251,7 @@ def _affine(weights: Weights, norm: str) -> Pair:
     return scale, weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
 
 
-Writer = Callable[[_Graph, str, Weights, Array, int, str], str]
+Writer = Callable[[Graph, str, Weights, Array, int, str], str]
 """Adds a block without its residual: graph, name of the block, weights, adjacency (K, V, V), stride, input."""
 
 WRITERS: Final[Mapping[type[STGCN], Writer]] = MappingProxyType(

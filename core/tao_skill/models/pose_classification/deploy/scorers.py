@@ -15,7 +15,7 @@ import torch
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, tensorrt_engine
-from tao_skill.models.pose_classification.network.layout_file import is_absent, layout_of
+from tao_skill.models.pose_classification.network.layout_file import is_absent
 from tao_skill.models.pose_classification.network.registry import build_net
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.trained_facts import TrainedFacts, fix_of
@@ -64,21 +64,16 @@ def with_stated_layout(config: ExperimentConfig, path: Path) -> ExperimentConfig
     """The spec with the layout that a model file states, where the spec names a layout file that does not exist here.
 
     Raises:
-        NotFound: the model file states no layout. BadData: it cannot be read.
+        BadData: the model file cannot be read.
     """
     if not is_absent(config.model.graph_layout) or path.suffix.lower() == tensorrt_engine.SUFFIX:
         return config
-    layout = _stated_facts(path, config.encryption_key).graph_layout
-    if layout is None:
-        layout_of(config.model.graph_layout)  # raises: there is no such file
-        return config
+    if path.suffix.lower() == ".onnx":
+        facts = onnx_file.model_facts(onnx_file.load(path, config.encryption_key), path)
+    else:
+        facts = checkpoint_file.stated_facts(checkpoint_file.load(path, config.encryption_key), path)
+    layout = facts.graph_layout or config.model.graph_layout
     return replace(config, model=replace(config.model, graph_layout=layout))
-
-
-def _stated_facts(path: Path, key: str | None) -> TrainedFacts:
-    if path.suffix.lower() != ".onnx":
-        return checkpoint_file.stated_facts(checkpoint_file.load(path, key), path)
-    return TrainedFacts.read({entry.key: entry.value for entry in onnx_file.load(path, key).metadata_props}, path)
 
 
 def fitted(x_NCTVM: Array, frames: int | None, persons: int | None) -> Array:

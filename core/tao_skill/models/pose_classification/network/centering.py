@@ -23,20 +23,20 @@ def center_of(layout: Layout, channels: int) -> Tensor:
     return center_CV
 
 
-def centered(x_NCTVM: Tensor, center_CV: Tensor, *, group: bool = False) -> Tensor:
+def centered(x_NCTVM: Tensor, layout: Layout, *, group: bool = False) -> Tensor:
     """Coordinates relative to each person's centre joint, with `group` to the centre joint of the first person.
 
     Where the centre is missing, the last one seen before is used, else the first one after. Missing joints stay.
     """
-    coordinates, joint = int(center_CV.sum()), int(center_CV.sum(dim=0).argmax())
-    seen_N1TVM = seen(x_NCTVM, coordinates)
-    found_N1TM = seen_N1TVM[:, :, :, joint]
-    origin_NCTM = torch.where(found_N1TM, x_NCTVM[:, :, :, joint], 0.0) * center_CV[:, joint, None, None]
+    x_NKTVM = x_NCTVM[:, : layout.coordinates]
+    seen_N1TVM = seen(x_NCTVM, layout.coordinates)
+    found_N1TM = seen_N1TVM[:, :, :, layout.center]
+    origin_NKTM = torch.where(found_N1TM, x_NKTVM[:, :, :, layout.center], 0.0)
     if group:
-        found_N1TM, origin_NCTM = found_N1TM[..., :1], origin_NCTM[..., :1]
-    frame_NCTM = _nearest(found_N1TM).expand_as(origin_NCTM)
-    origin_NCT1M = origin_NCTM.gather(2, frame_NCTM).unsqueeze(3)
-    return x_NCTVM - torch.where(seen_N1TVM, origin_NCT1M, 0.0)
+        found_N1TM, origin_NKTM = found_N1TM[..., :1], origin_NKTM[..., :1]
+    origin_NKTM = origin_NKTM.gather(2, _nearest(found_N1TM).expand_as(origin_NKTM))
+    centered_NKTVM = x_NKTVM - torch.where(seen_N1TVM, origin_NKTM.unsqueeze(3), 0.0)
+    return torch.cat([centered_NKTVM, x_NCTVM[:, layout.coordinates :]], dim=1)
 
 
 def seen(x_NCTVM: Tensor, coordinates: int) -> Tensor:
@@ -47,13 +47,13 @@ def seen(x_NCTVM: Tensor, coordinates: int) -> Tensor:
     joints of the frame, widened by half of it on both sides.
     """
     x_NKTVM = x_NCTVM[:, :coordinates]
-    zero_N1TVM = (x_NCTVM if x_NCTVM.shape[1] == coordinates else x_NKTVM).eq(0).all(dim=1, keepdim=True)
+    zero_N1TVM = x_NKTVM.eq(0).all(dim=1, keepdim=True)
     low = torch.where(zero_N1TVM, FAR, x_NKTVM).amin(dim=3, keepdim=True)
     high = torch.where(zero_N1TVM, -FAR, x_NKTVM).amax(dim=3, keepdim=True)
     reach = (high - low) / 2
     near_N1T1M = ((low - reach <= 0) & (high + reach >= 0)).all(dim=1, keepdim=True)
     by_value_N1TVM = ~zero_N1TVM | near_N1T1M
-    if x_NCTVM.shape[1] == coordinates:
+    if x_NCTVM.shape[1] <= coordinates:
         return by_value_N1TVM
     confidence_N1TVM = x_NCTVM[:, coordinates : coordinates + 1]
     least, most = confidence_N1TVM.amin(dim=(2, 3), keepdim=True), confidence_N1TVM.amax(dim=(2, 3), keepdim=True)

@@ -76,14 +76,11 @@ def _read(file: Path) -> tuple[str, Layout]:
     """The layout of a file, as JSON and checked."""
     if not file.is_file():
         near = similar_file(file)
-        names = ", ".join(LAYOUTS)
-        raise NotFound(
-            f"there is no layout file {file}",
-            fix=f"use {near}" if near else f"give an existing file, or one of {names}",
-        )
+        fix = f"use {near}" if near else f"give an existing file, or one of {', '.join(LAYOUTS)}"
+        raise NotFound(f"there is no layout file {file}", fix=fix)
     try:
         return _checked(parse_yaml(read_text(file, YAML_BYTES)))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise BadData(f"layout file {file}: {error}", fix=_FIX, path=str(file)) from error
 
 

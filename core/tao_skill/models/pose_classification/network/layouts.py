@@ -15,9 +15,6 @@ from typing import Final
 SUFFIXES: Final = (".yaml", ".yml")
 """Endings of the names of layout files."""
 
-CENTERS: Final = ("false", "true", "group")
-"""Values of `model.center`: absolute positions, relative to each person's centre, to that of the first person."""
-
 Pairs = tuple[tuple[int, int], ...]
 
 

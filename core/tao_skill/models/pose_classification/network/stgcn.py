@@ -80,7 +80,7 @@ class STGCN(nn.Module):
     """A batch norm over the coordinates of all joints, blocks, average pooling and a linear head.
 
     Args:
-        center: one of CENTERS. blocks: sizes of the blocks, ten as in TAO by default; the first has no residual.
+        center: as `model.center`. blocks: sizes of the blocks, ten as in TAO by default; the first has no residual.
     """
 
     A: Tensor
@@ -103,6 +103,7 @@ class STGCN(nn.Module):
         self.blocks = tuple(blocks)
         self.register_buffer("A", torch.from_numpy(adjacency(layout, strategy)))
         subsets, joints, _ = self.A.shape
+        self.layout = layout
         self.register_buffer("center", center_of(layout, channels) if center != "false" else None)
         self.group = center == "group"
         self.data_bn = nn.BatchNorm1d(channels * joints)
@@ -129,7 +130,7 @@ class STGCN(nn.Module):
     def _normalised(self, x_NCTVM: Tensor) -> Tensor:
         """Centre and normalise; each person becomes a sequence: (N M, C, T, V)."""
         n, c, t, v, m = x_NCTVM.shape
-        x_NCTVM = x_NCTVM if self.center is None else centered(x_NCTVM, self.center, group=self.group)
+        x_NCTVM = x_NCTVM if self.center is None else centered(x_NCTVM, self.layout, group=self.group)
         rows = x_NCTVM.permute(0, 4, 2, 3, 1).reshape(n * m * t, v * c)
         rows = _by_running_statistics(self.data_bn, rows) if self.training and len(rows) == 1 else self.data_bn(rows)
         return rows.view(n * m, t, v, c).permute(0, 3, 1, 2)

@@ -15,7 +15,7 @@ from torch.optim import SGD, Adam, Adamax, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
 
 from tao_skill.models.pose_classification.config import ExperimentConfig, Optim, TrainConfig
-from tao_skill.models.pose_classification.data.datamodule import SkeletonDataModule, datamodule_of
+from tao_skill.models.pose_classification.data.datamodule import datamodule_of
 from tao_skill.models.pose_classification.network.registry import build_net
 from tao_skill.models.pose_classification.trained_facts import TrainedFacts
 from tao_skill.models.pose_classification.training.averaging import AverageState, WeightAverage, restore_trained
@@ -153,9 +153,8 @@ class PoseClassifier(pl.LightningModule):
         """Start the average of the weights, or continue that of the checkpoint; get the weights of the classes."""
         if decay := self.config.train.optim.ema_decay:
             self._average = WeightAverage(self.model, decay, self._average_state)
-        data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, SkeletonDataModule) and data.class_weights is not None:
-            self._class_weights_K = torch.from_numpy(data.class_weights).to(self.device)
+        if (weights_K := datamodule_of(self.trainer).class_weights) is not None:
+            self._class_weights_K = torch.from_numpy(weights_K).to(self.device)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed dropout from seed, batch and process."""
