@@ -161,7 +161,7 @@ def _checkpoint(key: str | None) -> Callable[[Path], Any]:
     return read
 
 
-def _checkpoint_seeds() -> list[bytes]:
+def _checkpoint_seeds(*, zipped: bool = True) -> list[bytes]:
     made = []
     for value in (
         {"state_dict": {"model.x": torch.ones(2, 3), "model.n": torch.tensor(3)}, "epoch": 1, "lr": [0.5, None]},
@@ -169,10 +169,14 @@ def _checkpoint_seeds() -> list[bytes]:
         {"state_dict": {"fcn.weight": torch.ones(2, 256, 1, 1), "A": torch.ones(3, 18, 18)}},
     ):
         with tempfile.TemporaryFile() as stream:
-            torch.save(value, stream)
+            torch.save(value, stream, _use_new_zipfile_serialization=zipped)
             stream.seek(0)
             made.append(stream.read())
     return made
+
+
+def _pretrained(path: Path) -> None:
+    checkpoint_file.load_pretrained(_net(), path)
 
 
 def _members(data: bytes) -> dict[str, bytes]:
@@ -436,6 +440,13 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "class names": Parser(read=label_map.read, file="label_map.json", seeds=_text({"walk": 0, "sit": 1})),
     "deepstream": Parser(read=_converted, file="r.json", seeds=_text(_recording())),
     "checkpoint": Parser(read=_checkpoint(None), file="c.pth", seeds=_checkpoint_seeds, tokens=_OPCODES, weight=0.5),
+    "checkpoint before torch 1.6": Parser(
+        read=_pretrained,
+        file="c.pth",
+        seeds=lambda: _checkpoint_seeds(zipped=False),
+        tokens=(*_OPCODES, b"Q", b"storage", b"module."),
+        weight=0.5,
+    ),
     "checkpoint's pickle": Parser(
         read=lambda path: checkpoint_file.network_state(checkpoint_file.load(path)),
         file="c.pth",

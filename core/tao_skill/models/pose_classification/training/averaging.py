@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from tao_skill.models.pose_classification.training.checkpoint_file import PREFIX
+from tao_skill.models.pose_classification.training.weight_names import PREFIX
 
 TRAINED: Final = "trained_state_dict"
 """Key of a checkpoint for the weights that the optimizer changes, if `state_dict` has the averaged ones."""

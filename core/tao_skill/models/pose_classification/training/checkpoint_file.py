@@ -6,7 +6,7 @@ import io
 import pickle
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -21,12 +21,17 @@ from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.trained_facts import Difference, TrainedFacts, fix_of
-from tao_skill.models.pose_classification.training import checkpoint_index
+from tao_skill.models.pose_classification.training import checkpoint_index, weight_names
+from tao_skill.models.pose_classification.training.weight_names import (
+    CONTAINERS,
+    HEAD,
+    PREFIX,
+    Weights,
+    listed,
+)
 from tao_skill.safe_pickle import torch_archive
 
-PREFIX: Final = "model."
 BLOCKS: Final = "st_gcn_networks."
-HEAD: Final = "fcn."
 FACTS: Final = "tao_skill"
 """Key of a checkpoint under which training stores its metadata."""
 
@@ -48,7 +53,12 @@ _UNREADABLE: Final = (
 )
 """Errors of torch.load for damaged pickles and for tensors that do not fit their storage."""
 
-_OLD: Final = "load it where it was made and save it again with torch 1.6 or newer"
+_SAVE_AGAIN: Final = "load it where it was made and save its state_dict with torch.save"
+_CONVERT: Final = (
+    "import sys, torch; c = torch.load(sys.argv[1], map_location='cpu', weights_only=False); "
+    "c = c if isinstance(c, dict) else c.state_dict(); "
+    f"torch.save(next((c[k] for k in {CONTAINERS} if isinstance(c.get(k), dict)), c), 'weights.pth')"
+)
 TENSORS_SHOWN: Final = 3
 
 
@@ -91,9 +101,8 @@ def load(path: Path, key: str | None = None) -> dict[str, Any]:
 
 
 def network_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of the network, whether saved under `state_dict` or not, with the prefix `model.` or without it."""
-    state = checkpoint.get("state_dict", checkpoint)
-    return {name.removeprefix(PREFIX): value for name, value in state.items() if isinstance(value, Tensor)}
+    """The tensors of the network, also as other programs save them (see `weight_names.read`)."""
+    return weight_names.read(checkpoint).tensors
 
 
 def load_network(net: STGCN, path: Path, key: str | None = None) -> TrainedFacts:
@@ -106,9 +115,7 @@ def load_network(net: STGCN, path: Path, key: str | None = None) -> TrainedFacts
         BadData: the checkpoint is of another network (the message names the differences), or its metadata is damaged.
     """
     loaded = load(path, key)
-    state = network_state(loaded)
-    _check_fits(net, state, path)
-    net.load_state_dict(state)
+    net.load_state_dict(_fitting(net, weight_names.read(loaded), path).tensors)
     return stated_facts(loaded, path)
 
 
@@ -129,17 +136,29 @@ def check_resumable(net: STGCN, path: Path, key: str | None = None) -> None:
         BadData: the checkpoint has no training state, or is of another network.
     """
     checkpoint = load(path, key)
+    fix = f"start from its weights: set model.pretrained_model_path={path} and another results_dir"
     if missing := [name for name in TRAINING_STATE if name not in checkpoint]:
         raise BadData(
             f"checkpoint {path} has weights but no training state to resume from: {', '.join(missing)} missing",
-            fix=f"start from its weights: set model.pretrained_model_path={path} and another results_dir",
+            fix=fix,
             path=str(path),
         )
-    _check_fits(net, network_state(checkpoint), path)
+    _fitting(net, weight_names.read(checkpoint), path)
+    state = checkpoint.get(CONTAINERS[0])
+    names = state if isinstance(state, dict) else {}
+    if missing := [PREFIX + name for name in net.state_dict() if PREFIX + name not in names]:
+        raise BadData(
+            f"checkpoint {path} lacks {len(missing)} tensors to resume from: {listed(missing)}",
+            fix=fix,
+            path=str(path),
+        )
 
 
 def load_pretrained(net: STGCN, path: Path, key: str | None = None) -> str:
-    """Fill `net` with pretrained weights; a head with another number of classes is left as initialised.
+    """Fill `net` with pretrained weights, also those of other programs.
+
+    Newly initialised are a head with another number of classes or of another form, and the edge importance if the file
+    has none.
 
     Returns:
         What was loaded, for the log.
@@ -147,16 +166,16 @@ def load_pretrained(net: STGCN, path: Path, key: str | None = None) -> str:
     Raises:
         BadData: a tensor other than the head does not fit.
     """
-    state = network_state(load(path, key))
-    own = net.state_dict()
-    in_file, in_spec = (tensor_facts(tensors).num_classes for tensors in (state, own))
-    head_differs = any(state[name].shape != own[name].shape for name in own if name.startswith(HEAD) and name in state)
-    if head_differs:
-        state |= {name: own[name] for name in own if name.startswith(HEAD)}
-    _check_fits(net, state, path)
-    net.load_state_dict(state)
-    head = f", head newly initialised: {in_file or 'unknown'} classes in the file, {in_spec} in the spec"
-    return f"weights of {path}" + (head if head_differs else "")
+    weights, own = weight_names.read(load(path, key)), net.state_dict()
+    heads = [name for name in own if name.startswith(HEAD)]
+    is_new = any(name not in weights.tensors or weights.tensors[name].shape != own[name].shape for name in heads)
+    in_file, in_spec = (tensor_facts(tensors).num_classes for tensors in (weights.tensors, own))
+    if is_new:
+        weights = weight_names.with_new_head(net, weights)
+    weights = _fitting(net, weight_names.with_initial(net, weights), path)
+    net.load_state_dict(weights.tensors)
+    head = f"head newly initialised: {in_file or 'unknown'} classes in the file, {in_spec} in the spec"
+    return ", ".join([f"weights of {path}", *weights.notes, *([head] if is_new else [])])
 
 
 def _unreadable(path: Path, data: bytes, error: Exception) -> BadData:
@@ -164,19 +183,16 @@ def _unreadable(path: Path, data: bytes, error: Exception) -> BadData:
     if ENCRYPTED.encode() in data:
         return _encrypted_by_tao(path)
     if named := _NAMED.search(str(error)):
-        convert = (
-            "import sys, torch; c = torch.load(sys.argv[1], map_location='cpu', weights_only=False); "
-            "torch.save({'state_dict': c['state_dict']}, 'weights.pth')"
-        )
-        command = f'python -c "{convert}" {shlex.quote(str(path))}'
+        command = f'python -c "{_CONVERT}" {shlex.quote(str(path))}'
         return BadData(
             f"checkpoint {path} names {named[1]}, which is neither a tensor nor plain data, and was not run",
             fix=f"if you trust the file, extract its weights where it was made: {command}",
             path=str(path),
         )
+    complete = "use a complete .pth file of tensors and plain data only"
     return Damaged(
         f"checkpoint {path} is damaged or not a checkpoint: {' '.join(str(error).split())[:200]}",
-        fix=_OLD if data.startswith(b"\x80") else "use a complete .pth file of tensors and plain data only",
+        fix=_SAVE_AGAIN if torch_archive.unsupported(data) else complete,
         path=str(path),
     )
 
@@ -230,28 +246,47 @@ def _block_convolutions(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in state.items() if name.startswith(BLOCKS) and value.dim() > 1}
 
 
-def _check_fits(net: STGCN, state: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse tensors that do not fill `net`: name the facts that differ, and the first tensors.
+def _fitting(net: STGCN, weights: Weights, path: Path) -> Weights:
+    """Complete tensors that fill `net`; else name the facts that differ, and the first tensors.
 
     Raises:
-        BadData: they do not.
+        BadData: they do not fill it.
     """
-    own = net.state_dict()
-    facts, tensors = tensor_facts(state).differences(tensor_facts(own)), _unfit(own, state)
-    if facts or tensors:
-        more = ["..."] if len(tensors) > TENSORS_SHOWN else []
-        raise _other_network(path, facts, [*map(str, facts), *tensors[:TENSORS_SHOWN], *more])
+    own, complete = net.state_dict(), weight_names.completed(net, weights)
+    facts = tensor_facts(complete.tensors).differences(tensor_facts(own))
+    names, shapes = _other_names(own, complete), _other_shapes(own, complete.tensors)
+    if facts or (shapes and not names):
+        raise _other_network(path, facts, [*map(str, facts), *shapes, *names])
+    if names:
+        raise BadData(
+            f"checkpoint {path} has other tensors than the network: {'; '.join([*names, *shapes])}",
+            fix=f"use weights whose tensors have these names, after prefixes such as {PREFIX}, or rename them",
+            path=str(path),
+        )
+    return complete
 
 
-def _unfit(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
-    found = [f"{name} is missing" for name in own if name not in other]
-    found += [f"{name} is unknown" for name in other if name not in own]
-    found += [
-        f"{name} is {tuple(other[name].shape)}, the spec makes {tuple(value.shape)}"
+def _other_names(own: Mapping[str, Tensor], weights: Weights) -> list[str]:
+    """The tensors that only the file has, or else all of it, and those that only the network has."""
+    unknown = [weights.names.get(name, name) for name in weights.tensors if name not in own]
+    lacking = [name for name in own if name not in weights.tensors]
+    if not unknown and not lacking:
+        return []
+    has = _counted(unknown, " unknown") if unknown else _counted([*weights.names.values()])
+    return [f"it has {has}", f"it lacks {_counted(lacking, f' of {len(own)}')}"]
+
+
+def _counted(names: Sequence[str], of: str = "") -> str:
+    return f"{len(names)}{of} ({listed(names)})" if names else "none"
+
+
+def _other_shapes(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    found = [
+        f"{name} is {tuple(state[name].shape)}, the spec makes {tuple(value.shape)}"
         for name, value in own.items()
-        if name in other and other[name].shape != value.shape
+        if name in state and state[name].shape != value.shape
     ]
-    return found
+    return found[:TENSORS_SHOWN] + (["..."] if len(found) > TENSORS_SHOWN else [])
 
 
 def _other_network(path: Path, facts: list[Difference], differences: list[str]) -> BadData:
