@@ -77,6 +77,15 @@ def test_the_next_commands_run_as_printed_without_a_path_typed(trained: tuple[Pa
     assert len(names[0]) == 6
 
 
+def test_a_parent_is_evaluated_on_several_clips(trained: tuple[Path, dict[str, Any]]) -> None:
+    root, document = trained
+    clips = ["evaluate.num_clips=3", "evaluate.batch_size=6"]
+    done = call_json(["run", "evaluate", "--parent", document["job"]["id"], *clips], root)["job"]
+    assert done["state"] == "COMPLETE"
+    progress = json.loads((Path(done["results_dir"]) / "progress.json").read_text())
+    assert progress["batches"] == 3, "six sequences, three clips each"
+
+
 def test_jobs_are_listed_shown_and_logged(trained: tuple[Path, dict[str, Any]]) -> None:
     root, document = trained
     job_id = document["job"]["id"]
@@ -133,7 +142,7 @@ def test_a_job_that_cannot_use_its_input_exits_with_two_and_says_why(train: list
     torch.save({"state_dict": {}}, wrong)
     document = call_json([*train, f"pretrained_model={wrong}"], tmp_path / "results", code=2)
     assert document["job"]["state"] == "ERROR"
-    assert "does not fit the spec" in document["error"]["message"]
+    assert "it lacks 59 of 75" in document["error"]["message"]
     assert document["error"]["fix"]
 
 

@@ -474,6 +474,15 @@ class OnTestSet(Gpus):
         ),
     ] = REQUIRED
     batch_size: Annotated[int, Param("Sequences in a batch; -1 uses dataset.batch_size.", minimum=-1, reject=(0,))] = -1
+    num_clips: Annotated[
+        int,
+        Param(
+            "Temporal crops of each sequence, 90 % of its frames each, whose class probabilities are averaged; "
+            "takes num_clips times as long. 1 scores the whole sequence once.",
+            minimum=1,
+            maximum=100,
+        ),
+    ] = 1
     gpu_id: Annotated[
         int | None,
         Param("GPU index of older TAO specs; takes precedence over gpu_ids.", minimum=0, tao_flags=("--gpu_id",)),

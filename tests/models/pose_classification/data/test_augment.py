@@ -9,6 +9,7 @@ import pytest
 from tao_skill.models.pose_classification.config import DatasetConfig
 from tao_skill.models.pose_classification.data.augment import (
     augment_sequence,
+    clip_interval,
     crop,
     pad,
     random_choose,
@@ -112,6 +113,15 @@ def test_a_part_lies_within_the_used_frames_and_has_at_least_its_share() -> None
     assert first.max() > 10
     assert random_interval(np.zeros((3, 9, 4, 1), np.float32), 0.5, np.random.default_rng(0)) == (0, 0)
     assert np.array_equal(crop(x, 2.4, 7.6), x[:, 2:9])
+
+
+@pytest.mark.parametrize(("frames", "clips"), [(41, 2), (41, 10), (2, 3), (1, 4)])
+def test_clips_are_evenly_spaced_from_the_first_to_the_last_frame(frames: int, clips: int) -> None:
+    first, last = np.array([clip_interval(frames, clip, clips) for clip in range(clips)]).T
+    assert (first[0], last[-1]) == (0, frames - 1)
+    np.testing.assert_allclose(last - first, 0.9 * (frames - 1))
+    np.testing.assert_allclose(np.diff(first), 0.1 * (frames - 1) / (clips - 1))
+    assert clip_interval(frames, 0, 1) == (0, frames - 1)
 
 
 def test_a_part_is_resampled_at_its_own_times() -> None:

@@ -26,7 +26,7 @@ from tao_skill.models.pose_classification.network.registry import NETWORKS, Netw
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tests.support.experiments import experiment
-from tests.support.networks import acquainted
+from tests.support.networks import acquainted, weights
 
 BLOCKS = (Block(8), Block(8), Block(8, 2), Block(16))
 """One block changes the frames alone, and one the channels alone."""
@@ -119,6 +119,17 @@ def test_it_trains_evaluates_and_exports_with_any_blocks(small: Network, tiny: P
         for path in (config.evaluate.checkpoint, artifact.path)
     ]
     assert measured[0] == measured[1]
+
+
+def test_it_resumes_in_bf16_without_a_trace(small: Network, tiny: Path, tmp_path: Path) -> None:
+    twice = {"train__num_epochs": 2, "train__precision": "bf16"}
+    train.run(config_of(tiny, tmp_path / "whole", **twice))
+    train.run(config_of(tiny, tmp_path / "parts", **twice | {"train__num_epochs": 1}))
+    half = weights(tmp_path / "parts" / "train")
+    train.run(config_of(tiny, tmp_path / "parts", **twice))
+    whole, parts = (weights(tmp_path / name / "train") for name in ("whole", "parts"))
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+    assert not all(torch.equal(value, parts[name]) for name, value in half.items())
 
 
 def test_its_operations_are_those_that_torch_counts(small: Network, tiny: Path, tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ SCALES: Final = (0.9, 1.0, 1.1)
 SHIFTS: Final = (-0.2, -0.1, 0.0, 0.1, 0.2)
 """Candidates of random_move: degrees, factors, and data units (ST-GCN's feeder)."""
 
+CLIP_SHARE: Final = 0.9
+"""Share of the unpadded frames in each clip of a test sequence."""
+
 TILT: Final = 1 / 3
 """Rotation of random_rotate about x and z, as a share of its rotation about y."""
 
@@ -131,6 +134,20 @@ def random_interval(x_CTVM: Sequence_CTVM, share: float, rng: np.random.Generato
     size = last * rng.uniform(share, 1)
     begin = rng.uniform(0, last - size)
     return begin, begin + size
+
+
+def clip_interval(frames: int, clip: int, clips: int) -> tuple[float, float]:
+    """First and last time, in frames, of one of `clips` evenly spaced intervals of a sequence of `frames` frames.
+
+    Each has CLIP_SHARE of the sequence; clip 0 begins at its first frame and the last clip ends at its last frame. A
+    single clip is the whole sequence.
+    """
+    last = frames - 1
+    if clips == 1:
+        return 0.0, float(last)
+    rest = last * (1 - CLIP_SHARE)
+    share = clip / (clips - 1)
+    return rest * share, last - rest * (1 - share)
 
 
 def crop(x_CTVM: Sequence_CTVM, first: float, last: float) -> Sequence_CTVM:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tao_skill.models.pose_classification.config import DatasetConfig
-from tao_skill.models.pose_classification.data.augment import augment_sequence, resample
+from tao_skill.models.pose_classification.data.augment import augment_sequence, clip_interval, crop, pad, resample
 from tao_skill.models.pose_classification.data.augment_space import flip
 from tao_skill.models.pose_classification.data.label_map import mirrored_ids
 from tao_skill.models.pose_classification.data.sequences import (
@@ -40,7 +40,10 @@ class BatchIndices(NamedTuple):
 class SkeletonDataset(Dataset[tuple[Tensor, Tensor]]):
     """Sequences with their class ids (-1 if unknown), read one batch at a time.
 
-    With `resample_frames`, the padding of sequences is not read.
+    With `resample_frames` or several clips, the padding of sequences is not read.
+
+    Args:
+        clips: temporal crops of each sequence, without augmentation: item i is clip i % clips of sequence i // clips.
 
     Attributes:
         only_N: index of each sequence in the file.
@@ -59,6 +62,7 @@ class SkeletonDataset(Dataset[tuple[Tensor, Tensor]]):
         augment: DatasetConfig | None = None,
         layout: Layout | None = None,
         seed: int = 0,
+        clips: int = 1,
     ) -> None:
         self.data_path = data_path
         self.data_NCTVM = open_sequences(data_path)
@@ -68,12 +72,14 @@ class SkeletonDataset(Dataset[tuple[Tensor, Tensor]]):
         self.resample_frames = resample_frames
         self.augment = augment
         self.seed = seed
+        self.clips = clips
         n, _, frames, joints, _ = self.data_NCTVM.shape
         self.layout = layout or Layout(joints=joints, center=0, edges=())
         self.mirrored_ids: dict[int, int] = {}
         if augment is not None and augment.random_flip:
             self.mirrored_ids = mirrored_ids(augment.label_map, augment.flip_labels)
-        self._read_N = np.full(n, frames) if resample_frames is None else read_unpadded_lengths(data_path)
+        whole = resample_frames is None and clips == 1
+        self._read_N = np.full(n, frames) if whole else read_unpadded_lengths(data_path)
         self.frames = resample_frames or self._window(frames)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -84,29 +90,35 @@ class SkeletonDataset(Dataset[tuple[Tensor, Tensor]]):
         self.__dict__.update(state, data_NCTVM=open_sequences(state["data_path"]))
 
     def __len__(self) -> int:
-        return len(self.only_N)
+        return len(self.only_N) * self.clips
 
     def __getitem__(self, batch: BatchIndices) -> tuple[Tensor, Tensor]:
         """The sequences (N, C, T, V, M) float32 and their class ids (N,) int64."""
-        indices_n = np.array(batch.indices, dtype=int)
+        indices_n, clips_n = np.divmod(np.array(batch.indices, dtype=int), self.clips)
         _, channels, _, joints, persons = self.data_NCTVM.shape
         x_NCTVM = np.empty((len(indices_n), channels, self.frames, joints, persons), np.float32)
         ids_N = self.ids_N[indices_n]
-        for n, index in enumerate(self.only_N[indices_n].tolist()):
-            x_NCTVM[n], ids_N[n] = self._sequence(batch.epoch, index, int(ids_N[n]))
+        for n, (index, clip) in enumerate(zip(self.only_N[indices_n].tolist(), clips_n.tolist(), strict=True)):
+            x_NCTVM[n], ids_N[n] = self._sequence(batch.epoch, index, clip, int(ids_N[n]))
         release(self.data_NCTVM)
         return torch.from_numpy(x_NCTVM), torch.from_numpy(ids_N)
 
-    def _sequence(self, epoch: int, index: int, class_id: int) -> tuple[npt.NDArray[np.floating[Any]], int]:
-        """A sequence, augmented and resampled, and its class id."""
+    def _sequence(self, epoch: int, index: int, clip: int, class_id: int) -> tuple[npt.NDArray[np.floating[Any]], int]:
+        """A sequence, augmented and resampled, or a clip of it, and its class id."""
         x_CTVM = self.data_NCTVM[index, :, : self._read_N[index]]
         if self.augment is None:
-            return x_CTVM if self.resample_frames is None else resample(x_CTVM, self.resample_frames), class_id
+            return self._clip(x_CTVM, clip), class_id
         rng = np.random.default_rng([self.seed, epoch, index])
         x_CTVM = np.array(x_CTVM, dtype=np.float32)
         if self.augment.random_flip and rng.random() < FLIPPED_SHARE:
             x_CTVM, class_id = flip(x_CTVM, self.layout), self.mirrored_ids.get(class_id, class_id)
         return augment_sequence(x_CTVM, self.augment, self._window(x_CTVM.shape[1]), self.layout, rng), class_id
+
+    def _clip(self, x_CTVM: npt.NDArray[np.floating[Any]], clip: int) -> npt.NDArray[np.floating[Any]]:
+        interval = clip_interval(x_CTVM.shape[1], clip, self.clips)
+        if self.resample_frames is None:
+            return pad(crop(x_CTVM, *interval), self.frames)
+        return resample(x_CTVM, self.resample_frames, interval)
 
     def _window(self, frames: int) -> int:
         """Frames of a sequence of `frames` frames after padding and random_choose."""

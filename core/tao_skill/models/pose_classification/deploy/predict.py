@@ -74,6 +74,8 @@ def probabilities(
 ) -> tuple[npt.NDArray[np.float32], list[str]]:
     """Softmax scores of every sequence of the task's test set, in order, and the class names.
 
+    With several clips, the mean over the clips of a sequence.
+
     Returns:
         (N, num_classes) float32, and a name for each column.
 
@@ -88,21 +90,21 @@ def probabilities(
     trimmed = trimming_warning(Path(task.checkpoint), score.facts)
     for warning in filter(None, (trimmed, _padded(dataset, task.checkpoint, score.frames))):
         status.write("RUNNING", warning, verbosity="WARNING")
-    data = SkeletonDataset(Path(task.test_dataset.data_path), None, resample_frames=dataset.resample_frames)
+    data = SkeletonDataset(
+        Path(task.test_dataset.data_path), None, resample_frames=dataset.resample_frames, clips=task.num_clips
+    )
     size = dataset.batch_size if task.batch_size == -1 else task.batch_size
-    batches = loader(data, BatchSampler(len(data), batch_size=size), num_workers=dataset.num_workers)
-    began, count, parts = time.monotonic(), len(batches), []
-    for done, (x_NCTVM, _) in enumerate(batches, start=1):
-        parts.append(torch.from_numpy(score(x_NCTVM.numpy())).softmax(1).numpy())
+    sampler = BatchSampler(len(data), batch_size=size)
+    batches = loader(data, sampler, num_workers=dataset.num_workers)
+    scores_NK = np.zeros((len(data) // data.clips, dataset.num_classes), np.float32)
+    began, count = time.monotonic(), len(batches)
+    for done, (batch, (x_NCTVM, _)) in enumerate(zip(sampler, batches, strict=True), start=1):
+        clips_nK = torch.from_numpy(score(x_NCTVM.numpy())).softmax(1).numpy()
+        _check_classes(clips_nK.shape[1], dataset, task.checkpoint)
+        np.add.at(scores_NK, np.array(batch.indices) // data.clips, clips_nK)
         left_s = (time.monotonic() - began) / done * (count - done)
         status.progress(Progress(batch=done, batches=count, eta_s=round(left_s, 1)))
-    scores_NK = np.concatenate(parts)
-    if (classes := scores_NK.shape[1]) != config.dataset.num_classes:
-        raise BadData(
-            f"{task.checkpoint} has {classes} classes, dataset.num_classes is {config.dataset.num_classes}",
-            fix=f"set dataset.num_classes={classes}",
-            path=task.checkpoint,
-        )
+    scores_NK /= data.clips
     if invalid := int((~np.isfinite(scores_NK).all(axis=1)).sum()):
         raise BadData(
             f"{invalid} of {len(scores_NK)} sequences have scores from {task.checkpoint} that are not finite",
@@ -110,3 +112,12 @@ def probabilities(
             path=task.checkpoint,
         )
     return scores_NK, class_names(dataset, score.facts.label_map, status)
+
+
+def _check_classes(classes: int, dataset: DatasetConfig, checkpoint: str) -> None:
+    if classes != dataset.num_classes:
+        raise BadData(
+            f"{checkpoint} has {classes} classes, dataset.num_classes is {dataset.num_classes}",
+            fix=f"set dataset.num_classes={classes}",
+            path=checkpoint,
+        )
