@@ -12,8 +12,14 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
+from tao_skill.models.pose_classification.network.layout_file import layout_of
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
+from tao_skill.models.pose_classification.network.registry import NETWORKS
+from tao_skill.spec.tree import iter_params
 from tests.support.folders import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "tools"))
@@ -21,6 +27,9 @@ sys.path.insert(0, str(REPOSITORY / "tools"))
 import pictures
 
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
+YOUR_DATA = REPOSITORY / "docs" / "your_data.md"
+PLACEHOLDERS = {"key", "tao"}
+"""Names before = that are not spec keys: in examples of Hydra's grammar, and a shell alias."""
 
 
 def commands(document: str) -> list[str]:
@@ -83,6 +92,28 @@ def test_a_picture_is_small_and_loads_nothing(name: str) -> None:
 def test_the_examples_of_a_page_run_beside_generated_data(page: Path, tmp_path: Path) -> None:
     write_sample(tmp_path, train=24, val=6, frames=12)
     assert run_all(page, tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_key_that_a_page_sets_exists(page: Path) -> None:
+    info = yaml.safe_load((REPOSITORY / "references" / "pose_classification" / "skill_info.yaml").read_text())
+    known = {leaf.key for leaf in iter_params(ExperimentConfig)} | set(info["spec_shorthand"])
+    assert set(re.findall(r"(?<=[\s`'])([a-z][a-z_.]+)=", page.read_text())) <= known | PLACEHOLDERS
+
+
+def test_the_tables_of_layouts_and_networks_are_those_of_the_code() -> None:
+    page = YOUR_DATA.read_text()
+    rows = re.findall(r"^\| (\S+) \| (\d+) \| (\d+) \| (\d+) \|", page, re.MULTILINE)
+    facts = {name: (one.joints, one.coordinates, one.persons) for name, one in LAYOUTS.items()}
+    assert {name: tuple(map(int, numbers)) for name, *numbers in rows} == facts
+    assert re.findall(r"^\| (\S*GCN\S*) .*million", page, re.MULTILINE) == list(NETWORKS)
+
+
+def test_the_layout_file_of_the_documents_is_valid(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(name: .*?)```", YOUR_DATA.read_text(), re.DOTALL)
+    (tmp_path / "dog.yaml").write_text(example)
+    layout = layout_of(str(tmp_path / "dog.yaml"))
+    assert (layout.joints, layout.center, layout.mirror, layout.coordinates) == (5, 1, ((3, 4),), 2)
 
 
 def test_links_of_the_documents_lead_somewhere() -> None:

@@ -251,8 +251,10 @@ def test_the_parameters_of_the_training_page_have_their_defaults_and_all_keys_of
     defaults = {leaf.key: leaf.default for leaf in iter_params(ExperimentConfig, "train")}
     assert {key: yaml.safe_load(value) for key, value in rows.items()} == {key: defaults[key] for key in rows}
     assert {"train.num_gpus", "train.gpu_ids", "train.num_nodes"} <= set(rows)
+    data = (REPOSITORY / "skills" / "tao-prepare-pose-data" / "SKILL.md").read_text("utf-8")
     for name, layout in LAYOUTS.items():
         assert f"{name} {layout.joints}" in page
+        assert f"{name} {layout.joints}" in data
 
 
 ERROR_PATTERNS = {
