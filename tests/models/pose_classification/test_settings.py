@@ -22,6 +22,7 @@ from tao_skill.models.pose_classification.actions import dataset_convert, evalua
 from tao_skill.models.pose_classification.checks.check import check
 from tao_skill.models.pose_classification.config import ExperimentConfig, TrainConfig
 from tao_skill.models.pose_classification.deploy import predict, tensorrt_engine
+from tao_skill.models.pose_classification.network.registry import build_net
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index, tracking
 from tao_skill.models.pose_classification.training.devices import Devices, check_nodes, plan_devices
 from tao_skill.models.pose_classification.training.module import SCHEDULERS
@@ -90,6 +91,22 @@ def weights_differ(value: Any, **beside: Any) -> Callable[[Ground, Path, str], N
             return weights(folder / name / "train")
 
         assert_effect(trained, key, value, beside, same_weights)
+
+    return prove
+
+
+def scores_differ(value: Any, **beside: Any) -> Callable[[Ground, Path, str], None]:
+    """Two networks with the same weights that differ in this key alone score otherwise."""
+
+    def prove(ground: Ground, folder: Path, key: str) -> None:
+        def scored(_: str, settings: dict[str, Any]) -> torch.Tensor:
+            torch.manual_seed(0)
+            net = build_net(experiment(ground["tiny"], folder, **settings).model, 6).eval()
+            with torch.no_grad():
+                scores_NK: torch.Tensor = net(torch.randn(2, 3, 12, 34, 1))
+            return scores_NK
+
+        assert_effect(scored, key, value, beside, torch.equal)
 
     return prove
 
@@ -507,6 +524,10 @@ EFFECTS: dict[str, Callable[[Ground, Path, str], None]] = {
     "model.graph_layout": lambda ground, folder, key: refused("coco")(ground, folder, key),
     "model.graph_strategy": weights_differ("uniform"),
     "model.center": weights_differ("true"),
+    "model.align_view": weights_differ(True),
+    "model.normalize_scale": weights_differ(True),
+    "model.streams": weights_differ(["bone"]),
+    "model.stream_weights": scores_differ([5.0, 1.0], model__streams=["joint", "bone"]),
     "model.edge_importance_weighting": weights_differ(False),
     "dataset.train_dataset.data_path": lambda ground, folder, key: refused("/no/such.npy")(ground, folder, key),
     "dataset.train_dataset.label_path": lambda ground, folder, key: refused("/no/such.pkl")(ground, folder, key),

@@ -17,6 +17,9 @@ TRAIN: Final = ("train",)
 CENTERS: Final = ("false", "true", "group")
 """Values of `model.center`: absolute positions, relative to each person's centre, to that of the first person."""
 
+STREAMS: Final = ("joint", "bone", "joint_motion", "bone_motion")
+"""Values of `model.streams`."""
+
 ON_DATA: Final = ("train", "evaluate", "inference")
 ON_MODEL: Final = ("train", "evaluate", "inference", "export")
 
@@ -99,6 +102,31 @@ class ModelConfig:
             popular=True,
         ),
     ] = "false"
+    align_view: Annotated[
+        bool,
+        Param(
+            "Rotate each person upright and to the front, by the hips and shoulders of the first frame with all four; "
+            "needs x, y, z.",
+            inherit=True,
+            searchable=True,
+        ),
+    ] = False
+    normalize_scale: Annotated[
+        bool, Param("Positions in units of each person's mean bone length.", inherit=True, searchable=True)
+    ] = False
+    streams: Annotated[
+        list[str],
+        Param(
+            "What networks get: positions, bones (joint minus parent), or the motion of either from frame to frame; "
+            "several have a network each, trained together, and their class probabilities are averaged.",
+            choices=STREAMS,
+            inherit=True,
+            popular=True,
+        ),
+    ] = field(default_factory=lambda: ["joint"])
+    stream_weights: Annotated[
+        list[float], Param("Weight of each of several streams in the average; default: equal.", above=0.0, inherit=True)
+    ] = field(default_factory=list)
     edge_importance_weighting: Annotated[
         bool,
         Param(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from tao_skill import __version__
 from tao_skill.errors import BadData
 from tao_skill.io.strict_json import parse_integer, parse_json, truncate
-from tao_skill.models.pose_classification.config import CENTERS, ExperimentConfig
+from tao_skill.models.pose_classification.config import CENTERS, STREAMS, ExperimentConfig
 from tao_skill.models.pose_classification.network.layout_file import stated_layout, stated_name
 
 OWN_LENGTH: Final = 0
@@ -20,6 +20,11 @@ OWN_LENGTH: Final = 0
 
 _NONE: Final = "none"
 """OWN_LENGTH as text."""
+
+_OF_OLDER: Final[Mapping[str, Any]] = MappingProxyType(
+    {"align_view": False, "normalize_scale": False, "streams": ["joint"]}
+)
+"""Facts that older versions did not have and did not state."""
 
 _FLAGS: Final[Mapping[str, bool]] = MappingProxyType({"true": True, "false": False})
 
@@ -30,6 +35,10 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "graph_strategy": "model.graph_strategy",
         "input_channels": "model.input_channels",
         "center": "model.center",
+        "align_view": "model.align_view",
+        "normalize_scale": "model.normalize_scale",
+        "streams": "model.streams",
+        "stream_weights": "model.stream_weights",
         "edge_importance_weighting": "model.edge_importance_weighting",
         "num_classes": "dataset.num_classes",
         "resample_frames": "dataset.resample_frames",
@@ -63,6 +72,7 @@ class TrainedFacts:
         resample_frames: OWN_LENGTH if the training sequences were not resampled.
         label_map: class id by name as the file states it, not checked. version: of tao-skill.
         edge_importance_weighting: known from the tensors of a checkpoint alone; ONNX files work without it.
+        stream_weights: of an ONNX file, which has them built in; a checkpoint is scored with those of the spec.
         trim_padding: a setting of older versions, read and never written.
     """
 
@@ -72,6 +82,10 @@ class TrainedFacts:
     input_channels: int | None = None
     num_classes: int | None = None
     center: str | None = None
+    align_view: bool | None = None
+    normalize_scale: bool | None = None
+    streams: tuple[str, ...] | None = None
+    stream_weights: tuple[float, ...] | None = None
     edge_importance_weighting: bool | None = None
     resample_frames: int | None = None
     label_map: Any = None
@@ -90,6 +104,10 @@ class TrainedFacts:
             input_channels=model.input_channels,
             num_classes=dataset.num_classes,
             center=model.center,
+            align_view=model.align_view,
+            normalize_scale=model.normalize_scale,
+            streams=tuple(model.streams),
+            stream_weights=tuple(model.stream_weights),
             edge_importance_weighting=model.edge_importance_weighting,
             resample_frames=dataset.resample_frames or OWN_LENGTH,
             label_map=dataset.label_map,
@@ -104,16 +122,19 @@ class TrainedFacts:
         Raises:
             BadData: a value is not of its type.
         """
+        stated = {**_OF_OLDER, **stated} if any(name in stated for name in KEYS) else stated
         return cls(**{name: _read(name, stated[name], path) for name in _READERS if name in stated})
 
     def plain(self) -> dict[str, Any]:
         """Plain values, for checkpoints."""
-        written = {name: getattr(self, name) for name in _READERS if name != "trim_padding"}
+        written = {name: getattr(self, name) for name in _READERS if name not in ("trim_padding", "stream_weights")}
+        written["streams"] = None if self.streams is None else list(self.streams)
         return written | {"resample_frames": self.resample_frames or None}
 
     def text(self) -> dict[str, str]:
         """Text, for the metadata of ONNX files."""
-        return {name: _TEXT.get(name, _as_text)(value) for name, value in self.plain().items()}
+        values = self.plain() | {"stream_weights": self.stream_weights}
+        return {name: _TEXT.get(name, _as_text)(value) for name, value in values.items()}
 
     def differences(self, spec: TrainedFacts) -> list[Difference]:
         """The facts of KEYS that both state and that differ."""
@@ -187,6 +208,25 @@ def _read_center(value: Any) -> str | None:
     return center
 
 
+def _read_list(of: Callable[[Any], Any], named: str) -> Callable[[Any], tuple[Any, ...] | None]:
+    """A list, or its text with commas."""
+
+    def read(value: Any) -> tuple[Any, ...] | None:
+        items = value.strip("[]").split(",") if isinstance(value, str) else value
+        try:
+            return None if value in (None, "") else tuple(of(item) for item in items if item != "")
+        except (TypeError, ValueError) as error:
+            raise ValueError(named) from error
+
+    return read
+
+
+def _read_stream(value: Any) -> str:
+    if value not in STREAMS:
+        raise ValueError
+    return str(value)
+
+
 def _read_frames(value: Any) -> int:
     return OWN_LENGTH if isinstance(value, str) and value == _NONE else _read_integer(value) or OWN_LENGTH
 
@@ -204,6 +244,8 @@ def _read_label_map(value: Any) -> Any:
 def _as_text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(str, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -223,6 +265,10 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = MappingProxyType(
         "model_name": _read_text,
         "model_type": _read_text,
         "center": _read_center,
+        "align_view": _read_flag,
+        "normalize_scale": _read_flag,
+        "streams": _read_list(_read_stream, f"a list of {', '.join(STREAMS)}"),
+        "stream_weights": _read_list(float, "a list of numbers"),
         "graph_layout": _read_text,
         "graph_strategy": _read_text,
         "input_channels": _read_integer,

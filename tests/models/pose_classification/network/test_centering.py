@@ -10,8 +10,9 @@ from torch import Tensor
 
 from tao_skill.models.pose_classification.deploy import onnx_graph
 from tao_skill.models.pose_classification.network.blocks import Block
-from tao_skill.models.pose_classification.network.centering import centered, seen
+from tao_skill.models.pose_classification.network.centering import seen
 from tao_skill.models.pose_classification.network.layouts import LAYOUTS
+from tao_skill.models.pose_classification.network.preparation import Preparation
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tests.support.equations import relative
 
@@ -43,7 +44,7 @@ CASES = pytest.mark.parametrize(
 @pytest.mark.parametrize("group", [False, True])
 def test_it_equals_the_rule_written_joint_by_joint(layout: str, kind: str, group: bool) -> None:
     skeleton, x_NCTVM = LAYOUTS[layout], sequences(layout, kind)
-    found = centered(x_NCTVM, skeleton, group=group)
+    found = Preparation(skeleton, center="group" if group else "true")(x_NCTVM)
     expected = relative(x_NCTVM, skeleton.coordinates, skeleton.center, group=group)
     torch.testing.assert_close(found, expected)
     assert not torch.equal(found, x_NCTVM)
@@ -66,7 +67,7 @@ def test_the_onnx_graph_does_the_same(layout: str, kind: str, center: str, frame
 def test_a_frame_without_its_centre_is_not_left_where_it_is() -> None:
     x_NCTVM = torch.randn(1, 3, 3, 25, 1).double() + 10
     x_NCTVM[:, :, 1, 20] = 0
-    found = centered(x_NCTVM, LAYOUTS["ntu-rgb+d"])
+    found = Preparation(LAYOUTS["ntu-rgb+d"], center="true")(x_NCTVM)
     torch.testing.assert_close(found[:, :, 1, :20], x_NCTVM[:, :, 1, :20] - x_NCTVM[:, :, 0, 20:21])
     assert not found[:, :, 1, 20].any()
 
@@ -80,7 +81,7 @@ def test_a_joint_at_zero_among_others_near_zero_was_seen() -> None:
 
 def test_with_a_common_centre_people_keep_their_distance() -> None:
     x_NCTVM = torch.randn(1, 3, 4, 25, 2).double() + 10
-    found = centered(x_NCTVM, LAYOUTS["ntu-rgb+d"], group=True)
+    found = Preparation(LAYOUTS["ntu-rgb+d"], center="group")(x_NCTVM)
     torch.testing.assert_close(found[..., 1] - found[..., 0], x_NCTVM[..., 1] - x_NCTVM[..., 0])
-    apart = centered(x_NCTVM, LAYOUTS["ntu-rgb+d"])
+    apart = Preparation(LAYOUTS["ntu-rgb+d"], center="true")(x_NCTVM)
     assert not apart[:, :, :, 20].any()

@@ -35,7 +35,7 @@ def test_the_loss_is_the_sum_over_sequences_weighted_by_class(
     module: PoseClassifier, batch: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     weights_K = torch.tensor([0.5, 2.0, 1.0, 3.0, 1.0, 0.25])
-    plain, scores_NK = module._step(module.model, batch, _Sums())
+    plain, scores_NK, _ = module._step(module.model, batch, _Sums())
     loss = cross_entropy(scores_NK, batch[1], None, weight=weights_K)
     each_N = -log_softmax(scores_NK, 1)[torch.arange(5), batch[1]]
     torch.testing.assert_close(loss, (each_N * torch.tensor([0.5, 3.0, 3.0, 0.25, 2.0])).sum())
@@ -50,7 +50,7 @@ def test_the_loss_of_mixed_sequences_is_the_mean_of_the_losses_for_both_classes(
     weights_K = torch.tensor([0.5, 2.0, 1.0, 3.0, 1.0, 0.25])
     mixup = Mixup(share=0.7, partners_N=torch.tensor(partners))
     sums = _Sums()
-    _, scores_NK = module._step(module.model, batch, sums, mixup)
+    _, scores_NK, _ = module._step(module.model, batch, sums, mixup)
     loss = cross_entropy(scores_NK, ids_N, mixup, weight=weights_K)
     mixed_NCTVM = torch.stack([0.7 * x_NCTVM[n] + 0.3 * x_NCTVM[partners[n]] for n in range(5)])
     torch.testing.assert_close(scores_NK, module.model(mixed_NCTVM))

@@ -23,7 +23,7 @@ from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, o
 from tao_skill.models.pose_classification.deploy.predict import own_label_map
 from tao_skill.models.pose_classification.deploy.scorers import fitted, trained_network, with_stated_layout
 from tao_skill.models.pose_classification.network.layout_file import layout_of
-from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.network.streams import Net
 from tao_skill.models.pose_classification.trained_facts import trimming_warning
 from tao_skill.models.pose_classification.training.devices import one_device, plan_devices
 from tao_skill.models.pose_classification.training.tracking import finish_run, start_run
@@ -124,7 +124,7 @@ def _in_batches(x_NCTVM: Array, config: ExperimentConfig) -> Array:
     return np.resize(x_NCTVM, (-(-len(x_NCTVM) // size) * size, *x_NCTVM.shape[1:]))
 
 
-def to_onnx(net: STGCN, config: ExperimentConfig) -> ModelProto:
+def to_onnx(net: Net, config: ExperimentConfig) -> ModelProto:
     """A checked model with input `input`, output `fc_pred` and metadata, by torch.onnx if it has no hand-written graph.
 
     Raises:
@@ -136,7 +136,7 @@ def to_onnx(net: STGCN, config: ExperimentConfig) -> ModelProto:
             f"export.opset_version is {opset}, accepted by onnx {onnx.__version__}: at most {newest}",
             fix=f"set export.opset_version={newest} or lower",
         )
-    handwritten = type(net) in onnx_graph.WRITERS
+    handwritten = onnx_graph.can_write(net)
     if config.export.precision == "int8" and not handwritten:
         raise BadRequest(
             f"export.precision is int8, accepted for model.model_type={config.model.model_type}: fp32, because int8 "
@@ -152,7 +152,7 @@ def to_onnx(net: STGCN, config: ExperimentConfig) -> ModelProto:
     return model
 
 
-def compare(net: STGCN, model: ModelProto, parts: Sequence[Array], device: torch.device) -> dict[str, float]:
+def compare(net: Net, model: ModelProto, parts: Sequence[Array], device: torch.device) -> dict[str, float]:
     """The largest difference of a class score between torch and onnxruntime, and the largest score of torch.
 
     Raises:

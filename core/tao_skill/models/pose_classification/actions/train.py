@@ -23,7 +23,7 @@ from tao_skill.models.pose_classification.data.datamodule import SkeletonDataMod
 from tao_skill.models.pose_classification.data.hold_out import is_validated
 from tao_skill.models.pose_classification.network import allocator
 from tao_skill.models.pose_classification.network.layout_file import layout_of
-from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.network.streams import Net
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tao_skill.models.pose_classification.training.callbacks import CheckpointCallback, SafeCheckpointIO, StatusCallback
 from tao_skill.models.pose_classification.training.devices import Devices, check_nodes, check_processes, plan_devices
@@ -212,7 +212,7 @@ def _loggers(results_dir: Path, wandb_run: Any) -> list[Logger]:
     return files if wandb_run is None else [*files, WandbLogger(experiment=wandb_run)]
 
 
-def _find_resumable(net: STGCN, config: ExperimentConfig, results_dir: Path, status: StatusLog) -> Path | None:
+def _find_resumable(net: Net, config: ExperimentConfig, results_dir: Path, status: StatusLog) -> Path | None:
     """The checkpoint to resume from: the given path, or else the newest readable checkpoint of the folder.
 
     Raises:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from tao_skill.errors import Problem
-from tao_skill.models.pose_classification.checks import conversion, data_files, deployment, training
+from tao_skill.models.pose_classification.checks import conversion, data_files, deployment, network, training
 from tao_skill.models.pose_classification.config import ON_MODEL, ExperimentConfig, Gpus
 from tao_skill.models.pose_classification.training.devices import requested_gpus, used_gpus
 from tao_skill.outcome import Advice
@@ -33,7 +33,7 @@ def _problems(config: ExperimentConfig, action: str) -> Iterator[Problem]:
     """The problems of an action; of several with the same key and fix, the first."""
     if action not in _PROBLEMS:
         return
-    if action in ON_MODEL and (faults := list(data_files.layout_problems(config.model))):
+    if action in ON_MODEL and (faults := list(network.network_problems(config.model))):
         yield from faults
         return
     first: dict[tuple[str, str], Problem] = {}

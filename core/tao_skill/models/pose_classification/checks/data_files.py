@@ -10,7 +10,7 @@ from pathlib import Path
 from tao_skill.errors import Problem, TaoSkillError
 from tao_skill.io.atomic import similar_file
 from tao_skill.io.s3 import is_remote
-from tao_skill.models.pose_classification.config import DatasetConfig, ExperimentConfig, ModelConfig
+from tao_skill.models.pose_classification.config import DatasetConfig, ExperimentConfig
 from tao_skill.models.pose_classification.data import label_map, npy_header
 from tao_skill.models.pose_classification.data.hold_out import class_ids
 from tao_skill.models.pose_classification.network.layout_file import known_layout
@@ -31,14 +31,6 @@ def missing_files(config: ExperimentConfig, action: str) -> Iterator[Problem]:
                 message=f"{leaf.key} is {value!r}, but there is no such file",
                 fix=f"set {leaf.key}={near}" if near else f"set {leaf.key} to an existing file",
             )
-
-
-def layout_problems(model: ModelConfig) -> Iterator[Problem]:
-    """A layout file that does not describe a skeleton."""
-    try:
-        known_layout(model.graph_layout)
-    except TaoSkillError as error:
-        yield Problem(key="model.graph_layout", message=f"model.graph_layout: {error.message}", fix=error.fix)
 
 
 def label_map_problems(dataset: DatasetConfig) -> Iterator[Problem]:

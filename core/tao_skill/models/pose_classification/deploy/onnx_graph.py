@@ -14,7 +14,7 @@ WRITERS has the networks with such a graph; torch.onnx writes the others (see on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
@@ -23,13 +23,14 @@ import numpy as np
 from onnx import ModelProto
 from torch import Tensor
 
-from tao_skill.models.pose_classification.deploy.onnx_centering import add_centering
 from tao_skill.models.pose_classification.deploy.onnx_file import INPUT, OUTPUT
 from tao_skill.models.pose_classification.deploy.onnx_nodes import Array, Graph
+from tao_skill.models.pose_classification.deploy.onnx_preparation import add_preparations
 from tao_skill.models.pose_classification.network.blocks import DILATIONS, GROUPS, TEMPORAL_KERNEL, branch_widths
 from tao_skill.models.pose_classification.network.dg_stgcn import DGSTGCN
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.network.stgcn_plus_plus import STGCNPlusPlus
+from tao_skill.models.pose_classification.network.streams import Net, Streams, networks_of
 
 Pair = tuple[Array, Array]
 
@@ -41,34 +42,36 @@ EPSILON: Final = 1e-5
 """Added to variances by torch's batch norms."""
 
 
+def can_write(net: Net) -> bool:
+    """Whether the network, or that of each stream, has a hand-written graph."""
+    return all(type(one) in WRITERS for one in networks_of(net).values())
+
+
 def to_onnx(
-    net: STGCN, *, frames: int | None, persons: int = 1, batch: int | None = None, opset: int = OPSET
+    net: Net, *, frames: int | None, persons: int = 1, batch: int | None = None, opset: int = OPSET
 ) -> ModelProto:
     """A network of WRITERS as a model (batch, C, T, V, M) -> (batch, classes), in the precision of its weights.
+
+    The blocks of all streams follow each other, so that they are one part of the graph (see tensorrt_precision).
 
     Args:
         frames: T; None for a dynamic length.
         batch: N; None for a dynamic batch.
         opset: at least 12.
     """
-    write = WRITERS[type(net)]
+    nets = networks_of(net)
     weights = {name: _array(value) for name, value in net.state_dict().items()}
-    (_, joints, _), (classes, width) = weights["A"].shape, weights["fcn.weight"].shape[:2]
-    channels = len(weights["data_bn.weight"]) // joints
-    graph = Graph(kind=np.dtype(f"f{net.A.element_size()}"), opset=opset)
-    x = INPUT
-    if "center" in weights:
-        x = add_centering(graph, x, net.layout, channels, frames, group=net.group)
-    x = _normalised(graph, weights, (channels, frames, joints, persons), x)
-    for i, block in enumerate(net.blocks):
-        at = f"st_gcn_networks.{i}"
-        y = write(graph, at, weights, _array(net.adjacency(i)), block.stride, x)
-        x = _sum(graph, at, weights, block.stride, y, x) if i > 0 else graph.add("Relu", at, y)
-    x = graph.add("GlobalAveragePool", "pooled", x)
-    x = graph.add("Reshape", "persons", x, graph.store("persons.shape", [-1, persons * width]))
-    head = np.tile(weights["fcn.weight"][:, :, 0, 0] / persons, persons)  # mean over persons and head in one product
-    stored = graph.store("fcn.weight", head), graph.store("fcn.bias", weights["fcn.bias"])
-    graph.add("Gemm", OUTPUT, x, *stored, transB=1)
+    first = next(iter(nets))
+    (_, joints, _), classes = weights[f"{first}A"].shape, len(weights[f"{first}fcn.weight"])
+    channels = len(weights[f"{first}data_bn.weight"]) // joints
+    graph = Graph(kind=np.dtype(f"f{nets[first].A.element_size()}"), opset=opset)
+    prepared = add_preparations(graph, INPUT, {at: one.preparation for at, one in nets.items()}, channels, frames)
+    shape = channels, frames, joints, persons
+    normalised = {at: _normalised(graph, at, weights, shape, x) for at, x in prepared.items()}
+    ends = {at: _blocks(graph, at, weights, nets[at], x) for at, x in normalised.items()}
+    scores = {at: _head(graph, at, weights, persons, x) for at, x in ends.items()}
+    if isinstance(net, Streams):
+        _joined(graph, list(scores.values()), classes, _array(net.log_weights))
     return graph.model((batch or "batch", channels, frames or "frames", joints, persons), classes)
 
 
@@ -76,22 +79,52 @@ def _array(value: Tensor) -> Array:
     return value.detach().cpu().double().numpy()
 
 
-def _normalised(graph: Graph, weights: Weights, shape: tuple[int, int | None, int, int], x: str) -> str:
+def _blocks(graph: Graph, prefix: str, weights: Weights, net: STGCN, x: str) -> str:
+    write = WRITERS[type(net)]
+    for i, block in enumerate(net.blocks):
+        at = f"{prefix}st_gcn_networks.{i}"
+        y = write(graph, at, weights, _array(net.adjacency(i)), block.stride, x)
+        x = _sum(graph, at, weights, block.stride, y, x) if i > 0 else graph.add("Relu", at, y)
+    return x
+
+
+def _head(graph: Graph, prefix: str, weights: Weights, persons: int, x: str) -> str:
+    """Pooling and class scores; a network without streams ends with OUTPUT."""
+    weight_KC = weights[f"{prefix}fcn.weight"][:, :, 0, 0]
+    x = graph.add("GlobalAveragePool", f"{prefix}pooled", x)
+    size = graph.store(f"{prefix}persons.shape", [-1, persons * weight_KC.shape[1]])
+    x = graph.add("Reshape", f"{prefix}persons", x, size)
+    head = np.tile(weight_KC / persons, persons)  # mean over persons and head in one product
+    stored = graph.store(f"{prefix}fcn.weight", head), graph.store(f"{prefix}fcn.bias", weights[f"{prefix}fcn.bias"])
+    return graph.add("Gemm", f"{prefix}scores" if prefix else OUTPUT, x, *stored, transB=1)
+
+
+def _joined(graph: Graph, scores: Sequence[str], classes: int, log_weights_S: Array) -> str:
+    """The logarithm of the weighted mean of the class probabilities of the streams."""
+    each = [graph.reshape(f"{name}.each", name, 1, classes) for name in scores]
+    x = graph.add("LogSoftmax", "streams.log", graph.add("Concat", "streams.all", *each, axis=1), axis=2)
+    x = graph.add("Add", "streams.weighted", x, graph.store("streams.weights", log_weights_S[:, None]))
+    return graph.reduce("ReduceLogSumExp", OUTPUT, x, 1, keepdims=0)
+
+
+def _normalised(graph: Graph, at: str, weights: Weights, shape: tuple[int, int | None, int, int], x: str) -> str:
     """The data batch norm; each person becomes a sequence: (N, C, T, V, M) -> (N M, C, T, V)."""
     channels, frames, joints, persons = shape
-    scale, shift = (part.reshape(joints, channels).T[:, None, :, None] for part in _affine(weights, "data_bn"))
-    x = graph.add("Mul", "data_bn.scaled", x, graph.store("data_bn.scale", scale))
-    x = graph.add("Add", "data_bn", x, graph.store("data_bn.shift", shift))
+    scale, shift = (part.reshape(joints, channels).T[:, None, :, None] for part in _affine(weights, f"{at}data_bn"))
+    x = graph.add("Mul", f"{at}data_bn.scaled", x, graph.store(f"{at}data_bn.scale", scale))
+    x = graph.add("Add", f"{at}data_bn", x, graph.store(f"{at}data_bn.shift", shift))
+    name = f"{at}sequences"
     if persons == 1:
-        return graph.add("Reshape", "sequences", x, graph.store("sequences.shape", [0, channels, 0, joints]))
-    x = graph.add("Transpose", "persons_first", x, perm=[0, 4, 1, 2, 3])
+        return graph.add("Reshape", name, x, graph.store(f"{name}.shape", [0, channels, 0, joints]))
+    x = graph.add("Transpose", f"{at}persons_first", x, perm=[0, 4, 1, 2, 3])
     if frames is not None:
-        sizes = graph.store("sequences.shape", [-1, channels, frames, joints])
+        sizes = graph.store(f"{name}.shape", [-1, channels, frames, joints])
     else:
-        length = graph.add("Gather", "frames", graph.add("Shape", "sizes", x), graph.store("frames.axis", [3]))
-        fixed = graph.store("sequences.before", [-1, channels]), graph.store("sequences.after", [joints])
-        sizes = graph.add("Concat", "sequences.shape", fixed[0], length, fixed[1], axis=0)
-    return graph.add("Reshape", "sequences", x, sizes)
+        size = graph.add("Shape", f"{at}sizes", x)
+        length = graph.add("Gather", f"{at}frames", size, graph.store(f"{at}frames.axis", [3]))
+        fixed = graph.store(f"{name}.before", [-1, channels]), graph.store(f"{name}.after", [joints])
+        sizes = graph.add("Concat", f"{name}.shape", fixed[0], length, fixed[1], axis=0)
+    return graph.add("Reshape", name, x, sizes)
 
 
 def _temporal_convolution(graph: Graph, at: str, weights: Weights, A_KVV: Array, stride: int, x: str) -> str:

@@ -55,9 +55,12 @@ def calibrate(model: ModelProto, batches_NCTVM: Iterable[NDArray[np.float32]]) -
 def corrected(model: ModelProto, error_K: NDArray[np.float32]) -> ModelProto:
     """The model with scores lowered by their mean error: all frames of padding have the same error, which adds up."""
     changed = deepcopy(model)
-    bias_name = changed.graph.node[-1].input[2]
-    bias = next(tensor for tensor in changed.graph.initializer if tensor.name == bias_name)
-    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) - error_K, bias_name))
+    graph = changed.graph
+    (output,) = graph.node[-1].output
+    graph.node[-1].name = graph.node[-1].output[0] = "uncorrected"
+    graph.initializer.append(numpy_helper.from_array(error_K.astype(np.float32), "mean_error"))
+    graph.node.append(helper.make_node("Sub", ["uncorrected", "mean_error"], [output], name=output))
+    onnx.checker.check_model(changed, full_check=True)
     return changed
 
 

@@ -16,7 +16,7 @@ from torch.export import Dim
 
 from tao_skill.errors import BadRequest, JobFailed, MissingDependency
 from tao_skill.models.pose_classification.deploy.onnx_file import INPUT, OUTPUT
-from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.network.streams import Net, networks_of
 
 LOWEST_OPSET: Final = 18
 """The opset that torch.onnx writes; it converts to later opsets only."""
@@ -26,7 +26,7 @@ EXAMPLE_FRAMES: Final = 32
 
 
 def to_onnx(
-    net: STGCN, *, frames: int | None, persons: int = 1, batch: int | None = None, opset: int = LOWEST_OPSET
+    net: Net, *, frames: int | None, persons: int = 1, batch: int | None = None, opset: int = LOWEST_OPSET
 ) -> ModelProto:
     """A network in evaluation as a model (batch, C, T, V, M) -> (batch, classes), in the precision of its weights.
 
@@ -39,16 +39,17 @@ def to_onnx(
         BadRequest: the opset is below LOWEST_OPSET.
         JobFailed: torch.onnx cannot write this network.
     """
-    name = type(net).__name__
+    one, *_ = networks_of(net).values()
+    name = type(one).__name__
     _check(name, opset)
-    joints = net.A.shape[1]
-    sizes = (batch or 2, net.data_bn.num_features // joints, frames or EXAMPLE_FRAMES, joints, persons)
+    joints = one.A.shape[1]
+    sizes = (batch or 2, one.data_bn.num_features // joints, frames or EXAMPLE_FRAMES, joints, persons)
     dynamic = {axis: Dim(label) for axis, label, size in ((0, "batch", batch), (2, "frames", frames)) if size is None}
     try:
         with _quiet():
             program = torch.onnx.export(
                 net.eval(),
-                (torch.zeros(sizes, dtype=net.A.dtype, device=net.A.device),),
+                (torch.zeros(sizes, dtype=one.A.dtype, device=one.A.device),),
                 input_names=[INPUT],
                 output_names=[OUTPUT],
                 opset_version=opset,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, tensorrt_engine
 from tao_skill.models.pose_classification.network.layout_file import is_absent
 from tao_skill.models.pose_classification.network.registry import build_net
-from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.network.streams import Net
 from tao_skill.models.pose_classification.trained_facts import TrainedFacts, fix_of
 from tao_skill.models.pose_classification.training import checkpoint_file
 
@@ -95,7 +96,7 @@ def fitted(x_NCTVM: Array, frames: int | None, persons: int | None) -> Array:
     return x_NCTVM
 
 
-def trained_network(path: Path, config: ExperimentConfig) -> tuple[STGCN, TrainedFacts]:
+def trained_network(path: Path, config: ExperimentConfig) -> tuple[Net, TrainedFacts]:
     """The network of a checkpoint, and the metadata that training stored in the file.
 
     Raises:
@@ -114,12 +115,12 @@ def trained_network(path: Path, config: ExperimentConfig) -> tuple[STGCN, Traine
 
 def _network(path: Path, config: ExperimentConfig, device: torch.device) -> Scorer:
     net, facts = trained_network(path, config)
-    # with a common centre, people cannot be scored one by one
-    folded = device.type == "cpu" and type(net) in onnx_graph.WRITERS and not net.group
-    return Scorer(score=_folded(net, path) if folded else _in_torch(net, device), facts=facts)
+    folded = device.type == "cpu" and onnx_graph.can_write(net)
+    score = _folded(net, config.dataset.num_classes, path) if folded else _in_torch(net, device)
+    return Scorer(score=score, facts=facts)
 
 
-def _in_torch(net: STGCN, device: torch.device) -> Callable[[Array], Array]:
+def _in_torch(net: Net, device: torch.device) -> Callable[[Array], Array]:
     net.to(device).eval()
 
     def score(x_NCTVM: Array) -> Array:
@@ -130,17 +131,17 @@ def _in_torch(net: STGCN, device: torch.device) -> Callable[[Array], Array]:
     return score
 
 
-def _folded(net: STGCN, path: Path) -> Callable[[Array], Array]:
-    """The network in onnxruntime; the head is linear, so that the mean over persons can follow it."""
-    model = onnx_graph.to_onnx(net, frames=None)
-    session = onnx_file.open_session(model.SerializeToString(), path)
+def _folded(net: Net, classes: int, path: Path) -> Callable[[Array], Array]:
+    """The network in onnxruntime, of a fixed number of persons: a graph for each number that occurs."""
+
+    @cache
+    def session(persons: int) -> Any:
+        model = onnx_graph.to_onnx(net, frames=None, persons=persons)
+        return onnx_file.open_session(model.SerializeToString(), path)
 
     def score(x_NCTVM: Array) -> Array:
-        n, *sizes, m = x_NCTVM.shape
-        x_PCTV1 = np.moveaxis(x_NCTVM, 4, 1).reshape(n * m, *sizes, 1)
-        scores_PK = onnx_file.scores(session, x_PCTV1, net.fcn.out_channels, path, threads=torch.get_num_threads())
-        scores_NK: Array = scores_PK.reshape(n, m, -1).mean(axis=1)
-        return scores_NK
+        persons = x_NCTVM.shape[4]
+        return onnx_file.scores(session(persons), x_NCTVM, classes, path, threads=torch.get_num_threads())
 
     return score
 

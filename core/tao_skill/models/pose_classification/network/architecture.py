@@ -59,5 +59,5 @@ def epoch_flop(config: ExperimentConfig) -> float | None:
             return None
         split = config.dataset.validation_split if passes == TRAIN and holds_out(config.dataset) else None
         each = passes - (passes - 1) * (split or 0.0)  # a held-out sequence has the forward pass only
-        flop += each * n * persons * forward
+        flop += each * n * persons * forward * len(model.streams)
     return flop or None

@@ -23,20 +23,17 @@ def center_of(layout: Layout, channels: int) -> Tensor:
     return center_CV
 
 
-def centered(x_NCTVM: Tensor, layout: Layout, *, group: bool = False) -> Tensor:
+def centered(x_NKTVM: Tensor, seen_N1TVM: Tensor, layout: Layout, *, group: bool = False) -> Tensor:
     """Coordinates relative to each person's centre joint, with `group` to the centre joint of the first person.
 
     Where the centre is missing, the last one seen before is used, else the first one after. Missing joints stay.
     """
-    x_NKTVM = x_NCTVM[:, : layout.coordinates]
-    seen_N1TVM = seen(x_NCTVM, layout.coordinates)
     found_N1TM = seen_N1TVM[:, :, :, layout.center]
     origin_NKTM = torch.where(found_N1TM, x_NKTVM[:, :, :, layout.center], 0.0)
     if group:
         found_N1TM, origin_NKTM = found_N1TM[..., :1], origin_NKTM[..., :1]
     origin_NKTM = origin_NKTM.gather(2, _nearest(found_N1TM).expand_as(origin_NKTM))
-    centered_NKTVM = x_NKTVM - torch.where(seen_N1TVM, origin_NKTM.unsqueeze(3), 0.0)
-    return torch.cat([centered_NKTVM, x_NCTVM[:, layout.coordinates :]], dim=1)
+    return x_NKTVM - torch.where(seen_N1TVM, origin_NKTM.unsqueeze(3), 0.0)
 
 
 def seen(x_NCTVM: Tensor, coordinates: int) -> Tensor:
@@ -61,10 +58,15 @@ def seen(x_NCTVM: Tensor, coordinates: int) -> Tensor:
     return torch.where(is_confidence_N111M, confidence_N1TVM > 0, by_value_N1TVM)
 
 
-def _nearest(found_N1TM: Tensor) -> Tensor:
-    """For each frame the last one before, or itself, in which the joint was found, else the first one after."""
+def first_frame(found_N1TM: Tensor) -> Tensor:
+    """The first frame that was found, else the last frame, (N, 1, 1, M)."""
     frames = found_N1TM.shape[2]
     at_T1 = torch.arange(frames, device=found_N1TM.device)[:, None]
+    return torch.where(found_N1TM, at_T1, frames - 1).amin(dim=2, keepdim=True)
+
+
+def _nearest(found_N1TM: Tensor) -> Tensor:
+    """For each frame the last one before, or itself, in which the joint was found, else the first one after."""
+    at_T1 = torch.arange(found_N1TM.shape[2], device=found_N1TM.device)[:, None]
     before = torch.where(found_N1TM, at_T1, -1).cummax(dim=2).values
-    first = torch.where(found_N1TM, at_T1, frames - 1).amin(dim=2, keepdim=True)
-    return torch.where(before >= 0, before, first)
+    return torch.where(before >= 0, before, first_frame(found_N1TM))

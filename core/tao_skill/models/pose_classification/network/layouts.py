@@ -41,6 +41,11 @@ class Layout:
     hips: tuple[int, int] | None = None
     shoulders: tuple[int, int] | None = None
 
+    @property
+    def trunk(self) -> tuple[int, int, int, int] | None:
+        """Left and right hip, left and right shoulder; None if the skeleton lacks one."""
+        return None if self.hips is None or self.shoulders is None else (*self.hips, *self.shoulders)
+
     def parents(self) -> tuple[int, ...]:
         """The next joint towards the centre, for each joint; the centre, and joints without a path to it, themselves.
 

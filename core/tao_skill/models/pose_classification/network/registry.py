@@ -19,6 +19,7 @@ from tao_skill.models.pose_classification.network.layout_file import layout_of
 if TYPE_CHECKING:
     from tao_skill.models.pose_classification.config import ModelConfig
     from tao_skill.models.pose_classification.network.stgcn import STGCN
+    from tao_skill.models.pose_classification.network.streams import Net
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +61,27 @@ NETWORKS: Final[dict[str, Network]] = {
 }
 
 
-def build_net(model: ModelConfig, num_classes: int) -> STGCN:
-    """The network that a spec describes, newly initialised."""
-    network = NETWORKS[model.model_type]
-    return network.load()(
-        layout=layout_of(model.graph_layout),
-        strategy=model.graph_strategy,
-        num_classes=num_classes,
-        channels=model.input_channels,
-        dropout=model.dropout,
-        edge_importance=model.edge_importance_weighting,
-        center=model.center,
-        blocks=network.blocks,
-    )
+def build_net(model: ModelConfig, num_classes: int) -> Net:
+    """The network that a spec describes, newly initialised; several streams have one each."""
+    network, layout = NETWORKS[model.model_type], layout_of(model.graph_layout)
+    nets = {
+        stream: network.load()(
+            layout=layout,
+            strategy=model.graph_strategy,
+            num_classes=num_classes,
+            channels=model.input_channels,
+            dropout=model.dropout,
+            edge_importance=model.edge_importance_weighting,
+            blocks=network.blocks,
+            center=model.center,
+            align_view=model.align_view,
+            normalize_scale=model.normalize_scale,
+            stream=stream,
+        )
+        for stream in model.streams
+    }
+    if len(nets) == 1:
+        return nets[model.streams[0]]
+    from tao_skill.models.pose_classification.network.streams import Streams
+
+    return Streams(nets, model.stream_weights)

@@ -6,17 +6,18 @@ Other networks are subclasses that replace the block or the adjacency.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tao_skill.models.pose_classification.network.blocks import BLOCKS, TEMPORAL_KERNEL, Block
-from tao_skill.models.pose_classification.network.centering import center_of, centered
+from tao_skill.models.pose_classification.network.centering import center_of
 from tao_skill.models.pose_classification.network.graph import adjacency
 from tao_skill.models.pose_classification.network.layers import conv_for_norm, dropout_add_relu, graph_conv
 from tao_skill.models.pose_classification.network.layouts import LAYOUTS, Layout
+from tao_skill.models.pose_classification.network.preparation import Preparation
 
 
 class GraphConv(nn.Module):
@@ -80,7 +81,8 @@ class STGCN(nn.Module):
     """A batch norm over the coordinates of all joints, blocks, average pooling and a linear head.
 
     Args:
-        center: as `model.center`. blocks: sizes of the blocks, ten as in TAO by default; the first has no residual.
+        blocks: sizes of the blocks, ten as in TAO by default; the first has no residual.
+        center, preparation: arguments of `Preparation`.
     """
 
     A: Tensor
@@ -96,16 +98,16 @@ class STGCN(nn.Module):
         channels: int = 3,
         dropout: float = 0.5,
         edge_importance: bool = True,
-        center: str = "false",
         blocks: Sequence[Block] = BLOCKS,
+        center: str = "false",
+        **preparation: Any,
     ) -> None:
         super().__init__()
         self.blocks = tuple(blocks)
         self.register_buffer("A", torch.from_numpy(adjacency(layout, strategy)))
         subsets, joints, _ = self.A.shape
-        self.layout = layout
         self.register_buffer("center", center_of(layout, channels) if center != "false" else None)
-        self.group = center == "group"
+        self.preparation = Preparation(layout, center=center, **preparation)
         self.data_bn = nn.BatchNorm1d(channels * joints)
         widths = [channels, *(block.channels for block in self.blocks)]
         self.st_gcn_networks = nn.ModuleList(
@@ -128,10 +130,9 @@ class STGCN(nn.Module):
         return scores
 
     def _normalised(self, x_NCTVM: Tensor) -> Tensor:
-        """Centre and normalise; each person becomes a sequence: (N M, C, T, V)."""
+        """Prepare and normalise; each person becomes a sequence: (N M, C, T, V)."""
         n, c, t, v, m = x_NCTVM.shape
-        x_NCTVM = x_NCTVM if self.center is None else centered(x_NCTVM, self.layout, group=self.group)
-        rows = x_NCTVM.permute(0, 4, 2, 3, 1).reshape(n * m * t, v * c)
+        rows = self.preparation(x_NCTVM).permute(0, 4, 2, 3, 1).reshape(n * m * t, v * c)
         rows = _by_running_statistics(self.data_bn, rows) if self.training and len(rows) == 1 else self.data_bn(rows)
         return rows.view(n * m, t, v, c).permute(0, 3, 1, 2)
 

@@ -19,7 +19,7 @@ from tao_skill.io import atomic, encryption
 from tao_skill.models.pose_classification.network.graph import STRATEGIES, adjacency
 from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.registry import NETWORKS
-from tao_skill.models.pose_classification.network.stgcn import STGCN
+from tao_skill.models.pose_classification.network.streams import Net
 from tao_skill.models.pose_classification.trained_facts import Difference, TrainedFacts, fix_of
 from tao_skill.models.pose_classification.training import checkpoint_index, weight_names
 from tao_skill.models.pose_classification.training.weight_names import (
@@ -60,6 +60,8 @@ _CONVERT: Final = (
     f"torch.save(next((c[k] for k in {CONTAINERS} if isinstance(c.get(k), dict)), c), 'weights.pth')"
 )
 TENSORS_SHOWN: Final = 3
+ONE_STREAM: Final = ("joint",)
+"""Stream of a network without several, whose tensors do not tell it."""
 
 
 class Damaged(BadData):
@@ -105,7 +107,7 @@ def network_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     return weight_names.read(checkpoint).tensors
 
 
-def load_network(net: STGCN, path: Path, key: str | None = None) -> TrainedFacts:
+def load_network(net: Net, path: Path, key: str | None = None) -> TrainedFacts:
     """Fill `net` with a trained model of the same network, layout, strategy and classes.
 
     Returns:
@@ -129,7 +131,7 @@ def stated_facts(checkpoint: Mapping[str, Any], path: Path) -> TrainedFacts:
     return TrainedFacts.read(stated, path) if isinstance(stated, dict) else TrainedFacts()
 
 
-def check_resumable(net: STGCN, path: Path, key: str | None = None) -> None:
+def check_resumable(net: Net, path: Path, key: str | None = None) -> None:
     """Check that training of `net` can resume from a checkpoint, also one of TAO.
 
     Raises:
@@ -154,7 +156,7 @@ def check_resumable(net: STGCN, path: Path, key: str | None = None) -> None:
         )
 
 
-def load_pretrained(net: STGCN, path: Path, key: str | None = None) -> str:
+def load_pretrained(net: Net, path: Path, key: str | None = None) -> str:
     """Fill `net` with pretrained weights, also those of other programs.
 
     Newly initialised are a head with another number of classes or of another form, and the edge importance if the file
@@ -167,7 +169,7 @@ def load_pretrained(net: STGCN, path: Path, key: str | None = None) -> str:
         BadData: a tensor other than the head does not fit.
     """
     weights, own = weight_names.read(load(path, key)), net.state_dict()
-    heads = [name for name in own if name.startswith(HEAD)]
+    heads = [name for name in own if weight_names.is_head(name)]
     is_new = any(name not in weights.tensors or weights.tensors[name].shape != own[name].shape for name in heads)
     in_file, in_spec = (tensor_facts(tensors).num_classes for tensors in (weights.tensors, own))
     if is_new:
@@ -208,6 +210,12 @@ def _encrypted_by_tao(path: Path) -> BadData:
 def tensor_facts(state: Mapping[str, Tensor]) -> TrainedFacts:
     """The facts that the tensors of a network tell; layout and strategy only if the graph is a known one."""
     found: dict[str, Any] = {}
+    names = tuple(dict.fromkeys(match[1] for match in map(weight_names.STREAM.match, state) if match))
+    if state:
+        found["streams"] = names or ONE_STREAM
+    if names:
+        prefix = f"streams.{names[0]}."
+        state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     if "A" in state and state["A"].dim() == 3:
         found |= _graph_facts(state["A"])
         found["edge_importance_weighting"] = "edge_importance.0" in state
@@ -246,7 +254,7 @@ def _block_convolutions(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in state.items() if name.startswith(BLOCKS) and value.dim() > 1}
 
 
-def _fitting(net: STGCN, weights: Weights, path: Path) -> Weights:
+def _fitting(net: Net, weights: Weights, path: Path) -> Weights:
     """Complete tensors that fill `net`; else name the facts that differ, and the first tensors.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, ReduceL
 from tao_skill.models.pose_classification.config import ExperimentConfig, Optim, TrainConfig
 from tao_skill.models.pose_classification.data.datamodule import datamodule_of
 from tao_skill.models.pose_classification.network.registry import build_net
+from tao_skill.models.pose_classification.network.streams import Streams
 from tao_skill.models.pose_classification.trained_facts import TrainedFacts
 from tao_skill.models.pose_classification.training.averaging import AverageState, WeightAverage, restore_trained
 from tao_skill.models.pose_classification.training.checkpoint_file import FACTS
@@ -123,6 +124,7 @@ def cross_entropy(scores_NK: Tensor, ids_N: Tensor, mixup: Mixup | None, **optio
 class PoseClassifier(pl.LightningModule):
     """Cross-entropy training of ST-GCN.
 
+    Several streams are trained as if each were alone: the loss that is minimised is the sum of theirs.
     Randomness inside a batch is a function of seed, batch and process alone, and the sums behind epoch metrics, the
     schedule and the averaged weights are part of the checkpoint, so a resumed run is the uninterrupted run. Loss,
     gradients and metrics are those of the batches of all processes together. All losses that are reported are without
@@ -167,11 +169,12 @@ class PoseClassifier(pl.LightningModule):
         over their sequences, however uneven the batches. Lightning divides it by the number of accumulated batches.
         """
         optim, (_, ids_N), mixup = self.config.train.optim, batch, self._mixup(batch, batch_idx)
-        loss, scores_NK = self._step(self.model, batch, self._train_sums, mixup)
+        loss, _, streams = self._step(self.model, batch, self._train_sums, mixup)
         minimised = loss
-        if optim.label_smoothing or self._class_weights_K is not None:
+        if optim.label_smoothing or self._class_weights_K is not None or len(streams) > 1:
             options = {"label_smoothing": optim.label_smoothing, "weight": self._class_weights_K}
-            minimised = cross_entropy(scores_NK, ids_N, mixup, **options)
+            losses = [cross_entropy(scores_NK, ids_N, mixup, **options) for scores_NK in streams]
+            minimised = torch.stack(losses).sum()
         sequences = datamodule_of(self.trainer).group_size(batch_idx, optim.accumulate_batches)
         scale = self.trainer.world_size * optim.accumulate_batches
         return {"loss": minimised * scale / sequences, "batch_loss": loss.detach() / max(len(ids_N), 1)}
@@ -206,7 +209,7 @@ class PoseClassifier(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add a batch to the sums, scored by the averaged weights if there are any."""
         net = self.model if self._average is None else self._average.net
-        _, scores_NK = self._step(net, batch, self._val_sums)
+        _, scores_NK, _ = self._step(net, batch, self._val_sums)
         ids_N = batch[1].cpu()
         hits_N = (scores_NK.argmax(1).cpu() == ids_N).double()
         size = self._val_hits_2K.shape[1]
@@ -266,13 +269,18 @@ class PoseClassifier(pl.LightningModule):
 
     def _step(
         self, net: nn.Module, batch: tuple[Tensor, Tensor], sums: _Sums, mixup: Mixup | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Summed loss and scores (N, num_classes) of a batch, added to the sums."""
+    ) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+        """Summed loss of a batch, its scores (N, num_classes), added to the sums, and those of each stream."""
         x_NCTVM, ids_N = batch
-        scores_NK = net(mixup.mix(x_NCTVM) if mixup else x_NCTVM).float()
+        x_NCTVM = mixup.mix(x_NCTVM) if mixup else x_NCTVM
+        if isinstance(net, Streams):
+            scores_SNK = net.separate(x_NCTVM).float()
+            scores_NK, streams = net.joined(scores_SNK), scores_SNK.unbind()
+        else:
+            streams = (scores_NK := net(x_NCTVM).float(),)
         loss = cross_entropy(scores_NK, ids_N, mixup)
         sums.add(loss.detach(), scores_NK.detach(), ids_N)
-        return loss, scores_NK
+        return loss, scores_NK, streams
 
     def _close(self, stage: str, sums: _Sums) -> None:
         loss, accuracy = sums.take(self.device)

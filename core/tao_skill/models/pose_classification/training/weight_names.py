@@ -13,6 +13,9 @@ from torch import Tensor, nn
 PREFIX: Final = "model."
 HEAD: Final = "fcn."
 
+STREAM: Final = re.compile(r"streams\.(\w+)\.")
+"""Prefix of the tensors of one of several streams."""
+
 CONTAINERS: Final = ("state_dict", "model_state_dict", "model", "weights")
 """Keys under which training programs store the tensors; without them the tensors are at the top level."""
 
@@ -66,6 +69,11 @@ def read(checkpoint: Mapping[Any, Any]) -> Weights:
     return Weights(tensors=tensors, names=names, notes=tuple(notes))
 
 
+def is_head(name: str) -> bool:
+    """Whether a tensor of a network is of its head, or of that of a stream."""
+    return STREAM.sub("", name, count=1).startswith(HEAD)
+
+
 def completed(net: nn.Module, weights: Weights) -> Weights:
     """Add buffers of `net` that other programs do not save, and that do not change its scores.
 
@@ -90,8 +98,8 @@ def with_initial(net: nn.Module, weights: Weights) -> Weights:
 
 def with_new_head(net: nn.Module, weights: Weights) -> Weights:
     """Replace the head, also one of another program, by that of `net`."""
-    others = {name: value for name, value in weights.tensors.items() if not name.startswith((HEAD, *HEADS))}
-    own = {name: value for name, value in net.state_dict().items() if name.startswith(HEAD)}
+    others = {name: value for name, value in weights.tensors.items() if not _is_any_head(name)}
+    own = {name: value for name, value in net.state_dict().items() if is_head(name)}
     notes = tuple(note for note in weights.notes if not note.startswith(_HEAD_FROM))
     return replace(weights, tensors=others | own, notes=notes)
 
@@ -127,6 +135,10 @@ def _head(tensors: Mapping[str, Tensor]) -> str | None:
         return None
     found = [prefix for prefix in HEADS if _is_linear(tensors.get(f"{prefix}weight"), tensors.get(f"{prefix}bias"))]
     return found[0] if len(found) == 1 else None
+
+
+def _is_any_head(name: str) -> bool:
+    return is_head(name) or name.startswith(HEADS)
 
 
 def _is_linear(weight: Tensor | None, bias: Tensor | None) -> bool:
