@@ -154,3 +154,13 @@ def test_the_real_set_is_understood() -> None:
     assert report["duplicates"]["across"]["count"] == 0
     assert report["values"]["nan"]["count"] == 0
     assert any("lr=0.01" in warning for warning in report["warnings"])
+
+
+@pytest.mark.parametrize(("joints", "channel", "told"), [(18, 3.0, True), (18, 0.9, False), (34, 3.0, False)])
+def test_a_third_channel_that_is_no_confidence_is_told(joints: int, channel: float, told: bool, tmp_path: Path) -> None:
+    x_NCTVM = np.random.default_rng(0).normal(size=(4, 3, 8, joints, 1)).astype(np.float32)
+    x_NCTVM[:, 2] = np.abs(x_NCTVM[:, 2]).clip(0, 1) * channel
+    np.save(tmp_path / "x.npy", x_NCTVM)
+    report = inspect(tmp_path / "x.npy")
+    assert report["values"]["ranges"][0] == [float(x_NCTVM[:, 0].min()), float(x_NCTVM[:, 0].max())]
+    assert any("base: openpose, coordinates: 3" in warning for warning in report["warnings"]) == told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,24 @@ def test_joints_are_named_or_numbered(tmp_path: Path) -> None:
     assert expected.parents() == (1, 1, 1, 1, 1)
 
 
+def test_a_base_gives_what_the_file_does_not_change(tmp_path: Path) -> None:
+    path = tmp_path / "openpose_3d.yaml"
+    path.write_text("name: openpose_3d\nbase: openpose\ncoordinates: 3\n")
+    layout = layout_of(str(path))
+    assert layout == replace(LAYOUTS["openpose"], coordinates=3)
+    assert layout_of(stated_layout(str(path))) == layout
+    path.write_text("name: hand\nbase: hand_21\npersons: 2\n")
+    assert layout_of(str(path)) == replace(LAYOUTS["hand_21"], persons=2)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"base": "horse"}, "base is 'horse', accepted: nvidia, openpose"),
         ({"name": None}, "name is missing; required: name, joints, edges, center"),
         ({"name": "coco"}, "name is coco, which is a layout of tao-skill"),
         ({"name": "a dog"}, "name is 'a dog', accepted: letters, digits"),
-        ({"bones": []}, "'bones' is not a key of a layout, accepted: name, joints, edges"),
+        ({"bones": []}, "'bones' is not a key of a layout, accepted: name, base, joints, edges"),
         ({"joints": "five"}, "joints is 'five', accepted: a list of names or a number"),
         ({"joints": 1}, "joints has 1 joints, accepted: 2 to 1024"),
         ({"joints": ["neck"] * 5}, "joints has the name 'neck' more than once"),

@@ -64,12 +64,14 @@ class Scan:
         lengths: frames of each sequence without its padding.
         digests: content hash of each sequence; None for a sequence of zeros.
         nan, inf: NaN and infinite values.
+        ranges: smallest and largest finite value of each channel.
     """
 
     lengths: list[int] = field(default_factory=list)
     digests: list[bytes | None] = field(default_factory=list)
     nan: ValueCount = field(default_factory=ValueCount)
     inf: ValueCount = field(default_factory=ValueCount)
+    ranges: list[tuple[float, float]] = field(default_factory=list)
 
 
 def inspect(
@@ -141,7 +143,15 @@ def _scan(data_NCTVM: Sequences) -> Scan:
         scan.digests += [_digest(x_CTVM, int(length)) for x_CTVM, length in zip(block_NCTVM, lengths_N, strict=True)]
         scan.nan.add(np.isnan(block_NCTVM), start)
         scan.inf.add(np.isinf(block_NCTVM), start)
+        known = scan.ranges or [(math.inf, -math.inf)] * block_NCTVM.shape[1]
+        scan.ranges = [_extended(one, block_NCTVM[:, c]) for c, one in enumerate(known)]
     return scan
+
+
+def _extended(limits: tuple[float, float], values: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    low, high = limits
+    return (min(low, float(finite.min())), max(high, float(finite.max()))) if finite.size else limits
 
 
 def _digest(x_CTVM: Sequences, length: int) -> bytes | None:
@@ -173,6 +183,7 @@ def _value_facts(scan: Scan) -> dict[str, Any]:
         "nan": scan.nan.as_dict(),
         "inf": scan.inf.as_dict(),
         "zero_sequences": {"count": len(zero), "indices": zero[:EXAMPLES]},
+        "ranges": [list(limits) if limits[0] <= limits[1] else None for limits in scan.ranges],
     }
 
 
@@ -226,7 +237,25 @@ def _value_warnings(report: dict[str, Any]) -> Iterator[str]:
         yield f"{zero['count']} sequences are all zero, the first has index {zero['indices'][0]}: remove them"
     if not report["layouts"]:
         known = ", ".join(f"{name} {layout.joints}" for name, layout in LAYOUTS.items())
-        yield f"{report['data']['joints']} joints fit no layout: convert the data to one of {known}"
+        yield (
+            f"{report['data']['joints']} joints fit no layout: describe them in a layout file, or convert the data to "
+            f"one of {known}"
+        )
+    yield from _channel_warnings(report)
+
+
+def _channel_warnings(report: dict[str, Any]) -> Iterator[str]:
+    """A third channel that cannot be the confidence of a layout in the image plane."""
+    names, ranges = report["layouts"], report["values"]["ranges"]
+    planar = len("xy")
+    if not names or len(ranges) != len("xyz") or any(LAYOUTS[name].coordinates != planar for name in names):
+        return
+    if (limits := ranges[planar]) and (limits[0] < 0 or limits[1] > 1):
+        yield (
+            f"the third channel has values from {limits[0]:.3g} to {limits[1]:.3g}: no confidence. If it is z, "
+            f"set model.graph_layout to a layout file of three lines, name: {names[0]}_3d, base: {names[0]}, "
+            "coordinates: 3, so that it counts as a coordinate"
+        )
 
 
 def _frame_warnings(report: dict[str, Any]) -> Iterator[str]:

@@ -6,6 +6,8 @@ edges: [[nose, neck], [1, 2], ...]  # by name or by index
 center: neck
 mirror: [[left_ear, right_ear], ...]
 coordinates: 2
+
+With `base`, the name of a layout, a file needs no more than its own name and what differs.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -136,6 +138,7 @@ def _checked(value: Any) -> tuple[str, Layout]:
         raise ValueError("it is not a mapping of name, joints, edges, center ...")
     if unknown := [name for name in value if name not in _KEYS]:
         raise ValueError(f"{truncate(unknown[0])} is not a key of a layout, accepted: {', '.join(_KEYS)}")
+    value = _with_base(value)
     if missing := [name for name in _REQUIRED if value.get(name) is None]:
         raise ValueError(f"{missing[0]} is missing; required: {', '.join(_REQUIRED)}")
     name, joints = _name(value["name"]), _joints(value["joints"])
@@ -145,6 +148,16 @@ def _checked(value: Any) -> tuple[str, Layout]:
         raise ValueError(fault)
     plain = {"name": name, "joints": joints.count, **entries}
     return json.dumps(plain, separators=(",", ":"), sort_keys=True), layout
+
+
+def _with_base(value: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The entries of the layout that `base` names, and over them those of the file."""
+    base, own = value.get("base"), {key: item for key, item in value.items() if key != "base"}
+    if base is None:
+        return own
+    if base not in LAYOUTS:
+        raise ValueError(f"base is {truncate(base)}, accepted: {', '.join(LAYOUTS)}")
+    return {key: item for key, item in asdict(LAYOUTS[base]).items() if item is not None} | own
 
 
 def _faults(layout: Layout) -> Iterator[str]:
@@ -189,11 +202,12 @@ def _count(accepted: range) -> Callable[[_Joints, Any, str], int]:
     return read
 
 
-_HEAD: Final = ("name", "joints")
+_HEAD: Final = ("name", "base", "joints")
 _REQUIRED: Final = ("name", "joints", "edges", "center")
 _KEYS: Final[Mapping[str, Callable[[_Joints, Any, str], Any]]] = MappingProxyType(
     {
         "name": lambda joints, value, where: value,
+        "base": lambda joints, value, where: value,
         "joints": lambda joints, value, where: value,
         "edges": _Joints.pairs,
         "center": _Joints.index,
