@@ -28,7 +28,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
-from accuracy_grid import SETS, Row, rows
+from accuracy_grid import HERE, SETS, Row, rows
 from accuracy_table import page
 from machine import machine
 from tao_skill import __version__
@@ -37,7 +37,6 @@ from tao_skill.models.pose_classification.network.registry import build_net
 from tao_skill.spec.load import build, read_spec_file
 from tao_skill.status import read_status
 
-HERE: Final = Path(__file__).parent
 BASELINES: Final = ("1-NN", "linear SVM", "RBF SVM")
 EVALUATE: Final = "evaluate."
 TAO_SKILL: Final = (sys.executable, "-m", "tao_skill")
@@ -188,7 +187,7 @@ class Training:
         """Accuracy of the best checkpoint on the validation set, as `evaluate` measures it."""
         paths = _paths("evaluate.test_dataset", self.data, "val")
         command = _command("evaluate", ["--parent", job], dict(asked) | paths, self.root)
-        done = subprocess.run(command, env=_one_thread(), stdout=subprocess.PIPE, check=True)
+        done = subprocess.run(command, env=_one_thread(), cwd=HERE, stdout=subprocess.PIPE, check=True)
         return float(json.loads(done.stdout)["metrics"]["accuracy"]) / 100
 
 
@@ -203,7 +202,7 @@ def _command(action: str, options: Sequence[str], overrides: Mapping[str, Any], 
 
 def _start(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
-        return subprocess.Popen(command, env=_one_thread(), stdout=stdout, stderr=stderr)
+        return subprocess.Popen(command, env=_one_thread(), cwd=HERE, stdout=stdout, stderr=stderr)
 
 
 def _one_thread() -> dict[str, str]:

@@ -13,7 +13,6 @@ from sklearn.svm import SVC
 from accuracy_grid import SETS
 from tao_skill.models.pose_classification.data.augment import read_sequences
 from tao_skill.models.pose_classification.data.sequences import read_labels
-from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 
 FRAMES: Final = 32
 
@@ -35,7 +34,7 @@ def _read(name: str, folder: Path, split: str) -> tuple[npt.NDArray[np.float32],
     data, ids = SETS[name], read_labels(folder / name / f"{split}_label.pkl").ids
     x_NCTVM = read_sequences(str(folder / name / f"{split}_data.npy"), range(len(ids)), FRAMES)
     x_NCTVM = x_NCTVM[:, :2] if data.planar else x_NCTVM
-    center = LAYOUTS[data.layout].center
+    center = data.skeleton.center
     seen = x_NCTVM.any(axis=1, keepdims=True)
     x_NCTVM = np.where(seen, x_NCTVM - x_NCTVM[:, :, :, center : center + 1, :1], 0)
     return x_NCTVM.reshape(len(ids), -1), np.array(ids)
