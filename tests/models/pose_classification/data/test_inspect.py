@@ -124,10 +124,12 @@ def test_imbalance_gaps_and_a_wrong_label_count_are_said(tmp_path: Path, data: A
     ("joints", "layouts"),
     [(18, ["openpose"]), (17, ["human3.6m", "coco"]), (25, ["ntu-rgb+d", "openpose_25"]), (24, ["ntu_edge"]), (7, [])],
 )
-def test_joints_tell_the_layout(tmp_path: Path, joints: int, layouts: list[str]) -> None:
-    report = inspect(save(tmp_path, np.ones((1, 3, 2, joints, 1)), [])[0])
+def test_joints_and_channels_tell_the_layout(tmp_path: Path, joints: int, layouts: list[str]) -> None:
+    report = inspect(save(tmp_path, np.full((1, 3, 2, joints, 1), 5.0), [])[0])
     assert report["layouts"] == layouts
-    assert ("model.graph_layout" in report["suggested"]) == (len(layouts) == 1)
+    assert report["suggested"].get("model.graph_layout") == (layouts[0] if layouts else None)
+    confident = inspect(save(tmp_path, np.ones((1, 3, 2, joints, 1)), [])[0])
+    assert confident["suggested"].get("model.graph_layout") == (layouts[-1] if layouts else None)
     assert any("fit no layout" in warning for warning in report["warnings"]) == (not layouts)
 
 

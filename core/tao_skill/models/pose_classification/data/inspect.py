@@ -247,15 +247,33 @@ def _value_warnings(report: dict[str, Any]) -> Iterator[str]:
 def _channel_warnings(report: dict[str, Any]) -> Iterator[str]:
     """A third channel that cannot be the confidence of a layout in the image plane."""
     names, ranges = report["layouts"], report["values"]["ranges"]
-    planar = len("xy")
-    if not names or len(ranges) != len("xyz") or any(LAYOUTS[name].coordinates != planar for name in names):
+    if (
+        not names
+        or len(ranges) < len("xyz")
+        or any(LAYOUTS[name].coordinates in _coordinates(ranges) for name in names)
+    ):
         return
-    if (limits := ranges[planar]) and (limits[0] < 0 or limits[1] > 1):
+    if limits := ranges[len("xy")]:
         yield (
             f"the third channel has values from {limits[0]:.3g} to {limits[1]:.3g}: no confidence. If it is z, "
             f"set model.graph_layout to a layout file of three lines, name: {names[0]}_3d, base: {names[0]}, "
             "coordinates: 3, so that it counts as a coordinate"
         )
+
+
+def _coordinates(ranges: Sequence[Sequence[float] | None]) -> tuple[int, ...]:
+    """Numbers of coordinates that the channels may have: a third one that is no confidence is z."""
+    if len(ranges) != len("xyz"):
+        return (len("xy"),) if len(ranges) < len("xyz") else (len("xyz"),)
+    limits = ranges[len("xy")]
+    return (len("xy"), len("xyz")) if limits is None or (limits[0] >= 0 and limits[1] <= 1) else (len("xyz"),)
+
+
+def _likely(report: dict[str, Any]) -> list[str]:
+    """The layouts with this number of joints, and of several those whose coordinates the channels have."""
+    names, possible = report["layouts"], _coordinates(report["values"]["ranges"])
+    fitting = [name for name in names if LAYOUTS[name].coordinates == possible[0]]
+    return fitting if len(names) > 1 and fitting else names
 
 
 def _frame_warnings(report: dict[str, Any]) -> Iterator[str]:
@@ -320,8 +338,8 @@ def _suggested(report: dict[str, Any]) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
     if report["labels"] and report["labels"]["count"]:
         overrides["dataset.num_classes"] = report["labels"]["max"] + 1
-    if len(report["layouts"]) == 1:
-        overrides["model.graph_layout"] = report["layouts"][0]
+    if len(likely := _likely(report)) == 1:
+        overrides["model.graph_layout"] = likely[0]
     if report["data"]["channels"] != ModelConfig().input_channels:
         overrides["model.input_channels"] = report["data"]["channels"]
     if report["frames_used"]["padding_share"] > MUCH_PADDING:
