@@ -15,7 +15,7 @@ from onnx.reference import ReferenceEvaluator
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.actions import evaluate, export, train
 from tao_skill.models.pose_classification.config import ExperimentConfig
-from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, tensorrt_precision
+from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, onnx_torch, tensorrt_precision
 from tao_skill.models.pose_classification.deploy.scorers import open_scorer
 from tao_skill.models.pose_classification.network.architecture import epoch_flop
 from tao_skill.models.pose_classification.network.blocks import Block
@@ -26,6 +26,7 @@ from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.network.streams import Streams
 from tao_skill.models.pose_classification.training import checkpoint_file
 from tests.models.pose_classification.deploy.test_onnx_graph import MaxPool
+from tests.models.pose_classification.network.test_networks import Traced
 from tests.support.experiments import experiment
 from tests.support.networks import acquainted, weights
 
@@ -108,6 +109,17 @@ def test_the_onnx_graph_has_them_all(kind: type[STGCN], frames: int | None, opse
     (found_NK,) = ReferenceEvaluator(model, new_ops=[MaxPool]).run(None, {"input": x_NCTVM.numpy()})
     with torch.no_grad():
         np.testing.assert_allclose(found_NK, net(x_NCTVM).numpy(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("frames", [9, None])
+def test_torch_exports_networks_without_a_graph_of_ours(frames: int | None, tmp_path: Path) -> None:
+    net = pair(Traced, center="group", align_view=True, normalize_scale=True)
+    x_NCTVM = torch.randn(2, 3, 9, 25, 2)
+    assert not onnx_graph.can_write(net)
+    session = onnx_file.open_session(onnx_torch.to_onnx(net, frames=frames, persons=2).SerializeToString(), tmp_path)
+    with torch.no_grad():
+        found_NK = onnx_file.scores(session, x_NCTVM.numpy(), 5, tmp_path)
+        np.testing.assert_allclose(found_NK, net(x_NCTVM).numpy(), atol=1e-4)
 
 
 def test_engines_get_the_blocks_of_all_in_lower_precision(tmp_path: Path) -> None:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import Final
-
 import numpy as np
 from onnx import TensorProto, helper
 
 from tao_skill.models.pose_classification.deploy.onnx_nodes import Graph
 from tao_skill.models.pose_classification.network.centering import FAR
 from tao_skill.models.pose_classification.network.layouts import Layout
-
-LONGEST: Final = 1 << 16
-"""Frames over which a graph of dynamic length carries the centre."""
 
 
 def add_seen(graph: Graph, x: str, places: str, coordinates: int, channels: int) -> str:
@@ -25,7 +19,7 @@ def add_seen(graph: Graph, x: str, places: str, coordinates: int, channels: int)
     return graph.add("Not", "seen", is_missing)
 
 
-def add_centering(graph: Graph, places: str, seen: str, layout: Layout, frames: int | None, *, group: bool) -> str:
+def add_centering(graph: Graph, places: str, seen: str, layout: Layout, *, group: bool) -> str:
     """Coordinates (N, K, T, V, M) -> the same, as `centering.centered`."""
     zero, joint = graph.store("center.zero", np.zeros(())), layout.center
     found, origin = (
@@ -35,7 +29,7 @@ def add_centering(graph: Graph, places: str, seen: str, layout: Layout, frames: 
         found, origin = (graph.cut(f"{part}.first", part, 4, 0, 1) for part in (found, origin))
     origin = graph.add("Where", "center.known", found, origin, zero)
     size = graph.add("Shape", "center.size", origin)
-    frame = graph.add("Expand", "center.frames", _nearest(graph, found, frames), size)
+    frame = graph.add("Expand", "center.frames", _nearest(graph, found), size)
     origin = graph.add("GatherElements", "center.origin", origin, frame, axis=2)
     return graph.add("Sub", "center", places, graph.add("Where", "center.shift", seen, origin, zero))
 
@@ -75,22 +69,20 @@ def _by_confidence(graph: Graph, x: str, coordinates: int, zero: str, is_missing
     return graph.add("Or", "seen.missing", first, graph.add("And", "seen.missing_by_value", other, is_missing))
 
 
-def _nearest(graph: Graph, found: str, frames: int | None) -> str:
-    """The frame whose centre is used, (N, 1, T, 1, M): the last one before, found by doubling, else the first."""
-    one, minus_one = graph.store("center.plus_one", [1]), graph.store("center.minus_one", [-1])
+def _nearest(graph: Graph, found: str) -> str:
+    """The frame whose centre is used, (N, 1, T, 1, M): the last one found before, else the first one after."""
+    one, zero, time = (graph.store(f"center.{name}", value) for name, value in (("1", [1]), ("0", [0]), ("axis", 2)))
+    size = graph.add("Shape", "center.found_size", found)
     filled = helper.make_tensor("value", TensorProto.INT64, [1], [1])
-    ones = graph.add("ConstantOfShape", "center.ones", graph.add("Shape", "center.found_size", found), value=filled)
-    number = graph.add("CumSum", "center.number", ones, graph.store("center.time", 2))
+    number = graph.add("CumSum", "center.number", graph.add("ConstantOfShape", "center.ones", size, value=filled), time)
     at = graph.add("Sub", "center.at", number, one)
-    before = graph.add("Where", "center.found_at", found, at, minus_one)
-    for i in range(math.ceil(math.log2(frames or LONGEST))):
-        pads = graph.store(f"center.{i}.pads", [0, 0, 1 << i, 0, 0, 0, 0, 0, 0, 0])
-        padded = graph.add("Pad", f"center.{i}.padded", before, pads, minus_one)
-        earlier = graph.cut(f"center.{i}.earlier", padded, 2, 0, -(1 << i))
-        before = graph.add("Max", f"center.{i}.before", before, earlier)
-    none = graph.add("Less", "center.is_none", before, graph.store("center.first", [0]))
-    first = first_frame(graph, "center.first_found", found)
-    return graph.add("Where", "center.nearest", none, first, before)
+    frames = graph.cut("center.length", size, 0, 2, 3)
+    order = graph.add("Where", "center.order", found, at, frames)
+    found_first = graph.add_pair("TopK", "center.found_first", order, frames, axis=2, largest=0)
+    count = graph.add("CumSum", "center.so_far", graph.add("Cast", "center.count", found, to=TensorProto.INT64), time)
+    last = graph.add("Max", "center.last", graph.add("Sub", "center.last_found", count, one), zero)
+    frame = graph.add("GatherElements", "center.frame", found_first, last, axis=2)
+    return graph.add("Where", "center.nearest", graph.add("Less", "center.is_found", frame, frames), frame, zero)
 
 
 def first_frame(graph: Graph, name: str, found: str) -> str:

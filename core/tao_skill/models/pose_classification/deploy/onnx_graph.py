@@ -65,7 +65,7 @@ def to_onnx(
     (_, joints, _), classes = weights[f"{first}A"].shape, len(weights[f"{first}fcn.weight"])
     channels = len(weights[f"{first}data_bn.weight"]) // joints
     graph = Graph(kind=np.dtype(f"f{nets[first].A.element_size()}"), opset=opset)
-    prepared = add_preparations(graph, INPUT, {at: one.preparation for at, one in nets.items()}, channels, frames)
+    prepared = add_preparations(graph, INPUT, {at: one.preparation for at, one in nets.items()}, channels)
     shape = channels, frames, joints, persons
     normalised = {at: _normalised(graph, at, weights, shape, x) for at, x in prepared.items()}
     ends = {at: _blocks(graph, at, weights, nets[at], x) for at, x in normalised.items()}

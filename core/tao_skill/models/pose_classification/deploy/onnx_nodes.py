@@ -33,6 +33,11 @@ class Graph:
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 
+    def add_pair(self, operator: str, name: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node with two outputs and return the first."""
+        self.nodes.append(helper.make_node(operator, inputs, [name, f"{name}.second"], name=name, **attributes))
+        return name
+
     def store(self, name: str, value: Array | list[int] | int) -> str:
         """Store weights, or integers, and return their name."""
         array = np.array(value, np.int64) if isinstance(value, list | int) else np.ascontiguousarray(value, self.kind)

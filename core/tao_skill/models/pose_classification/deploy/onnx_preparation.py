@@ -19,9 +19,7 @@ END: Final = int(np.iinfo(np.int64).max)
 """Of a slice: the end of its axis."""
 
 
-def add_preparations(
-    graph: Graph, x: str, preparations: Mapping[str, Preparation], channels: int, frames: int | None
-) -> dict[str, str]:
+def add_preparations(graph: Graph, x: str, preparations: Mapping[str, Preparation], channels: int) -> dict[str, str]:
     """The input (N, C, T, V, M) as each network gets it; the networks differ in their stream alone."""
     first = next(iter(preparations.values()))
     if not any(one.is_needed for one in preparations.values()):
@@ -32,7 +30,7 @@ def add_preparations(
     rest = graph.cut("rest", x, 1, coordinates, channels) if has_more else ""
     seen = add_seen(graph, x, places, coordinates, channels)
     if first.center != "false":
-        places = add_centering(graph, places, seen, first.layout, frames, group=first.group)
+        places = add_centering(graph, places, seen, first.layout, group=first.group)
     if first.align_view:
         places = add_aligned(graph, places, seen, first.layout, group=first.group)
     if first.normalize_scale:

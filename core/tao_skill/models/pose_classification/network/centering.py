@@ -67,6 +67,9 @@ def first_frame(found_N1TM: Tensor) -> Tensor:
 
 def _nearest(found_N1TM: Tensor) -> Tensor:
     """For each frame the last one before, or itself, in which the joint was found, else the first one after."""
-    at_T1 = torch.arange(found_N1TM.shape[2], device=found_N1TM.device)[:, None]
-    before = torch.where(found_N1TM, at_T1, -1).cummax(dim=2).values
-    return torch.where(before >= 0, before, first_frame(found_N1TM))
+    frames = found_N1TM.shape[2]
+    at_T1 = torch.arange(frames, device=found_N1TM.device)[:, None]
+    found_first_N1TM = torch.where(found_N1TM, at_T1, frames).sort(dim=2).values
+    so_far_N1TM = found_N1TM.long().cumsum(dim=2)
+    nearest_N1TM = found_first_N1TM.gather(2, (so_far_N1TM - 1).clamp_min(0))
+    return torch.where(nearest_N1TM < frames, nearest_N1TM, 0)
