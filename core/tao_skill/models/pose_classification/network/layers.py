@@ -154,9 +154,9 @@ class _DynamicAdjacency(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, e_NCV: Tensor, f_NCV: Tensor, A_NKVV: Tensor, alpha_K: Tensor) -> Tensor:
         n, groups, v, _ = A_NKVV.shape
-        # Rows of V values are too short for torch's vectorised difference in bf16.
-        difference = (e_NCV.float()[..., None] - f_NCV.float()[..., None, :]).to(e_NCV.dtype)
-        tanh = difference.tanh_().view(n, groups, -1, v, v)
+        wide = torch.promote_types(e_NCV.dtype, torch.float32)  # rows of V values are too short for vectors of bf16
+        difference = e_NCV.to(wide)[..., None] - f_NCV.to(wide)[..., None, :]
+        tanh = difference.to(e_NCV.dtype).tanh_().view(n, groups, -1, v, v)
         ctx.save_for_backward(tanh, alpha_K)
         return torch.addcmul(A_NKVV[:, :, None], alpha_K.view(-1, 1, 1, 1), tanh).flatten(1, 2)
 
