@@ -73,16 +73,19 @@ def conv_before_norm(x_NCTV: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 def dilated_conv(x_NCTV: Tensor, conv: nn.Module) -> Tensor:
-    """A dilated convolution over time; on CPUs in fp32, where bf16 is slower for the few channels of a branch.
+    """A dilated convolution over time; in fp32 where bf16 is used on CPUs.
 
-    In bf16 on CPUs torch 2.13 also computes a wrong gradient of the weights, or NaN, where the input is channels-last,
-    has about 30 joints or more, and its channels are no multiple of 16 (oneDNN).
+    There torch 2.13 computes a wrong gradient of the weights, or NaN, in bf16, if the input is channels-last, has about
+    30 joints or more, and its channels are no multiple of 16 (oneDNN). Another memory format would make all operations
+    of the block after this one several times as slow.
     """
-    if x_NCTV.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
-        out_NCTV: Tensor = conv(x_NCTV)
-        return out_NCTV
-    with torch.autocast("cpu", enabled=False):
-        return conv(x_NCTV.float()).to(torch.get_autocast_dtype("cpu"))
+    out_NCTV: Tensor
+    if x_NCTV.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            out_NCTV = conv(x_NCTV.float()).to(x_NCTV.dtype)
+    else:
+        out_NCTV = conv(x_NCTV)
+    return out_NCTV
 
 
 def _as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
