@@ -21,6 +21,7 @@ from tests.support.folders import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
 
+import steps
 import storage
 import traced
 from figures import Figure, point, points_table
@@ -132,6 +133,16 @@ def test_one_command_measures_pairs_and_keeps_their_table(tmp_path: Path) -> Non
     assert page.endswith(done.stdout)
     assert f"Python {platform.python_version()}" in page
     assert len(re.findall(r"^\| `tao-skill .* ms \| \d+\.\d+ \|", done.stdout, re.MULTILINE)) == 2
+
+
+def test_steps_are_measured_beside_the_peak_and_divided_into_kinds_of_operations() -> None:
+    (row,) = steps.measure([steps.Case("ST-GCN++", 4, "bf16")], rounds=1)
+    figures = dict(zip(steps.HEADER, row, strict=True))
+    shares = {name: float(figures[name].removesuffix(" %")) for name in (*steps.KINDS, steps.OTHERS)}
+    assert sum(shares.values()) == pytest.approx(100, abs=3)
+    assert all(shares[name] > 0 for name in ("convolutions", "products", "batch norm", "copies", steps.OTHERS))
+    assert 0 < float(figures["of the peak"].removesuffix(" %")) < 100
+    assert float(figures["GFLOP/s"]) > 0
 
 
 MEASURED: dict[str, Any] = {

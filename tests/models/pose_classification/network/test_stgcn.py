@@ -14,6 +14,7 @@ from tao_skill.models.pose_classification.network.layers import (
     dilated_conv,
     dropout_add_relu,
     dynamic_adjacency,
+    transposing_conv,
 )
 from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.stgcn import STGCN
@@ -82,6 +83,20 @@ def test_gradients_of_a_dynamic_adjacency_and_of_a_joint_that_is_added() -> None
     assert torch.autograd.gradcheck(dynamic_adjacency, tensors)
     x_NTVC, weight_V = torch.randn(2, 3, 5, 6, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
     assert torch.autograd.gradcheck(add_last_joint, (x_NTVC.requires_grad_(), weight_V.requires_grad_()))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_transposing_convolution_swaps_channels_and_positions_in_memory(channels_last: bool) -> None:
+    torch.manual_seed(0)
+    x_NCF, weight_OC = torch.randn(2, 3, 5, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
+    x_NCF = x_NCF.transpose(1, 2).contiguous().transpose(1, 2) if channels_last else x_NCF
+    x_NCF, weight_OC = x_NCF.requires_grad_(), weight_OC.requires_grad_()
+    out_NOF = transposing_conv(x_NCF, weight_OC)
+    torch.testing.assert_close(out_NOF, F.conv1d(x_NCF, weight_OC[..., None]))
+    (to_x_NCF,) = torch.autograd.grad(out_NOF.square().sum(), x_NCF, retain_graph=True)
+    assert out_NOF.is_contiguous() == channels_last
+    assert to_x_NCF.is_contiguous() != channels_last
+    assert torch.autograd.gradcheck(transposing_conv, (x_NCF, weight_OC))
 
 
 def test_state_dict_keys_are_those_of_tao() -> None:
@@ -228,3 +243,26 @@ def test_gradients_in_bf16_stray_no_further_than_those_of_the_equations(network:
     kept, wanted = (float(F.cosine_similarity(exact, one, dim=0)) for one in (ours, plain))
     assert kept > wanted - 0.05
     assert 0.4 < kept < 0.9999
+
+
+@EVERY_NETWORK
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_activations_and_gradients_stay_channels_last(network: type[STGCN], precision: torch.dtype) -> None:
+    """Another format somewhere makes the operations after it several times as slow."""
+    net, found = network(layout=LAYOUTS["ntu-rgb+d"], dropout=0.5), []
+
+    def record(module: torch.nn.Module, inputs: tuple[Tensor, ...], out_NCTV: Tensor) -> None:
+        for tensor in (inputs[0], out_NCTV):
+            found.append((tensor.is_contiguous(memory_format=torch.channels_last), tensor.dtype))
+            tensor.register_hook(lambda grad: found.append((grad.stride()[1] == 1, grad.dtype)))
+
+    for block in list(net.st_gcn_networks)[1:]:
+        assert isinstance(block.tcn, torch.nn.Module)
+        block.register_forward_hook(record)
+        block.tcn.register_forward_hook(record)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        scores_NK = net(torch.randn(2, 3, 8, 25, 1))
+    scores_NK.float().sum().backward()
+    calls = 9 * (2 if network is not STGCN else 1)
+    assert found == [(True, precision)] * len(found)
+    assert len(found) >= 4 * calls

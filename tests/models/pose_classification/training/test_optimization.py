@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.actions import evaluate, train
@@ -285,3 +285,24 @@ def test_adamw_decays_weights_apart_from_the_gradient() -> None:
         stepped[name] = weight.detach()
     torch.testing.assert_close(stepped["torch.optim.AdamW"], 3.0 * (1 - 0.1 * 0.2) - 0.1 * grad.sign())
     torch.testing.assert_close(stepped["torch.optim.Adam"], 3.0 - 0.1 * (grad + 0.2 * 3.0).sign())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+def test_gradients_are_clipped_to_their_norm_in_every_precision(
+    precision: str, optimizer: str, tiny: Path, tmp_path: Path
+) -> None:
+    norms: list[float] = []
+
+    def record(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        gradients = [p.grad.flatten() for group in optimizer.param_groups for p in group["params"]]
+        norms.append(float(torch.cat(gradients).norm()))
+
+    hook = register_optimizer_step_post_hook(record)
+    settings = {"train__precision": precision, "train__num_epochs": 1, "train__grad_clip": 0.25}
+    settings |= {"train__optim__optimizer_type": f"torch.optim.{optimizer}"}
+    try:
+        train.run(experiment(tiny, tmp_path, **settings))
+    finally:
+        hook.remove()
+    assert norms == pytest.approx([0.25] * 3, rel=1e-3)

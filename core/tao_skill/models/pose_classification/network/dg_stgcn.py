@@ -8,7 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from tao_skill.models.pose_classification.network.blocks import GROUPS
-from tao_skill.models.pose_classification.network.layers import add_last_joint, dropout_add_relu, dynamic_adjacency
+from tao_skill.models.pose_classification.network.layers import (
+    add_last_joint,
+    dropout_add_relu,
+    dynamic_adjacency,
+    transposing_conv,
+)
 from tao_skill.models.pose_classification.network.stgcn import STGCN, shortcut
 from tao_skill.models.pose_classification.network.stgcn_plus_plus import BranchedBlock, TemporalBranches
 
@@ -44,18 +49,19 @@ class DynamicGraphConv(nn.Module):
         """(N, C_in, T, V) -> (N, C_out, T, V)."""
         n, c, t, v = x_NCTV.shape
         rows_NFC = x_NCTV.permute(0, 2, 3, 1).reshape(n, t * v, c)
-        y_NCF = torch.bmm(self.conv.weight.view(-1, c).expand(n, -1, -1), rows_NFC.transpose(1, 2))
+        y_NCF = transposing_conv(rows_NFC.transpose(1, 2), self.conv.weight.flatten(1))
         y_NCTV = torch.relu_(self.conv_norm(y_NCF.view(n, -1, t, v)))
-        A_NCVV = self.adjacency(x_NCTV.mean(dim=2), A_KVV)
+        A_NCVV = self.adjacency(rows_NFC.view(n, t, v, c).mean(dim=1).transpose(1, 2), A_KVV)
         y_NCF = torch.bmm(y_NCTV.flatten(0, 1), A_NCVV.flatten(0, 1)).view(n, -1, t * v)
-        mixed = self.mix.weight.flatten(1).t().expand(n, -1, -1)
-        mixed_NCTV = torch.bmm(y_NCF.transpose(1, 2), mixed).view(n, t, v, -1).permute(0, 3, 1, 2)
+        mixed_NCTV = transposing_conv(y_NCF, self.mix.weight.flatten(1)).view(n, -1, t, v)
         return dropout_add_relu(self.bn(mixed_NCTV), self.residual(x_NCTV), 0.0)
 
     def adjacency(self, frame_NCV: Tensor, A_KVV: Tensor) -> Tensor:
         """The adjacencies of sequences with these mean frames: (N, C_out, V, V), from joint to joint."""
         n, _, v = frame_NCV.shape
-        e_NCV, f_NCV = self.embed(frame_NCV).chunk(2, dim=1)
+        assert self.embed.bias is not None
+        embedded_NCV = transposing_conv(frame_NCV, self.embed.weight.flatten(1))
+        e_NCV, f_NCV = (embedded_NCV + self.embed.bias[:, None].to(embedded_NCV.dtype)).chunk(2, dim=1)
         e, f = (part.reshape(n * GROUPS, -1, v) for part in (e_NCV, f_NCV))
         affinity_NKVV = torch.softmax(torch.bmm(e.transpose(1, 2), f), dim=1).view(n, GROUPS, v, v)
         A_NKVV = A_KVV + self.beta[:, None, None] * affinity_NKVV

@@ -35,6 +35,15 @@ def graph_conv(x_NCTV: Tensor, conv: nn.Conv2d, A_KVV: Tensor) -> Tensor:
     return rows.view(n, t, v, channels).permute(0, 3, 1, 2)
 
 
+def transposing_conv(x_NCF: Tensor, weight_OC: Tensor) -> Tensor:
+    """A 1x1 convolution (N, C, F) -> (N, O, F) that swaps channels and positions in memory.
+
+    The gradient of the input has the memory format of the input. Neither takes a copy.
+    """
+    out_NOF: Tensor = _TransposingConv.apply(*_as_autocast(x_NCF, weight_OC))  # type: ignore[no-untyped-call]
+    return out_NOF
+
+
 def dynamic_adjacency(e_NCV: Tensor, f_NCV: Tensor, A_NKVV: Tensor, alpha_K: Tensor) -> Tensor:
     """A_kvw + alpha_k tanh(e_cv - f_cw) for the channels c of each group k: (N, C, V, V)."""
     kind = e_NCV.dtype
@@ -64,13 +73,18 @@ def conv_before_norm(x_NCTV: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 def dilated_conv(x_NCTV: Tensor, conv: nn.Module) -> Tensor:
-    """A dilated convolution over time.
+    """A dilated convolution over time; in fp32 where bf16 is used on CPUs.
 
-    In bf16 on CPUs torch 2.13 computes a wrong gradient of the weights, or NaN, where the input is channels-last, has
-    more than 32 joints, and its channels are no multiple of 16 (oneDNN). A contiguous input avoids it.
+    There torch 2.13 computes a wrong gradient of the weights, or NaN, in bf16, if the input is channels-last, has about
+    30 joints or more, and its channels are no multiple of 16 (oneDNN). Another memory format would make all operations
+    of the block after this one several times as slow.
     """
-    is_bf16_on_cpu = x_NCTV.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-    out_NCTV: Tensor = conv(x_NCTV.contiguous() if is_bf16_on_cpu else x_NCTV)
+    out_NCTV: Tensor
+    if x_NCTV.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            out_NCTV = conv(x_NCTV.float()).to(x_NCTV.dtype)
+    else:
+        out_NCTV = conv(x_NCTV)
     return out_NCTV
 
 
@@ -115,13 +129,37 @@ class _ConvBeforeNorm(torch.autograd.Function):
         return to_x, to_weight, torch.zeros_like(bias), None, None
 
 
+class _TransposingConv(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_NCF: Tensor, weight_OC: Tensor) -> Tensor:
+        ctx.save_for_backward(x_NCF, weight_OC)
+        ctx.is_contiguous = x_NCF.is_contiguous()
+        return _product(weight_OC, x_NCF, channels_last=ctx.is_contiguous)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        x_NCF, weight_OC = ctx.saved_tensors
+        to_x = _product(weight_OC.t(), grads[0], channels_last=not ctx.is_contiguous)
+        return to_x, torch.bmm(grads[0], x_NCF.transpose(1, 2)).sum(0)
+
+
+def _product(weight_OC: Tensor, x_NCF: Tensor, *, channels_last: bool) -> Tensor:
+    """The products of a matrix and each of N matrices, as (N, O, F) or as a view of (N, F, O) in memory."""
+    weight_NOC = weight_OC.expand(len(x_NCF), -1, -1)
+    if channels_last:
+        return torch.bmm(x_NCF.transpose(1, 2), weight_NOC.transpose(1, 2)).transpose(1, 2)
+    return torch.bmm(weight_NOC, x_NCF)
+
+
 class _DynamicAdjacency(torch.autograd.Function):
     """The tensors of V x V values for each channel are the largest of the network: few of them, overwritten."""
 
     @staticmethod
     def forward(ctx: Any, e_NCV: Tensor, f_NCV: Tensor, A_NKVV: Tensor, alpha_K: Tensor) -> Tensor:
         n, groups, v, _ = A_NKVV.shape
-        tanh = (e_NCV[..., None] - f_NCV[..., None, :]).tanh_().view(n, groups, -1, v, v)
+        wide = torch.promote_types(e_NCV.dtype, torch.float32)  # rows of V values are too short for vectors of bf16
+        difference = e_NCV.to(wide)[..., None] - f_NCV.to(wide)[..., None, :]
+        tanh = difference.to(e_NCV.dtype).tanh_().view(n, groups, -1, v, v)
         ctx.save_for_backward(tanh, alpha_K)
         return torch.addcmul(A_NKVV[:, :, None], alpha_K.view(-1, 1, 1, 1), tanh).flatten(1, 2)
 
@@ -132,7 +170,8 @@ class _DynamicAdjacency(torch.autograd.Function):
         product = grad * tanh
         to_alpha_K = product.sum((0, 2, 3, 4))
         inner = torch.addcmul(grad, product, tanh, value=-1, out=product)  # the derivative of tanh is 1 - tanh^2
-        to_e, to_f = (alpha_K.view(-1, 1, 1) * inner.sum(dim) for dim in (4, 3))
+        by_row, by_column = inner @ inner.new_ones(inner.shape[-1]), inner.sum(3)
+        to_e, to_f = (alpha_K.view(-1, 1, 1) * total for total in (by_row, by_column))
         return to_e.flatten(1, 2), to_f.flatten(1, 2).neg_(), grad.sum(2), to_alpha_K
 
 
@@ -159,10 +198,13 @@ class _DropoutAddRelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, residual: Tensor | None, p: float) -> Tensor:
         threshold = max(round((1 - p) * _LANES), 1)
-        keep = _random_lanes(x) < threshold - _LANES // 2
-        scale = _LANES / threshold
-        x.mul_(keep).mul_(scale)
-        (x if residual is None else x.add_(residual)).relu_()
+        keep = (_random_lanes(x) < threshold - _LANES // 2).view(torch.uint8)  # converted faster than bool
+        scale, factor = _LANES / threshold, keep.to(x.dtype)
+        if residual is None:
+            x.mul_(factor).mul_(scale)
+        else:
+            torch.addcmul(residual, x, factor, value=scale, out=x)
+        x.relu_()
         ctx.mark_dirty(x)
         ctx.save_for_backward(keep, x)
         ctx.scale, ctx.has_residual = scale, residual is not None
@@ -172,7 +214,7 @@ class _DropoutAddRelu(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         keep, out = ctx.saved_tensors
         to_sum = torch.ops.aten.threshold_backward(grads[0], out, 0)
-        return to_sum.mul(keep).mul_(ctx.scale), to_sum if ctx.has_residual else None, None
+        return to_sum.mul(keep.to(to_sum.dtype)).mul_(ctx.scale), to_sum if ctx.has_residual else None, None
 
 
 def _random_lanes(like_NCTV: Tensor) -> Tensor:

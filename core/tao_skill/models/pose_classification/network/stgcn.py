@@ -125,7 +125,7 @@ class STGCN(nn.Module):
         x = self._normalised(x_NCTVM)
         for i, block in enumerate(self.st_gcn_networks):
             x = block(x, self.adjacency(i))
-        pooled = x.mean(dim=(2, 3), dtype=torch.promote_types(x.dtype, torch.float32))
+        pooled = x.permute(0, 2, 3, 1).mean(dim=(1, 2), dtype=torch.promote_types(x.dtype, torch.float32))
         scores: Tensor = self.fcn(pooled.view(n, m, self.fcn.in_channels, 1, 1).mean(dim=1)).flatten(1)
         return scores
 

@@ -44,12 +44,17 @@ OPTIMIZERS: Final[Mapping[str, Callable[[Iterable[Tensor], Optim], Optimizer]]] 
             momentum=optim.momentum,
             nesterov=optim.nesterov,
             weight_decay=optim.weight_decay,
+            fused=True,
         ),
-        "torch.optim.Adam": lambda parameters, optim: Adam(parameters, lr=optim.lr, weight_decay=optim.weight_decay),
+        "torch.optim.Adam": lambda parameters, optim: Adam(
+            parameters, lr=optim.lr, weight_decay=optim.weight_decay, fused=True
+        ),
         "torch.optim.Adamax": lambda parameters, optim: Adamax(
             parameters, lr=optim.lr, weight_decay=optim.weight_decay
         ),
-        "torch.optim.AdamW": lambda parameters, optim: AdamW(parameters, lr=optim.lr, weight_decay=optim.weight_decay),
+        "torch.optim.AdamW": lambda parameters, optim: AdamW(
+            parameters, lr=optim.lr, weight_decay=optim.weight_decay, fused=True
+        ),
     }
 )
 
@@ -194,6 +199,16 @@ class PoseClassifier(pl.LightningModule):
         group["lr"] = scheduled
         if self._average is not None:
             self._average.update(self.model)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of the gradients. Lightning refuses to in bf16 with fused optimizers, for the sake of fp16."""
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def _batch_number(self, batch_idx: int) -> int:
         """Number of a batch in the whole training; several batches may make an optimizer step."""
