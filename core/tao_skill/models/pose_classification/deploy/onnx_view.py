@@ -13,7 +13,24 @@ from tao_skill.models.pose_classification.network.view import SLANT
 
 def add_aligned(graph: Graph, places: str, seen: str, layout: Layout, *, group: bool) -> str:
     """Coordinates (N, 3, T, V, M) -> the same, as `view.aligned`."""
-    zero, two = graph.store("view.zero", np.zeros(())), graph.store("view.two", np.full((), 2.0))
+    found, *axes = _axes(graph, places, seen, layout)
+    if group:
+        found, *axes = (graph.cut(f"{part}.leader", part, 4, 0, 1) for part in (found, *axes))
+    frame = first_frame(graph, "view.frame", found)
+    frame = graph.add("Concat", "view.frames", frame, frame, frame, axis=1)
+    some = graph.reduce("ReduceMax", "view.some", graph.add("Cast", "view.found", found, to=TensorProto.FLOAT), 2)
+    is_found = graph.add("Cast", "view.is_found", some, to=TensorProto.BOOL)
+    coordinates = []
+    for i, axis in enumerate(axes):
+        chosen = graph.add("GatherElements", f"view.axis.{i}", axis, frame, axis=2)
+        turned = _dot(graph, f"view.turned.{i}", chosen, places)
+        own = graph.cut(f"view.own.{i}", places, 1, i, i + 1)
+        coordinates.append(graph.add("Where", f"view.coordinate.{i}", is_found, turned, own))
+    return graph.add("Concat", "view", *coordinates, axis=1)
+
+
+def _axes(graph: Graph, places: str, seen: str, layout: Layout) -> tuple[str, str, str, str]:
+    """The frames that tell the view, (N, 1, T, 1, M), and in each the axes of the body, (N, 3, T, 1, M)."""
     assert layout.trunk is not None
     joints = dict(zip(("hip.l", "hip.r", "shoulder.l", "shoulder.r"), layout.trunk, strict=True))
     place, is_seen = (
@@ -23,36 +40,16 @@ def add_aligned(graph: Graph, places: str, seen: str, layout: Layout, *, group: 
     hips, shoulders = (
         graph.add("Add", f"view.{pair}s", place[f"{pair}.l"], place[f"{pair}.r"]) for pair in ("hip", "shoulder")
     )
-    trunk = graph.add("Div", "view.trunk", graph.add("Sub", "view.twice_trunk", shoulders, hips), two)
+    trunk = _unit(graph, "view.trunk", graph.add("Sub", "view.hips_to_shoulders", shoulders, hips))
     side = _unit(graph, "view.side", graph.add("Sub", "view.across", place["hip.l"], place["hip.r"]))
-    trunk = _unit(graph, "view.trunk.unit", trunk)
-    along = graph.add(
-        "Mul", "view.along", graph.reduce("ReduceSum", *_product(graph, "view.lean", trunk, side), 1), side
-    )
+    along = graph.add("Mul", "view.along", _dot(graph, "view.lean", trunk, side), side)
     rise = graph.add("Sub", "view.rise", trunk, along)
     up = _unit(graph, "view.up", rise)
-    front = _cross(graph, "view.front", side, up)
-    steep = graph.add(
-        "Greater", "view.is_steep", _length(graph, "view.slant", rise), _stored(graph, "view.least", SLANT)
-    )
-    wide = graph.add("Greater", "view.is_wide", _length(graph, "view.width", side), zero)
-    found = graph.add("And", "view.is_usable", steep, wide)
-    for name, one in is_seen.items():
+    found = _exceeds(graph, "view.steep", _length(graph, "view.slant", rise), SLANT)
+    wide = _exceeds(graph, "view.wide", _length(graph, "view.width", side), 0.0)
+    for name, one in {"width": wide, **is_seen}.items():
         found = graph.add("And", f"view.with.{name}", found, one)
-    axes = [side, up, front]
-    if group:
-        found, *axes = (graph.cut(f"{part}.first", part, 4, 0, 1) for part in (found, *axes))
-    frame = first_frame(graph, "view.frame", found)
-    some = graph.reduce("ReduceMax", "view.some", graph.add("Cast", "view.found", found, to=TensorProto.FLOAT), 2)
-    is_found = graph.add("Cast", "view.is_found", some, to=TensorProto.BOOL)
-    frame = graph.add("Concat", "view.frames", frame, frame, frame, axis=1)
-    coordinates = []
-    for i, axis in enumerate(axes):
-        chosen = graph.add("GatherElements", f"view.axis.{i}", axis, frame, axis=2)
-        turned = graph.reduce("ReduceSum", *_product(graph, f"view.turned.{i}", chosen, places), 1)
-        own = graph.cut(f"view.own.{i}", places, 1, i, i + 1)
-        coordinates.append(graph.add("Where", f"view.coordinate.{i}", is_found, turned, own))
-    return graph.add("Concat", "view", *coordinates, axis=1)
+    return found, side, up, _cross(graph, "view.front", side, up)
 
 
 def add_scaled(graph: Graph, places: str, bones: str, seen: str, *, group: bool) -> str:
@@ -61,35 +58,32 @@ def add_scaled(graph: Graph, places: str, bones: str, seen: str, *, group: bool)
     total, count = (
         graph.reduce("ReduceSum", f"scale.{name}", part, 2, 3) for name, part in (("total", length), ("count", seen))
     )
-    one = _stored(graph, "scale.one", 1.0)
+    one = graph.store("scale.one", np.ones(()))
     mean = graph.add("Div", "scale.mean", total, graph.add("Max", "scale.most", count, one))
     if group:
-        mean = graph.cut("scale.first", mean, 4, 0, 1)
-    is_known = graph.add("Greater", "scale.is_known", mean, _stored(graph, "scale.zero", 0.0))
-    return graph.add("Div", "scale", places, graph.add("Where", "scale.unit", is_known, mean, one))
+        mean = graph.cut("scale.leader", mean, 4, 0, 1)
+    unit = graph.add("Where", "scale.unit", _exceeds(graph, "scale.known", mean, 0.0), mean, one)
+    return graph.add("Div", "scale", places, unit)
 
 
-def _stored(graph: Graph, name: str, value: float) -> str:
-    return graph.store(name, np.full((), value))
+def _exceeds(graph: Graph, name: str, x: str, least: float) -> str:
+    return graph.add("Greater", name, x, graph.store(f"{name}.least", np.full((), least)))
 
 
-def _product(graph: Graph, name: str, x: str, y: str) -> tuple[str, str]:
-    """The name of a sum, and the product to sum."""
-    return name, graph.add("Mul", f"{name}.product", x, y)
+def _dot(graph: Graph, name: str, x: str, y: str) -> str:
+    """The sum of the products of the coordinates."""
+    return graph.reduce("ReduceSum", name, graph.add("Mul", f"{name}.product", x, y), 1)
 
 
 def _length(graph: Graph, name: str, x: str) -> str:
-    squares = graph.reduce("ReduceSum", *_product(graph, f"{name}.square", x, x), 1)
-    return graph.add("Sqrt", name, squares)
+    return graph.add("Sqrt", name, _dot(graph, f"{name}.square", x, x))
 
 
 def _unit(graph: Graph, name: str, x: str) -> str:
     """Vectors of length 1; those of length 0 stay."""
-    length = _length(graph, f"{name}.length", x)
-    is_long = graph.add("Greater", f"{name}.is_long", length, _stored(graph, f"{name}.zero", 0.0))
-    return graph.add(
-        "Div", name, x, graph.add("Where", f"{name}.size", is_long, length, _stored(graph, f"{name}.1", 1.0))
-    )
+    length, one = _length(graph, f"{name}.length", x), graph.store(f"{name}.one", np.ones(()))
+    size = graph.add("Where", f"{name}.size", _exceeds(graph, f"{name}.is_long", length, 0.0), length, one)
+    return graph.add("Div", name, x, size)
 
 
 def _cross(graph: Graph, name: str, x: str, y: str) -> str:

@@ -64,7 +64,7 @@ def _body(x_N3TVM: Tensor, seen_N1TVM: Tensor, layout: Layout) -> tuple[Tensor, 
     assert layout.trunk is not None
     left_hip, right_hip, left_shoulder, right_shoulder = (x_N3TVM[:, :, :, joint] for joint in layout.trunk)
     is_seen = [seen_N1TVM[:, :, :, joint] for joint in layout.trunk]
-    trunk_N3TM = (left_shoulder + right_shoulder - left_hip - right_hip) / 2
+    trunk_N3TM = left_shoulder + right_shoulder - left_hip - right_hip
     return left_hip - right_hip, trunk_N3TM, is_seen[0] & is_seen[1] & is_seen[2] & is_seen[3]
 
 
