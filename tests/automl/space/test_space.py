@@ -181,6 +181,13 @@ class TestWhatDataCanServe:
             assert not values[cut] or 4 <= values[window] <= 12
             assert not MODEL.check_run(load.build(ExperimentConfig, whole(spec, values)), "train").problems
 
+    def test_a_view_needs_a_skeleton_that_tells_it(self, tiny: Path) -> None:
+        view = "model.align_view"
+        assert view in keys(self.space(tiny, view)[1])
+        planar = self.space(tiny, view, model__input_channels=2)[1]
+        assert "have no z" in planar.left_out[view]
+        assert view not in self.space(tiny, model__input_channels=2)[1].left_out
+
     def test_decay_needs_a_step_before_the_last_epoch(self, tiny: Path) -> None:
         decay = OPTIM + "lr_decay"
         assert "before train.num_epochs 10" in self.space(tiny)[1].left_out[decay]

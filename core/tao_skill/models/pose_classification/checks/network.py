@@ -9,7 +9,6 @@ from typing import Final
 from tao_skill.errors import Problem, TaoSkillError
 from tao_skill.models.pose_classification.config import STREAMS, ModelConfig
 from tao_skill.models.pose_classification.network.layout_file import known_layout
-from tao_skill.models.pose_classification.network.layouts import Layout
 
 ALIGN: Final = "model.align_view"
 WEIGHTS: Final = "model.stream_weights"
@@ -22,24 +21,29 @@ def network_problems(model: ModelConfig) -> Iterator[Problem]:
     except TaoSkillError as error:
         yield Problem(key="model.graph_layout", message=f"model.graph_layout: {error.message}", fix=error.fix)
         return
-    if model.align_view and layout is not None:
-        yield from _view_problems(model, layout)
+    if model.align_view and layout is not None and (lacking := lacking_view(model)):
+        yield Problem(
+            key=ALIGN,
+            message=f"{ALIGN} is true, which needs x, y, z of both hips and both shoulders, but {lacking}",
+            fix=f"set {ALIGN}=false, or use a layout that has them",
+        )
     yield from _stream_problems(model)
 
 
-def _view_problems(model: ModelConfig, layout: Layout) -> Iterator[Problem]:
-    coordinates = min(layout.coordinates, model.input_channels)
+def lacking_view(model: ModelConfig) -> str | None:
+    """Why the joints do not tell the view; None if they do, or if the layout file is not here.
+
+    Raises:
+        BadData: the layout file does not describe a skeleton.
+    """
+    layout = known_layout(model.graph_layout)
+    if layout is None:
+        return None
     if layout.trunk is None:
-        lacking = f"model.graph_layout={model.graph_layout} has no joints for hips and shoulders"
-    elif coordinates < len("xyz"):
-        lacking = f"model.graph_layout={model.graph_layout} and model.input_channels={model.input_channels} have none"
-    else:
-        return
-    yield Problem(
-        key=ALIGN,
-        message=f"{ALIGN} is true, which needs x, y, z of both hips and both shoulders, but {lacking}",
-        fix=f"set {ALIGN}=false, or use a layout that has them",
-    )
+        return f"model.graph_layout={model.graph_layout} has no joints for hips and shoulders"
+    if min(layout.coordinates, model.input_channels) < len("xyz"):
+        return f"model.graph_layout={model.graph_layout} and model.input_channels={model.input_channels} have no z"
+    return None
 
 
 def _stream_problems(model: ModelConfig) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from tao_skill.io.s3 import is_remote
+from tao_skill.models.pose_classification.checks.network import ALIGN, lacking_view
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.hold_out import training_size
 from tao_skill.models.pose_classification.data.npy_header import shape
@@ -27,6 +28,7 @@ def limits(config: ExperimentConfig) -> Mapping[str, Limit]:
         "dataset.random_choose": Limit(inert=random_choose, unless_ranged=WINDOW),
         WINDOW: Limit(inert=window, unless_ranged=WINDOW),
         "train.optim.lr_decay": Limit(inert=_no_decay(config)),
+        ALIGN: Limit(inert=lacking_view(config.model)),
     }
     path = config.dataset.train_dataset.data_path
     if is_remote(path):
