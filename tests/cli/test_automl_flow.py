@@ -233,6 +233,12 @@ def test_a_dry_run_is_the_launch_review_and_imports_nothing_heavy(train: list[st
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_epochs_of_a_search_that_do_not_fit_the_spec_are_refused(train: list[str], tmp_path: Path) -> None:
+    wide = ["train.num_epochs=20", "train.optim.warmup_epochs=5", "train.optim.lr_steps=[8]"]
+    document = call_json([*train, *wide, "--dry-run"], tmp_path, code=2)
+    assert "train.optim.warmup_epochs is 5, but train.num_epochs is 4" in document["error"]["message"]
+
+
 def test_a_direct_run_says_that_settings_of_a_search_have_no_effect(train: list[str], tmp_path: Path) -> None:
     done = call([*train, "--automl", "off", "--dry-run"], tmp_path)
     assert "trials, max_epochs" in done.stderr
