@@ -169,7 +169,7 @@ def test_a_failed_job_says_why_and_what_to_do(call: Call, root: Path, overrides:
     asked = [*overrides, f"pretrained_model={root / 'wrong.pth'}"]
     ended = call("run_action", action="train", automl="off", overrides=asked, wait_s=300).document
     assert ended["job"]["state"] == "ERROR"
-    assert "does not fit the spec" in ended["error"]["message"]
+    assert "other tensors than the network" in ended["error"]["message"]
     assert "tao-skill" not in ended["error"]["fix"]
     assert ended["next"][0]["tool"] == "job_logs"
 

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.nn.functional as F
+from onnx.reference.op_run import OpRun
 
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tests.support.experiments import FRAMES
+
+
+class MaxPool(OpRun):
+    """The reference's own mixes up the two dimensions of `pads`."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, kernel_shape: Any, pads: Any, strides: Any, **_: Any) -> tuple[Any]:
+        assert pads[:2] == pads[2:]
+        return (F.max_pool2d(torch.from_numpy(x), kernel_shape, strides, pads[:2]).numpy(),)
+
+
+class Traced(STGCN):
+    """A network without a hand-written graph: its edge weights are a softmax over the joints."""
+
+    def adjacency(self, block: int) -> torch.Tensor:
+        assert self.edge_importance is not None
+        return torch.softmax(self.edge_importance[block] + self.A, dim=1)
 
 
 def stirred(net: STGCN) -> STGCN:

@@ -1,4 +1,4 @@
-"""Recordings with generated people, as DeepStream and Kinetics-skeleton write them, and sequences of four joints."""
+"""Recordings with generated people, as DeepStream and Kinetics-skeleton write them, and sequences with missing joints."""
 
 from __future__ import annotations
 
@@ -7,6 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+
+from tao_skill.models.pose_classification.network.layouts import LAYOUTS
+
+INCOMPLETE = [("ntu-rgb+d", "far"), ("ntu-rgb+d", "near"), ("coco", "far"), ("coco", "confidence")]
+"""Layouts and kinds of `incomplete`."""
+
+SHORT = 7
+
+
+def incomplete(layout: str, kind: str) -> torch.Tensor:
+    """Three sequences of two people of whom a third of the joints is missing, the centre in some frames."""
+    rng = np.random.default_rng(0)
+    skeleton = LAYOUTS[layout]
+    x_NCTVM = rng.normal(size=(3, 3, SHORT, skeleton.joints, 2)) * 0.2
+    x_NCTVM[:, : skeleton.coordinates] += {"far": 5.0, "confidence": 5.0, "near": 0.0}[kind]
+    if kind == "confidence":
+        x_NCTVM[:, 2] = rng.uniform(0.1, 1.0, x_NCTVM[:, 2].shape)
+    missing_NTVM = rng.random((3, SHORT, skeleton.joints, 2)) < 0.3
+    missing_NTVM[0, :3, skeleton.center] = True  # the centre is found after three frames
+    missing_NTVM[1, :, skeleton.center, 0] = True  # never found
+    x_NCTVM *= ~missing_NTVM[:, None]
+    x_NCTVM[2, :, 5:] = 0  # padding
+    return torch.from_numpy(x_NCTVM)
 
 
 def sequence(used: int, frames: int) -> np.ndarray:

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from onnx.reference import ReferenceEvaluator
-from onnx.reference.op_run import OpRun
 
 from tao_skill.models.pose_classification.deploy import onnx_file, onnx_graph, tensorrt_precision
 from tao_skill.models.pose_classification.deploy.scorers import open_scorer
@@ -23,19 +21,9 @@ from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.network.stgcn_plus_plus import STGCNPlusPlus
 from tao_skill.models.pose_classification.training import checkpoint_file
 from tests.support.experiments import experiment
-from tests.support.networks import acquainted
+from tests.support.networks import MaxPool, acquainted
 
 CPU = torch.device("cpu")
-
-
-class MaxPool(OpRun):
-    """The reference's own mixes up the two dimensions of `pads`."""
-
-    op_domain = ""
-
-    def _run(self, x: Any, kernel_shape: Any, pads: Any, strides: Any, **_: Any) -> tuple[Any]:
-        assert pads[:2] == pads[2:]
-        return (F.max_pool2d(torch.from_numpy(x), kernel_shape, strides, pads[:2]).numpy(),)
 
 
 def network(

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
-from torch import Tensor
 
 from tao_skill.models.pose_classification.deploy import onnx_graph
 from tao_skill.models.pose_classification.network.blocks import Block
@@ -15,35 +14,15 @@ from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.preparation import Preparation
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tests.support.equations import relative
+from tests.support.recordings import INCOMPLETE, SHORT, incomplete
 
-FRAMES = 7
-
-
-def sequences(layout: str, kind: str) -> Tensor:
-    """Three sequences of two people of whom a third of the joints is missing, the centre in some frames."""
-    rng = np.random.default_rng(0)
-    skeleton = LAYOUTS[layout]
-    x_NCTVM = rng.normal(size=(3, 3, FRAMES, skeleton.joints, 2)) * 0.2
-    x_NCTVM[:, : skeleton.coordinates] += {"far": 5.0, "confidence": 5.0, "near": 0.0}[kind]
-    if kind == "confidence":
-        x_NCTVM[:, 2] = rng.uniform(0.1, 1.0, x_NCTVM[:, 2].shape)
-    missing_NTVM = rng.random((3, FRAMES, skeleton.joints, 2)) < 0.3
-    missing_NTVM[0, :3, skeleton.center] = True  # the centre is found after three frames
-    missing_NTVM[1, :, skeleton.center, 0] = True  # never found
-    x_NCTVM *= ~missing_NTVM[:, None]
-    x_NCTVM[2, :, 5:] = 0  # padding
-    return torch.from_numpy(x_NCTVM)
-
-
-CASES = pytest.mark.parametrize(
-    ("layout", "kind"), [("ntu-rgb+d", "far"), ("ntu-rgb+d", "near"), ("coco", "far"), ("coco", "confidence")]
-)
+CASES = pytest.mark.parametrize(("layout", "kind"), INCOMPLETE)
 
 
 @CASES
 @pytest.mark.parametrize("group", [False, True])
 def test_it_equals_the_rule_written_joint_by_joint(layout: str, kind: str, group: bool) -> None:
-    skeleton, x_NCTVM = LAYOUTS[layout], sequences(layout, kind)
+    skeleton, x_NCTVM = LAYOUTS[layout], incomplete(layout, kind)
     found = Preparation(skeleton, center="group" if group else "true")(x_NCTVM)
     expected = relative(x_NCTVM, skeleton.coordinates, skeleton.center, group=group)
     torch.testing.assert_close(found, expected)
@@ -52,12 +31,12 @@ def test_it_equals_the_rule_written_joint_by_joint(layout: str, kind: str, group
 
 @CASES
 @pytest.mark.parametrize("center", ["true", "group"])
-@pytest.mark.parametrize("frames", [FRAMES, None])
+@pytest.mark.parametrize("frames", [SHORT, None])
 @pytest.mark.parametrize("opset", [12, 18])
 def test_the_onnx_graph_does_the_same(layout: str, kind: str, center: str, frames: int | None, opset: int) -> None:
     torch.manual_seed(0)
     net = STGCN(layout=LAYOUTS[layout], num_classes=4, center=center, blocks=(Block(4), Block(4, 2))).double().eval()
-    x_NCTVM = sequences(layout, kind)
+    x_NCTVM = incomplete(layout, kind)
     model = onnx_graph.to_onnx(net, frames=frames, persons=2, opset=opset)
     (found_NK,) = ReferenceEvaluator(model).run(None, {"input": x_NCTVM.numpy()})
     with torch.no_grad():

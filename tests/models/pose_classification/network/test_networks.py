@@ -26,20 +26,12 @@ from tao_skill.models.pose_classification.network.registry import NETWORKS, Netw
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.training import checkpoint_file, checkpoint_index
 from tests.support.experiments import experiment
-from tests.support.networks import acquainted, weights
+from tests.support.networks import Traced, acquainted, weights
 
 BLOCKS = (Block(8), Block(8), Block(8, 2), Block(16))
 """One block changes the frames alone, and one the channels alone."""
 
 SMALL = "small"
-
-
-class Traced(STGCN):
-    """A network without a hand-written graph: its edge weights are a softmax over the joints."""
-
-    def adjacency(self, block: int) -> torch.Tensor:
-        assert self.edge_importance is not None
-        return torch.softmax(self.edge_importance[block] + self.A, dim=1)
 
 
 TRACED = Network(load=lambda: Traced, blocks=BLOCKS)

@@ -16,34 +16,37 @@ from tao_skill.models.pose_classification.network.blocks import Block
 from tao_skill.models.pose_classification.network.layouts import LAYOUTS
 from tao_skill.models.pose_classification.network.preparation import Preparation
 from tao_skill.models.pose_classification.network.stgcn import STGCN
-from tests.models.pose_classification.network.test_centering import CASES, FRAMES, sequences
+from tests.support.equations import prepared
 from tests.support.experiments import experiment
-from tests.support.preparation import expected
+from tests.support.recordings import INCOMPLETE, SHORT, incomplete
 
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
 CENTERS = ("false", "true", "group")
 NONE: dict[str, Any] = {"center": "false", "align_view": False, "normalize_scale": False, "stream": "joint"}
 
 
+CASES = pytest.mark.parametrize(("layout", "kind"), INCOMPLETE)
+
+
 @CASES
 @pytest.mark.parametrize("center", CENTERS)
 def test_it_equals_the_rules_written_joint_by_joint(layout: str, kind: str, center: str) -> None:
-    skeleton, x_NCTVM = LAYOUTS[layout], sequences(layout, kind)
+    skeleton, x_NCTVM = LAYOUTS[layout], incomplete(layout, kind)
     x_NCTVM[0, :, 0, [*(skeleton.trunk or ())]] = 0  # the first frame does not tell the view
     for align_view, normalize_scale, stream in product([False, True], [False, True], STREAMS):
         if align_view and skeleton.coordinates < 3:
             continue
         chosen = {"center": center, "align_view": align_view, "normalize_scale": normalize_scale, "stream": stream}
         found = Preparation(skeleton, **chosen)(x_NCTVM)
-        np.testing.assert_allclose(found, expected(x_NCTVM.numpy(), skeleton, **chosen), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(found, prepared(x_NCTVM.numpy(), skeleton, **chosen), rtol=1e-9, atol=1e-9)
         assert torch.equal(found, x_NCTVM) == (chosen == NONE)
 
 
 @CASES
-@pytest.mark.parametrize("frames", [FRAMES, None])
+@pytest.mark.parametrize("frames", [SHORT, None])
 @pytest.mark.parametrize("opset", [12, 18])
 def test_the_onnx_graph_does_the_same(layout: str, kind: str, frames: int | None, opset: int) -> None:
-    x_NCTVM = sequences(layout, kind)
+    x_NCTVM = incomplete(layout, kind)
     spatial = LAYOUTS[layout].coordinates == 3
     for center, stream in zip((*CENTERS, "true"), STREAMS, strict=True):
         torch.manual_seed(0)

@@ -25,10 +25,8 @@ from tao_skill.models.pose_classification.network.registry import NETWORKS, buil
 from tao_skill.models.pose_classification.network.stgcn import STGCN
 from tao_skill.models.pose_classification.network.streams import Streams
 from tao_skill.models.pose_classification.training import checkpoint_file
-from tests.models.pose_classification.deploy.test_onnx_graph import MaxPool
-from tests.models.pose_classification.network.test_networks import Traced
 from tests.support.experiments import experiment
-from tests.support.networks import acquainted, weights
+from tests.support.networks import MaxPool, Traced, acquainted, weights
 
 BLOCKS = (Block(8), Block(16, 2))
 PAIR = {"model__streams": ["joint", "bone_motion"]}
