@@ -1,4 +1,4 @@
-"""Recordings with generated people, as DeepStream and Kinetics-skeleton write them, and sequences with missing joints."""
+"""Recordings with generated people, as DeepStream and Kinetics-skeleton write them; sequences with missing joints."""
 
 from __future__ import annotations
 
