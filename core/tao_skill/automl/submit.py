@@ -10,10 +10,12 @@ from tao_skill.automl.execution.devices import find_gpus
 from tao_skill.automl.report.review import SearchReview, review
 from tao_skill.automl.search.setup import training_keys
 from tao_skill.automl.settings import read_settings
-from tao_skill.errors import BadState
+from tao_skill.errors import BadState, SpecError
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
+from tao_skill.model import TRAIN
 from tao_skill.planning.plan import Plan
+from tao_skill.spec import load
 from tao_skill.spec.paths import Confine
 from tao_skill.spec.tree import lookup
 
@@ -29,7 +31,7 @@ def review_search(planned: Plan, store: Store | None = None, confine: Confine | 
         confine: raises for each path that may not be read.
 
     Raises:
-        BadRequest: a setting of the search is not accepted.
+        BadRequest: a setting of the search is not accepted, or the spec does not fit its max_epochs.
     """
     if planned.route.route != "automl":
         return None
@@ -38,6 +40,9 @@ def review_search(planned: Plan, store: Store | None = None, confine: Confine | 
 
     settings = read_settings(planned.search)
     setup = make_setup(planned.model, planned.spec, settings)
+    config = load.build(planned.model.config, setup.spec)
+    if settings.max_epochs and (problems := planned.model.check_run(config, TRAIN).problems):
+        raise SpecError(problems)
     measured = epoch_time(planned.model, planned.spec, store, confine) if store else None
     seconds, job = (measured.seconds, measured.job) if measured else (None, None)
     # Without GPUs, the workers share the cores that a single training uses.

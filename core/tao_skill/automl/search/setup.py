@@ -11,7 +11,7 @@ from tao_skill.automl.search.samplers import check_sampler
 from tao_skill.automl.search.search import Setup
 from tao_skill.automl.settings import PRUNERS, Settings
 from tao_skill.automl.space.space import build_space
-from tao_skill.errors import BadRequest, Fix, Option, SpecError
+from tao_skill.errors import BadRequest, Fix, Option
 from tao_skill.model import TRAIN, Model, TrainingKeys
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
@@ -36,7 +36,6 @@ def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Set
 
     Raises:
         BadRequest: a setting is not accepted, or names a parameter that may not be searched.
-        SpecError: the spec does not fit settings.max_epochs.
         MissingDependency: the sampler needs a package that is not installed.
     """
     check_sampler(settings.sampler)
@@ -44,13 +43,10 @@ def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Set
     keys = training_keys(model)
     epochs = settings.max_epochs or int(lookup(spec, keys.epochs))
     full_spec = load.override(model.config, spec, [(keys.epochs, epochs)])
-    config = load.build(model.config, full_spec)
-    if settings.max_epochs and (problems := model.check_run(config, TRAIN).problems):
-        raise SpecError(problems)
     space = build_space(
         bank.load_schema(model.name, TRAIN),
         full_spec,
-        model.search_limits(config),
+        model.search_limits(load.build(model.config, full_spec)),
         search=settings.search,
         no_search=settings.no_search,
         shorthand=info["spec_shorthand"],

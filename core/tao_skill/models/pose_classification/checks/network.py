@@ -17,11 +17,11 @@ WEIGHTS: Final = "model.stream_weights"
 def network_problems(model: ModelConfig) -> Iterator[Problem]:
     """Everything for which the network cannot be built, whatever the action."""
     try:
-        layout = known_layout(model.graph_layout)
+        known_layout(model.graph_layout)
     except TaoSkillError as error:
         yield Problem(key="model.graph_layout", message=f"model.graph_layout: {error.message}", fix=error.fix)
         return
-    if model.align_view and layout is not None and (lacking := lacking_view(model)):
+    if model.align_view and (lacking := lacking_view(model)):
         yield Problem(
             key=ALIGN,
             message=f"{ALIGN} is true, which needs x, y, z of both hips and both shoulders, but {lacking}",

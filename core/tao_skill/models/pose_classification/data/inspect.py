@@ -262,7 +262,7 @@ def _channel_warnings(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _coordinates(ranges: Sequence[Sequence[float] | None]) -> tuple[int, ...]:
-    """Numbers of coordinates that the channels may have: a third one that is no confidence is z."""
+    """Numbers of coordinates that the channels may have; a third channel with values outside 0 to 1 is z."""
     if len(ranges) != len("xyz"):
         return (len("xy"),) if len(ranges) < len("xyz") else (len("xyz"),)
     limits = ranges[len("xy")]

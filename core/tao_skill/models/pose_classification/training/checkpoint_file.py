@@ -210,11 +210,11 @@ def _encrypted_by_tao(path: Path) -> BadData:
 def tensor_facts(state: Mapping[str, Tensor]) -> TrainedFacts:
     """The facts that the tensors of a network tell; layout and strategy only if the graph is a known one."""
     found: dict[str, Any] = {}
-    names = tuple(dict.fromkeys(match[1] for match in map(weight_names.STREAM.match, state) if match))
+    names = {match[0]: match[1] for match in map(weight_names.STREAM.match, state) if match}
     if state:
-        found["streams"] = names or ONE_STREAM
+        found["streams"] = tuple(names.values()) or ONE_STREAM
     if names:
-        prefix = f"streams.{names[0]}."
+        prefix = next(iter(names))
         state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     if "A" in state and state["A"].dim() == 3:
         found |= _graph_facts(state["A"])

@@ -130,7 +130,7 @@ def _without_wrappers(names: Iterable[str]) -> dict[str, str]:
 
 
 def _head(tensors: Mapping[str, Tensor]) -> str | None:
-    """The prefix of the only linear head of another program, if there is none of this network."""
+    """The prefix of another program's head: its only linear one, if no tensor has this network's name of a head."""
     if any(name.startswith(HEAD) for name in tensors):
         return None
     found = [prefix for prefix in HEADS if _is_linear(tensors.get(f"{prefix}weight"), tensors.get(f"{prefix}bias"))]
