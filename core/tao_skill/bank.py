@@ -91,6 +91,16 @@ def skill_info(model: str, folder: Path | None = None) -> dict[str, Any]:
     return _read(root(folder) / "references" / model / "skill_info.yaml", _parse_yaml)
 
 
+def recipes(model: str, folder: Path | None = None) -> list[dict[str, Any]]:
+    """Read the recipes of a model, the best known first; empty for a model without recipes.
+
+    Raises:
+        NotFound: the file is not a YAML mapping of recipes.
+    """
+    path = root(folder) / "references" / model / "recipes.yaml"
+    return list(_read(path, _parse_yaml)["recipes"]) if path.is_file() else []
+
+
 def short_keys(model: str, folder: Path | None = None) -> dict[str, str]:
     """Return the short name of each spec key that has one; of several, the first.
 

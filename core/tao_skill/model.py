@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from tao_skill.errors import BadRequest, NotFound
 
 if TYPE_CHECKING:
     from tao_skill.inference import Function
-    from tao_skill.outcome import Advice, DataReport, ImportRequest, Limit, Outcome, Selection
+    from tao_skill.outcome import Advice, DataReport, ImportRequest, Limit, Outcome, Recipe, Selection
 
 TRAIN: Final = "train"
 """The action that AutoML can turn into a search."""
@@ -150,6 +150,14 @@ class Model(ABC):
     def epoch_flop(self, config: Any) -> float | None:
         """Floating-point operations of a training epoch; None if unknown."""
         return None
+
+    def recipes(self, config: Any, fixed: Collection[str]) -> Sequence[Recipe]:
+        """Recipes for the data of a spec, the best known first, that keep the values of the `fixed` keys."""
+        return ()
+
+    def scaled(self, config: Any, base: Any) -> dict[str, Any]:
+        """Values of `config` that follow from its difference to `base`, e.g. the learning rate from the batch size."""
+        return {}
 
     def search_limits(self, config: Any) -> Mapping[str, Limit]:
         """Limits of the search ranges that follow from the spec and its data, by spec key."""

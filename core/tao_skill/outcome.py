@@ -69,6 +69,14 @@ class Limit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A configuration that is known to do well on data of this kind: its name, and spec key -> value."""
+
+    name: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportRequest:
     """Recordings to convert to a data set; a subclass adds the options of a model's formats."""
 

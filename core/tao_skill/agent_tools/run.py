@@ -161,7 +161,8 @@ def _concise(planned: Plan, review: SearchReview | None) -> dict[str, Any]:
         "route": dict(vars(planned.route)),
     }
     if review is not None:
-        budget = {name: getattr(review.budget, name) for name in ("trials", "max_epochs", "expected_epochs")}
-        time = {"expected_s": round(seconds)} if (seconds := review.cost.expected_s) is not None else {}
-        document["automl"] = {"metric": review.goal.metric, **budget, **time, "search": list(review.space.search)}
+        limits = {"trials": review.budget.trials, "expected_s": review.cost.expected_s}
+        budget = {name: round(limit) for name, limit in limits.items() if limit is not None}
+        searched = {"recipes": list(review.recipes), "search": list(review.space.search)}
+        document["automl"] = {"metric": review.goal.metric, **budget, **searched}
     return document

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tao_skill.automl.report.report import BudgetReport
     from tao_skill.automl.report.review import SearchReview
     from tao_skill.automl.space.summary import DimensionSummary, SpaceSummary
 
@@ -87,21 +88,33 @@ def space_lines(space: SpaceSummary, defaults: Mapping[str, Any]) -> list[str]:
 
 
 def review_lines(review: SearchReview) -> list[str]:
-    """The review of a search: space with trial 0, budget, rungs, cost."""
-    budget, cost = review.budget, review.cost
-    limit = "" if budget.epochs_total is None else f", {budget.epochs_total} in total"
-    time = ""
-    if cost.expected_s is not None:
-        time = f", {duration(cost.expected_s)} (at most {duration(cost.most_s)})"
-        time += f", estimated from {cost.learnt_from}" if cost.learnt_from else ""
+    """The review of a search: space with trial 0, recipes, budget, rungs, time."""
+    cost = review.cost
+    full = f"about {duration(cost.full_s)} by job {cost.learnt_from}" if cost.full_s is not None else "measured first"
+    recipes = ", ".join(line(origin.removeprefix("recipe ")) for origin in review.recipes)
     return [
         f"{review.goal.direction} {line(review.goal.metric)} with {review.sampler}",
         *space_lines(review.space, review.trial_0),
+        f"recipes     {recipes or 'none'}",
         f"validation  {line(review.validation)}",
-        f"budget  {budget.trials} trials, at most {epochs(budget.max_epochs)} each{limit}",
-        f"rungs   {', '.join(map(str, budget.rungs))} epochs; the top 1/{budget.eta} are promoted",
-        f"cost    about {epochs(budget.expected_epochs)}, at most {budget.most_epochs}{time}",
+        f"budget      {budget_text(review.budget)}{' (proposed; set it by --time-budget)' if cost.is_proposed else ''}",
+        f"rungs       {rungs_text(review.budget)}",
+        f"training    in full: {full}",
     ]
+
+
+def budget_text(budget: BudgetReport) -> str:
+    """`10m, 20 trials`."""
+    parts = [duration(budget.seconds)] if budget.seconds is not None else []
+    parts += [f"{budget.trials} trials"] if budget.trials is not None else []
+    parts += [f"{epochs(budget.epochs_total)} of all trials together"] if budget.epochs_total is not None else []
+    return ", ".join(parts) or "none"
+
+
+def rungs_text(budget: BudgetReport) -> str:
+    """`11 %, 33 %, 100 % of a trial's training; the top 1/3 are promoted`."""
+    shares = ", ".join(f"{share:.0%}" for share in budget.shares)
+    return f"{shares} of a trial's own training; the top 1/{budget.eta} are promoted"
 
 
 def _shortest(key: str, keys: list[str]) -> str:

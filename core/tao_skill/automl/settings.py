@@ -10,21 +10,38 @@ from tao_skill.spec.param import Param
 
 SAMPLERS: Final = ("tpe", "gp", "cmaes", "random", "grid")
 PRUNERS: Final = ("promotion", "none")
+SCOPES: Final = ("full", "schema")
+FIXED: Final = "fixed"
+"""The setting that comes from the request: keys of the spec that the user wrote."""
+
+PREFERENCES: Final = ("accurate", "fast")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     """Settings that the tools expose to agents."""
 
-    trials: Annotated[int, Param("Configurations, the user's own included.", minimum=1)] = 20
+    time_budget: Annotated[float | None, Param("Seconds of the search, the running trial included.", above=0)] = None
+    trials: Annotated[int | None, Param("Configurations, the user's spec and recipes included.", minimum=1)] = None
     epochs_total: Annotated[int | None, Param("Epochs of all trials together.", minimum=1)] = None
-    time_budget: Annotated[float | None, Param("Stop starting trials after these seconds.", above=0)] = None
-    max_epochs: Annotated[int | None, Param("Epochs of a full training; default: the spec's.", minimum=1)] = None
+    max_epochs: Annotated[int | None, Param("Epochs of a full training, at most.", minimum=1)] = None
+    search_scope: Annotated[
+        str,
+        Param(
+            "full: try recipes and also vary network, frames and augmentation, except keys of the spec; schema: vary "
+            "only the parameters that the schema marks for AutoML.",
+            choices=SCOPES,
+        ),
+    ] = "full"
+    prefer: Annotated[
+        str,
+        Param("fast: the cheapest model within a standard error of the best.", choices=PREFERENCES),
+    ] = "accurate"
     search: Annotated[list[str], Param("Search KEY, KEY=low:high[:log] or KEY=a,b only.")] = field(default_factory=list)
     no_search: Annotated[list[str], Param("Do not search KEY.")] = field(default_factory=list)
     sampler: Annotated[str, Param("", choices=SAMPLERS)] = "tpe"
     pruner: Annotated[str, Param("none: train every trial in full.", choices=PRUNERS)] = "promotion"
-    min_epochs: Annotated[int, Param("Epochs of the lowest rung, at least.", minimum=1)] = 3
+    min_epochs: Annotated[int, Param("Epochs of the lowest rung, at least.", minimum=1)] = 1
     metric: Annotated[str | None, Param("Metric to optimise; default: the model's.")] = None
     workers: Annotated[int, Param("Processes on this machine.", minimum=1)] = 1
 
@@ -37,6 +54,7 @@ class Settings(SearchOptions):
     storage: Annotated[str | None, Param("Database, e.g. postgresql://...; default: a file of the job.")] = None
     seed: Annotated[int, Param("Seed of the sampler.", minimum=0)] = 0
     keep_all: Annotated[bool, Param("Keep every checkpoint.")] = False
+    fixed: Annotated[list[str], Param("Keys of the spec that the user wrote.")] = field(default_factory=list)
 
 
 def read_settings(recorded: Mapping[str, Any]) -> Settings:

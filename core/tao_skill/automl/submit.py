@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tao_skill.automl.execution.devices import find_gpus
 from tao_skill.automl.report.review import SearchReview, review
 from tao_skill.automl.search.setup import training_keys
 from tao_skill.automl.settings import read_settings
@@ -36,18 +34,18 @@ def review_search(planned: Plan, store: Store | None = None, confine: Confine | 
     if planned.route.route != "automl":
         return None
     from tao_skill.automl.execution.epoch_time import epoch_time
-    from tao_skill.automl.search.setup import make_setup
+    from tao_skill.automl.search.setup import has_budget, make_setup
 
-    settings = read_settings(planned.search)
-    setup = make_setup(planned.model, planned.spec, settings)
-    config = load.build(planned.model.config, setup.spec)
-    if settings.max_epochs and (problems := planned.model.check_run(config, TRAIN).problems):
+    model, settings = planned.model, read_settings(planned.search)
+    setup = make_setup(model, planned.spec, settings)
+    if settings.max_epochs and (problems := model.check_run(load.build(model.config, setup.spec), TRAIN).problems):
         raise SpecError(problems)
-    measured = epoch_time(planned.model, planned.spec, store, confine) if store else None
-    seconds, job = (measured.seconds, measured.job) if measured else (None, None)
-    # Without GPUs, the workers share the cores that a single training uses.
-    at_once = 1 if settings.workers == 1 else min(settings.workers, max(1, len(find_gpus(os.environ))))
-    return review(setup, seconds_per_epoch=seconds, learnt_from=job, workers=at_once)
+    values = setup.recipes[0].values if setup.recipes else {}
+    spec = load.override(model.config, setup.spec, values.items())
+    measured = epoch_time(model, spec, store, confine) if store else None
+    full_s = measured.seconds * setup.trainings.epochs(values) if measured else None
+    job = measured.job if measured else None
+    return review(setup, full_s=full_s, learnt_from=job, is_proposed=not has_budget(settings))
 
 
 def warnings(planned: Plan) -> list[str]:

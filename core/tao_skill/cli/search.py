@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import click
 
-from tao_skill.automl.settings import Settings
+from tao_skill.automl.settings import FIXED, Settings
 from tao_skill.cli.terminal.options import Decorated, param_option
 from tao_skill.io.strict_json import mask_password
-from tao_skill.spec.tree import children
+from tao_skill.spec.tree import Node, children
 
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd]?)")
@@ -34,7 +34,7 @@ class Duration(click.ParamType[float]):
 SPECIAL: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "time_budget": (
         "--time-budget",
-        {"type": Duration(), "help": "Stop starting trials after this time, e.g. 90s or 30m."},
+        {"type": Duration(), "help": "Time of the search, the running trial included, e.g. 10m or 2h."},
     ),
     "search": ("--search", {"metavar": "PARAM[=RANGE]"}),
     "no_search": ("--no-search", {"metavar": "PARAM"}),
@@ -47,10 +47,15 @@ SPECIAL: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
 
 def search_options(function: Decorated) -> Decorated:
     """Add the options; the command receives them as keyword arguments named like the settings."""
-    for node in reversed(children(Settings)):
+    for node in reversed(_nodes()):
         flag, attributes = SPECIAL.get(node.name, (None, {}))
         function = param_option(node, flag=flag, **attributes)(function)
     return function
+
+
+def _nodes() -> list[Node]:
+    """The settings that are options; the others come from the request."""
+    return [node for node in children(Settings) if node.name != FIXED]
 
 
 class SearchCommand(click.Command):
@@ -58,7 +63,7 @@ class SearchCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See `click.Command.format_options`."""
-        settings = {node.name for node in children(Settings)}
+        settings = {node.name for node in _nodes()}
         sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Options of an AutoML search": []}
         for param in self.get_params(ctx):
             if isinstance(param, click.Option) and (record := param.get_help_record(ctx)) is not None:

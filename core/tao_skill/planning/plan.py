@@ -180,7 +180,7 @@ def make_plan(
         parent=parent_job.id if parent_job else None,
         key=request.key,
         upload=request.upload,
-        search=request.search,
+        search=_search(request, requested, route),
         command=request.command,
     )
 
@@ -189,6 +189,13 @@ def _confined_parent(job: Job, model: Model, store: Store, confine: Confine) -> 
     parent = as_parent(job, model, store, _metric(model))
     confine("parent", str(parent.results_dir))
     return parent
+
+
+def _search(request: Request, requested: RequestedSpec, route: Route) -> Mapping[str, Any]:
+    """Settings of the search, with the keys that the user wrote, whose values a search keeps."""
+    if route.route != "automl":
+        return request.search
+    return {**request.search, "fixed": sorted(load.given_keys(requested.values))}
 
 
 def _metric(model: Model) -> str:

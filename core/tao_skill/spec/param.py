@@ -26,7 +26,8 @@ class Param:
         secret: the value is kept out of records, logs and errors.
         popular: listed first to users and agents.
         low, high, log: AutoML search range. searchable: AutoML may vary it (implied by a range).
-        tune: AutoML varies it by default. weights: sampling weights of `choices`, in order.
+        tune: AutoML varies it by default, even if the user sets it. structural: AutoML varies it unless the user sets
+            it. weights: sampling weights of `choices`, in order.
         off: value of a numeric parameter that disables it.
         condition: relation that suggested values must satisfy, e.g. `< train.optim.lr`.
         depends_on: (key, value) under which the parameter has an effect.
@@ -55,6 +56,7 @@ class Param:
     log: bool = False
     searchable: bool = False
     tune: bool = False
+    structural: bool = False
     weights: tuple[float, ...] = ()
     off: float | None = None
     condition: str | None = None
@@ -71,4 +73,4 @@ class Param:
     @property
     def may_search(self) -> bool:
         """Whether AutoML may vary the parameter."""
-        return self.searchable or self.tune or self.low is not None
+        return self.searchable or self.tune or self.structural or self.low is not None

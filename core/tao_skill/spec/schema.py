@@ -48,6 +48,7 @@ def build_schema(config_type: type, model: str, action: str) -> dict[str, Any]:
         "default": default_values(config_type, action),
         "popular": [leaf.key for leaf in leaves if leaf.param.popular],
         "automl_default_parameters": [leaf.key for leaf in leaves if tuned and leaf.param.tune],
+        "automl_structural_parameters": [leaf.key for leaf in leaves if tuned and leaf.param.structural],
         "automl_disabled_parameters": [leaf.key for leaf in leaves if not (tuned and leaf.param.may_search)],
     }
 

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tao_skill.automl.execution.devices import cores, find_gpus, share
+from tao_skill.automl.devices import cores, find_gpus, share
 from tao_skill.automl.execution.failures import failure_of
 from tao_skill.automl.execution.pool import Pool
 from tao_skill.automl.execution.queue import LOSSES, Queue, Result

@@ -20,7 +20,8 @@ from tao_skill.automl.report.report import SearchReport
 from tao_skill.automl.search.asha import DEFAULT_TRIAL, Trial
 from tao_skill.automl.search.search import Setup
 from tao_skill.automl.search.setup import training_keys
-from tao_skill.automl.search.verdict import finalists, judge, why_ended
+from tao_skill.automl.search.verdict import judge, why_ended
+from tao_skill.automl.settings import Settings
 from tao_skill.errors import JobFailed, TaoSkillError
 from tao_skill.io import atomic
 from tao_skill.io.strict_yaml import dump_yaml
@@ -40,15 +41,14 @@ class SearchArtifacts:
     """The files of a search.
 
     Attributes:
-        folder: the job's. keep_all: whether every checkpoint is kept.
+        folder: the job's.
     """
 
     folder: Path
     model: Model
     job: Job
     setup: Setup
-    workers: int = 1
-    keep_all: bool = False
+    settings: Settings
 
     def last_report(self) -> SearchReport | None:
         """The newest report; None before the first, or if it cannot be read."""
@@ -62,7 +62,7 @@ class SearchArtifacts:
         facts = RunFacts(
             elapsed_s=round(elapsed_s, 1),
             ended=ended,
-            workers=self.workers,
+            workers=self.settings.workers,
             seeds={TRAIN: lookup(self.setup.spec, training_keys(self.model).seed)},
             command=self.job.command,
             versions={"tao-skill": __version__, **{name: version(name) for name in PACKAGES}},
@@ -75,15 +75,13 @@ class SearchArtifacts:
     def prune(self, trials: Sequence[Trial], *, over: bool = False) -> None:
         """Delete checkpoints that are no longer needed.
 
-        All checkpoints of the default and of its best rival are kept, since either may ship, and those of trials that
-        may still be promoted, unless the search is over. Any other trial keeps its best checkpoint, as `JOB/NUMBER` is
-        a parent.
+        All checkpoints of the user's spec and of the trial that ships are kept, and those of trials that may still be
+        promoted, unless the search is over. Any other trial keeps its best checkpoint, as `JOB/NUMBER` is a parent.
         """
-        if self.keep_all or not trials:
+        if self.settings.keep_all or not trials:
             return
-        preserved = {DEFAULT_TRIAL} | {trial.number for trial in self._rivals(trials)[:1]}
-        if over and (winner := judge(trials, self.setup.goal, self.setup.schedule.rungs[-1]).trial):
-            preserved = {DEFAULT_TRIAL, winner.number}
+        winner = judge(self.setup, trials).trial
+        preserved = {DEFAULT_TRIAL} | ({winner.number} if winner else set())
         for trial in trials:
             ended = trial.state in ("done", "failed") or (over and trial.state == "waiting")
             if ended and trial.number not in preserved:
@@ -96,7 +94,7 @@ class SearchArtifacts:
             JobFailed: no configuration has a result.
         """
         goal = self.setup.goal
-        verdict = judge(trials, goal, self.setup.schedule.rungs[-1])
+        verdict = judge(self.setup, trials)
         self.report(trials, elapsed_s=elapsed_s, ended=why_ended(trials, self.setup.budget))
         if verdict.trial is None:
             fix = f"lower {training_keys(self.model).lower_on_divergence}, or read the failures in {PAGE_FILE}"
@@ -106,15 +104,10 @@ class SearchArtifacts:
         for path in self.model.result_files(trial_results(self.folder, verdict.trial.number, TRAIN)):
             _link_or_copy(path, target / path.name)
         values = dict(verdict.trial.values)
-        spec = trial_spec(self.model, self.job.spec, values, self.setup.schedule.rungs[-1])
+        spec = trial_spec(self.model, self.job.spec, values, self.settings)
         atomic.write_text(self.folder / BEST_SPEC, dump_yaml(escaped(spec)))
         self.prune(trials, over=True)
         return Outcome(metrics=self._metrics(trials, verdict.trial), artifacts=self._artifacts(target), chosen=values)
-
-    def _rivals(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Trials trained in full, without the default, the best first."""
-        ranked = finalists(trials, self.setup.goal, self.setup.schedule.rungs[-1])
-        return [trial for trial in ranked if trial.number != DEFAULT_TRIAL]
 
     def _metrics(self, trials: Sequence[Trial], winner: Trial) -> dict[str, float]:
         goal = self.setup.goal
@@ -122,7 +115,8 @@ class SearchArtifacts:
         best: Mapping[str, float] = winner.best(goal)
         metrics = dict(best) | {f"best_{goal.metric}": best[goal.metric], "winner": float(winner.number)}
         metrics |= {} if default is None else {f"default_{goal.metric}": default}
-        return metrics | {"trials": float(len(trials)), "epochs": float(sum(trial.epochs for trial in trials))}
+        started = sum(trial.state != "planned" for trial in trials)
+        return metrics | {"trials": float(started), "epochs": float(sum(trial.epochs for trial in trials))}
 
     def _artifacts(self, target: Path) -> list[Artifact]:
         kinds = {

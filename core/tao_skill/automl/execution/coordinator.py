@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from tao_skill.automl.devices import find_gpus
 from tao_skill.automl.execution.artifacts import SearchArtifacts
 from tao_skill.automl.execution.database import default_url
-from tao_skill.automl.execution.devices import find_gpus
 from tao_skill.automl.execution.failures import Failure
 from tao_skill.automl.execution.pool import Pool
 from tao_skill.automl.execution.queue import Queue, Result
 from tao_skill.automl.execution.study import open_study
 from tao_skill.automl.execution.throttle import Throttle
 from tao_skill.automl.report import live
+from tao_skill.automl.report.report import SearchReport
 from tao_skill.automl.search.asha import DEFAULT_TRIAL
 from tao_skill.automl.search.search import Search, Task
 from tao_skill.automl.search.setup import make_setup
@@ -47,6 +50,9 @@ PRESENT_S: Final = 15.0
 WORKER_POLL_S: Final = 0.3
 """Time between two checks of the workers."""
 
+PUBLISH_SHARE: Final = 0.02
+"""Share of a time budget that is kept for writing the winner."""
+
 RESULT_POLL_S: Final = 0.05
 """Time between two checks for a result, during which its worker is idle."""
 
@@ -62,9 +68,7 @@ def search(folder: Path, model: Model, job: Job, spec: Mapping[str, Any], secret
     setup = make_setup(model, spec, settings)
     url = os.environ.pop(STORAGE_VARIABLE, None) or settings.storage or default_url(folder)
     environment = launch.worker_environment(secrets)
-    artifacts = SearchArtifacts(
-        folder=folder, model=model, job=job, setup=setup, workers=settings.workers, keep_all=settings.keep_all
-    )
+    artifacts = SearchArtifacts(folder=folder, model=model, job=job, setup=setup, settings=settings)
     with reporting(Path(job.results_dir), "Search") as status:
         study, queue = open_study(url, job.id, space=setup.space, goal=setup.goal), Queue(url, job.id)
         gpus = find_gpus(environment)
@@ -130,7 +134,7 @@ class Coordinator:
             self.queue.acknowledge(result)
         workers = max(self.settings.workers, len(self.queue.workers(PRESENT_S)))  # also those of other machines
         while not self.stopping and self._running() < workers:
-            task = self.search.next_task(new=not self._is_time_spent())
+            task = self.search.next_task(left_s=self._left_s())
             if task is None:
                 break
             self._put(task)
@@ -144,6 +148,9 @@ class Coordinator:
             time.sleep(RESULT_POLL_S)
 
     def _put(self, task: Task) -> None:
+        left_s = self._left_s()
+        if task.limit_s is None and math.isfinite(left_s) and task.target:  # started before an interruption
+            task = replace(task, limit_s=max(0.0, left_s))
         self.queue.put(task, attempt=len(self.search.trials[task.number].failures))
 
     def _take_in(self, result: Result) -> None:
@@ -161,7 +168,7 @@ class Coordinator:
     def _take_in_failure(self, result: Result, failure: Failure) -> None:
         if failure.kind == "data" and result.number == DEFAULT_TRIAL:
             raise BadRequest(failure.message, fix="correct the spec or the settings of the search")
-        if failure.kind == "worker lost":  # the queue has already retried it
+        if failure.kind in ("data", "worker lost"):  # no retry helps, or the queue has already retried it
             self.search.give_up(result.number, failure.root_cause)
             return
         retry = self.search.fail(result.number, failure.root_cause)
@@ -180,16 +187,15 @@ class Coordinator:
             print(line, file=sys.stderr)
             self.status.write("RUNNING", line)
         self.last_report = report
-        progress = report.progress
-        expected = max(progress.epochs, report.budget.expected_epochs)
-        self.status.progress(Progress(batch=progress.epochs, batches=expected, eta_s=progress.eta_s))
+        self.status.progress(_progress(report))
 
     def _running(self) -> int:
         return sum(trial.state == "running" for trial in self.search.trials)
 
-    def _is_time_spent(self) -> bool:
-        budget = self.settings.time_budget
-        return budget is not None and self.elapsed_s() >= budget
+    def _left_s(self) -> float:
+        """Seconds left of the time budget, without those in which the winner is written."""
+        budget = self.search.setup.budget.seconds
+        return math.inf if budget is None else budget * (1 - PUBLISH_SHARE) - self.elapsed_s()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """The first interrupt lets running tasks reach their rung, the second stops them."""
@@ -197,6 +203,18 @@ class Coordinator:
             raise KeyboardInterrupt("the search was stopped immediately")
         self.stopping = True
         print("stopping after the current rung; interrupt again to stop now", file=sys.stderr)
+
+
+def _progress(report: SearchReport) -> Progress:
+    """Progress in the unit of the budget: seconds, epochs or trials; in trials if there is none."""
+    budget, progress = report.budget, report.progress
+    if budget.seconds is not None:
+        done, total = round(progress.elapsed_s or 0.0), round(budget.seconds)
+    elif budget.epochs_total is not None:
+        done, total = progress.epochs, budget.epochs_total
+    else:
+        done, total = progress.trials, budget.trials or progress.trials
+    return Progress(batch=min(done, total), batches=total, eta_s=progress.eta_s)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill.automl.search.search import Task
-from tao_skill.automl.search.setup import make_setup, training_keys
-from tao_skill.automl.settings import read_settings
+from tao_skill.automl.search.search import EPOCH_S, Task
+from tao_skill.automl.search.setup import make_goal, searched_spec, training_keys
+from tao_skill.automl.settings import Settings, read_settings
 from tao_skill.errors import BadRequest
 from tao_skill.io import atomic
 from tao_skill.io.strict_yaml import dump_yaml
@@ -23,7 +23,6 @@ from tao_skill.model import RESULTS_DIR, TRAIN, Model
 from tao_skill.models import get_model
 from tao_skill.spec import load
 from tao_skill.spec.references import escaped
-from tao_skill.spec.tree import lookup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +36,11 @@ class TrainObjective:
     model: Model
     spec: Mapping[str, Any]
     recorded: Mapping[str, Any]
-    metric: str
+    settings: Settings
     folder: Path
 
     def __call__(self, task: Task) -> Sequence[Mapping[str, float]]:
-        """Metrics of every epoch up to the target.
+        """See `Objective`.
 
         Raises:
             BadRequest: training does not report the metric.
@@ -52,11 +51,14 @@ class TrainObjective:
         folders = [(RESULTS_DIR, str(folder)), (f"{TRAIN}.{RESULTS_DIR}", None)]
         # After a crash, the epochs since the last rung are trained again.
         pairs = [*task.values.items(), *folders, *keys.trial.items(), *keys.checkpoints.items()]
-        spec = load.override(self.model.config, self.spec, pairs)
-        epochs = self.model.train_until(load.build(self.model.config, spec), task.target, self.metric)
-        if epochs and self.metric not in epochs[-1]:
+        config = load.build(self.model.config, load.override(self.model.config, self.spec, pairs))
+        if task.target == 0:
+            return [{EPOCH_S: self.model.epoch_seconds(config)}]
+        metric = make_goal(self.model, self.settings).metric
+        epochs = self.model.train_until(config, task.target, metric, task.limit_s)
+        if epochs and metric not in epochs[-1]:
             raise BadRequest(
-                f"metric is {self.metric!r}, accepted: {', '.join(sorted(epochs[-1]))}",
+                f"metric is {metric!r}, accepted: {', '.join(sorted(epochs[-1]))}",
                 fix="set metric to one of these",
                 path="metric",
             )
@@ -64,9 +66,7 @@ class TrainObjective:
 
     def _write_spec(self, folder: Path, task: Task) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        spec = trial_spec(
-            self.model, self.recorded, task.values, int(lookup(self.spec, training_keys(self.model).epochs))
-        )
+        spec = trial_spec(self.model, self.recorded, task.values, self.settings)
         atomic.write_text(folder / SPEC_FILE, dump_yaml(escaped(spec)))
 
     def progress(self) -> Mapping[str, Any]:
@@ -74,15 +74,16 @@ class TrainObjective:
         return {}
 
 
-def trial_spec(model: Model, recorded: Mapping[str, Any], values: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+def trial_spec(
+    model: Model, recorded: Mapping[str, Any], values: Mapping[str, Any], settings: Settings
+) -> dict[str, Any]:
     """The spec that reproduces a trial with `--automl off`.
 
     Args:
-        recorded: the spec of the search without secrets. values: of the trial. epochs: of a full training.
+        recorded: the spec of the search without secrets. values: of the trial.
     """
-    keys = training_keys(model)
-    pairs = [(keys.epochs, epochs), *keys.trial.items(), *values.items(), (RESULTS_DIR, None)]
-    return load.override(model.config, recorded, pairs)
+    pairs = [*training_keys(model).trial.items(), *values.items(), (RESULTS_DIR, None)]
+    return load.override(model.config, searched_spec(model, recorded, settings), pairs)
 
 
 def objective_of(job_folder: Path) -> TrainObjective:
@@ -91,5 +92,6 @@ def objective_of(job_folder: Path) -> TrainObjective:
     job = Store(job_folder.parent).get(job_folder.name)
     model = get_model(job.model)
     spec = runtime_spec(model, job, secrets)
-    setup = make_setup(model, spec, read_settings(job.automl or {}))
-    return TrainObjective(model=model, spec=setup.spec, recorded=job.spec, metric=setup.goal.metric, folder=job_folder)
+    settings = read_settings(job.automl or {})
+    searched = searched_spec(model, spec, settings)
+    return TrainObjective(model=model, spec=searched, recorded=job.spec, settings=settings, folder=job_folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from tao_skill.automl.execution.devices import share
+from tao_skill.automl.devices import share
 from tao_skill.automl.execution.queue import Queue
 from tao_skill.errors import JobFailed
 from tao_skill.io import atomic

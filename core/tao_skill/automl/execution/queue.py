@@ -124,7 +124,7 @@ class Queue:
             "number": task.number,
             "target": task.target,
             "attempt": attempt,
-            "configuration": json.dumps(dict(task.values)),
+            "configuration": json.dumps({"values": dict(task.values), "limit_s": task.limit_s}),
         }
         try:
             self._changed(sa.insert(_TASKS).values(row))
@@ -292,7 +292,7 @@ def _lost(worker: str) -> dict[str, Any]:
 
 
 def _claimed(row: Mapping[str, Any]) -> Claimed:
-    task = Task(number=row["number"], target=row["target"], values=json.loads(row["configuration"]))
+    task = Task(number=row["number"], target=row["target"], **json.loads(row["configuration"]))
     return Claimed(id=row["id"], fence=row["fence"], task=task)
 
 

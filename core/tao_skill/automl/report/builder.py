@@ -20,8 +20,7 @@ from tao_skill.automl.report.report import (
     TrialReport,
     WinnerReport,
 )
-from tao_skill.automl.search.asha import DEFAULT_TRIAL, Goal, Trial, projections
-from tao_skill.automl.search.cost import expected_epochs, most_epochs, remaining_epochs
+from tao_skill.automl.search.asha import DEFAULT_TRIAL, Goal, RungSchedule, Trial, projections, spent
 from tao_skill.automl.search.importance import importances
 from tao_skill.automl.search.search import Setup
 from tao_skill.automl.search.verdict import Verdict, finalists, judge
@@ -51,15 +50,15 @@ def build_report(setup: Setup, trials: Sequence[Trial], facts: RunFacts) -> Sear
     sign = 1.0 if goal.maximize else -1.0
     projected = {number: sign * score for number, score in scores.items()}
     trial_reports = tuple(_trial(trial, goal, projected.get(trial.number)) for trial in trials)
-    verdict = judge(trials, goal, schedule.rungs[-1])
+    verdict = judge(setup, trials)
     report = SearchReport(
         goal=GoalReport(metric=goal.metric, direction=direction(goal), tie=goal.tie),
         progress=_progress(setup, trials, facts),
         winner=_winner(verdict, trials, goal, is_over=bool(facts.ended)),
         baseline=trial_reports[DEFAULT_TRIAL] if trial_reports else None,
-        finalists=tuple(_finalist(trial, trials, goal) for trial in finalists(trials, goal, schedule.rungs[-1])),
+        finalists=tuple(_finalist(trial, trials, goal) for trial in _ranked(finalists(trials), goal)),
         trials=trial_reports,
-        curves=_curves(trials, goal, schedule.rungs),
+        curves=_curves(trials, goal, schedule),
         importances=importances(setup.space, setup.spec, trials, scores),
         slices={dimension.key: _slice(dimension.key, trials, projected) for dimension in setup.space.dimensions},
         failures=_failures(trials),
@@ -81,34 +80,48 @@ def direction(goal: Goal) -> Direction:
 
 
 def budget_report(setup: Setup) -> BudgetReport:
-    """Limits and cost of a search, known before it starts."""
-    budget = setup.budget
+    """Limits of a search, known before it starts."""
+    budget, schedule = setup.budget, setup.schedule
     return BudgetReport(
+        seconds=budget.seconds,
         trials=budget.trials,
-        max_epochs=budget.max_epochs,
         epochs_total=budget.epochs_total,
-        rungs=setup.schedule.rungs,
-        eta=setup.schedule.eta,
-        most_epochs=most_epochs(budget),
-        expected_epochs=expected_epochs(setup),
+        shares=tuple(1 / schedule.eta**level for level in reversed(range(schedule.levels))),
+        eta=schedule.eta,
+        recipes=tuple(recipe.origin for recipe in setup.recipes),
     )
 
 
 def _progress(setup: Setup, trials: Sequence[Trial], facts: RunFacts) -> ProgressReport:
     timed = [trial for trial in trials if trial.epochs and trial.seconds > 0]
     rate = math.fsum(trial.seconds for trial in timed) / sum(trial.epochs for trial in timed) if timed else None
-    eta_s = None
-    if rate is not None and not facts.ended:
-        eta_s = remaining_epochs(setup, trials) * rate / max(1, facts.workers)
+    started = sum(trial.state != "planned" for trial in trials)
     return ProgressReport(
         ended=facts.ended,
-        trials=len(trials),
+        trials=started,
         epochs=sum(trial.epochs for trial in trials),
         seconds=math.fsum(trial.seconds for trial in trials),
         elapsed_s=facts.elapsed_s,
         seconds_per_epoch=rate,
-        eta_s=eta_s,
+        eta_s=None if facts.ended else _eta_s(setup, trials, facts, rate),
     )
+
+
+def _eta_s(setup: Setup, trials: Sequence[Trial], facts: RunFacts, rate: float | None) -> float | None:
+    """Seconds left: of the budget, or by the epochs and the time of the trials so far."""
+    budget = setup.budget
+    if budget.seconds is not None:
+        return None if facts.elapsed_s is None else max(0.0, budget.seconds - facts.elapsed_s)
+    if rate is None:
+        return None
+    if budget.epochs_total is not None:
+        epochs = max(0, budget.epochs_total - sum(trial.epochs for trial in trials))
+    else:
+        started = [trial for trial in trials if trial.epochs]
+        mean = sum(map(spent, started)) / max(1, len(started))
+        waiting = max(0, (budget.trials or len(trials)) - len(started))
+        epochs = round(sum(spent(trial) - trial.epochs for trial in trials) + waiting * mean)
+    return epochs * rate / max(1, facts.workers)
 
 
 def _trial(trial: Trial, goal: Goal, projected: float | None) -> TrialReport:
@@ -119,6 +132,8 @@ def _trial(trial: Trial, goal: Goal, projected: float | None) -> TrialReport:
         reason=trial.reason,
         failures=tuple(trial.failures),
         epochs=trial.epochs,
+        full=trial.full,
+        origin=trial.origin,
         target=trial.target,
         metric=metrics.get(goal.metric),
         best_epoch=best_epoch,
@@ -169,14 +184,20 @@ def _winner(verdict: Verdict, trials: Sequence[Trial], goal: Goal, *, is_over: b
 
 
 def _gain(trial: Trial, trials: Sequence[Trial], goal: Goal) -> float:
-    """Improvement over the default in the metric; not finite where either has no value."""
+    """Improvement over the user's spec in the metric; not finite where either has no value."""
     return goal.score(trial.best(goal))[0] - goal.score(trials[DEFAULT_TRIAL].best(goal))[0]
 
 
-def _curves(trials: Sequence[Trial], goal: Goal, rungs: tuple[int, ...]) -> LearningCurves:
+def _ranked(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
+    return sorted(trials, key=lambda trial: goal.score(trial.best(goal)), reverse=True)
+
+
+def _curves(trials: Sequence[Trial], goal: Goal, schedule: RungSchedule) -> LearningCurves:
+    """Curves, and the rungs of the longest trial."""
     curves: dict[str, tuple[float | None, ...]] = {
         str(trial.number): tuple(epoch.get(goal.metric) for epoch in trial.history) for trial in trials if trial.history
     }
+    rungs = schedule.rungs(max((trial.full for trial in trials if trial.history), default=1))
     return LearningCurves(metric=goal.metric, rungs=rungs, trials=curves)
 
 

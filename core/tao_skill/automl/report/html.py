@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
-from tao_skill.automl.format import duration, extent, line, number, short_names
+from tao_skill.automl.format import budget_text, duration, extent, line, number, rungs_text, short_names
 from tao_skill.automl.report.report import FailureReport, SearchReport, TrialReport, WinnerReport
 from tao_skill.automl.report.svg import Series, bars, curves, points
 from tao_skill.automl.search.importance import Importances
@@ -66,7 +66,7 @@ def render(report: SearchReport) -> str:
 def _sections(report: SearchReport) -> Iterator[tuple[str, str]]:
     """Headings and bodies of the sections that have content."""
     if report.baseline is not None:
-        yield "Default and winner", _comparison(report.baseline, report.winner)
+        yield "Your spec and the winner", _comparison(report.baseline, report.winner)
     if report.finalists:
         yield "Trained in full", _finalists(report)
     if report.curves.trials:
@@ -93,7 +93,7 @@ def _verdict(report: SearchReport) -> str:
 
 
 def _comparison(default: TrialReport, winner: WinnerReport) -> str:
-    """Metrics of the best epochs and values of the default beside the winner's."""
+    """Metrics of the best epochs and values of the user's spec beside the winner's."""
     is_known = winner.number is not None
     names = dict.fromkeys((*default.metrics, *winner.metrics))
     metrics = {name: (default.metrics.get(name), winner.metrics.get(name)) for name in names}
@@ -103,7 +103,7 @@ def _comparison(default: TrialReport, winner: WinnerReport) -> str:
     if not is_known:
         rows = [(name, value, "-", "") for name, value, _, _ in rows]
     heading = f"winner, trial {winner.number}" if is_known else "winner"
-    return _table(("", "default, trial 0", heading, ""), rows, caption="Metrics of the best epoch, then parameters.")
+    return _table(("", "your spec, trial 0", heading, ""), rows, caption="Metrics of the best epoch, then parameters.")
 
 
 def _finalists(report: SearchReport) -> str:
@@ -116,7 +116,7 @@ def _finalists(report: SearchReport) -> str:
         rows.append((f"{rank}", f"{trial.number}", *results, gain, *values))
         styles.append(_style(trial.number, report))
     header = ("rank", "trial", report.goal.metric, report.goal.tie, "best epoch", "gain", *names.values())
-    caption = "Compared on validation at full training; gain is over the default."
+    caption = "Compared on validation at full training; gain is over your spec."
     return _table(header, rows, caption=caption, styles=styles)
 
 
@@ -129,8 +129,8 @@ def _curves(report: SearchReport) -> str:
     series.sort(key=lambda curve: curve.style != "other")  # winner and default are drawn over the rest
     reached = ", ".join(f"{sum(len(y) >= rung for y in trials.values())} reached {rung} epochs" for rung in rungs)
     caption = (
-        f"{metric} by epoch: the default dashed in orange, the winner in blue, the others grey. "
-        f"Dashed verticals are rungs: {reached}. Values far from the others are drawn at the edge."
+        f"{metric} by epoch: your spec dashed in orange, the winner in blue, the others grey. "
+        f"Dashed verticals are rungs of the longest trial: {reached}. Values far from the others are drawn at the edge."
     )
     title = f"{metric} by epoch of {len(series)} trials"
     chart = curves(series, marks=rungs, x_label="epoch", y_label=metric, title=title)
@@ -171,10 +171,11 @@ def _trials(report: SearchReport) -> str:
         state = f"{trial.state}: {line(trial.reason)}" if trial.reason else trial.state
         best = number(trial.metric) + (f" @{trial.best_epoch}" if trial.best_epoch else "")
         values = [number(trial.values.get(key)) for key in names]
-        epochs = f"{trial.epochs} of {report.budget.max_epochs}"
-        rows.append((f"{trial.number}", state, epochs, best, *values, duration(trial.seconds or None)))
+        epochs = f"{trial.epochs} of {trial.full}"
+        row = (f"{trial.number}", trial.origin, state, epochs, best, *values, duration(trial.seconds or None))
+        rows.append(row)
         styles.append(_style(trial.number, report))
-    header = ("trial", "state", "epochs", f"best {report.goal.metric}", *names.values(), "trained")
+    header = ("trial", "origin", "state", "epochs", f"best {report.goal.metric}", *names.values(), "trained")
     table = _table(header, rows, caption="The best value is shown with its epoch.", styles=styles)
     return f'<div class="all">{table}</div>'
 
@@ -194,10 +195,9 @@ def _space(space: SpaceSummary) -> str:
 
 def _facts(report: SearchReport) -> str:
     budget, progress = report.budget, report.progress
-    limit = "" if budget.epochs_total is None else f", {budget.epochs_total} in total"
     rows = [
-        ("budget", f"{budget.trials} trials, {budget.max_epochs} epochs each at most{limit}"),
-        ("rungs", f"{', '.join(map(str, budget.rungs))} epochs; the top 1/{budget.eta} are promoted"),
+        ("budget", budget_text(budget)),
+        ("rungs", rungs_text(budget)),
         ("spent", f"{progress.trials} trials, {progress.epochs} epochs, {duration(progress.seconds)} of training"),
         ("elapsed", duration(progress.elapsed_s)),
         ("validation", report.validation),

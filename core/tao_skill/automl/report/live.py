@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tao_skill.automl.format import duration, epochs, line, number, parameters
 from tao_skill.automl.report.report import SearchReport, TrialReport
+from tao_skill.automl.settings import SAMPLERS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,7 +36,8 @@ def rows(report: SearchReport) -> list[str]:
 def summary(report: SearchReport) -> list[str]:
     """Progress of the search and its verdict."""
     progress = report.progress
-    spent = f"{progress.trials} of {report.budget.trials} trials, {epochs(progress.epochs)}"
+    of = f" of {report.budget.trials}" if report.budget.trials is not None else ""
+    spent = f"{progress.trials}{of} trials, {epochs(progress.epochs)}"
     state = f"ended: {line(progress.ended)}" if progress.ended else f"ETA {duration(progress.eta_s)}"
     return [f"{spent}  elapsed {duration(progress.elapsed_s)}  {state}", report.winner.sentence]
 
@@ -53,7 +55,7 @@ def table(report: SearchReport) -> Table:
     ranked = _ranked(report)
     for trial in ranked[:ROWS]:
         style = "bold" if trial.number == report.winner.number else ""
-        grid.add_row(*map(Text, _cells(trial, report.budget.max_epochs)), style=style)
+        grid.add_row(*map(Text, _cells(trial)), style=style)
     if len(ranked) > ROWS:
         grid.add_row("", Text(f"{len(ranked) - ROWS} more"))
     return grid
@@ -69,23 +71,24 @@ def _ranked(report: SearchReport) -> list[TrialReport]:
     return sorted(report.trials, key=rank)
 
 
-def _cells(trial: TrialReport, max_epochs: int) -> tuple[str, ...]:
-    name = f"{trial.number}" + (" default" if trial.number == 0 else "")
+def _cells(trial: TrialReport) -> tuple[str, ...]:
+    name = f"{trial.number} {line(trial.origin, 32)}"
     best = number(trial.metric) + (f" @{trial.best_epoch}" if trial.best_epoch else "")
     trained = duration(trial.seconds or None)
-    progress = f"{trial.epochs}/{max_epochs}"
+    progress = f"{trial.epochs}/{trial.full}"
     return name, _state(trial), progress, number(trial.last), best, parameters(trial.values), trained
 
 
 def _has_changed(now: TrialReport, before: TrialReport | None) -> bool:
     if before is None:
-        return True
+        return now.state != "planned"
     facts = ((trial.state, trial.epochs, trial.target, trial.failures) for trial in (now, before))
     return len(set(facts)) > 1
 
 
 def _line(trial: TrialReport, before: TrialReport | None, report: SearchReport) -> str:
-    parts = [trial.parent or f"trial {trial.number}", _event(trial, before)]
+    name = f"trial {trial.number}" + ("" if trial.origin in SAMPLERS else f" ({line(trial.origin)})")
+    parts = [trial.parent or name, _event(trial, before)]
     if trial.metric is not None:
         parts.append(f"{line(report.goal.metric)} {number(trial.metric)} {_compared(trial, report)}")
     parts += [parameters(trial.values)] if trial.values else []
@@ -114,7 +117,8 @@ def _state(trial: TrialReport) -> str:
 
 
 _DETAILS: Final[Mapping[str, Callable[[TrialReport], str]]] = {
-    "running": lambda trial: f"running to {epochs(trial.target)}",
+    "planned": lambda trial: "planned",
+    "running": lambda trial: f"running to {epochs(trial.target)}" if trial.target else "speed is measured",
     "waiting": lambda trial: f"waiting at {epochs(trial.epochs)}",
     "done": lambda trial: f"done at {epochs(trial.epochs)}",
     "diverged": lambda trial: f"diverged after {trial.epochs} of {epochs(trial.target)}",

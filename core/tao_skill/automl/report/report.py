@@ -76,6 +76,7 @@ class TrialReport:
     """One trial.
 
     Attributes:
+        origin: where its configuration comes from. full: epochs of its full training.
         target: epochs it is being trained to. failures: causes of failed attempts.
         metric: value in the best epoch. metrics: all of that epoch. last: value in the newest epoch.
         projected: value expected of a full training. seconds: training time.
@@ -86,7 +87,9 @@ class TrialReport:
     state: State
     reason: str | None
     failures: tuple[str, ...]
+    origin: str
     epochs: int
+    full: int
     target: int
     metric: float | None
     best_epoch: int | None
@@ -131,15 +134,19 @@ class FailureReport:
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetReport:
-    """Limits of a search, its rungs in epochs, the reduction factor `eta`, and its cost in epochs."""
+    """Limits of a search, None for no limit.
 
-    trials: int
-    max_epochs: int
+    Attributes:
+        shares: rungs, as shares of a trial's own full training. eta: reduction factor.
+        recipes: origins of the recipes that are tried.
+    """
+
+    seconds: float | None
+    trials: int | None
     epochs_total: int | None
-    rungs: tuple[int, ...]
+    shares: tuple[float, ...]
     eta: int
-    most_epochs: int
-    expected_epochs: int
+    recipes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

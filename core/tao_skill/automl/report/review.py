@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,17 +16,17 @@ from tao_skill.spec.tree import lookup
 
 @dataclass(frozen=True, kw_only=True)
 class SearchCost:
-    """Expected and greatest time of a search in seconds; None where the time of an epoch is unknown.
+    """Expected time of a search in seconds; None where it is unknown.
 
     Attributes:
-        learnt_from: job that the time of an epoch was measured in.
+        full_s: of a full training of the first recipe, or of the spec. learnt_from: job that its speed was measured in.
+        is_proposed: whether the time budget is proposed, as the request has none.
     """
 
-    seconds_per_epoch: float | None
+    full_s: float | None
     learnt_from: str | None
-    workers: int
     expected_s: float | None
-    most_s: float | None
+    is_proposed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +36,7 @@ class SearchReview:
     goal: GoalSummary
     space: SpaceSummary
     trial_0: Mapping[str, Any]
+    recipes: Mapping[str, Mapping[str, Any]]
     validation: str
     budget: BudgetReport
     sampler: str
@@ -45,29 +45,27 @@ class SearchReview:
 
 
 def review(
-    setup: Setup, *, seconds_per_epoch: float | None = None, learnt_from: str | None = None, workers: int = 1
+    setup: Setup, *, full_s: float | None = None, learnt_from: str | None = None, is_proposed: bool = False
 ) -> SearchReview:
     """The review of a search.
 
     Args:
-        learnt_from: job that the time of an epoch was measured in. workers: number of trials trained at once.
+        full_s: seconds of a full training, learnt from a job. is_proposed: whether the time budget is proposed.
     """
-    budget = budget_report(setup)
-    rate = math.nan if seconds_per_epoch is None else seconds_per_epoch / max(1, workers)
     reviewed = SearchReview(
         goal=GoalSummary(metric=setup.goal.metric, direction=direction(setup.goal)),
         space=setup.space.summary(),
         trial_0={dimension.key: lookup(setup.spec, dimension.key) for dimension in setup.space.dimensions},
+        recipes={recipe.origin: recipe.values for recipe in setup.recipes},
         validation=setup.validation,
-        budget=budget,
+        budget=budget_report(setup),
         sampler=setup.sampler,
         seed=setup.seed,
         cost=SearchCost(
-            seconds_per_epoch=seconds_per_epoch,
+            full_s=full_s,
             learnt_from=learnt_from,
-            workers=workers,
-            expected_s=budget.expected_epochs * rate,
-            most_s=budget.most_epochs * rate,
+            expected_s=setup.budget.seconds,
+            is_proposed=is_proposed,
         ),
     )
     sanitized: SearchReview = sanitize(reviewed)

@@ -1,22 +1,29 @@
 """The next step of a search, as a pure function of its trials: asynchronous successive halving.
 
 Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (ASHA), MLSys 2020, arXiv 1810.05934.
-Unlike there, a promoted trial continues from its own checkpoint.
+Unlike there, a promoted trial continues from its own checkpoint, rungs are shares of each trial's own schedule, and the
+budget always suffices to train the best trial in full.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from tao_skill.errors import BadRequest
 
-State = Literal["running", "waiting", "done", "failed"]
+State = Literal["planned", "running", "waiting", "done", "failed"]
 
 DEFAULT_TRIAL: Final = 0
 """Number of the trial that is the user's own spec."""
+
+LEVELS: Final = 3
+"""Rungs, the full training included."""
+
+OWN_SPEC: Final = "your spec"
+"""Origin of that trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,22 +47,27 @@ class Trial:
     """One configuration and its training so far.
 
     Attributes:
-        number: 0 is the user's own spec. values: suggested value by spec key.
+        number: 0 is the user's own spec. origin: where the configuration comes from.
+        values: value by spec key that differs from the spec, or is searched.
+        full: epochs of its full training.
         history: metrics of each trained epoch, in order.
-        target: epochs it is being trained to; its last rung while it is not running.
-        state: running; waiting, at a rung below the top; done, at the top rung or diverged; failed.
+        target: epochs it is being trained to; its last rung while it is not running; 0 while its speed is measured.
+        state: planned, before its first step; running; waiting, between two steps; done, in full or diverged; failed.
         reason: why it failed or diverged. failures: root causes of failed attempts.
-        seconds: training time.
+        seconds: training time. epoch_s: seconds of an epoch, measured; None before.
     """
 
     number: int
     values: Mapping[str, Any]
+    full: int
+    origin: str = OWN_SPEC
     history: Sequence[Mapping[str, float]] = ()
     target: int = 0
-    state: State = "running"
+    state: State = "planned"
     reason: str | None = None
     failures: Sequence[str] = ()
     seconds: float = 0.0
+    epoch_s: float | None = None
 
     @property
     def epochs(self) -> int:
@@ -66,6 +78,11 @@ class Trial:
     def diverged(self) -> bool:
         """Whether training ended early because it diverged."""
         return self.state == "done" and self.reason is not None
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it is trained in full and did not diverge."""
+        return self.state == "done" and self.reason is None
 
     def has_tried(self, rung: int) -> bool:
         """Whether it reached a rung, or diverged on the way there."""
@@ -82,30 +99,38 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Limits of a search.
+    """Limits of a search; None for no limit.
 
     Attributes:
-        trials: configurations, the user's own included. max_epochs: epochs of a full training.
-        epochs_total: epochs of all trials together.
-
-    Raises:
-        BadRequest: it does not allow the full training of the user's own configuration.
+        trials: configurations, the user's own included. epochs_total: epochs of all trials together.
+        seconds: time of the search.
     """
 
-    trials: int
-    max_epochs: int
+    trials: int | None = None
     epochs_total: int | None = None
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
-        _at_least("trials", self.trials, 1)
-        _at_least("max_epochs", self.max_epochs, 1)
-        if self.epochs_total is not None:
-            _at_least("epochs_total", self.epochs_total, self.max_epochs)
+        for name in ("trials", "epochs_total"):
+            if (value := getattr(self, name)) is not None:
+                _at_least(name, value, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """What is left of a budget, and what it costs to train a trial further, up to so many epochs, in the same unit."""
+
+    left: float
+    cost: Callable[[Trial, int], float]
+
+    def to_full(self, trial: Trial) -> float:
+        """Cost of the rest of a trial's full training."""
+        return self.cost(trial, trial.full)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Train a trial, new or known, up to `target` epochs."""
+    """Train a trial up to `target` epochs; `is_new`: it does not exist yet."""
 
     number: int
     target: int
@@ -114,73 +139,123 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class RungSchedule:
-    """Rungs in epochs, the last of which is a full training, and the reduction factor: the top 1/eta are promoted."""
+    """Rungs as shares of a trial's own full training.
 
-    rungs: tuple[int, ...]
+    Attributes:
+        eta: reduction factor: the top 1/eta of a rung are promoted to the next, which is eta times as long.
+        levels: number of rungs, the full training included. least: epochs of the lowest rung, at least.
+    """
+
     eta: int = 3
+    levels: int = LEVELS
+    least: int = 1
 
-    def next_step(self, trials: Sequence[Trial], goal: Goal, budget: Budget, *, new: bool = True) -> Step | None:
+    def __post_init__(self) -> None:
+        _at_least("eta", self.eta, 2)
+        _at_least("min_epochs", self.least, 1)
+
+    def rungs(self, full: int) -> tuple[int, ...]:
+        """Epochs of each rung of a trial with `full` epochs, the last being its full training."""
+        parts = (full / self.eta**level for level in reversed(range(self.levels)))
+        return tuple(min(full, max(self.least, round(part))) for part in parts)
+
+    def level(self, trial: Trial) -> int:
+        """The highest rung that a trial has reached; -1 for none."""
+        return sum(trial.epochs >= rung for rung in self.rungs(trial.full)) - 1 if trial.epochs else -1
+
+    def next_step(
+        self,
+        trials: Sequence[Trial],
+        goal: Goal,
+        budget: Budget,
+        allowances: Sequence[Allowance] = (),
+        *,
+        new: bool = True,
+    ) -> Step | None:
         """The next step; None if all is done or the budget is spent, or if running trials must end first.
 
-        The user's spec is trained first and in full. Then come promotions, from the highest rung down, then new
-        configurations; a step is taken only if the budget suffices to train its trial in full. Last, waiting trials
-        are promoted that are projected to beat every full training, or the best of them if none but the user's spec
-        was trained in full.
+        Planned trials come first, the first recipe before all, then the cheapest; then promotions, from the highest
+        rung down; then new configurations; last, waiting trials that are projected to beat every full training. A step
+        is taken only if its trial can still be trained in full, and if enough is left to train the best trial in full,
+        as long as none is. When no step fits, the best trial is trained in full, or for as long as the budget lasts.
 
         Args:
             new: whether new configurations may be started.
         """
-        top = self.rungs[-1]
-        if not trials:
-            return Step(number=DEFAULT_TRIAL, target=top, is_new=True)
-        left = math.inf if budget.epochs_total is None else budget.epochs_total - sum(map(spent, trials))
-        for trial in self._promotable(trials, goal):
-            if top - trial.epochs <= left:
-                return Step(number=trial.number, target=self._next_rung(trial))
-        if new and len(trials) < budget.trials and top <= left:
-            return Step(number=len(trials), target=self.rungs[0], is_new=True)
-        promising = (trial for trial in self._promising(trials, goal) if top - trial.epochs <= left)
-        return next((Step(number=trial.number, target=self._next_rung(trial)) for trial in promising), None)
+        leader = self.leader(trials, goal)
+        new = new and (budget.trials is None or len(trials) < budget.trials)
+        for trial, step in self._wanted(trials, goal, allowances, new=new):
+            reserves = self.reserves(trial, leader, allowances)
+            rest = zip(allowances, reserves, strict=True)
+            if all(max(one.to_full(trial), one.cost(trial, step.target) + kept) <= one.left for one, kept in rest):
+                return step
+        return self._last_resort(leader, allowances)
 
-    def _next_rung(self, trial: Trial) -> int:
-        return next(rung for rung in self.rungs if rung > trial.epochs)
+    def reserves(self, trial: Trial, leader: Trial | None, allowances: Sequence[Allowance]) -> list[float]:
+        """What a step of `trial` must leave of each allowance."""
+        keeps = leader is not None and leader.number != trial.number
+        return [one.to_full(leader) if keeps and leader else 0.0 for one in allowances]
+
+    def leader(self, trials: Sequence[Trial], goal: Goal) -> Trial | None:
+        """The trial to train in full whatever happens; None if one is trained in full, or on the way there."""
+        if any(trial.is_model or (trial.state == "running" and trial.target >= trial.full) for trial in trials):
+            return None
+        open_ = [trial for trial in trials if trial.state in ("waiting", "running") and trial.epochs]
+        planned = [trial for trial in in_order(trials) if trial.state == "planned"]
+        return max(open_, key=lambda trial: goal.score(trial.best(goal)), default=next(iter(planned), None))
+
+    def _wanted(
+        self, trials: Sequence[Trial], goal: Goal, allowances: Sequence[Allowance], *, new: bool
+    ) -> Iterator[tuple[Trial, Step]]:
+        """Steps in order of preference, each with its trial; of a new one, a trial like the best known."""
+        planned = [trial for trial in in_order(trials) if trial.state == "planned"]
+        first = planned[:1] if not any(trial.epochs for trial in trials) else []
+        others = [trial for trial in planned if trial not in first]
+        others.sort(key=lambda trial: [one.cost(trial, self.rungs(trial.full)[0]) for one in allowances])
+        for trial in (*first, *others):
+            yield trial, Step(number=trial.number, target=self.rungs(trial.full)[0])
+        for trial in self._promotable(trials, goal):
+            yield trial, self._to_next_rung(trial)
+        if new and trials:
+            like = max(trials, key=lambda trial: goal.score(trial.best(goal)))
+            like = Trial(number=len(trials), values=like.values, full=like.full, epoch_s=like.epoch_s)
+            yield like, Step(number=like.number, target=self.rungs(like.full)[0], is_new=True)
+        for trial in self._promising(trials, goal):
+            yield trial, self._to_next_rung(trial)
+
+    def _last_resort(self, leader: Trial | None, allowances: Sequence[Allowance]) -> Step | None:
+        """The full training of the leader, even if it may not end in time, as long as an epoch does."""
+        if leader is None or leader.state not in ("planned", "waiting"):
+            return None
+        if any(one.cost(leader, leader.epochs + 1) > one.left for one in allowances):
+            return None
+        return Step(number=leader.number, target=leader.full)
+
+    def _to_next_rung(self, trial: Trial) -> Step:
+        return Step(number=trial.number, target=next(rung for rung in self.rungs(trial.full) if rung > trial.epochs))
 
     def _promotable(self, trials: Sequence[Trial], goal: Goal) -> Iterator[Trial]:
         """Waiting trials among the top 1/eta of their rung, from the highest rung down."""
-        for rung in reversed(self.rungs[:-1]):
-            at_rung = [trial for trial in trials if trial.number != DEFAULT_TRIAL and trial.has_tried(rung)]
-            ranked = sorted(at_rung, key=lambda trial: trial.score_at(goal, rung), reverse=True)
-            for trial in ranked[: len(at_rung) // self.eta]:
-                if trial.state == "waiting" and trial.epochs == rung:
+        for level in reversed(range(self.levels - 1)):
+            at_rung = [(trial, self.rungs(trial.full)[level]) for trial in trials]
+            at_rung = [(trial, rung) for trial, rung in at_rung if trial.has_tried(rung)]
+            ranked = sorted(at_rung, key=lambda pair: pair[0].score_at(goal, pair[1]), reverse=True)
+            for trial, _ in ranked[: len(at_rung) // self.eta]:
+                if trial.state == "waiting" and self.level(trial) == level:
                     yield trial
 
     def _promising(self, trials: Sequence[Trial], goal: Goal) -> list[Trial]:
-        """Waiting trials projected to beat every full training, the best first.
-
-        All of them, while no trial beside the user's spec is trained in full or on its way there.
-        """
-        projected, top = projections(trials, goal, self), self.rungs[-1]
-        others = [trial for trial in trials if trial.number != DEFAULT_TRIAL and not trial.diverged]
-        has_rival = any(trial.epochs >= top or (trial.state == "running" and trial.epochs) for trial in others)
-        full = [projected[trial.number] for trial in trials if trial.epochs >= top]
-        bar = max(full, default=-math.inf) if has_rival else None
-        waiting = [trial for trial in trials if trial.state == "waiting"]
-        chosen = [trial for trial in waiting if bar is None or projected[trial.number] > bar]
+        """Waiting trials projected to beat every full training, the best first; all while there is none."""
+        projected = projections(trials, goal, self)
+        bar = max((projected[trial.number] for trial in trials if trial.is_model), default=-math.inf)
+        waiting = [trial for trial in trials if trial.state == "waiting" and trial.number in projected]
+        chosen = [trial for trial in waiting if projected[trial.number] > bar]
         return sorted(chosen, key=lambda trial: projected[trial.number], reverse=True)
 
 
-def make_rung_schedule(max_epochs: int, *, eta: int = 3, min_epochs: int = 3) -> RungSchedule:
-    """Rungs R, R/eta, R/eta^2, as long as they are at least `min_epochs`; at most three.
-
-    Raises:
-        BadRequest: eta is below 2, or min_epochs below 1.
-    """
-    _at_least("eta", eta, 2)
-    _at_least("min_epochs", min_epochs, 1)
-    rungs = [max_epochs]
-    while len(rungs) < 3 and rungs[-1] / eta >= min_epochs:
-        rungs.append(max(1, round(rungs[-1] / eta)))
-    return RungSchedule(rungs=tuple(reversed(rungs)), eta=eta)
+def in_order(trials: Sequence[Trial]) -> list[Trial]:
+    """Trials in the order in which they are started: the first recipe, if there is one, before the user's own spec."""
+    return [*trials[1:2], *trials[:1], *trials[2:]] if len(trials) > 1 and trials[1].origin != OWN_SPEC else [*trials]
 
 
 def _at_least(name: str, value: int, least: int) -> None:
@@ -193,14 +268,11 @@ def spent(trial: Trial) -> int:
     return max(trial.epochs, trial.target if trial.state == "running" else 0)
 
 
-def winner(trials: Sequence[Trial], goal: Goal, max_epochs: int) -> Trial:
-    """The best fully trained trial if it beats the user's own spec, else the user's own spec."""
-    default = trials[DEFAULT_TRIAL]
-    full = [
-        trial for trial in trials[1:] if trial.epochs >= max_epochs and trial.state == "done" and not trial.diverged
-    ]
-    best = max(full, key=lambda trial: goal.score(trial.best(goal)), default=default)
-    return best if goal.score(best.best(goal)) > goal.score(default.best(goal)) else default
+def candidates(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
+    """Trials that are a model, in full or in part, the best first; of equal ones, the one of the lowest number."""
+    usable = [trial for trial in trials if trial.state in ("done", "waiting") and not trial.reason]
+    scored = [trial for trial in usable if math.isfinite(goal.score(trial.best(goal))[0])]
+    return sorted(scored, key=lambda trial: goal.score(trial.best(goal)), reverse=True)
 
 
 def projections(trials: Sequence[Trial], goal: Goal, schedule: RungSchedule) -> dict[int, float]:
@@ -209,21 +281,19 @@ def projections(trials: Sequence[Trial], goal: Goal, schedule: RungSchedule) -> 
     The score of a trial that stopped at a rung is raised by the median gain of fully trained trials beyond that rung,
     so that short and long trainings compare. Diverged trials have -inf.
     """
-    top = schedule.rungs[-1]
-    full = [trial for trial in trials if trial.epochs >= top and not trial.diverged]
-    others = [trial for trial in full if trial.number != DEFAULT_TRIAL] or full
-    gains = {rung: _median_gain(others, goal, rung) for rung in schedule.rungs}
+    full = [trial for trial in trials if trial.is_model]
+    gains = [_median_gain(full, goal, schedule, level) for level in range(schedule.levels)]
     projected: dict[int, float] = {}
     for trial in trials:
         if trial.history:
-            reached = max((rung for rung in schedule.rungs if rung <= trial.epochs), default=top)
-            score = goal.score(trial.best(goal))[0] + gains[reached]
-            projected[trial.number] = -math.inf if trial.diverged else score
+            gain = gains[max(0, schedule.level(trial))]
+            projected[trial.number] = -math.inf if trial.diverged else goal.score(trial.best(goal))[0] + gain
     return projected
 
 
-def _median_gain(trials: Sequence[Trial], goal: Goal, rung: int) -> float:
+def _median_gain(trials: Sequence[Trial], goal: Goal, schedule: RungSchedule, level: int) -> float:
     """Median improvement of the score beyond a rung."""
-    gains = (goal.score(trial.best(goal))[0] - goal.score(trial.best(goal, rung))[0] for trial in trials)
+    rungs = ((trial, schedule.rungs(trial.full)[level]) for trial in trials)
+    gains = (goal.score(trial.best(goal))[0] - goal.score(trial.best(goal, rung))[0] for trial, rung in rungs)
     finite = sorted(gain for gain in gains if math.isfinite(gain)) or [0.0]
     return finite[len(finite) // 2]

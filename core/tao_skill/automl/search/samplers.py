@@ -33,6 +33,12 @@ ATTEMPTS: Final = 64
 CMA_SIGMA: Final = 0.3
 """Initial step size of CMA-ES, as a fraction of a range."""
 
+KEPT: Final = 0.5
+"""Probability with which a draw around a good configuration keeps one of its values."""
+
+FAR: Final = 5
+"""One draw of so many keeps none."""
+
 GRID: Final = "grid"
 
 
@@ -57,10 +63,14 @@ def draw(
     *,
     sampler: str = "tpe",
     seed: int = 0,
+    around: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """Values for configuration `number`, different from all observations; None when the space is exhausted.
 
     The same arguments give the same values, in any process.
+
+    Args:
+        around: values of a good configuration, of which most draws keep about half.
 
     Raises:
         BadRequest: the sampler is unknown. MissingDependency: its package is not installed.
@@ -68,6 +78,8 @@ def draw(
     check_sampler(sampler)
     known = {_identity(observation.values) for observation in observations}
     candidates = _candidates(space, spec, number, observations, sampler, seed)
+    if around is not None and sampler != GRID:
+        candidates = _near(candidates, around, space, spec, random.Random(f"{seed} {number}"))  # noqa: S311
     return next((values for values in candidates if values is not None and _identity(values) not in known), None)
 
 
@@ -103,6 +115,20 @@ def _candidates(
     for name in () if sampler == GRID else dict.fromkeys((sampler, "random")):
         yield from _sampler_candidates(space, spec, number, observations, name, seed)
     yield from _grid_candidates(space, spec, seed)
+
+
+def _near(
+    drawn: Candidates, around: Mapping[str, Any], space: Space, spec: Mapping[str, Any], rng: random.Random
+) -> Candidates:
+    """Draws that keep each value of a good configuration with a probability of KEPT, except one draw in FAR."""
+    is_far = rng.randrange(FAR) == 0
+    for values in drawn:
+        if values is None or is_far:
+            yield values
+            continue
+        kept = {key: around[key] for key in values if key in around and rng.random() < KEPT}
+        mixed = values | kept
+        yield mixed if space.draws_of(mixed, spec) is not None else None
 
 
 def _grid_candidates(space: Space, spec: Mapping[str, Any], seed: int) -> Candidates:

@@ -4,24 +4,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from tao_skill.automl.search.asha import DEFAULT_TRIAL, Budget, Goal, RungSchedule, State, Trial, projections
+from tao_skill.automl.search.asha import (
+    DEFAULT_TRIAL,
+    OWN_SPEC,
+    Allowance,
+    Budget,
+    Goal,
+    RungSchedule,
+    State,
+    Step,
+    Trial,
+    candidates,
+    in_order,
+    projections,
+    spent,
+)
 from tao_skill.automl.search.samplers import Observation, draw
 from tao_skill.automl.space.space import Space
 
 REPEATS: Final = 2
 """Number of times a failed task is retried."""
 
+FULL_SHARE: Final = 0.6
+"""Share of a time budget that a full training takes, at most; a longer one is shortened."""
+
+EPOCH_S: Final = "epoch_s"
+"""Name of the only metric of a task that measures the speed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Train a trial up to `target` epochs, from its last checkpoint, on the schedule of a full training."""
+    """Train a trial up to `target` epochs, from its last checkpoint, on the schedule of its full training.
+
+    Attributes:
+        target: 0 measures the seconds of an epoch.
+        limit_s: seconds after which no epoch ends; None for no limit.
+    """
 
     number: int
     values: Mapping[str, Any]
     target: int
+    limit_s: float | None = None
 
 
 class Objective(Protocol):
@@ -30,7 +56,9 @@ class Objective(Protocol):
     def __call__(self, task: Task) -> Sequence[Mapping[str, float]]:
         """Metrics of every epoch up to the target, including those of earlier tasks of the trial.
 
-        Fewer epochs than the target mean that training diverged. An exception is a failure, not a bad result.
+        Fewer epochs than the target mean that the time is over or that training diverged, in which case the last
+        metrics are not finite. For a target of 0, one mapping with EPOCH_S. An exception is a failure, not a bad
+        result.
         """
         ...
 
@@ -47,12 +75,65 @@ class Journal(Protocol):
         ...
 
 
+class Trainings(Protocol):
+    """Length and cost of the trainings of configurations."""
+
+    def epochs(self, values: Mapping[str, Any]) -> int:
+        """Epochs of the full training of a configuration."""
+        ...
+
+    def flop(self, values: Mapping[str, Any]) -> float | None:
+        """Operations of an epoch; None if unknown."""
+        ...
+
+    def shortened(self, values: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+        """The same training in fewer epochs."""
+        ...
+
+    def adapted(self, values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+        """A configuration that was drawn around another, with those values that follow from others."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EqualTrainings:
+    """Trainings that take the same number of epochs, all of the same cost."""
+
+    full: int
+
+    def epochs(self, values: Mapping[str, Any]) -> int:
+        """See `Trainings`."""
+        return self.full
+
+    def flop(self, values: Mapping[str, Any]) -> float | None:
+        """See `Trainings`."""
+        return None
+
+    def shortened(self, values: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+        """See `Trainings`."""
+        return dict(values)
+
+    def adapted(self, values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Trainings`."""
+        return dict(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """A configuration that is known before the search, and where it comes from."""
+
+    origin: str
+    values: Mapping[str, Any]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setup:
     """All inputs of a search: the same setup and results give the same suggestions.
 
     Attributes:
-        spec: the user's own, trial 0. validation: the data that trials are compared on, as text.
+        spec: the user's own, trial 0. recipes: configurations to try besides, the best known first.
+        prefer: accurate or fast.
+        validation: the data that trials are compared on, as text. validation_size: its sequences; None if unknown.
     """
 
     space: Space
@@ -60,9 +141,22 @@ class Setup:
     goal: Goal
     schedule: RungSchedule
     budget: Budget
+    trainings: Trainings
+    recipes: Sequence[Configuration] = field(default_factory=tuple)
     sampler: str = "tpe"
     seed: int = 0
+    prefer: str = "accurate"
     validation: str = "after every epoch"
+    validation_size: int | None = None
+
+    def planned(self) -> list[Trial]:
+        """The user's spec and the recipes, as trials."""
+        own = Configuration(origin=OWN_SPEC, values=self.space.values_of(self.spec))
+        known = [own, *self.recipes][: self.budget.trials]
+        return [
+            Trial(number=number, origin=one.origin, values=one.values, full=self.trainings.epochs(one.values))
+            for number, one in enumerate(known)
+        ]
 
 
 class Search:
@@ -72,25 +166,28 @@ class Search:
         self.setup = setup
         self.journal = journal
         self.trials = journal.load()
+        for trial in setup.planned()[len(self.trials) :]:
+            self._store(trial)
         self.exhausted = False
 
-    def next_task(self, *, new: bool = True) -> Task | None:
+    def next_task(self, *, left_s: float = math.inf, new: bool = True) -> Task | None:
         """The next task; None if there is none, or if running tasks must end first.
 
         Args:
-            new: whether new configurations may be started.
+            left_s: seconds left. new: whether new configurations may be started.
         """
         setup = self.setup
-        step = setup.schedule.next_step(self.trials, setup.goal, setup.budget, new=new and not self.exhausted)
+        if math.isfinite(left_s) and not any(trial.epoch_s for trial in self.trials):
+            return self._measurement()
+        allowances = self._allowances(left_s)
+        new = new and not self.exhausted
+        step = setup.schedule.next_step(self.trials, setup.goal, setup.budget, allowances, new=new)
         if step is None:
             return None
-        values = self._values(step.number) if step.is_new else self.trials[step.number].values
-        if values is None:
+        if step.is_new and not self._add_trial(step.number):
             self.exhausted = True
-            return self.next_task(new=False)
-        trial = Trial(number=step.number, values=values) if step.is_new else self.trials[step.number]
-        self._store(replace(trial, state="running", target=step.target))
-        return Task(number=step.number, values=values, target=step.target)
+            return self.next_task(left_s=left_s, new=False)
+        return self._start(step, left_s, allowances)
 
     def interrupted(self) -> list[Task]:
         """Tasks that were started and have no result, to be run again."""
@@ -98,14 +195,31 @@ class Search:
         return [Task(number=trial.number, values=trial.values, target=trial.target) for trial in running]
 
     def succeed(self, number: int, history: Sequence[Mapping[str, float]], seconds: float = 0.0) -> Trial:
-        """Take in the result of a task; fewer epochs than its target mean divergence. seconds: duration of the task."""
+        """Take in the result of a task.
+
+        Args:
+            history: metrics of the epochs; if they are fewer than the target and finite, the time was over.
+            seconds: duration of the task.
+        """
         trial = self.trials[number]
-        diverged = len(history) < trial.target or not all(map(_is_finite, history))
-        top = len(history) >= self.setup.schedule.rungs[-1]
-        reason = "training diverged" if diverged else None
-        state: State = "done" if diverged or top else "waiting"
+        if trial.target == 0:
+            return self._take_speed(trial, history[0][EPOCH_S])
+        diverged = not all(map(_is_finite, history))
+        is_full = len(history) >= trial.full
+        reason = "training diverged" if diverged else None if history else "the time was over before its first epoch"
+        state: State = "done" if diverged or is_full else "waiting" if history else "failed"
         total_s = trial.seconds + seconds
-        return self._store(replace(trial, history=tuple(history), seconds=total_s, state=state, reason=reason))
+        return self._store(
+            replace(
+                trial,
+                history=tuple(history),
+                seconds=total_s,
+                epoch_s=total_s / len(history) if history and total_s else trial.epoch_s,
+                target=trial.target if diverged else len(history),
+                state=state,
+                reason=reason,
+            )
+        )
 
     def fail(self, number: int, cause: str) -> Task | None:
         """Take in a failure: the task to retry, or None after REPEATS retries; earlier results stay."""
@@ -122,15 +236,98 @@ class Search:
         failures = (*trial.failures, cause)
         self._store(replace(trial, failures=failures, state="failed", target=trial.epochs, reason=cause))
 
-    def _values(self, number: int) -> dict[str, Any] | None:
+    def _measurement(self) -> Task | None:
+        """The task that measures the speed of the first trial; None while it runs."""
+        if any(trial.state == "running" for trial in self.trials):
+            return None
+        planned = [trial for trial in in_order(self.trials) if trial.state == "planned"]
+        if not planned:
+            return None
+        trial = self._store(replace(planned[0], state="running", target=0))
+        return Task(number=trial.number, values=trial.values, target=0)
+
+    def _take_speed(self, trial: Trial, epoch_s: float) -> Trial:
+        """Take in the measured speed, and shorten the planned trainings that take too much of the budget."""
+        measured = self._store(replace(trial, state="planned", epoch_s=epoch_s))
+        for planned in [one for one in self.trials if one.state == "planned"]:
+            self._store(self._sized(planned))
+        return measured
+
+    def _sized(self, trial: Trial) -> Trial:
+        """The trial with a full training that fits into the time budget."""
+        seconds, epoch_s = self.setup.budget.seconds, self._epoch_s(trial)
+        if seconds is None or not epoch_s or trial.full * epoch_s <= FULL_SHARE * seconds:
+            return trial
+        full = max(1, int(FULL_SHARE * seconds / epoch_s))
+        return replace(trial, full=full, values=self.setup.trainings.shortened(trial.values, full))
+
+    def _epoch_s(self, trial: Trial) -> float:
+        """Expected seconds of an epoch: its own, or by its operations and the speed of the trials so far."""
+        if trial.epoch_s:
+            return trial.epoch_s
+        measured = [(one.epoch_s, self.setup.trainings.flop(one.values)) for one in self.trials if one.epoch_s]
+        flop = self.setup.trainings.flop(trial.values)
+        if not measured:
+            return 0.0
+        if flop is None or any(known is None for _, known in measured):
+            return math.fsum(epoch_s for epoch_s, _ in measured) / len(measured)
+        return flop * math.fsum(epoch_s for epoch_s, _ in measured) / math.fsum(known or 0.0 for _, known in measured)
+
+    def _allowances(self, left_s: float) -> list[Allowance]:
+        total = self.setup.budget.epochs_total
+        allowances = []
+        if total is not None:
+            left = total - sum(map(spent, self.trials))
+            allowances.append(Allowance(left=left, cost=lambda trial, epochs: max(0, epochs - trial.epochs)))
+        if math.isfinite(left_s):
+            # A function of the present trials, read once for each.
+            known = {trial.number: self._epoch_s(trial) for trial in self.trials}
+
+            def seconds(trial: Trial, epochs: int) -> float:
+                epoch_s = known[trial.number] if trial.number in known else self._epoch_s(trial)
+                return max(0, epochs - trial.epochs) * epoch_s
+
+            allowances.append(Allowance(left=left_s, cost=seconds))
+        return allowances
+
+    def _start(self, step: Step, left_s: float, allowances: Sequence[Allowance]) -> Task:
+        schedule, before = self.setup.schedule, self.trials[step.number]
+        kept = schedule.reserves(before, schedule.leader(self.trials, self.setup.goal), allowances[-1:])
+        trial = self._store(replace(before, state="running", target=step.target))
+        limit_s = max(0.0, left_s - sum(kept)) if math.isfinite(left_s) else None
+        return Task(number=step.number, values=trial.values, target=step.target, limit_s=limit_s)
+
+    def _add_trial(self, number: int) -> bool:
+        """Add a configuration drawn by the sampler; False if the space is exhausted."""
+        values = self._draw(number)
+        if values is None:
+            return False
+        trial = Trial(number=number, origin=self.setup.sampler, values=values, full=self.setup.trainings.epochs(values))
+        self._store(self._sized(trial))
+        return True
+
+    def _draw(self, number: int) -> dict[str, Any] | None:
+        """A configuration around the best so far, different from all others."""
         setup = self.setup
-        if number == DEFAULT_TRIAL:
-            return setup.space.values_of(setup.spec)
         # A trial that failed before its first epoch has an unknown score, a trial that is still in it has none yet.
         unknown = {trial.number: math.nan for trial in self.trials if trial.state == "failed"}
         scores = unknown | projections(self.trials, setup.goal, setup.schedule)
-        observations = [Observation(values=trial.values, score=scores.get(trial.number)) for trial in self.trials]
-        return draw(setup.space, setup.spec, number, observations, sampler=setup.sampler, seed=setup.seed)
+        effective = [setup.space.values_in(setup.spec, trial.values) for trial in self.trials]
+        observations = [
+            Observation(values=values, score=scores.get(trial.number))
+            for trial, values in zip(self.trials, effective, strict=True)
+        ]
+        best = next(iter(candidates(self.trials, setup.goal)), self.trials[DEFAULT_TRIAL])
+        drawn = draw(
+            setup.space,
+            setup.space.with_values(setup.spec, best.values),
+            number,
+            observations,
+            sampler=setup.sampler,
+            seed=setup.seed,
+            around=effective[best.number] if setup.recipes else None,
+        )
+        return None if drawn is None else setup.trainings.adapted({**best.values, **drawn}, best.values)
 
     def _store(self, trial: Trial) -> Trial:
         self.journal.save(trial)

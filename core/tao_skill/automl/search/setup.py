@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from tao_skill import bank
-from tao_skill.automl.search.asha import Budget, Goal, RungSchedule, make_rung_schedule
+from tao_skill.automl.devices import cores, find_gpus
+from tao_skill.automl.search.asha import LEVELS, Budget, Goal, RungSchedule
 from tao_skill.automl.search.samplers import check_sampler
-from tao_skill.automl.search.search import Setup
+from tao_skill.automl.search.search import Configuration, Setup
+from tao_skill.automl.search.trainings import ModelTrainings
 from tao_skill.automl.settings import PRUNERS, Settings
-from tao_skill.automl.space.space import build_space
+from tao_skill.automl.space.space import Space, build_space
 from tao_skill.errors import BadRequest, Fix, Option
 from tao_skill.model import TRAIN, Model, TrainingKeys
 from tao_skill.spec import load
-from tao_skill.spec.tree import lookup
+from tao_skill.spec.tree import iter_params, lookup
+
+PROPOSED_TRAININGS: Final = 10
+"""Full trainings that a proposed time budget is good for."""
+
+CPU_FLOPS: Final = 5e10
+GPU_FLOPS: Final = 5e12
+"""Usual operations a second of a training: on a core, and on a GPU."""
+
+LEAST_S: Final = 180.0
+USUAL_S: Final = 600.0
+MOST_S: Final = 7200.0
+"""Least, usual and greatest proposed time budget."""
 
 
 def training_keys(model: Model) -> TrainingKeys:
@@ -32,50 +47,121 @@ def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Set
     """The setup of a search.
 
     Args:
-        spec: complete and checked. Data on S3 do not limit the space yet.
+        spec: complete and checked. Data on S3 limit neither the space nor the recipes yet.
 
     Raises:
         BadRequest: a setting is not accepted, or names a parameter that may not be searched.
         MissingDependency: the sampler needs a package that is not installed.
     """
     check_sampler(settings.sampler)
-    info = bank.skill_info(model.name)
     keys = training_keys(model)
-    epochs = settings.max_epochs or int(lookup(spec, keys.epochs))
-    full_spec = load.override(model.config, spec, [(keys.epochs, epochs)])
-    space = build_space(
-        bank.load_schema(model.name, TRAIN),
-        full_spec,
-        model.search_limits(load.build(model.config, full_spec)),
-        search=settings.search,
-        no_search=settings.no_search,
-        shorthand=info["spec_shorthand"],
-    )
+    full_spec = searched_spec(model, spec, settings)
+    config = load.build(model.config, full_spec)
+    trainings = ModelTrainings(model=model, spec=full_spec, epochs_key=keys.epochs)
+    recipes = _recipes(model, full_spec, settings, trainings)
     return Setup(
-        space=space,
+        space=_space(model, full_spec, settings),
         spec=full_spec,
-        goal=_goal(settings, info["monitoring"], keys.tie_breaker),
+        goal=make_goal(model, settings),
         validation=f"after every epoch, on {model.validation_data(full_spec)}",
-        schedule=_schedule(settings, epochs),
-        budget=Budget(trials=settings.trials, max_epochs=epochs, epochs_total=settings.epochs_total),
+        validation_size=model.validation_size(config),
+        schedule=_schedule(settings),
+        budget=_budget(settings, trainings, recipes),
+        trainings=trainings,
+        recipes=recipes,
         sampler=settings.sampler,
         seed=settings.seed,
+        prefer=settings.prefer,
     )
 
 
-def _goal(settings: Settings, monitoring: Mapping[str, str], tie_breaker: str) -> Goal:
+def searched_spec(model: Model, spec: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """The spec of trial 0."""
+    epochs = training_keys(model).epochs
+    return load.override(model.config, spec, [(epochs, settings.max_epochs or int(lookup(spec, epochs)))])
+
+
+def make_goal(model: Model, settings: Settings) -> Goal:
+    """The metric that a search optimises."""
+    monitoring = bank.skill_info(model.name)["monitoring"]
     metric = settings.metric or monitoring["metric"]
     is_default = metric == monitoring["metric"]
     maximize = monitoring["direction"] == "maximize" if is_default else not metric.endswith("loss")
-    return Goal(metric=metric, maximize=maximize, tie=tie_breaker)
+    return Goal(metric=metric, maximize=maximize, tie=training_keys(model).tie_breaker)
 
 
-def _schedule(settings: Settings, epochs: int) -> RungSchedule:
+def has_budget(settings: Settings) -> bool:
+    """Whether the user limits the search."""
+    return any(limit is not None for limit in (settings.time_budget, settings.trials, settings.epochs_total))
+
+
+def _budget(settings: Settings, trainings: ModelTrainings, recipes: Sequence[Configuration]) -> Budget:
+    """The budget of the user; without one, the time of PROPOSED_TRAININGS full trainings at a usual speed."""
+    if has_budget(settings):
+        return Budget(trials=settings.trials, epochs_total=settings.epochs_total, seconds=settings.time_budget)
+    values = recipes[0].values if recipes else {}
+    flop = trainings.flop(values)
+    if flop is None:
+        return Budget(seconds=USUAL_S)
+    speed = GPU_FLOPS if find_gpus(os.environ) else CPU_FLOPS * cores()
+    seconds = PROPOSED_TRAININGS * trainings.epochs(values) * flop / speed
+    return Budget(seconds=min(MOST_S, max(LEAST_S, 60.0 * round(seconds / 60))))
+
+
+def _space(model: Model, spec: Mapping[str, Any], settings: Settings) -> Space:
+    schema = bank.load_schema(model.name, TRAIN)
+    marked = schema["automl_default_parameters"]
+    structural = schema["automl_structural_parameters"] if is_full(settings) else ()
+    return build_space(
+        schema,
+        spec,
+        model.search_limits(load.build(model.config, spec)),
+        search=settings.search,
+        no_search=settings.no_search,
+        shorthand=bank.skill_info(model.name)["spec_shorthand"],
+        defaults=[*marked, *(key for key in structural if key not in _kept(model, spec, settings))],
+    )
+
+
+def _recipes(
+    model: Model, spec: Mapping[str, Any], settings: Settings, trainings: ModelTrainings
+) -> tuple[Configuration, ...]:
+    """The recipes of the model that differ from each other and from the spec, limited to the epochs of the search."""
+    if not is_full(settings):
+        return ()
+    config = load.build(model.config, spec)
+    found: list[Configuration] = []
+    for recipe in model.recipes(config, _kept(model, spec, settings)):
+        values = dict(recipe.values)
+        if settings.max_epochs and trainings.epochs(values) > settings.max_epochs:
+            values = trainings.shortened(values, settings.max_epochs)
+        changed = any(lookup(spec, key) != value for key, value in values.items())
+        if changed and values not in [known.values for known in found]:
+            found.append(Configuration(origin=f"recipe {recipe.name}", values=values))
+    return tuple(found)
+
+
+def is_full(settings: Settings) -> bool:
+    """Whether recipes are tried and structural parameters searched: not where the user names what to search."""
+    return settings.search_scope == "full" and not settings.search
+
+
+def _kept(model: Model, spec: Mapping[str, Any], settings: Settings) -> frozenset[str]:
+    """Keys whose values stay: those of the user, and the network where training starts from weights."""
+    marked = bank.load_schema(model.name, TRAIN)["automl_default_parameters"]
+    leaves = list(iter_params(model.config, TRAIN))
+    starts_from_weights = any(leaf.param.checkpoint and lookup(spec, leaf.key) for leaf in leaves)
+    of_network = {leaf.key for leaf in leaves if leaf.param.inherit and starts_from_weights}
+    short = bank.skill_info(model.name)["spec_shorthand"]
+    excluded = {short.get(name, name) for name in settings.no_search}
+    return frozenset((set(settings.fixed) - set(marked)) | of_network | excluded)
+
+
+def _schedule(settings: Settings) -> RungSchedule:
     if settings.pruner not in PRUNERS:
         raise BadRequest(
             f"pruner is {settings.pruner!r}, accepted: {', '.join(PRUNERS)}",
             fix=Fix("use ", Option("pruner", "|".join(PRUNERS))),
         )
-    if settings.pruner == "none":
-        return RungSchedule(rungs=(epochs,), eta=settings.eta)
-    return make_rung_schedule(epochs, eta=settings.eta, min_epochs=settings.min_epochs)
+    levels = 1 if settings.pruner == "none" else LEVELS
+    return RungSchedule(eta=settings.eta, levels=levels, least=settings.min_epochs)

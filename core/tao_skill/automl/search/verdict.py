@@ -1,13 +1,19 @@
-"""The verdict of a search: the configuration that ships, and why; a winner must beat the default at full training."""
+"""The verdict of a search: the model that ships, how certain its accuracy is, and what became of the user's spec."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from tao_skill.automl.format import epochs, line, number
-from tao_skill.automl.search.asha import DEFAULT_TRIAL, Budget, Goal, Trial, spent, winner
+from tao_skill.automl.format import duration, epochs, line, number
+from tao_skill.automl.search.asha import DEFAULT_TRIAL, OWN_SPEC, Budget, Trial, candidates, spent
+from tao_skill.automl.search.search import Setup
+
+FAST: Final = "fast"
+NORMAL_95: Final = 1.959964
+"""Two-sided 95 % quantile of the normal distribution."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,78 +24,114 @@ class Verdict:
     sentence: str
 
 
-def finalists(trials: Sequence[Trial], goal: Goal, max_epochs: int) -> list[Trial]:
-    """The default, once it has an epoch, and every trial trained in full, the best first."""
-    full = [trial for trial in trials if trial.state == "done" and trial.epochs >= max_epochs and not trial.diverged]
-    default = [trial for trial in trials[:1] if trial.history and trial not in full]
-    return sorted([*default, *full], key=lambda trial: goal.score(trial.best(goal)), reverse=True)
+def finalists(trials: Sequence[Trial]) -> list[Trial]:
+    """The user's spec, once it has an epoch, and every trial trained in full."""
+    own = [trial for trial in trials[:1] if trial.history and not trial.is_model]
+    return [*own, *(trial for trial in trials if trial.is_model)]
 
 
-def judge(trials: Sequence[Trial], goal: Goal, max_epochs: int) -> Verdict:
+def judge(setup: Setup, trials: Sequence[Trial]) -> Verdict:
     """The verdict on the trials so far."""
-    if not trials or trials[DEFAULT_TRIAL].state == "running":
-        return Verdict(trial=None, sentence="the default, trial 0, is not trained in full yet.")
-    default, best = trials[DEFAULT_TRIAL], winner(trials, goal, max_epochs)
-    rivals = [trial for trial in finalists(trials, goal, max_epochs) if trial.number != DEFAULT_TRIAL]
-    if not _has_metric(best, goal):
-        reasons = f"{_no_metric(default, goal)}, {_best_rival(rivals, goal)}"
-        return Verdict(trial=None, sentence=f"nothing ships: {reasons}.")
-    if best.number != DEFAULT_TRIAL:
-        return Verdict(trial=best, sentence=f"trial {best.number} wins: {_comparison(best, default, goal)}.")
-    reason = _unbeaten(default, rivals, goal) if rivals else _without_rivals(trials[1:], goal)
-    return Verdict(trial=default, sentence=f"the default, trial 0, ships: {reason}.")
+    goal = setup.goal
+    ranked = candidates(trials, goal)
+    if not ranked:
+        return Verdict(trial=None, sentence=_no_model(trials))
+    chosen = _cheapest_of_the_best(setup, ranked) if setup.prefer == FAST else ranked[0]
+    own = trials[DEFAULT_TRIAL]
+    parts = [f"{described(chosen)} wins with {goal.metric} {_value(chosen, setup)}"]
+    if chosen is not ranked[0]:
+        parts.append(f"the cheapest within a standard error of {described(ranked[0])} with {_value(ranked[0], setup)}")
+    if not chosen.is_model:
+        parts.append(f"trained for {chosen.epochs} of its {epochs(chosen.full)}")
+    rival = own if chosen.number != DEFAULT_TRIAL else next((one for one in ranked if one is not chosen), None)
+    parts += [] if rival is None else [_rival(rival, chosen, setup)]
+    return Verdict(trial=chosen, sentence="; ".join(parts) + ".")
+
+
+def described(trial: Trial) -> str:
+    """`trial 3 (recipe ST-GCN++)`."""
+    return f"{OWN_SPEC}, trial 0," if trial.number == DEFAULT_TRIAL else f"trial {trial.number} ({line(trial.origin)})"
+
+
+def interval(share: float, sequences: int) -> tuple[float, float]:
+    """The 95 % interval of an accuracy from 0 to 1 that was measured on so many sequences.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    """
+    z2 = NORMAL_95**2 / sequences
+    middle = share + z2 / 2
+    half = NORMAL_95 * math.sqrt(share * (1 - share) / sequences + z2 / 4 / sequences)
+    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
+
+
+def standard_error(share: float, sequences: int) -> float:
+    """Of an accuracy from 0 to 1; at least that of a single error."""
+    return math.sqrt(max(share * (1 - share), (1 - 1 / sequences) / sequences) / sequences)
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is an accuracy from 0 to 1."""
+    return metric.endswith("acc")
 
 
 def why_ended(trials: Sequence[Trial], budget: Budget) -> str:
     """Why a search ended."""
-    if len(trials) >= budget.trials:
+    started = sum(trial.state != "planned" for trial in trials)
+    if budget.trials is not None and started >= budget.trials:
         return f"all {budget.trials} configurations were tried"
-    if budget.epochs_total is not None and budget.epochs_total - sum(map(spent, trials)) < budget.max_epochs:
-        return f"the budget of {epochs(budget.epochs_total)} is spent"
-    reason = "the time budget is spent or the space is exhausted"
-    return f"no trial was started after {len(trials)} of {budget.trials}: {reason}"
+    if budget.seconds is not None:
+        return f"the time budget of {duration(budget.seconds)} is spent"
+    if budget.epochs_total is not None:
+        return f"the budget of {epochs(budget.epochs_total)} is spent after {sum(map(spent, trials))}"
+    return f"no trial was started after {started}: the space is exhausted or the search was stopped"
 
 
-def _unbeaten(default: Trial, rivals: Sequence[Trial], goal: Goal) -> str:
-    if not _has_metric(rivals[0], goal):
-        return _best_rival(rivals, goal)
-    return f"{_best_rival(rivals, goal)} ({_comparison(rivals[0], default, goal)})"
+def _cheapest_of_the_best(setup: Setup, ranked: Sequence[Trial]) -> Trial:
+    """Of the trials within a standard error of the best, the one with the fewest operations; else the best."""
+    goal, size = setup.goal, setup.validation_size
+    if size is None or not is_share(goal.metric):
+        return ranked[0]
+    top = goal.score(ranked[0].best(goal))[0]
+    near = [trial for trial in ranked if top - goal.score(trial.best(goal))[0] <= standard_error(abs(top), size)]
+    flop = {trial.number: setup.trainings.flop(trial.values) for trial in near}
+    return ranked[0] if None in flop.values() else min(near, key=lambda trial: flop[trial.number] or 0.0)
 
 
-def _without_rivals(others: Sequence[Trial], goal: Goal) -> str:
-    """The reason where no other configuration was trained in full."""
-    measured = [trial for trial in others if _has_metric(trial, goal) and not trial.diverged]
-    if not measured:
-        return "no other configuration was trained in full"
-    best = max(measured, key=lambda trial: goal.score(trial.best(goal)))
-    result = f"{goal.metric} {number(best.best(goal).get(goal.metric))} after {epochs(best.epochs)}"
-    return f"no other configuration was trained in full; the best of them, trial {best.number}, had {result}"
+def _value(trial: Trial, setup: Setup) -> str:
+    """`0.971 [0.956, 0.982]`."""
+    value = trial.best(setup.goal).get(setup.goal.metric)
+    if value is None or setup.validation_size is None or not is_share(setup.goal.metric) or not 0 <= value <= 1:
+        return number(value)
+    low, high = interval(value, setup.validation_size)
+    return f"{number(value)} [{low:.3f}, {high:.3f}]"
 
 
-def _has_metric(trial: Trial, goal: Goal) -> bool:
-    return math.isfinite(goal.score(trial.best(goal))[0])
+def _rival(rival: Trial, chosen: Trial, setup: Setup) -> str:
+    """The user's spec, or the best trial beside it, against the one that ships, at equal training."""
+    goal, name = setup.goal, described(rival)
+    if not rival.history:
+        reason = f" ({line(rival.reason)})" if rival.reason else ""
+        return (
+            f"{name} was not trained: {'it failed' if rival.state == 'failed' else 'no time was left for it'}{reason}"
+        )
+    if rival.diverged:
+        return f"{name} diverged after {epochs(rival.epochs)}"
+    value = number(rival.best(goal).get(goal.metric))
+    if rival.is_model:
+        return f"{name} has {value}"
+    rung = chosen.best(goal, _equal_rung(rival, chosen, setup))
+    behind = f" against {number(rung.get(goal.metric))} of the winner at the same share of its training" if rung else ""
+    return f"{name} had {value} after {rival.epochs} of {epochs(rival.full)}{behind} and was stopped there"
 
 
-def _best_rival(rivals: Sequence[Trial], goal: Goal) -> str:
-    if not rivals:
-        return "no other configuration was trained in full"
-    if not _has_metric(rivals[0], goal):
-        return f"no other configuration trained in full has a {goal.metric}"
-    rival = "the only other trial" if len(rivals) == 1 else f"the best of {len(rivals)} other trials"
-    return f"{rival} trained in full, trial {rivals[0].number}, does not beat it"
+def _equal_rung(rival: Trial, chosen: Trial, setup: Setup) -> int:
+    """Epochs of the winner at the rung that a rival reached."""
+    return setup.schedule.rungs(chosen.full)[max(0, setup.schedule.level(rival))]
 
 
-def _no_metric(default: Trial, goal: Goal) -> str:
-    reason = f" ({line(default.reason)})" if default.reason else ""
-    return f"the default has no {goal.metric}{reason}"
-
-
-def _comparison(trial: Trial, default: Trial, goal: Goal) -> str:
-    """`val_acc 0.941 against 0.913 of the default`, with the tie-breaker where the metric is equal."""
-    metrics, other = trial.best(goal), default.best(goal)
-    if not _has_metric(default, goal):
-        return f"{goal.metric} {number(metrics.get(goal.metric))}; {_no_metric(default, goal)}"
-    if metrics.get(goal.metric) == other.get(goal.metric):
-        tied = f"{number(metrics.get(goal.tie))} against {number(other.get(goal.tie))}"
-        return f"{goal.metric} {number(metrics.get(goal.metric))} like the default, {goal.tie} {tied}"
-    return f"{goal.metric} {number(metrics.get(goal.metric))} against {number(other.get(goal.metric))} of the default"
+def _no_model(trials: Sequence[Trial]) -> str:
+    ended = [trial for trial in trials if trial.reason]
+    if not ended:
+        return "no trial has reached its first rung yet."
+    reasons: Mapping[str, None] = dict.fromkeys(line(trial.reason or "") for trial in ended)
+    return f"nothing ships: no trial has a usable result ({'; '.join(list(reasons)[:3])})."

@@ -42,6 +42,14 @@ class Space:
         active = (item for item in self.dimensions if _has_effect(item, _needed(item, {}, spec)))
         return {dimension.key: lookup(spec, dimension.key) for dimension in active}
 
+    def with_values(self, spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """The spec with other values."""
+        return _with_values(spec, values)
+
+    def values_in(self, spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of the searched parameters in a configuration, without parameters that have no effect."""
+        return self.values_of(self.with_values(spec, values))
+
     def draws_of(self, values: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any] | None:
         """The draws that give these values: the inverse of `suggest`; None if no draws do."""
         draws = {
@@ -65,6 +73,7 @@ def build_space(
     search: Sequence[str] = (),
     no_search: Sequence[str] = (),
     shorthand: Mapping[str, str] | None = None,
+    defaults: Sequence[str] | None = None,
 ) -> Space:
     """The space of a train.
 
@@ -72,6 +81,7 @@ def build_space(
         schema: the packaged train schema. spec: the user's checked spec. limits: set by spec and data, from the model.
         search: `PARAM`, `PARAM=low:high[:log|:linear]` or `PARAM=a,b,c`; if any, only these are searched.
         no_search: parameters not to search. shorthand: short keys.
+        defaults: parameters searched without a request; None for those that the schema marks.
 
     Raises:
         BadRequest: a parameter is unknown or may not be searched, or a range is malformed or empty.
@@ -85,7 +95,9 @@ def build_space(
     ranged = {key for key, request in requests.items() if request.is_ranged}
     dimensions: dict[str, Dimension] = {}
     left_out: dict[str, str] = {}
-    for key in requests or schema["automl_default_parameters"]:
+    if defaults is None:
+        defaults = schema["automl_default_parameters"]
+    for key in requests or defaults:
         limit = limits.get(key, Limit())
         if key in excluded:
             left_out[key] = "excluded on request"
@@ -100,6 +112,14 @@ def build_space(
                 raise BadRequest(f"{key} {reason}", fix="widen the range or the options", path=key) from None
             left_out[key] = str(reason)
     return _related(dimensions, left_out, leaves, spec)
+
+
+def _with_values(spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(spec)
+    for key, value in values.items():
+        section, _, rest = key.partition(".")
+        result[section] = _with_values(result.get(section) or {}, {rest: value}) if rest else value
+    return result
 
 
 def _check_searchable(key: str, leaves: Leaves, *, is_requested: bool) -> None:

@@ -48,6 +48,7 @@ class ModelConfig:
             choices=tuple(NETWORKS),
             inherit=True,
             popular=True,
+            structural=True,
         ),
     ] = "ST-GCN"
     pretrained_model_path: Annotated[
@@ -100,6 +101,7 @@ class ModelConfig:
             inherit=True,
             searchable=True,
             popular=True,
+            structural=True,
         ),
     ] = "false"
     align_view: Annotated[
@@ -212,6 +214,7 @@ class DatasetConfig:
             only=TRAIN,
             low=0.0,
             high=45.0,
+            structural=True,
         ),
     ] = 0.0
     random_scale: Annotated[
@@ -223,6 +226,7 @@ class DatasetConfig:
             only=TRAIN,
             low=0.0,
             high=0.3,
+            structural=True,
         ),
     ] = 0.0
     random_flip: Annotated[
@@ -250,6 +254,7 @@ class DatasetConfig:
             only=TRAIN,
             low=0.5,
             high=1.0,
+            structural=True,
         ),
     ] = 1.0
     resample_frames: Annotated[
@@ -260,6 +265,10 @@ class DatasetConfig:
             only=ON_MODEL,
             inherit=True,
             popular=True,
+            structural=True,
+            low=16,
+            high=96,
+            log=True,
         ),
     ] = None
     random_time_warp: Annotated[
@@ -317,7 +326,10 @@ class DatasetConfig:
         ),
     ] = "none"
     batch_size: Annotated[
-        int, Param("Sequences in a batch.", minimum=1, only=ON_DATA, popular=True, low=4, high=128, log=True)
+        int,
+        Param(
+            "Sequences in a batch.", minimum=1, only=ON_DATA, popular=True, low=4, high=128, log=True, structural=True
+        ),
     ] = 64
     num_workers: Annotated[int, Param("Worker processes that load data.", minimum=0, only=ON_DATA)] = 1
 
@@ -368,7 +380,7 @@ class Optim:
             "L2 penalty on the weights; decoupled weight decay in AdamW.",
             minimum=0.0,
             low=1e-6,
-            high=1e-2,
+            high=0.1,
             log=True,
             tune=True,
         ),

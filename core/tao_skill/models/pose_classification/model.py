@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +14,7 @@ from tao_skill.models.pose_classification.data.imports.request import RecordingI
 if TYPE_CHECKING:
     from tao_skill.inference import Function
     from tao_skill.models.pose_classification.config import ExperimentConfig
-    from tao_skill.outcome import Advice, DataReport, Limit, Outcome, Selection
+    from tao_skill.outcome import Advice, DataReport, Limit, Outcome, Recipe, Selection
 
 
 class PoseClassification(Model):
@@ -105,6 +105,18 @@ class PoseClassification(Model):
         from tao_skill.models.pose_classification.network.architecture import epoch_flop
 
         return epoch_flop(config)
+
+    def recipes(self, config: ExperimentConfig, fixed: Collection[str]) -> Sequence[Recipe]:
+        """See `Model.recipes`."""
+        from tao_skill.models.pose_classification.recipes import recipes
+
+        return recipes(config, fixed)
+
+    def scaled(self, config: ExperimentConfig, base: ExperimentConfig) -> dict[str, Any]:
+        """See `Model.scaled`."""
+        from tao_skill.models.pose_classification.recipes import scaled
+
+        return dict(scaled(config, base))
 
     def search_limits(self, config: ExperimentConfig) -> Mapping[str, Limit]:
         """See `Model.search_limits`."""
