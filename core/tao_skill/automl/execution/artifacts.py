@@ -93,7 +93,6 @@ class SearchArtifacts:
         Raises:
             JobFailed: no configuration has a result.
         """
-        goal = self.setup.goal
         verdict = judge(self.setup, trials)
         self.report(trials, elapsed_s=elapsed_s, ended=why_ended(trials, self.setup.budget))
         if verdict.trial is None:
