@@ -255,6 +255,7 @@ def _in_order() -> Iterator[Row]:
     yield from _grid(networks, ("joint",), SETS)
     yield from _grid(ours, ("joint+bone", "four"), SMALL)
     yield from _grid(ours, ("joint",), SETS, seeds=(1, 2))
+    yield from _grid(("ST-GCN++",), ("joint+bone",), SMALL, seeds=(1, 2))
     yield from _options()
     yield from (Row(network="ST-GCN++", option=option, set="sbu") for option in PERSON_OPTIONS)
     yield from _grid(("ST-GCN",), ("joint",), SMALL, recipe="tao")
