@@ -12,8 +12,8 @@ import numpy as np
 from tao_skill.automl.document import to_json
 from tao_skill.automl.report.builder import RunFacts, build_report
 from tao_skill.automl.report.report import SearchReport
-from tao_skill.automl.search.asha import Budget, Goal, Trial, make_rung_schedule
-from tao_skill.automl.search.search import Search, Setup, Task
+from tao_skill.automl.search.asha import Budget, Goal, RungSchedule, Trial
+from tao_skill.automl.search.search import EqualTrainings, Search, Setup, Task
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
 
@@ -34,7 +34,7 @@ def digits() -> tuple[Any, ...]:
 
 
 def objective(task: Task) -> list[dict[str, float]]:
-    """Metrics by epoch; stops where the loss is no number; a batch larger than the set is refused."""
+    """Metrics by epoch; stops after the loss is not finite; a batch larger than the set is refused."""
     x_NP, y_N, val_x_NP, val_y_N = digits()
     values = task.values
     if values[BATCH] > len(x_NP):
@@ -51,9 +51,9 @@ def objective(task: Task) -> list[dict[str, float]]:
                 velocity_PK = values[MOMENTUM] * velocity_PK + step_PK / len(batch)
                 weights_PK = weights_PK - values[LR] * velocity_PK
             epoch = scored(x_NP @ weights_PK, y_N, "train") | scored(val_x_NP @ weights_PK, val_y_N, "val")
-            if not all(np.isfinite(value) for value in epoch.values()):
-                return history
             history.append(epoch)
+            if not all(np.isfinite(value) for value in epoch.values()):
+                break
     return history
 
 
@@ -100,8 +100,9 @@ def make_setup(*, lr: float = 0.01, batch: int = 64, trials: int = 14, seed: int
         space=space,
         spec=spec,
         goal=Goal(metric="val_acc", maximize=True, tie="val_loss"),
-        schedule=make_rung_schedule(9, min_epochs=1),
-        budget=Budget(trials=trials, max_epochs=9, **budget),
+        schedule=RungSchedule(),
+        budget=Budget(trials=trials, **budget),
+        trainings=EqualTrainings(full=9),
         seed=seed,
     )
 

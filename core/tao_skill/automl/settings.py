@@ -37,6 +37,7 @@ class SearchOptions:
         str,
         Param("fast: the cheapest model within a standard error of the best.", choices=PREFERENCES),
     ] = "accurate"
+    tao_compatible: Annotated[bool, Param("Keep to networks, keys and values that NVIDIA TAO has.")] = False
     search: Annotated[list[str], Param("Search KEY, KEY=low:high[:log] or KEY=a,b only.")] = field(default_factory=list)
     no_search: Annotated[list[str], Param("Do not search KEY.")] = field(default_factory=list)
     sampler: Annotated[str, Param("", choices=SAMPLERS)] = "tpe"

@@ -32,6 +32,7 @@ class Param:
         condition: relation that suggested values must satisfy, e.g. `< train.optim.lr`.
         depends_on: (key, value) under which the parameter has an effect.
         parent: key of the parameter relative to which this parameter is set.
+        own: TAO has no such parameter. own_choices: choices that TAO does not accept.
         tao_flags: options of TAO's command line that set the key.
     """
 
@@ -62,6 +63,8 @@ class Param:
     condition: str | None = None
     depends_on: tuple[str, Any] | None = None
     parent: str | None = None
+    own: bool = False
+    own_choices: tuple[str, ...] = ()
     tao_flags: tuple[str, ...] = ()
 
     def names_path(self, value: Any) -> bool:
@@ -69,6 +72,10 @@ class Param:
         return (
             (self.reads_file or self.writes) and isinstance(value, str) and value not in ("", REQUIRED, *self.choices)
         )
+
+    def is_own(self, value: Any) -> bool:
+        """Whether TAO cannot hold a value that differs from the default."""
+        return self.own or value in self.own_choices
 
     @property
     def may_search(self) -> bool:

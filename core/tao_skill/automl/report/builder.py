@@ -50,7 +50,7 @@ def build_report(setup: Setup, trials: Sequence[Trial], facts: RunFacts) -> Sear
     sign = 1.0 if goal.maximize else -1.0
     projected = {number: sign * score for number, score in scores.items()}
     trial_reports = tuple(_trial(trial, goal, projected.get(trial.number)) for trial in trials)
-    verdict = judge(setup, trials)
+    verdict = judge(setup, trials, is_over=bool(facts.ended))
     report = SearchReport(
         goal=GoalReport(metric=goal.metric, direction=direction(goal), tie=goal.tie),
         progress=_progress(setup, trials, facts),

@@ -147,14 +147,15 @@ def is_full(settings: Settings) -> bool:
 
 
 def _kept(model: Model, spec: Mapping[str, Any], settings: Settings) -> frozenset[str]:
-    """Keys whose values stay: those of the user, and the network where training starts from weights."""
+    """Keys whose values stay: those of the user, the network where training starts from weights, and what TAO lacks."""
     marked = bank.load_schema(model.name, TRAIN)["automl_default_parameters"]
     leaves = list(iter_params(model.config, TRAIN))
     starts_from_weights = any(leaf.param.checkpoint and lookup(spec, leaf.key) for leaf in leaves)
     of_network = {leaf.key for leaf in leaves if leaf.param.inherit and starts_from_weights}
     short = bank.skill_info(model.name)["spec_shorthand"]
     excluded = {short.get(name, name) for name in settings.no_search}
-    return frozenset((set(settings.fixed) - set(marked)) | of_network | excluded)
+    own = {leaf.key for leaf in leaves if settings.tao_compatible and (leaf.param.own or leaf.param.own_choices)}
+    return frozenset((set(settings.fixed) - set(marked)) | of_network | excluded | own)
 
 
 def _schedule(settings: Settings) -> RungSchedule:

@@ -30,7 +30,7 @@ def finalists(trials: Sequence[Trial]) -> list[Trial]:
     return [*own, *(trial for trial in trials if trial.is_model)]
 
 
-def judge(setup: Setup, trials: Sequence[Trial]) -> Verdict:
+def judge(setup: Setup, trials: Sequence[Trial], *, is_over: bool = False) -> Verdict:
     """The verdict on the trials so far."""
     goal = setup.goal
     ranked = candidates(trials, goal)
@@ -44,7 +44,7 @@ def judge(setup: Setup, trials: Sequence[Trial]) -> Verdict:
     if not chosen.is_model:
         parts.append(f"trained for {chosen.epochs} of its {epochs(chosen.full)}")
     rival = own if chosen.number != DEFAULT_TRIAL else next((one for one in ranked if one is not chosen), None)
-    parts += [] if rival is None else [_rival(rival, chosen, setup)]
+    parts += [] if rival is None else [_rival(rival, chosen, setup, is_over=is_over)]
     return Verdict(trial=chosen, sentence="; ".join(parts) + ".")
 
 
@@ -106,7 +106,7 @@ def _value(trial: Trial, setup: Setup) -> str:
     return f"{number(value)} [{low:.3f}, {high:.3f}]"
 
 
-def _rival(rival: Trial, chosen: Trial, setup: Setup) -> str:
+def _rival(rival: Trial, chosen: Trial, setup: Setup, *, is_over: bool) -> str:
     """The user's spec, or the best trial beside it, against the one that ships, at equal training."""
     goal, name = setup.goal, described(rival)
     if not rival.history:
@@ -121,7 +121,8 @@ def _rival(rival: Trial, chosen: Trial, setup: Setup) -> str:
         return f"{name} has {value}"
     rung = chosen.best(goal, _equal_rung(rival, chosen, setup))
     behind = f" against {number(rung.get(goal.metric))} of the winner at the same share of its training" if rung else ""
-    return f"{name} had {value} after {rival.epochs} of {epochs(rival.full)}{behind} and was stopped there"
+    ending = " and was stopped there" if is_over else ""
+    return f"{name} had {value} after {rival.epochs} of {epochs(rival.full)}{behind}{ending}"
 
 
 def _equal_rung(rival: Trial, chosen: Trial, setup: Setup) -> int:

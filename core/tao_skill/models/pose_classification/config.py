@@ -49,6 +49,7 @@ class ModelConfig:
             inherit=True,
             popular=True,
             structural=True,
+            own_choices=("ST-GCN++", "DG-STGCN"),
         ),
     ] = "ST-GCN"
     pretrained_model_path: Annotated[
@@ -102,6 +103,7 @@ class ModelConfig:
             searchable=True,
             popular=True,
             structural=True,
+            own=True,
         ),
     ] = "false"
     align_view: Annotated[
@@ -111,10 +113,11 @@ class ModelConfig:
             "needs x, y, z.",
             inherit=True,
             searchable=True,
+            own=True,
         ),
     ] = False
     normalize_scale: Annotated[
-        bool, Param("Positions in units of each person's mean bone length.", inherit=True, searchable=True)
+        bool, Param("Positions in units of each person's mean bone length.", inherit=True, searchable=True, own=True)
     ] = False
     streams: Annotated[
         list[str],
@@ -124,10 +127,12 @@ class ModelConfig:
             choices=STREAMS,
             inherit=True,
             popular=True,
+            own=True,
         ),
     ] = field(default_factory=lambda: ["joint"])
     stream_weights: Annotated[
-        list[float], Param("Weight of each of several streams in the average; default: equal.", above=0.0, inherit=True)
+        list[float],
+        Param("Weight of each of several streams in the average; default: equal.", above=0.0, inherit=True, own=True),
     ] = field(default_factory=list)
     edge_importance_weighting: Annotated[
         bool,
@@ -180,6 +185,7 @@ class DatasetConfig:
             above=0.0,
             maximum=0.5,
             only=TRAIN,
+            own=True,
         ),
     ] = None
     num_classes: Annotated[int, Param("Number of classes.", minimum=1, inherit=True, popular=True)] = 6
@@ -215,6 +221,7 @@ class DatasetConfig:
             low=0.0,
             high=45.0,
             structural=True,
+            own=True,
         ),
     ] = 0.0
     random_scale: Annotated[
@@ -227,6 +234,7 @@ class DatasetConfig:
             low=0.0,
             high=0.3,
             structural=True,
+            own=True,
         ),
     ] = 0.0
     random_flip: Annotated[
@@ -235,6 +243,7 @@ class DatasetConfig:
             "Mirror half of the training sequences: x and the left and right joints of model.graph_layout; "
             "classes that name a side need flip_labels.",
             only=TRAIN,
+            own=True,
         ),
     ] = False
     flip_labels: Annotated[
@@ -243,6 +252,7 @@ class DatasetConfig:
             "Class of a mirrored sequence, by class name, in both directions; a class without a side maps to itself.",
             only=TRAIN,
             depends_on=("dataset.random_flip", True),
+            own=True,
         ),
     ] = None
     temporal_crop: Annotated[
@@ -255,6 +265,7 @@ class DatasetConfig:
             low=0.5,
             high=1.0,
             structural=True,
+            own=True,
         ),
     ] = 1.0
     resample_frames: Annotated[
@@ -269,6 +280,7 @@ class DatasetConfig:
             low=16,
             high=96,
             log=True,
+            own=True,
         ),
     ] = None
     random_time_warp: Annotated[
@@ -280,6 +292,7 @@ class DatasetConfig:
             only=TRAIN,
             low=0.0,
             high=0.5,
+            own=True,
         ),
     ] = 0.0
     random_shear: Annotated[
@@ -291,6 +304,7 @@ class DatasetConfig:
             only=TRAIN,
             low=0.0,
             high=0.5,
+            own=True,
         ),
     ] = 0.0
     joint_dropout: Annotated[
@@ -302,6 +316,7 @@ class DatasetConfig:
             only=TRAIN,
             low=0.0,
             high=0.3,
+            own=True,
         ),
     ] = 0.0
     mixup: Annotated[
@@ -314,6 +329,7 @@ class DatasetConfig:
             only=TRAIN,
             low=0.0,
             high=1.0,
+            own=True,
         ),
     ] = 0.0
     class_weights: Annotated[
@@ -323,6 +339,7 @@ class DatasetConfig:
             choices=("none", "balanced"),
             only=TRAIN,
             searchable=True,
+            own=True,
         ),
     ] = "none"
     batch_size: Annotated[
@@ -349,6 +366,7 @@ class Optim:
             choices=("torch.optim.SGD", "torch.optim.Adam", "torch.optim.Adamax", "torch.optim.AdamW"),
             searchable=True,
             weights=(2.0, 1.0, 1.0, 1.0),
+            own_choices=("torch.optim.AdamW",),
         ),
     ] = "torch.optim.SGD"
     lr: Annotated[
@@ -391,6 +409,7 @@ class Optim:
             "Schedule: MultiStep decays at lr_steps, AutoReduce when lr_monitor stagnates, Cosine over num_epochs.",
             choices=("MultiStep", "AutoReduce", "Cosine"),
             searchable=True,
+            own_choices=("Cosine",),
         ),
     ] = "MultiStep"
     lr_monitor: Annotated[
@@ -450,6 +469,7 @@ class Optim:
         Param(
             "Epochs in which the learning rate rises linearly to lr, step by step (arXiv 1706.02677).",
             minimum=0,
+            own=True,
         ),
     ] = 0
     label_smoothing: Annotated[
@@ -459,6 +479,7 @@ class Optim:
             minimum=0.0,
             maximum=1.0,
             reject=(1.0,),
+            own=True,
         ),
     ] = 0.0
     ema_decay: Annotated[
@@ -469,6 +490,7 @@ class Optim:
             minimum=0.0,
             maximum=1.0,
             reject=(1.0,),
+            own=True,
         ),
     ] = 0.0
     accumulate_batches: Annotated[
@@ -476,6 +498,7 @@ class Optim:
         Param(
             "Batches whose gradients are accumulated for one optimizer step, as one batch of all their sequences.",
             minimum=1,
+            own=True,
         ),
     ] = 1
 
@@ -553,6 +576,7 @@ class TrainConfig(Gpus):
             choices=("fp32", "bf16", "auto"),
             fold_case=True,
             popular=True,
+            own=True,
         ),
     ] = "fp32"
     grad_clip: Annotated[
