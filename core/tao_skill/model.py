@@ -135,17 +135,44 @@ class Model(ABC):
         """Inference functions of this model, by their names in SKILL.md."""
         return {}
 
-    def train_until(self, config: Any, until: int, metric: str) -> list[dict[str, float]]:
+    def train_until(self, config: Any, until: int, metric: str, limit_s: float | None = None) -> list[dict[str, float]]:
         """Train the first `until` epochs of a full training, resuming from its latest checkpoint.
 
+        With `limit_s`, training stops before an epoch that could not end within so many seconds after this call; the
+        latest checkpoint is then that of the last finished epoch. An epoch is left, without a trace, if it is the first
+        of this call and its batches predict that it would end too late, or if it became so slow that it would exceed
+        the limit by more than a usual epoch; the latest checkpoint may then be that of an earlier epoch.
+
         Returns:
-            Metrics of each epoch; fewer than `until` if the training diverged.
+            Metrics of each finished epoch. Fewer than `until` if the training diverged, in which case the last are not
+            finite, or if the time was over, in which case all are finite and the list may be empty.
         """
         raise NotImplementedError
+
+    def epoch_seconds(self, config: Any) -> float:
+        """Measured seconds of a training epoch with its validation, from a few batches."""
+        raise NotImplementedError
+
+    def shortened(self, config: Any, epochs: int) -> dict[str, Any]:
+        """Spec values of the same training in fewer epochs, or in more."""
+        assert self.training is not None
+        return {self.training.epochs: epochs}
 
     def validation_data(self, spec: Mapping[str, Any]) -> str:
         """Describe the data that the trials of a search are compared on."""
         return "the validation set"
+
+    def validation_size(self, config: Any) -> int | None:
+        """Number of sequences that validation scores, 0 without validation; None if unknown."""
+        return None
+
+    def test_set(self, config: Any) -> tuple[Path, Path] | None:
+        """Data and labels of the test set beside the training set; None if there is none."""
+        return None
+
+    def score(self, config: Any, checkpoint: Path, data: Path, labels: Path, results_dir: Path) -> dict[str, float]:
+        """Evaluate a trained model of this config on a labelled set, with a report in `results_dir`."""
+        raise self._unsupported("evaluation")
 
     def epoch_flop(self, config: Any) -> float | None:
         """Floating-point operations of a training epoch; None if unknown."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +56,8 @@ def _error(points: Sequence[tuple[float, float]], slope: float) -> float:
     return sum((y - slope * x) ** 2 for x, y in points) / len(points)
 
 
-def _advance(config: LineConfig, until: int) -> list[dict[str, float]]:
+def _advance(config: LineConfig, until: int, limit_s: float | None = None) -> list[dict[str, float]]:
+    deadline = math.inf if limit_s is None else time.monotonic() + limit_s
     folder = task_results_dir(config, "train")
     folder.mkdir(parents=True, exist_ok=True)
     latest = _latest(folder)
@@ -64,8 +67,11 @@ def _advance(config: LineConfig, until: int) -> list[dict[str, float]]:
         gradient = sum(-2 * x * (y - state["slope"] * x) for x, y in points) / len(points)
         state["slope"] -= config.train.rate * gradient
         state["history"].append({"closeness": 1 / (1 + (error := _error(points, state["slope"]))), "misfit": error})
-        if (number + 1) % config.train.every == 0 or number + 1 == until:
+        is_over = time.monotonic() >= deadline
+        if (number + 1) % config.train.every == 0 or number + 1 == until or is_over:
             (folder / f"round_{number + 1:03d}.line").write_text(json.dumps(state))
+        if is_over:
+            break
     return [dict(metrics) for metrics in state["history"]]
 
 
@@ -155,5 +161,12 @@ class LineModel(Model):
                 if file != best:
                     file.unlink()
 
-    def train_until(self, config: LineConfig, until: int, metric: str) -> list[dict[str, float]]:
-        return _advance(config, until)
+    def train_until(
+        self, config: LineConfig, until: int, metric: str, limit_s: float | None = None
+    ) -> list[dict[str, float]]:
+        return _advance(config, until, limit_s)
+
+    def epoch_seconds(self, config: LineConfig) -> float:
+        points, began = _points(config), time.monotonic()
+        _error(points, 0.0)
+        return 2 * (time.monotonic() - began)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -88,17 +89,52 @@ class PoseClassification(Model):
 
         return FUNCTIONS
 
-    def train_until(self, config: ExperimentConfig, until: int, metric: str) -> list[dict[str, float]]:
+    def train_until(
+        self, config: ExperimentConfig, until: int, metric: str, limit_s: float | None = None
+    ) -> list[dict[str, float]]:
         """See `Model.train_until`."""
+        deadline = None if limit_s is None else time.monotonic() + limit_s  # before the imports, which take seconds
         from tao_skill.models.pose_classification.actions.train import advance
 
-        return advance(config, until, metric)
+        return advance(config, until, metric, deadline)
+
+    def epoch_seconds(self, config: ExperimentConfig) -> float:
+        """See `Model.epoch_seconds`."""
+        from tao_skill.models.pose_classification.actions.train import epoch_seconds
+
+        return epoch_seconds(config)
+
+    def shortened(self, config: ExperimentConfig, epochs: int) -> dict[str, Any]:
+        """See `Model.shortened`."""
+        from tao_skill.models.pose_classification.training.schedule import shortened
+
+        return shortened(config.train, epochs)
 
     def validation_data(self, spec: Mapping[str, Any]) -> str:
         """See `Model.validation_data`."""
         from tao_skill.models.pose_classification.data.hold_out import validation_data
 
         return validation_data(spec)
+
+    def validation_size(self, config: ExperimentConfig) -> int | None:
+        """See `Model.validation_size`."""
+        from tao_skill.models.pose_classification.data.hold_out import validation_size
+
+        return validation_size(config.dataset, config.train.seed)
+
+    def test_set(self, config: ExperimentConfig) -> tuple[Path, Path] | None:
+        """See `Model.test_set`."""
+        from tao_skill.models.pose_classification.data.test_set import test_set
+
+        return test_set(config.dataset)
+
+    def score(
+        self, config: ExperimentConfig, checkpoint: Path, data: Path, labels: Path, results_dir: Path
+    ) -> dict[str, float]:
+        """See `Model.score`."""
+        from tao_skill.models.pose_classification.actions.evaluate import score_model
+
+        return score_model(config, checkpoint, data, labels, results_dir)
 
     def epoch_flop(self, config: ExperimentConfig) -> float | None:
         """See `Model.epoch_flop`."""

@@ -13,6 +13,7 @@ from tao_skill.errors import BadData
 from tao_skill.models.pose_classification.actions import evaluate, export, inference, train
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.sequences import read_labels
+from tao_skill.models.pose_classification.model import MODEL
 from tao_skill.models.pose_classification.network.registry import NETWORKS
 from tao_skill.models.pose_classification.training import checkpoint_index
 from tao_skill.models.pose_classification.training.checkpoint_file import load, save
@@ -46,6 +47,17 @@ def test_scores_are_those_of_scikit_learn() -> None:
     balanced = evaluate.score(true[known], predicted[known], list("abcd")).avg_accuracy
     assert balanced == pytest.approx(100 * balanced_accuracy_score(true[known], predicted[known]))
     assert report.classes[4].accuracy is None
+
+
+def test_a_trained_model_is_scored_on_a_test_set_as_by_the_action(tiny: Path, trained: Path, tmp_path: Path) -> None:
+    data = (tiny / "test_data.npy", tiny / "test_label.pkl")
+    metrics = MODEL.score(experiment(tiny, tmp_path / "other"), trained, *data, tmp_path / "scored")
+    paths = {"evaluate__test_dataset__data_path": str(data[0]), "evaluate__test_dataset__label_path": str(data[1])}
+    assert metrics == evaluate.run(task(tiny, trained, tmp_path, "evaluate", **paths)).metrics
+    assert set(metrics) == {"accuracy", "avg_accuracy"}
+    reports = [(tmp_path / name / "evaluation.json").read_text() for name in ("scored", "evaluate")]
+    assert reports[0] == reports[1]
+    assert not (tmp_path / "other").exists()
 
 
 def named(path: Path, folder: Path, label_map: Any) -> Path:

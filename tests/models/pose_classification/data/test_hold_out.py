@@ -16,6 +16,7 @@ from tao_skill.models.pose_classification.checks.search_limits import limits
 from tao_skill.models.pose_classification.data.datamodule import SkeletonDataModule
 from tao_skill.models.pose_classification.data.dataset import BatchIndices
 from tao_skill.models.pose_classification.data.hold_out import split
+from tao_skill.models.pose_classification.model import MODEL
 from tao_skill.models.pose_classification.network.architecture import epoch_flop
 from tests.support.experiments import experiment
 
@@ -73,6 +74,18 @@ def test_what_depends_on_the_number_of_training_sequences_counts_those_alone(tin
     assert limits(whole)["dataset.batch_size"].high == len(ids)
     ratio = epoch_flop(held) / epoch_flop(whole)
     assert abs(ratio - (0.8 * 3 + 0.2) / 3) < 1e-9
+
+
+def test_the_size_of_validation_is_the_number_of_sequences_it_scores(tiny: Path, tmp_path: Path) -> None:
+    held = experiment(tiny, tmp_path, **FIFTH)
+    scored = SkeletonDataModule(held.dataset, held.train.seed).val_dataloader().dataset
+    assert MODEL.validation_size(held) == len(scored) > 0
+    assert MODEL.validation_size(experiment(tiny, tmp_path)) == len(np.load(tiny / "val_data.npy"))
+    assert MODEL.validation_size(experiment(tiny, tmp_path, **NONE)) == 0
+    remote = {"dataset__val_dataset__data_path": "s3://bucket/val.npy"}
+    assert MODEL.validation_size(experiment(tiny, tmp_path, **remote)) is None
+    remote = {"dataset__train_dataset__label_path": "s3://bucket/train.pkl"}
+    assert MODEL.validation_size(experiment(tiny, tmp_path, **FIFTH, **remote)) is None
 
 
 def test_the_plan_says_how_many_are_held_out(tiny: Path, tmp_path: Path) -> None:

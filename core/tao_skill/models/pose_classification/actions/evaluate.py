@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tao_skill.io import atomic
 from tao_skill.model import task_results_dir
 from tao_skill.models.pose_classification.actions.reports import ClassScore, EvaluationReport
-from tao_skill.models.pose_classification.config import ExperimentConfig
+from tao_skill.models.pose_classification.config import ExperimentConfig, LabelledData
 from tao_skill.models.pose_classification.data.sequences import read_labels
 from tao_skill.models.pose_classification.deploy.predict import probabilities
 from tao_skill.models.pose_classification.training.tracking import finish_run, start_run
@@ -40,6 +40,23 @@ def run(config: ExperimentConfig) -> Outcome:
         status.write("RUNNING", "Test metrics generated.", kpi=report.metrics)
         status.write("SUCCESS", "Evaluation finished.")
     return Outcome(metrics=report.metrics, artifacts=[Artifact(kind="report", path=results_dir / REPORT)])
+
+
+def score_model(
+    config: ExperimentConfig, checkpoint: Path, data: Path, labels: Path, results_dir: Path
+) -> dict[str, float]:
+    """Evaluate a model of this config on a labelled set, with the files of an evaluation in `results_dir`.
+
+    Raises:
+        BadData: as in `run`.
+    """
+    task = replace(
+        config.evaluate,
+        checkpoint=str(checkpoint),
+        test_dataset=LabelledData(data_path=str(data), label_path=str(labels)),
+        results_dir=str(results_dir),
+    )
+    return dict(run(replace(config, evaluate=task)).metrics)
 
 
 def score(true_N: npt.NDArray[np.int_], predicted_N: npt.NDArray[np.int_], names: list[str]) -> EvaluationReport:

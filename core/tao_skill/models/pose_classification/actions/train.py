@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
+import tempfile
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -14,13 +16,14 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.plugins import LayerSync, TorchSyncBatchNorm
+from pytorch_lightning.utilities.seed import isolate_rng
 
 from tao_skill.errors import BadData
 from tao_skill.io import encryption
 from tao_skill.model import task_results_dir
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.datamodule import SkeletonDataModule
-from tao_skill.models.pose_classification.data.hold_out import is_validated
+from tao_skill.models.pose_classification.data.hold_out import is_validated, validation_size
 from tao_skill.models.pose_classification.network import allocator
 from tao_skill.models.pose_classification.network.layout_file import layout_of
 from tao_skill.models.pose_classification.network.streams import Net
@@ -29,6 +32,13 @@ from tao_skill.models.pose_classification.training.callbacks import CheckpointCa
 from tao_skill.models.pose_classification.training.devices import Devices, check_nodes, check_processes, plan_devices
 from tao_skill.models.pose_classification.training.module import LEARNING_RATE, PoseClassifier
 from tao_skill.models.pose_classification.training.parallel import SharedStatistics
+from tao_skill.models.pose_classification.training.timing import (
+    MEASURED_BATCHES,
+    MEASURED_VALIDATION_BATCHES,
+    Measurement,
+    TimeIsUp,
+    TimeLimit,
+)
 from tao_skill.models.pose_classification.training.tracking import finish_run, start_run
 from tao_skill.outcome import Artifact, Outcome
 from tao_skill.ranks import is_first
@@ -59,10 +69,13 @@ def run(config: ExperimentConfig) -> Outcome:
     return Outcome(metrics=metrics, artifacts=_artifacts(results_dir))
 
 
-def advance(config: ExperimentConfig, until: int, metric: str) -> list[dict[str, float]]:
+def advance(config: ExperimentConfig, until: int, metric: str, deadline: float | None = None) -> list[dict[str, float]]:
     """Train the first `until` epochs of the training that `config` describes, resuming from its latest checkpoint.
 
     The latest checkpoint and the best by `metric` are kept.
+
+    Args:
+        deadline: time of `time.monotonic()` by which training ends, see `TimeLimit`; for a single process.
 
     Returns:
         Metrics of each finished epoch; those of the last epoch are not finite if training diverged.
@@ -75,10 +88,32 @@ def advance(config: ExperimentConfig, until: int, metric: str) -> list[dict[str,
         saved = checkpoint_index.recover(results_dir, metric)
         epochs = history(results_dir, until)
         if min(saved, len(epochs)) < until:  # metrics are reported before the checkpoint is saved
-            _fit(config, results_dir, status, until=until, metric=metric)
+            _fit(config, results_dir, status, until=until, metric=metric, deadline=deadline)
             epochs = history(results_dir, until)
         status.write("SUCCESS", f"Trained {len(epochs)} of {config.train.num_epochs} epochs.")
     return epochs
+
+
+def epoch_seconds(config: ExperimentConfig) -> float:
+    """Measure the time of a training epoch with its validation in a few batches of each; writes no files.
+
+    Raises:
+        BadData: the data do not fit the spec. MissingDependency: a GPU is missing.
+    """
+    allocator.keep_freed()
+    _, most = MEASURED_BATCHES
+    measured = Measurement()
+    with isolate_rng(), tempfile.TemporaryDirectory() as folder:
+        options = _trainer_options(config, StatusLog(Path(folder), silent=True))
+        options |= {"limit_train_batches": most, "max_epochs": most, "check_val_every_n_epoch": 1}
+        options |= {"limit_val_batches": MEASURED_VALIDATION_BATCHES} if is_validated(config.dataset) else {}
+        trainer = pl.Trainer(
+            **options, default_root_dir=folder, logger=False, enable_checkpointing=False, callbacks=[measured]
+        )
+        data = _run_trainer(trainer, PoseClassifier(config), config)
+    training_s = len(data.training_set) * measured.training.seconds_per_sequence()
+    sequences = validation_size(config.dataset, config.train.seed) or 0
+    return training_s + sequences * measured.validation.seconds_per_sequence()
 
 
 def history(results_dir: Path, until: int) -> list[dict[str, float]]:
@@ -93,7 +128,13 @@ def history(results_dir: Path, until: int) -> list[dict[str, float]]:
 
 
 def _fit(
-    config: ExperimentConfig, results_dir: Path, status: StatusLog, *, until: int | None = None, metric: str = METRIC
+    config: ExperimentConfig,
+    results_dir: Path,
+    status: StatusLog,
+    *,
+    until: int | None = None,
+    metric: str = METRIC,
+    deadline: float | None = None,
 ) -> dict[str, float]:
     allocator.keep_freed()
     pl.seed_everything(config.train.seed, workers=True)
@@ -105,18 +146,26 @@ def _fit(
             module.model, Path(config.model.pretrained_model_path), config.encryption_key
         )
         _log(status, f"Starting from {description}.")
-    trainer = build_trainer(config, results_dir, status, wandb_run, until=until, metric=metric)
+    trainer = build_trainer(config, results_dir, status, wandb_run, until=until, metric=metric, deadline=deadline)
     if resume is not None:
         _log(status, f"Resuming from {resume.name}.")
+    with suppress(TimeIsUp):
+        _run_trainer(trainer, module, config, resume)
+    metrics = _final(module, trainer, metric)
+    finish_run(wandb_run, metrics)
+    return metrics
+
+
+def _run_trainer(
+    trainer: pl.Trainer, module: PoseClassifier, config: ExperimentConfig, resume: Path | None = None
+) -> SkeletonDataModule:
+    data = SkeletonDataModule(config.dataset, config.train.seed, layout_of(config.model.graph_layout))
     with warnings.catch_warnings():
         # SkeletonDataModule restores its own position, and a single worker is TAO's default.
         warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        data = SkeletonDataModule(config.dataset, config.train.seed, layout_of(config.model.graph_layout))
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
-    metrics = _final(module, trainer, metric)
-    finish_run(wandb_run, metrics)
-    return metrics
+    return data
 
 
 def _log(status: StatusLog, message: str) -> None:
@@ -134,13 +183,31 @@ def build_trainer(
     *,
     until: int | None = None,
     metric: str = METRIC,
+    deadline: float | None = None,
 ) -> pl.Trainer:
     """Configure Lightning's trainer from the spec.
 
     Args:
         wandb_run: W&B run that receives the metrics of every epoch.
         until: number of epochs, instead of train.num_epochs. metric: metric that selects the best checkpoint.
+        deadline: time of `time.monotonic()` by which training ends.
     """
+    train = config.train
+    options = _trainer_options(config, status)
+    limits = [] if deadline is None else [TimeLimit(status, deadline)]
+    return pl.Trainer(
+        **options | {"plugins": [SafeCheckpointIO(config.encryption_key), *options["plugins"]]},
+        max_epochs=until or train.num_epochs,
+        check_val_every_n_epoch=train.validation_interval,
+        default_root_dir=results_dir,
+        logger=_loggers(results_dir, wandb_run),
+        log_every_n_steps=1,
+        callbacks=[CheckpointCallback(results_dir, train, metric), StatusCallback(status, train.num_epochs), *limits],
+    )
+
+
+def _trainer_options(config: ExperimentConfig, status: StatusLog) -> dict[str, Any]:
+    """Options of Lightning's trainer that determine the time of a batch."""
     train = config.train
     check_nodes("train", train.num_nodes)
     devices = plan_devices(train.num_gpus, train.gpu_ids, torch.cuda.device_count())
@@ -148,29 +215,23 @@ def build_trainer(
     _log(status, f"{devices.note[0].upper()}{devices.note[1:]}.")
     # With deterministic algorithms, torch fills uninitialised memory, which takes a tenth of an epoch.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    return pl.Trainer(
-        strategy="auto",
-        precision=PRECISIONS[choose_precision(train.precision, devices, status)],
-        accelerator=devices.accelerator,
-        devices=devices.devices,
-        num_nodes=train.num_nodes,
-        max_epochs=until or train.num_epochs,
-        check_val_every_n_epoch=train.validation_interval,
-        limit_val_batches=1.0 if is_validated(config.dataset) else 0,
-        gradient_clip_val=train.grad_clip or None,
-        accumulate_grad_batches=train.optim.accumulate_batches,
-        benchmark=train.cudnn.benchmark,
-        deterministic="warn" if train.cudnn.deterministic else False,
-        default_root_dir=results_dir,
-        logger=_loggers(results_dir, wandb_run),
-        log_every_n_steps=1,
-        callbacks=[CheckpointCallback(results_dir, train, metric), StatusCallback(status, train.num_epochs)],
-        use_distributed_sampler=False,
-        plugins=[SafeCheckpointIO(config.encryption_key), *_layer_sync(devices, train.num_nodes)],
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    return {
+        "strategy": "auto",
+        "precision": PRECISIONS[choose_precision(train.precision, devices, status)],
+        "accelerator": devices.accelerator,
+        "devices": devices.devices,
+        "num_nodes": train.num_nodes,
+        "limit_val_batches": 1.0 if is_validated(config.dataset) else 0,
+        "gradient_clip_val": train.grad_clip or None,
+        "accumulate_grad_batches": train.optim.accumulate_batches,
+        "benchmark": train.cudnn.benchmark,
+        "deterministic": "warn" if train.cudnn.deterministic else False,
+        "use_distributed_sampler": False,
+        "plugins": _layer_sync(devices, train.num_nodes),
+        "num_sanity_val_steps": 0,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
 
 
 def choose_precision(requested: str, devices: Devices, status: StatusLog) -> str:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tao_skill.io.atomic import cached_by_file
+from tao_skill.io.s3 import is_remote
 from tao_skill.models.pose_classification.config import DatasetConfig
+from tao_skill.models.pose_classification.data import npy_header
 from tao_skill.models.pose_classification.data.sequences import read_labels
 from tao_skill.spec.tree import lookup
 
@@ -84,6 +86,20 @@ def training_size(dataset: DatasetConfig, sequences: int, seed: int) -> int:
     """
     held_out = split_of(dataset, seed)
     return len(held_out.training) if held_out else sequences
+
+
+def validation_size(dataset: DatasetConfig, seed: int) -> int | None:
+    """Number of sequences that training validates on, 0 without validation; None if remote data determine it.
+
+    Raises:
+        NotFound, BadData: the validation data or the training labels cannot be read.
+    """
+    if path := dataset.val_dataset.data_path:
+        return None if is_remote(path) else npy_header.shape(path)[0]
+    if holds_out(dataset) and is_remote(dataset.train_dataset.label_path):
+        return None
+    held_out = split_of(dataset, seed)
+    return len(held_out.validation) if held_out else 0
 
 
 @cached_by_file(files=2)
