@@ -138,14 +138,14 @@ class Machine:
         for task in self.search.interrupted():
             self._start(replace(task, limit_s=self.left_s()))
         while True:
-            while len(self.running) < self.workers and (task := self.search.next_task(left_s=self.left_s())):
-                self._start(task)
+            while len(self.running) < self.workers and (given := self.search.next_task(left_s=self.left_s())):
+                self._start(given)
             if not self.running:
                 return
             self.running.sort(key=lambda one: one[0])
-            self.now, task, history, seconds = self.running.pop(0)
-            yield task
-            self.search.succeed(task.number, history, seconds)
+            self.now, ended, history, seconds = self.running.pop(0)
+            yield ended
+            self.search.succeed(ended.number, history, seconds)
 
     def left_s(self) -> float:
         return (self.search.setup.budget.seconds or math.inf) - self.now

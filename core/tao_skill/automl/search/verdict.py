@@ -89,7 +89,7 @@ def why_ended(trials: Sequence[Trial], budget: Budget) -> str:
 def _cheapest_of_the_best(setup: Setup, ranked: Sequence[Trial]) -> Trial:
     """Of the trials within a standard error of the best, the one with the fewest operations; else the best."""
     goal, size = setup.goal, setup.validation_size
-    if size is None or not is_share(goal.metric):
+    if not size or not is_share(goal.metric):
         return ranked[0]
     top = goal.score(ranked[0].best(goal))[0]
     near = [trial for trial in ranked if top - goal.score(trial.best(goal))[0] <= standard_error(abs(top), size)]
@@ -100,7 +100,7 @@ def _cheapest_of_the_best(setup: Setup, ranked: Sequence[Trial]) -> Trial:
 def _value(trial: Trial, setup: Setup) -> str:
     """`0.971 [0.956, 0.982]`."""
     value = trial.best(setup.goal).get(setup.goal.metric)
-    if value is None or setup.validation_size is None or not is_share(setup.goal.metric) or not 0 <= value <= 1:
+    if value is None or not setup.validation_size or not is_share(setup.goal.metric) or not 0 <= value <= 1:
         return number(value)
     low, high = interval(value, setup.validation_size)
     return f"{number(value)} [{low:.3f}, {high:.3f}]"
