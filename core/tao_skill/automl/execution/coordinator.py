@@ -17,9 +17,10 @@ from tao_skill.automl.execution.artifacts import SearchArtifacts
 from tao_skill.automl.execution.database import default_url
 from tao_skill.automl.execution.devices import find_gpus
 from tao_skill.automl.execution.failures import Failure
+from tao_skill.automl.execution.journal import FileJournal, journal_path
 from tao_skill.automl.execution.pool import Pool
 from tao_skill.automl.execution.queue import Queue, Result
-from tao_skill.automl.execution.study import open_study
+from tao_skill.automl.execution.study import DerivedStudy
 from tao_skill.automl.execution.throttle import Throttle
 from tao_skill.automl.report import live
 from tao_skill.automl.search.asha import DEFAULT_TRIAL
@@ -65,13 +66,16 @@ def search(folder: Path, model: Model, job: Job, spec: Mapping[str, Any], secret
     artifacts = SearchArtifacts(
         folder=folder, model=model, job=job, setup=setup, workers=settings.workers, keep_all=settings.keep_all
     )
-    with reporting(Path(job.results_dir), "Search") as status:
-        study, queue = open_study(url, job.id, space=setup.space, goal=setup.goal), Queue(url, job.id)
+    with (
+        reporting(Path(job.results_dir), "Search") as status,
+        FileJournal(journal_path(folder), job=job.id, goal=setup.goal) as journal,
+    ):
+        study, queue = DerivedStudy(url, journal.header, space=setup.space, goal=setup.goal), Queue(url, job.id)
         gpus = find_gpus(environment)
         with Pool(queue, folder, url, settings.workers, environment=environment, gpus=gpus) as pool:
-            coordinator = Coordinator(Search(setup, study), queue, pool, artifacts, status, settings)
+            coordinator = Coordinator(Search(setup, journal), queue, pool, artifacts, study, status, settings)
             coordinator.run()
-        study.close()
+        coordinator.publish(ended=True)
         outcome = artifacts.publish(coordinator.search.trials, elapsed_s=coordinator.elapsed_s())
         status.write("SUCCESS", "Search finished.", kpi=outcome.metrics)
     return outcome
@@ -86,11 +90,12 @@ class Coordinator:
         queue: Queue,
         pool: Pool,
         artifacts: SearchArtifacts,
+        study: DerivedStudy,
         status: StatusLog,
         settings: Settings,
     ) -> None:
         self.search, self.queue, self.pool, self.artifacts, self.status = search, queue, pool, artifacts, status
-        self.settings = settings
+        self.study, self.settings = study, settings
         self.last_report = artifacts.last_report()
         earlier_s = self.last_report.progress.elapsed_s if self.last_report else None
         self.began = time.monotonic() - (earlier_s or 0.0)
@@ -120,6 +125,14 @@ class Coordinator:
             self.queue.stop("now")
         if self.stopping:
             raise KeyboardInterrupt("the search was stopped")
+
+    def publish(self, *, ended: bool = False) -> None:
+        """Write the study; a search goes on without it, as it is only derived."""
+        try:
+            self.study.publish(self.search.trials, ended=ended)
+        except BadRequest as error:
+            print(f"warning: {error.message}", file=sys.stderr)
+            self.status.write("RUNNING", error.message, verbosity="WARNING")
 
     def _step(self) -> bool:
         """Take in results and give out tasks; False when no task is running."""
@@ -180,6 +193,7 @@ class Coordinator:
             print(line, file=sys.stderr)
             self.status.write("RUNNING", line)
         self.last_report = report
+        self.publish()
         progress = report.progress
         expected = max(progress.epochs, report.budget.expected_epochs)
         self.status.progress(Progress(batch=progress.epochs, batches=expected, eta_s=progress.eta_s))
