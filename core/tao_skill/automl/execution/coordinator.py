@@ -19,9 +19,10 @@ from tao_skill.automl.devices import find_gpus
 from tao_skill.automl.execution.artifacts import SearchArtifacts
 from tao_skill.automl.execution.database import default_url
 from tao_skill.automl.execution.failures import Failure
+from tao_skill.automl.execution.journal import FileJournal, journal_path
 from tao_skill.automl.execution.pool import Pool
 from tao_skill.automl.execution.queue import Queue, Result
-from tao_skill.automl.execution.study import open_study
+from tao_skill.automl.execution.study import DerivedStudy
 from tao_skill.automl.execution.throttle import Throttle
 from tao_skill.automl.report import live
 from tao_skill.automl.report.report import SearchReport
@@ -69,13 +70,16 @@ def search(folder: Path, model: Model, job: Job, spec: Mapping[str, Any], secret
     url = os.environ.pop(STORAGE_VARIABLE, None) or settings.storage or default_url(folder)
     environment = launch.worker_environment(secrets)
     artifacts = SearchArtifacts(folder=folder, model=model, job=job, setup=setup, settings=settings)
-    with reporting(Path(job.results_dir), "Search") as status:
-        study, queue = open_study(url, job.id, space=setup.space, goal=setup.goal), Queue(url, job.id)
+    with (
+        reporting(Path(job.results_dir), "Search") as status,
+        FileJournal(journal_path(folder), job=job.id, goal=setup.goal) as journal,
+    ):
+        study, queue = DerivedStudy(url, journal.header, space=setup.space, goal=setup.goal), Queue(url, job.id)
         gpus = find_gpus(environment)
         with Pool(queue, folder, url, settings.workers, environment=environment, gpus=gpus) as pool:
-            coordinator = Coordinator(Search(setup, study), queue, pool, artifacts, status, settings)
+            coordinator = Coordinator(Search(setup, journal), queue, pool, artifacts, study, status, settings)
             coordinator.run()
-        study.close()
+        coordinator.publish(ended=True)
         outcome = artifacts.publish(coordinator.search.trials, elapsed_s=coordinator.elapsed_s())
         status.write("SUCCESS", "Search finished.", kpi=outcome.metrics)
     return outcome
@@ -90,11 +94,12 @@ class Coordinator:
         queue: Queue,
         pool: Pool,
         artifacts: SearchArtifacts,
+        study: DerivedStudy,
         status: StatusLog,
         settings: Settings,
     ) -> None:
         self.search, self.queue, self.pool, self.artifacts, self.status = search, queue, pool, artifacts, status
-        self.settings = settings
+        self.study, self.settings = study, settings
         self.last_report = artifacts.last_report()
         earlier_s = self.last_report.progress.elapsed_s if self.last_report else None
         self.began = time.monotonic() - (earlier_s or 0.0)
@@ -124,6 +129,14 @@ class Coordinator:
             self.queue.stop("now")
         if self.stopping:
             raise KeyboardInterrupt("the search was stopped")
+
+    def publish(self, *, ended: bool = False) -> None:
+        """Write the study; a search goes on without it, as it is only derived."""
+        try:
+            self.study.publish(self.search.trials, ended=ended)
+        except BadRequest as error:
+            print(f"warning: {error.message}", file=sys.stderr)
+            self.status.write("RUNNING", error.message, verbosity="WARNING")
 
     def _step(self) -> bool:
         """Take in results and give out tasks; False when no task is running."""
@@ -187,6 +200,7 @@ class Coordinator:
             print(line, file=sys.stderr)
             self.status.write("RUNNING", line)
         self.last_report = report
+        self.publish()
         self.status.progress(_progress(report))
 
     def _running(self) -> int:
