@@ -178,6 +178,10 @@ class Model(ABC):
         """Floating-point operations of a training epoch; None if unknown."""
         return None
 
+    def warm_up_epochs(self, config: Any) -> int:
+        """Epochs at the beginning of a training after which its metrics say little about its end."""
+        return 0
+
     def recipes(self, config: Any, fixed: Collection[str]) -> Sequence[Recipe]:
         """Recipes for the data of a spec, the best known first, that keep the values of the `fixed` keys."""
         return ()

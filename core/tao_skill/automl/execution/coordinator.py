@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -102,7 +103,7 @@ class Coordinator:
         self.study, self.settings = study, settings
         self.last_report = artifacts.last_report()
         earlier_s = self.last_report.progress.elapsed_s if self.last_report else None
-        self.began = time.monotonic() - (earlier_s or 0.0)
+        self.began = time.monotonic() - (earlier_s or 0.0) - _seconds_since_start(artifacts.job)
         self.stopping = False
         self.report = Throttle(self._report)
 
@@ -217,6 +218,13 @@ class Coordinator:
             raise KeyboardInterrupt("the search was stopped immediately")
         self.stopping = True
         print("stopping after the current rung; interrupt again to stop now", file=sys.stderr)
+
+
+def _seconds_since_start(job: Job) -> float:
+    """Seconds since the present attempt began, in which libraries were imported."""
+    if job.started is None:
+        return 0.0
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(job.started)).total_seconds())
 
 
 def _progress(report: SearchReport) -> Progress:

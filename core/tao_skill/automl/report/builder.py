@@ -141,6 +141,7 @@ def _trial(trial: Trial, goal: Goal, projected: float | None) -> TrialReport:
         last=trial.history[-1].get(goal.metric) if trial.history else None,
         projected=projected,
         seconds=trial.seconds,
+        epoch_s=trial.epoch_s,
         values=trial.values,
     )
 
@@ -197,7 +198,8 @@ def _curves(trials: Sequence[Trial], goal: Goal, schedule: RungSchedule) -> Lear
     curves: dict[str, tuple[float | None, ...]] = {
         str(trial.number): tuple(epoch.get(goal.metric) for epoch in trial.history) for trial in trials if trial.history
     }
-    rungs = schedule.rungs(max((trial.full for trial in trials if trial.history), default=1))
+    longest = max((trial for trial in trials if trial.history), key=lambda trial: trial.full, default=None)
+    rungs = schedule.rungs_of(longest) if longest else ()
     return LearningCurves(metric=goal.metric, rungs=rungs, trials=curves)
 
 

@@ -79,7 +79,7 @@ class TrialReport:
         origin: where its configuration comes from. full: epochs of its full training.
         target: epochs it is being trained to. failures: causes of failed attempts.
         metric: value in the best epoch. metrics: all of that epoch. last: value in the newest epoch.
-        projected: value expected of a full training. seconds: training time.
+        projected: value expected of a full training. seconds: training time. epoch_s: seconds of an epoch.
         parent: reference of the trial for --parent, where it has a checkpoint.
     """
 
@@ -97,6 +97,7 @@ class TrialReport:
     last: float | None
     projected: float | None
     seconds: float | None
+    epoch_s: float | None
     values: Mapping[str, Any]
     parent: str | None = None
 

@@ -29,7 +29,13 @@ REPEATS: Final = 2
 """Number of times a failed task is retried."""
 
 FULL_SHARE: Final = 0.6
-"""Share of a time budget that a full training takes, at most; a longer one is shortened."""
+"""Share of a time budget that a full training takes; a longer one is shortened, but not below LEAST_LENGTH."""
+
+LEAST_LENGTH: Final = 0.5
+"""Share of its own length below which a full training is shortened only if it would not fit into MOST_SHARE."""
+
+MOST_SHARE: Final = 0.9
+"""Share of a time budget that a full training takes, at most."""
 
 EPOCH_S: Final = "epoch_s"
 """Name of the only metric of a task that measures the speed."""
@@ -82,6 +88,10 @@ class Trainings(Protocol):
         """Epochs of the full training of a configuration."""
         ...
 
+    def warm_up(self, values: Mapping[str, Any]) -> int:
+        """Epochs after which the metrics of a configuration say little."""
+        ...
+
     def flop(self, values: Mapping[str, Any]) -> float | None:
         """Operations of an epoch; None if unknown."""
         ...
@@ -104,6 +114,10 @@ class EqualTrainings:
     def epochs(self, values: Mapping[str, Any]) -> int:
         """See `Trainings`."""
         return self.full
+
+    def warm_up(self, values: Mapping[str, Any]) -> int:
+        """See `Trainings`."""
+        return 0
 
     def flop(self, values: Mapping[str, Any]) -> float | None:
         """See `Trainings`."""
@@ -153,10 +167,18 @@ class Setup:
         """The user's spec and the recipes, as trials."""
         own = Configuration(origin=OWN_SPEC, values=self.space.values_of(self.spec))
         known = [own, *self.recipes][: self.budget.trials]
-        return [
-            Trial(number=number, origin=one.origin, values=one.values, full=self.trainings.epochs(one.values))
-            for number, one in enumerate(known)
-        ]
+        return [self.trial(number, one) for number, one in enumerate(known)]
+
+    def trial(self, number: int, configuration: Configuration) -> Trial:
+        """The planned trial of a configuration."""
+        values = configuration.values
+        return Trial(
+            number=number,
+            origin=configuration.origin,
+            values=values,
+            full=self.trainings.epochs(values),
+            warm_up=self.trainings.warm_up(values),
+        )
 
 
 class Search:
@@ -256,9 +278,12 @@ class Search:
     def _sized(self, trial: Trial) -> Trial:
         """The trial with a full training that fits into the time budget."""
         seconds, epoch_s = self.setup.budget.seconds, self._epoch_s(trial)
-        if seconds is None or not epoch_s or trial.full * epoch_s <= FULL_SHARE * seconds:
+        if seconds is None or not epoch_s:
             return trial
-        full = max(1, int(FULL_SHARE * seconds / epoch_s))
+        share = min(max(FULL_SHARE, LEAST_LENGTH * trial.full * epoch_s / seconds), MOST_SHARE)
+        full = max(1, int(share * seconds / epoch_s))
+        if full >= trial.full:
+            return trial
         return replace(trial, full=full, values=self.setup.trainings.shortened(trial.values, full))
 
     def _epoch_s(self, trial: Trial) -> float:
@@ -302,8 +327,7 @@ class Search:
         values = self._draw(number)
         if values is None:
             return False
-        trial = Trial(number=number, origin=self.setup.sampler, values=values, full=self.setup.trainings.epochs(values))
-        self._store(self._sized(trial))
+        self._store(self._sized(self.setup.trial(number, Configuration(origin=self.setup.sampler, values=values))))
         return True
 
     def _draw(self, number: int) -> dict[str, Any] | None:

@@ -127,7 +127,7 @@ def _rival(rival: Trial, chosen: Trial, setup: Setup, *, is_over: bool) -> str:
 
 def _equal_rung(rival: Trial, chosen: Trial, setup: Setup) -> int:
     """Epochs of the winner at the rung that a rival reached."""
-    return setup.schedule.rungs(chosen.full)[max(0, setup.schedule.level(rival))]
+    return setup.schedule.rungs_of(chosen)[max(0, setup.schedule.level(rival))]
 
 
 def _no_model(trials: Sequence[Trial]) -> str:

@@ -142,6 +142,12 @@ class PoseClassification(Model):
 
         return epoch_flop(config)
 
+    def warm_up_epochs(self, config: ExperimentConfig) -> int:
+        """See `Model.warm_up_epochs`."""
+        from tao_skill.models.pose_classification.recipes import warm_up_epochs
+
+        return warm_up_epochs(config)
+
     def recipes(self, config: ExperimentConfig, fixed: Collection[str]) -> Sequence[Recipe]:
         """See `Model.recipes`."""
         from tao_skill.models.pose_classification.recipes import recipes
