@@ -151,7 +151,7 @@ def _hold_out_problems(config: ExperimentConfig) -> Iterator[Problem]:
 
 
 def direct_warnings(config: ExperimentConfig) -> Iterator[str]:
-    """Of a direct training: it ends before its first validation, or its recipe is for larger sets; a search tries others."""
+    """Of a direct training: it ends before its first validation, or its settings are for larger sets."""
     train, data = config.train, config.dataset.train_dataset
     if is_validated(config.dataset) and train.num_epochs < train.validation_interval:
         yield (
@@ -196,8 +196,6 @@ def _training_set_warnings(config: ExperimentConfig) -> Iterator[str]:
     dataset = config.dataset
     sequences, _, frames, _, _ = npy_header.shape(dataset.train_dataset.data_path)
     n = training_size(dataset, sequences, config.train.seed)
-    if warning := small_set_warning(n, config.train.optim.lr, dataset.batch_size):
-        yield warning
     if (batches := -(-n // dataset.batch_size)) < (accumulated := config.train.optim.accumulate_batches):
         yield (
             f"train.optim.accumulate_batches is {accumulated}, above the number of batches in an epoch, {batches}: "
