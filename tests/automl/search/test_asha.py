@@ -2,241 +2,345 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tao_skill.automl.search.asha import (
+    Allowance,
     Budget,
     Goal,
     RungSchedule,
     State,
     Step,
     Trial,
-    make_rung_schedule,
+    candidates,
+    in_order,
     projections,
     spent,
-    winner,
 )
 from tao_skill.errors import BadRequest
 
 GOAL = Goal(metric="val_acc", maximize=True, tie="val_loss")
-LADDER = RungSchedule(rungs=(3, 9, 27))
-PLENTY = Budget(trials=100, max_epochs=27)
+RUNGS = RungSchedule()
+FULL = 27
+UNLIMITED = Budget()
 
 
-def trial(number: int, *values: float, to: int | None = None, state: State | None = None, **more: object) -> Trial:
-    """A trial with the last of `values` repeated up to epoch `to`."""
+def trial(
+    number: int, *values: float, to: int | None = None, full: int = FULL, state: State | None = None, **more: Any
+) -> Trial:
+    """A trial whose last value is repeated up to epoch `to`; planned without values."""
     epochs = len(values) if to is None else to
     history = [{"val_acc": values[min(i, len(values) - 1)], "val_loss": 1.0} for i in range(epochs)]
-    found = state or ("done" if epochs >= 27 else "waiting")
-    return Trial(number=number, values={"x": number}, history=history, target=epochs, state=found, **more)  # type: ignore[arg-type]
+    usual: State = "planned" if not epochs else "done" if epochs >= full else "waiting"
+    facts = {"target": epochs, "state": state or usual, "origin": "tpe" if number else "your spec", **more}
+    return Trial(number=number, values={"x": number}, full=full, history=history, **facts)
 
 
-DEFAULT = trial(0, 0.5, to=27)
+def epochs_left(epochs: float) -> Allowance:
+    """An allowance of epochs."""
+    return Allowance(left=epochs, cost=lambda one, until: max(0, until - one.epochs))
 
 
-def next_step(*trials: Trial, budget: Budget = PLENTY, new: bool = True) -> Step | None:
-    return LADDER.next_step([DEFAULT, *trials], GOAL, budget, new=new)
+def next_step(
+    *trials: Trial, budget: Budget = UNLIMITED, left: float | None = None, new: bool = True, eta: int = 3
+) -> Step | None:
+    allowances = [] if left is None else [epochs_left(left)]
+    return RungSchedule(eta=eta).next_step(trials, GOAL, budget, allowances, new=new)
 
 
 @pytest.mark.parametrize(
-    ("epochs", "rungs"),
+    ("full", "rungs"),
     [
-        (1, (1,)),
-        (3, (3,)),
-        (8, (8,)),
-        (9, (3, 9)),
-        (10, (3, 10)),
+        (1, (1, 1, 1)),
+        (3, (1, 1, 3)),
+        (9, (1, 3, 9)),
+        (10, (1, 3, 10)),
         (27, (3, 9, 27)),
-        (50, (6, 17, 50)),
-        (81, (9, 27, 81)),
+        (60, (7, 20, 60)),
         (300, (33, 100, 300)),
     ],
 )
-def test_rungs_are_a_ninth_a_third_and_all_of_the_epochs_but_at_least_three(
-    epochs: int, rungs: tuple[int, ...]
+def test_rungs_are_a_ninth_a_third_and_all_of_a_full_training(full: int, rungs: tuple[int, ...]) -> None:
+    assert RUNGS.rungs(full) == rungs
+
+
+@given(full=st.integers(1, 2000), eta=st.integers(2, 9), least=st.integers(1, 50), levels=st.integers(1, 4))
+def test_rungs_rise_to_the_full_training_and_are_not_below_the_least(
+    full: int, eta: int, least: int, levels: int
 ) -> None:
-    assert make_rung_schedule(epochs).rungs == rungs
+    rungs = RungSchedule(eta=eta, least=least, levels=levels).rungs(full)
+    assert len(rungs) == levels
+    assert rungs[-1] == full
+    assert list(rungs) == sorted(rungs)
+    assert all(rung >= min(least, full) for rung in rungs)
 
 
-@given(epochs=st.integers(1, 2000), eta=st.integers(2, 9), least=st.integers(1, 50))
-def test_rungs_rise_to_the_full_training_and_keep_the_least_epochs(epochs: int, eta: int, least: int) -> None:
-    rungs = make_rung_schedule(epochs, eta=eta, min_epochs=least).rungs
-    assert rungs[-1] == epochs
-    assert len(rungs) <= 3
-    assert list(rungs) == sorted(set(rungs))
-    assert all(rung >= least for rung in rungs[:-1])
+@given(full=st.integers(1, 200), epochs=st.integers(0, 200))
+def test_the_level_is_the_highest_rung_that_is_reached(full: int, epochs: int) -> None:
+    reached = [at for at, rung in enumerate(RUNGS.rungs(full)) if 0 < rung <= epochs]
+    assert RUNGS.level(trial(0, 0.5, to=min(epochs, full), full=full)) == max(reached, default=-1)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: make_rung_schedule(27, eta=1), "eta is 1"),
-        (lambda: make_rung_schedule(27, min_epochs=0), "min_epochs is 0"),
-        (lambda: Budget(trials=0, max_epochs=27), "trials is 0"),
-        (lambda: Budget(trials=2, max_epochs=0), "max_epochs is 0"),
-        (lambda: Budget(trials=2, max_epochs=27, epochs_total=26), "epochs_total is 26"),
+        (lambda: RungSchedule(eta=1), "eta is 1"),
+        (lambda: RungSchedule(least=0), "min_epochs is 0"),
+        (lambda: Budget(trials=0), "trials is 0"),
+        (lambda: Budget(epochs_total=0), "epochs_total is 0"),
     ],
 )
-def test_settings_no_search_can_have_are_refused(make: object, message: str) -> None:
+def test_impossible_settings_are_refused(make: Any, message: str) -> None:
     with pytest.raises(BadRequest, match=message) as refused:
-        make()  # type: ignore[operator]
+        make()
     assert refused.value.fix
 
 
-class TestWhatIsNext:
-    def test_the_default_first_and_in_full(self) -> None:
-        assert LADDER.next_step([], GOAL, PLENTY) == Step(number=0, target=27, is_new=True)
+class TestOrder:
+    KNOWN = (trial(0), trial(1, origin="recipe a"), trial(2, origin="recipe b", full=9))
 
-    def test_new_configurations_begin_at_the_lowest_rung(self) -> None:
-        assert next_step() == Step(number=1, target=3, is_new=True)
+    def test_the_first_recipe_starts_first_at_its_lowest_rung(self) -> None:
+        assert next_step(*self.KNOWN) == Step(number=1, target=3)
+        assert [one.number for one in in_order(self.KNOWN)] == [1, 0, 2]
 
-    def test_the_best_of_three_goes_on(self) -> None:
-        two = [trial(1, 0.4, to=3), trial(2, 0.6, to=3)]
-        assert next_step(*two) == Step(number=3, target=3, is_new=True)
-        assert next_step(*two, trial(3, 0.5, to=3)) == Step(number=2, target=9)
+    def test_without_recipes_the_users_spec_starts_first(self) -> None:
+        assert next_step(trial(0)) == Step(number=0, target=3)
+        assert [one.number for one in in_order([trial(0)])] == [0]
+
+    def test_the_other_known_configurations_follow_the_cheapest_first(self) -> None:
+        own, first, cheap = self.KNOWN
+        first = trial(1, 0.5, to=3, origin="recipe a")
+        assert next_step(own, first, cheap, left=1000) == Step(number=2, target=1)
+        assert next_step(own, first, trial(2, 0.9, full=9), left=1000) == Step(number=0, target=3)
+
+    def test_beside_the_running_first_recipe_the_others_start(self) -> None:
+        own, first, cheap = self.KNOWN
+        running = trial(1, origin="recipe a", state="running", target=3)
+        assert next_step(own, running, cheap) == Step(number=0, target=3)
+
+    def test_known_configurations_come_before_promotions_and_new_ones(self) -> None:
+        waiting = [trial(number, 0.1 * number, to=3) for number in (1, 2, 3)]
+        assert next_step(trial(0), *waiting) == Step(number=0, target=3)
+
+    def test_new_configurations_begin_at_the_lowest_rung_of_the_best(self) -> None:
+        assert next_step(trial(0, 0.5, to=3)) == Step(number=1, target=3, is_new=True)
+        best = trial(1, 0.9, to=1, full=9)
+        assert next_step(trial(0, 0.5, to=3), best) == Step(number=2, target=1, is_new=True)
+
+    def test_a_limit_of_trials_counts_planned_ones(self) -> None:
+        assert next_step(trial(0, 0.5, to=3), budget=Budget(trials=2)) == Step(number=1, target=3, is_new=True)
+        assert next_step(trial(0, 0.5, to=3), budget=Budget(trials=1)) == Step(number=0, target=9)
+
+
+class TestPromotion:
+    def test_the_best_of_three_is_promoted_to_the_next_share_of_its_own_training(self) -> None:
+        given = [trial(0, 0.4, to=3), trial(1, 0.6, to=2, full=18), trial(2, 0.5, to=3)]
+        assert next_step(*given) == Step(number=1, target=6)
+        assert next_step(*given[:2]) == Step(number=2, target=2, is_new=True)
+
+    def test_trials_are_compared_at_the_same_share_of_their_trainings(self) -> None:
+        """Trial 0 is ahead of trial 1 now, but was behind at the lowest rung."""
+        given = [trial(0, 0.1, 0.1, 0.1, 0.9, to=9), trial(1, 0.2, to=1, full=9), trial(2, 0.0, to=3)]
+        assert next_step(*given) == Step(number=1, target=3)
 
     def test_the_highest_rung_goes_first(self) -> None:
-        low = [trial(number, 0.9, to=3) for number in (1, 2, 3)]
-        high = [trial(number, 0.1 * number, to=9) for number in (4, 5, 6)]
-        assert next_step(*low, *high) == Step(number=6, target=27)
+        low = [trial(number, 0.9, to=3) for number in (0, 1, 2)]
+        high = [trial(number, 0.1 * number, to=9) for number in (3, 4, 5)]
+        assert next_step(*low, *high) == Step(number=5, target=27)
 
-    def test_the_default_takes_no_place_in_a_rung(self) -> None:
-        assert next_step(trial(1, 0.4, to=3), trial(2, 0.6, to=3)) == Step(number=3, target=3, is_new=True)
+    def test_a_promoted_trial_still_counts_in_the_rung_below(self) -> None:
+        promoted = trial(0, 0.9, 0.9, 0.9, 0.1, to=9)
+        others = [trial(number, 0.2 + number / 100, to=3) for number in (1, 2, 3, 4)]
+        assert next_step(promoted, *others) == Step(number=5, target=3, is_new=True)
+        assert next_step(promoted, *others, trial(5, 0.1, to=3)) == Step(number=4, target=9)
 
-    def test_who_went_on_counts_in_the_rung_it_left_with_what_it_had_there(self) -> None:
-        gone = trial(1, 0.9, 0.9, 0.9, 0.1, to=9)
-        others = [trial(number, 0.2 + number / 100, to=3) for number in (2, 3, 4, 5)]
-        assert next_step(gone, *others) == Step(number=6, target=3, is_new=True)
-        assert next_step(gone, *others, trial(6, 0.1, to=3)) == Step(number=5, target=9)
+    def test_running_trials_are_left_alone(self) -> None:
+        promoted = trial(1, 0.6, to=3, state="running", target=9)
+        given = [trial(0, 0.4, to=3), promoted, trial(2, 0.5, to=3), trial(3, state="running", target=3)]
+        assert next_step(*given) == Step(number=4, target=3, is_new=True)
 
-    def test_running_ones_are_left_alone(self) -> None:
-        climbing = trial(2, 0.6, to=3, state="running")
-        given = [trial(1, 0.4, to=3), climbing, trial(3, 0.5, to=3), Trial(number=4, values={}, target=3)]
-        assert next_step(*given) == Step(number=5, target=3, is_new=True)
-
-    def test_equal_values_are_told_apart_by_the_loss(self) -> None:
+    def test_equal_values_are_ranked_by_the_loss(self) -> None:
         tied = [
-            Trial(number=n, values={}, history=[{"val_acc": 0.5, "val_loss": loss}] * 3, target=3, state="waiting")
-            for n, loss in ((1, 0.3), (2, 0.2), (3, math.nan))
+            Trial(number=n, values={}, full=27, history=[{"val_acc": 0.5, "val_loss": loss}] * 3, state="waiting")
+            for n, loss in enumerate((0.3, 0.2, math.nan))
         ]
-        assert next_step(*tied) == Step(number=2, target=9)
+        assert next_step(*tied) == Step(number=1, target=9)
 
-    def test_who_diverged_counts_as_the_worst_of_the_rung_it_was_on_its_way_to(self) -> None:
-        lost = Trial(number=1, values={}, history=[{"val_acc": 0.99}], target=3, state="done", reason="diverged")
-        assert next_step(lost, trial(2, 0.4, to=3), trial(3, 0.3, to=3)) == Step(number=2, target=9)
+    def test_a_diverged_trial_is_the_worst_of_the_rung_that_it_was_trained_to(self) -> None:
+        diverged = trial(1, 0.99, state="done", reason="training diverged", target=3)
+        assert next_step(trial(0, 0.4, to=3), diverged, trial(2, 0.3, to=3)) == Step(number=0, target=9)
 
-    def test_a_failed_promotion_keeps_its_place_and_is_not_tried_again(self) -> None:
-        failed = trial(1, 0.9, to=3, state="failed", reason="no memory")
-        others = [trial(2, 0.4, to=3), trial(3, 0.3, to=3)]
-        assert next_step(failed, *others) == Step(number=4, target=3, is_new=True)
-        assert next_step(failed, *others, *(trial(n, 0.1, to=3) for n in (4, 5, 6))) == Step(number=2, target=9)
+    def test_a_failed_promotion_keeps_its_place_and_is_not_repeated(self) -> None:
+        failed = trial(0, 0.9, to=3, state="failed", reason="no memory")
+        others = [trial(1, 0.4, to=3), trial(2, 0.3, to=3)]
+        assert next_step(failed, *others) == Step(number=3, target=3, is_new=True)
+        assert next_step(failed, *others, *(trial(n, 0.1, to=3) for n in (3, 4, 5))) == Step(number=1, target=9)
 
     def test_without_rungs_every_configuration_is_trained_in_full(self) -> None:
-        assert RungSchedule(rungs=(27,)).next_step([DEFAULT], GOAL, PLENTY) == Step(number=1, target=27, is_new=True)
+        schedule = RungSchedule(levels=1)
+        assert schedule.next_step([trial(0)], GOAL, UNLIMITED) == Step(number=0, target=27)
+        done = [trial(0, 0.5, to=27)]
+        assert schedule.next_step(done, GOAL, UNLIMITED) == Step(number=1, target=27, is_new=True)
+
+    def test_a_trial_that_the_time_stopped_below_its_rung_is_not_promoted_over_others(self) -> None:
+        stopped = trial(0, 0.9, to=2)
+        given = [stopped, trial(1, 0.3, to=3), trial(2, 0.2, to=3), trial(3, 0.1, to=3)]
+        assert next_step(*given) == Step(number=1, target=9)
 
 
-class TestTheEnd:
-    BUDGET = Budget(trials=3, max_epochs=27)
+class TestEnd:
+    END = Budget(trials=3)
 
-    def test_what_promises_more_than_the_best_goes_to_the_top_step_by_step(self) -> None:
-        worse, better = trial(1, 0.4, to=3), trial(2, 0.6, to=3)
-        assert next_step(worse, better, budget=self.BUDGET) == Step(number=2, target=9)
-        assert next_step(worse, trial(2, 0.6, to=9), budget=self.BUDGET) == Step(number=2, target=27)
-        assert next_step(worse, trial(2, 0.6, to=27), budget=self.BUDGET) is None
+    def test_trials_projected_to_beat_every_full_training_are_trained_in_full(self) -> None:
+        done, worse = trial(0, 0.5, to=27), trial(1, 0.4, to=3)
+        assert next_step(done, worse, trial(2, 0.6, to=9), budget=self.END) == Step(number=2, target=27)
+        assert next_step(done, worse, trial(2, 0.6, to=27), budget=self.END) is None
 
-    def test_one_beside_the_default_is_trained_in_full_even_if_none_promises_more(self) -> None:
-        given = [trial(1, 0.2, to=3), trial(2, 0.3, to=3)]
-        assert next_step(*given, budget=self.BUDGET) == Step(number=2, target=9)
-        climbing = Trial(number=2, values={}, history=given[1].history, target=9)
-        assert next_step(given[0], climbing, budget=self.BUDGET) is None
-        lost = trial(2, 0.3, to=8, state="done", reason="training diverged")
-        assert next_step(given[0], lost, budget=self.BUDGET) == Step(number=1, target=9)
-        assert next_step(given[0], trial(2, 0.3, to=27), budget=self.BUDGET) is None
+    def test_a_projection_counts_what_full_trainings_gained_later(self) -> None:
+        late = trial(0, *[0.3] * 9, *[0.8] * 18)
+        assert next_step(late, trial(1, 0.2, to=3), trial(2, 0.4, to=3), budget=self.END) == Step(number=2, target=9)
 
-    def test_the_same_when_nothing_new_may_begin(self) -> None:
-        assert next_step(trial(1, 0.6, to=3), new=False) == Step(number=1, target=9)
-        assert next_step(trial(1, 0.4, to=3), trial(2, 0.6, to=27), new=False) is None
+    def test_as_long_as_nothing_is_trained_in_full_the_best_goes_on(self) -> None:
+        given = [trial(0, 0.2, to=3), trial(1, 0.3, to=3)]
+        assert next_step(*given, new=False) == Step(number=1, target=9)
+        assert next_step(given[0], trial(1, 0.3, to=9), new=False) == Step(number=1, target=27)
+        assert next_step(given[0], trial(1, 0.3, to=27), new=False) is None
 
-    def test_a_promise_counts_what_others_gained_later(self) -> None:
-        late = trial(1, *[0.3] * 9, *[0.8] * 18)
-        assert next_step(late, trial(2, 0.4, to=3), budget=self.BUDGET) == Step(number=2, target=9)
-
-    def test_nothing_is_begun_that_could_not_be_carried_to_the_top(self) -> None:
-        def left(epochs: int) -> Budget:
-            return Budget(trials=100, max_epochs=27, epochs_total=27 + 3 * 3 + epochs)
-
-        three = [trial(number, 0.6 + number / 100, to=3) for number in (1, 2, 3)]
-        assert next_step(*three, budget=left(24)) == Step(number=3, target=9)
-        assert next_step(*three, budget=left(23)) is None
-        assert next_step(*three[:2], budget=left(24)) == Step(number=3, target=3, is_new=True)
-        assert next_step(*three[:2], budget=left(23)) == Step(number=2, target=9)
-        assert next_step(budget=Budget(trials=9, max_epochs=27, epochs_total=53)) is None
-
-    def test_what_is_under_way_is_counted_as_spent(self) -> None:
-        climbing = trial(1, 0.6, to=3, state="running")
-        assert spent(climbing) == 3
-        assert spent(Trial(number=1, values={}, history=climbing.history, target=9)) == 9
-        budget = Budget(trials=100, max_epochs=27, epochs_total=27 + 9 + 26)
-        assert next_step(Trial(number=1, values={}, history=climbing.history, target=9), budget=budget) is None
+    def test_the_next_best_goes_on_where_the_best_diverged(self) -> None:
+        diverged = trial(1, 0.3, to=8, state="done", reason="training diverged", target=9)
+        assert next_step(trial(0, 0.2, to=3), diverged, new=False) == Step(number=0, target=9)
 
 
-class TestTheWinner:
-    def test_the_best_fully_trained_that_beats_the_default(self) -> None:
-        given = [DEFAULT, trial(1, 0.6, to=27), trial(2, 0.7, to=27), trial(3, 0.9, to=9)]
-        assert winner(given, GOAL, 27).number == 2
+class TestReserve:
+    """The budget suffices to train the best trial in full, as long as none is."""
+
+    def test_a_step_leaves_enough_for_the_full_training_of_the_best(self) -> None:
+        best, other = trial(0, 0.9, to=3), trial(1)
+        assert next_step(best, other, left=24 + 3) == Step(number=1, target=3)
+        assert next_step(best, other, left=24 + 2) == Step(number=0, target=9)
+
+    def test_once_a_trial_is_trained_in_full_nothing_is_kept(self) -> None:
+        assert next_step(trial(0, 0.9, to=27), trial(1), left=27) == Step(number=1, target=3)
+        assert next_step(trial(0, 0.9, to=27), trial(1), left=26) is None
+
+    def test_nothing_is_kept_beside_a_trial_on_the_way_to_its_full_training(self) -> None:
+        on_the_way = trial(0, 0.9, to=9, state="running", target=27)
+        assert next_step(on_the_way, trial(1), left=27) == Step(number=1, target=3)
+
+    def test_no_trial_starts_that_could_not_be_trained_in_full(self) -> None:
+        done = trial(0, 0.2, to=27)
+        assert next_step(done, trial(1), trial(2, full=18), left=26) == Step(number=2, target=2)
+
+    def test_a_promotion_of_the_best_needs_no_more_than_its_own_full_training(self) -> None:
+        given = [trial(0, 0.9, to=3), trial(1, 0.2, to=3), trial(2, 0.1, to=3)]
+        assert next_step(*given, left=24) == Step(number=0, target=9)
+
+    def test_every_allowance_must_suffice(self) -> None:
+        two = [epochs_left(1000), epochs_left(26)]
+        done = trial(0, 0.2, to=27)
+        assert RUNGS.next_step([done, trial(1)], GOAL, UNLIMITED, two) is None
+        assert RUNGS.next_step([done, trial(1)], GOAL, UNLIMITED, two[:1]) == Step(number=1, target=3)
+
+    @pytest.mark.parametrize(("left", "target"), [(24, 9), (23, 26), (10, 13), (1, 4), (0, None)])
+    def test_when_nothing_else_fits_the_best_is_trained_as_long_as_the_budget_lasts(
+        self, left: int, target: int | None
+    ) -> None:
+        step = next_step(trial(0, 0.9, to=3), trial(1, 0.2, to=3), left=left)
+        assert step == (target and Step(number=0, target=target))
+
+    def test_a_budget_below_a_full_training_goes_to_the_first_recipe(self) -> None:
+        assert next_step(trial(0), trial(1, origin="recipe a"), left=5) == Step(number=1, target=5)
+        assert next_step(trial(0), trial(1, origin="recipe a"), left=0) is None
+
+    def test_a_running_step_counts_as_spent(self) -> None:
+        assert spent(trial(1, 0.6, to=3, state="running")) == 3
+        assert spent(trial(1, 0.6, to=3, state="running", target=9)) == 9
+        assert spent(trial(1, 0.6, to=3)) == 3
+
+
+@given(
+    accuracies=st.lists(st.floats(0, 1), min_size=1, max_size=6),
+    reached=st.lists(st.integers(0, 27), min_size=6, max_size=6),
+    fulls=st.lists(st.integers(1, 27), min_size=6, max_size=6),
+    left=st.integers(0, 200),
+)
+def test_a_step_lengthens_a_trial_that_is_not_running_within_its_training_and_the_budget(
+    accuracies: Sequence[float], reached: Sequence[int], fulls: Sequence[int], left: int
+) -> None:
+    facts = zip(accuracies, reached, fulls, strict=False)
+    trials = [trial(n, value, to=min(to, full), full=full) for n, (value, to, full) in enumerate(facts)]
+    step = next_step(*trials, left=left)
+    if step is None:
+        leader = RUNGS.leader(trials, GOAL)
+        assert left == 0 or leader is None
+        return
+    assert step.is_new == (step.number == len(trials))
+    if not step.is_new:
+        before = trials[step.number]
+        assert before.state in ("planned", "waiting")
+        assert before.epochs < step.target <= before.full
+        assert step.target - before.epochs <= left
+
+
+class TestCandidates:
+    def test_full_and_partial_trainings_count_the_best_first(self) -> None:
+        given = [trial(0, 0.6, to=27), trial(1, 0.9, to=3), trial(2, 0.7, to=9), trial(3)]
+        assert [one.number for one in candidates(given, GOAL)] == [1, 2, 0]
+
+    def test_an_earlier_better_epoch_counts(self) -> None:
+        assert [one.number for one in candidates([trial(0, 0.4, to=3), trial(1, 0.9, 0.1, 0.1)], GOAL)] == [1, 0]
 
     @pytest.mark.parametrize(
         "other",
         [
-            trial(1, 0.4, to=27),
-            trial(1, 0.5, to=27),
+            trial(1),
             trial(1, math.nan, to=27),
-            trial(1, 0.9, to=9),
+            trial(1, 0.9, to=3, state="running", target=9),
             trial(1, 0.9, to=9, state="failed", reason="no memory"),
             trial(1, 0.9, to=27, state="done", reason="training diverged"),
         ],
     )
-    def test_else_the_default(self, other: Trial) -> None:
-        assert winner([DEFAULT, other], GOAL, 27).number == 0
+    def test_running_failed_and_diverged_trials_do_not_count(self, other: Trial) -> None:
+        assert [one.number for one in candidates([trial(0, 0.1, to=3), other], GOAL)] == [0]
 
-    def test_ties_go_to_the_lower_loss(self) -> None:
-        better = Trial(number=1, values={}, history=[{"val_acc": 0.5, "val_loss": 0.9}] * 27, target=27, state="done")
-        assert winner([DEFAULT, better], GOAL, 27).number == 1
+    def test_ties_go_to_the_lower_loss_and_then_to_the_lower_number(self) -> None:
+        def full(number: int, loss: float) -> Trial:
+            history = [{"val_acc": 0.5, "val_loss": loss}] * 27
+            return Trial(number=number, values={}, full=27, history=history, state="done")
 
-    def test_the_default_that_failed_is_beaten_by_anything_that_trained(self) -> None:
-        failed = Trial(number=0, values={}, target=0, state="failed", reason="no memory")
-        assert winner([failed, trial(1, 0.1, to=27)], GOAL, 27).number == 1
-        assert winner([failed], GOAL, 27).number == 0
+        assert [one.number for one in candidates([full(0, 0.9), full(1, 0.9), full(2, 0.4)], GOAL)] == [2, 0, 1]
 
     def test_a_metric_to_be_minimised(self) -> None:
         goal = Goal(metric="val_loss", maximize=False, tie="val_loss")
         losses = [
-            Trial(number=n, values={}, history=[{"val_loss": loss}] * 27, target=27, state="done")
+            Trial(number=n, values={}, full=9, history=[{"val_loss": loss}] * 9, state="done")
             for n, loss in enumerate((0.5, 0.7, 0.3, math.inf))
         ]
-        assert winner(losses, goal, 27).number == 2
+        assert [one.number for one in candidates(losses, goal)] == [2, 0, 1]
 
-    @given(st.lists(st.lists(st.floats() | st.floats(0, 1), min_size=27, max_size=27), min_size=1, max_size=6))
-    def test_it_is_never_worse_than_the_default(self, values: Sequence[Sequence[float]]) -> None:
-        trials = [trial(number, *curve) for number, curve in enumerate(values)]
-        best = winner(trials, GOAL, 27)
-        assert GOAL.score(best.best(GOAL)) >= GOAL.score(trials[0].best(GOAL))
+    @given(st.lists(st.tuples(st.floats() | st.floats(0, 1), st.integers(1, 27)), min_size=1, max_size=6))
+    def test_the_first_is_not_worse_than_any_other(self, results: Sequence[tuple[float, int]]) -> None:
+        trials = [trial(number, value, to=to) for number, (value, to) in enumerate(results)]
+        usable = [value for value, _ in results if math.isfinite(value)]
+        ranked = candidates(trials, GOAL)
+        assert [one.best(GOAL)["val_acc"] for one in ranked] == sorted(usable, reverse=True)
 
 
-class TestPromises:
-    def test_full_trainings_are_what_they_are_and_divergence_is_the_worst(self) -> None:
-        lost = trial(2, 0.9, 0.9, 0.9, to=3, state="done", reason="training diverged")
-        found = projections([DEFAULT, trial(1, 0.6, to=27), lost], GOAL, LADDER)
+class TestProjections:
+    def test_full_trainings_keep_their_score_and_divergence_is_the_worst(self) -> None:
+        diverged = trial(2, 0.9, 0.9, 0.9, to=3, state="done", reason="training diverged")
+        found = projections([trial(0, 0.5, to=27), trial(1, 0.6, to=27), diverged], GOAL, RUNGS)
         assert found == {0: 0.5, 1: 0.6, 2: -math.inf}
 
-    def test_what_never_trained_has_none(self) -> None:
-        assert projections([DEFAULT, Trial(number=1, values={}, target=3)], GOAL, LADDER) == {0: 0.5}
+    def test_a_trial_without_an_epoch_has_none(self) -> None:
+        assert projections([trial(0, 0.5, to=27), trial(1)], GOAL, RUNGS) == {0: 0.5}
 
-    def test_partial_results_are_not_taken_for_final_ones(self) -> None:
-        """At its third epoch, 2 was ahead of where 1 was then."""
-        late = trial(1, *[0.3] * 9, *[0.8] * 18)
-        found = projections([DEFAULT, late, trial(2, 0.4, to=3)], GOAL, LADDER)
-        assert found[2] > found[1] == 0.8
+    def test_a_partial_training_is_raised_by_what_full_trainings_gained_after_its_rung(self) -> None:
+        late = trial(0, *[0.3] * 9, *[0.8] * 18)
+        found = projections([late, trial(1, 0.4, to=1, full=9), trial(2, 0.4, to=27)], GOAL, RUNGS)
+        assert found[1] == pytest.approx(0.4 + 0.5)
+        assert found[0] == 0.8

@@ -222,19 +222,20 @@ class RungSchedule:
         for trial in self._promotable(trials, goal):
             yield trial, self._to_next_rung(trial)
         if new and trials:
-            like = max(trials, key=lambda trial: goal.score(trial.best(goal)))
+            like = next(iter(candidates(trials, goal)), trials[DEFAULT_TRIAL])
             like = Trial(number=len(trials), values=like.values, full=like.full, epoch_s=like.epoch_s)
             yield like, Step(number=like.number, target=self.rungs_of(like)[0], is_new=True)
         for trial in self._promising(trials, goal):
             yield trial, self._to_next_rung(trial)
 
     def _last_resort(self, leader: Trial | None, allowances: Sequence[Allowance]) -> Step | None:
-        """The full training of the leader, even if it may not end in time, as long as an epoch does."""
+        """The full training of the leader, or as many of its epochs as the budget allows; None if it allows none."""
         if leader is None or leader.state not in ("planned", "waiting"):
             return None
-        if any(one.cost(leader, leader.epochs + 1) > one.left for one in allowances):
-            return None
-        return Step(number=leader.number, target=leader.full)
+        for target in range(leader.full, leader.epochs, -1):
+            if all(one.cost(leader, target) <= one.left for one in allowances):
+                return Step(number=leader.number, target=target)
+        return None
 
     def _to_next_rung(self, trial: Trial) -> Step:
         return Step(number=trial.number, target=next(rung for rung in self.rungs_of(trial) if rung > trial.epochs))
