@@ -53,8 +53,10 @@ def test_every_fact_of_a_trial_comes_back_in_any_process(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0.1 + 0.2, 5e-324])
-def test_every_metric_comes_back_from_strict_json(value: float, tmp_path: Path) -> None:
-    path = kept(tmp_path, Trial(number=0, values={"name": "nan"}, history=({"val_acc": value, "val_loss": 1},)))
+def test_every_number_and_text_comes_back_from_strict_json(value: float, tmp_path: Path) -> None:
+    odd = ("not UTF-8: \udc80", "\0\n", "bücken")
+    history = ({"val_acc": value, "val_loss": 1},)
+    path = kept(tmp_path, Trial(number=0, values={"name": "nan"}, history=history, failures=odd))
 
     def refuse(name: str) -> None:
         raise AssertionError(name)
@@ -63,7 +65,7 @@ def test_every_metric_comes_back_from_strict_json(value: float, tmp_path: Path) 
         json.loads(line, parse_constant=refuse)
     (trial,) = reopened(tmp_path)
     assert repr(trial.history[0]["val_acc"]) == repr(value)
-    assert trial.values == {"name": "nan"}
+    assert (trial.values, trial.failures) == ({"name": "nan"}, odd)
 
 
 def test_a_change_is_a_line_and_the_last_one_counts(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from tao_skill.automl.search.asha import Goal, Trial
 from tao_skill.errors import BadData, BadRequest, BadState, CannotWrite
 from tao_skill.io import atomic
-from tao_skill.io.strict_json import RECORD_BYTES, bounded, conform, parse_json
+from tao_skill.io.strict_json import RECORD_BYTES, conform, parse_json
 
 VERSION: Final = 1
 """Version of the format."""
@@ -90,7 +90,7 @@ class FileJournal:
         Raises:
             CannotWrite: the disk is full or the file cannot be written; the journal is as before.
         """
-        line = _line(trial).encode("utf-8")
+        line = _line(trial).encode("ascii")
         try:
             with atomic.open_to_append(self._path) as stream:
                 stream.truncate(self._end)  # a killed process or a full disk may have left a part of a line
@@ -171,13 +171,13 @@ def _line(record: Header | Trial) -> str:
     value = asdict(record)
     if "history" in value:
         value["history"] = _as_json(value["history"])
-    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(value, allow_nan=False) + "\n"  # ASCII: failures may quote names that are not valid UTF-8
 
 
 def _parse(line: bytes) -> Any:
     if not line.endswith(b"\n"):
         raise ValueError("it is not complete")
-    return bounded(parse_json(line.decode("utf-8")), RECORD_BYTES)
+    return parse_json(line.decode("utf-8"))
 
 
 def _as_json(history: Sequence[Mapping[str, float]]) -> list[dict[str, float | str]]:
