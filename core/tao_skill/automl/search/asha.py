@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from tao_skill.errors import BadRequest
@@ -223,7 +223,7 @@ class RungSchedule:
             yield trial, self._to_next_rung(trial)
         if new and trials:
             like = next(iter(candidates(trials, goal)), trials[DEFAULT_TRIAL])
-            like = Trial(number=len(trials), values=like.values, full=like.full, epoch_s=like.epoch_s)
+            like = replace(like, number=len(trials), history=())
             yield like, Step(number=like.number, target=self.rungs_of(like)[0], is_new=True)
         for trial in self._promising(trials, goal):
             yield trial, self._to_next_rung(trial)
