@@ -81,7 +81,7 @@ def search(folder: Path, model: Model, job: Job, spec: Mapping[str, Any], secret
             coordinator = Coordinator(Search(setup, journal), queue, pool, artifacts, study, status, settings)
             coordinator.run()
         coordinator.publish(ended=True)
-        outcome = artifacts.publish(coordinator.search.trials, elapsed_s=coordinator.elapsed_s())
+        outcome = artifacts.publish(coordinator.search.trials, spec, elapsed_s=coordinator.elapsed_s())
         status.write("SUCCESS", "Search finished.", kpi=outcome.metrics)
     return outcome
 

@@ -39,7 +39,8 @@ def summary(report: SearchReport) -> list[str]:
     of = f" of {report.budget.trials}" if report.budget.trials is not None else ""
     spent = f"{progress.trials}{of} trials, {epochs(progress.epochs)}"
     state = f"ended: {line(progress.ended)}" if progress.ended else f"ETA {duration(progress.eta_s)}"
-    return [f"{spent}  elapsed {duration(progress.elapsed_s)}  {state}", report.winner.sentence]
+    flagged = [f"look at it before you use it: {line(flag)}" for flag in report.winner.flags]
+    return [f"{spent}  elapsed {duration(progress.elapsed_s)}  {state}", report.winner.sentence, *flagged]
 
 
 def table(report: SearchReport) -> Table:

@@ -58,17 +58,22 @@ class WinnerReport:
     Attributes:
         number: None while there is no winner. is_default: whether it is trial 0.
         sentence: the verdict. caveat: how far to trust the metric.
-        gain: improvement over the default in the metric; positive is better. metrics: those of the best epoch.
+        flags: reasons to look at it before it is used.
+        gain: improvement over the user's spec in the metric; positive is better. metrics: those of the best epoch.
+        test: metrics on the test set, scored once at the end. not_in_tao: keys of its spec that NVIDIA TAO lacks.
     """
 
     number: int | None
     is_default: bool
     sentence: str
     caveat: str
+    flags: tuple[str, ...]
     gain: float | None
     values: Mapping[str, Any]
     metrics: Mapping[str, float | None]
+    test: Mapping[str, float | None]
     best_epoch: int | None
+    not_in_tao: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,7 @@ class Trial:
 
     Attributes:
         number: 0 is the user's own spec. origin: where the configuration comes from.
+        repeats: number of the trial that it repeats with another seed.
         values: value by spec key that differs from the spec, or is searched.
         full: epochs of its full training. warm_up: first epochs, after which its metrics say little.
         history: metrics of each trained epoch, in order.
@@ -62,6 +63,7 @@ class Trial:
     full: int
     warm_up: int = 0
     origin: str = OWN_SPEC
+    repeats: int | None = None
     history: Sequence[Mapping[str, float]] = ()
     target: int = 0
     state: State = "planned"
@@ -275,10 +277,20 @@ def spent(trial: Trial) -> int:
 
 
 def candidates(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
-    """Trials that are a model, in full or in part, the best first; of equal ones, the one of the lowest number."""
+    """Trials that are a model, in full or in part, the best first; of equal ones, the one of the lowest number.
+
+    A configuration that was trained with several seeds counts with the mean of their scores.
+    """
     usable = [trial for trial in trials if trial.state in ("done", "waiting") and not trial.reason]
-    scored = [trial for trial in usable if math.isfinite(goal.score(trial.best(goal))[0])]
-    return sorted(scored, key=lambda trial: goal.score(trial.best(goal)), reverse=True)
+    scores = {trial.number: goal.score(trial.best(goal)) for trial in usable}
+    usable = [trial for trial in usable if math.isfinite(scores[trial.number][0])]
+
+    def mean(trial: Trial) -> float:
+        first = trial.number if trial.repeats is None else trial.repeats
+        same = [scores[one.number][0] for one in usable if first in (one.number, one.repeats)]
+        return math.fsum(same) / len(same)
+
+    return sorted(usable, key=lambda trial: (mean(trial), *scores[trial.number]), reverse=True)
 
 
 def projections(trials: Sequence[Trial], goal: Goal, schedule: RungSchedule) -> dict[int, float]:

@@ -24,6 +24,7 @@ from tao_skill.automl.search.asha import (
 )
 from tao_skill.automl.search.samplers import Observation, draw
 from tao_skill.automl.space.space import Space
+from tao_skill.spec.tree import lookup
 
 REPEATS: Final = 2
 """Number of times a failed task is retried."""
@@ -36,6 +37,12 @@ LEAST_LENGTH: Final = 0.5
 
 MOST_SHARE: Final = 0.9
 """Share of a time budget that a full training takes, at most."""
+
+REPEATED: Final = 2
+"""Finalists that are trained with a second seed."""
+
+REPEAT_SHARE: Final = 0.3
+"""Share of a time budget, at its end, in which finalists are trained with a second seed."""
 
 EPOCH_S: Final = "epoch_s"
 """Name of the only metric of a task that measures the speed."""
@@ -146,7 +153,8 @@ class Setup:
 
     Attributes:
         spec: the user's own, trial 0. recipes: configurations to try besides, the best known first.
-        prefer: accurate or fast.
+        prefer: accurate or fast. seed_key: spec key of the seed of a training; None for no repetition.
+        class_average: metric with the mean accuracy of the classes, in percent, if there is one.
         validation: the data that trials are compared on, as text. validation_size: its sequences; None if unknown.
     """
 
@@ -160,6 +168,8 @@ class Setup:
     sampler: str = "tpe"
     seed: int = 0
     prefer: str = "accurate"
+    seed_key: str | None = None
+    class_average: str | None = None
     validation: str = "after every epoch"
     validation_size: int | None = None
 
@@ -202,6 +212,8 @@ class Search:
         if math.isfinite(left_s) and not any(trial.epoch_s for trial in self.trials):
             return self._measurement()
         allowances = self._allowances(left_s)
+        if repeated := self._repeat(left_s, allowances):
+            return repeated
         new = new and not self.exhausted
         step = setup.schedule.next_step(self.trials, setup.goal, setup.budget, allowances, new=new)
         if step is None:
@@ -321,6 +333,23 @@ class Search:
         trial = self._store(replace(before, state="running", target=step.target))
         limit_s = max(0.0, left_s - sum(kept)) if math.isfinite(left_s) else None
         return Task(number=step.number, values=trial.values, target=step.target, limit_s=limit_s)
+
+    def _repeat(self, left_s: float, allowances: Sequence[Allowance]) -> Task | None:
+        """The training of a finalist with a second seed, at the end of a time budget, if there is time for all."""
+        seconds, key = self.setup.budget.seconds, self.setup.seed_key
+        if seconds is None or key is None or left_s > REPEAT_SHARE * seconds:
+            return None
+        models = [trial for trial in candidates(self.trials, self.setup.goal) if trial.is_model]
+        finalists = [trial for trial in models if trial.repeats is None][:REPEATED]
+        missing = [one for one in finalists if one.number not in [trial.repeats for trial in self.trials]]
+        again = [replace(one, history=(), state="planned", failures=(), seconds=0.0) for one in missing]
+        if not again or any(math.fsum(map(one.to_full, again)) > one.left for one in allowances):
+            return None
+        first, number = again[0], len(self.trials)
+        values = {**first.values, key: int(lookup(self.setup.spec, key)) + 1}
+        origin = f"second seed of trial {first.number}"
+        self._store(replace(first, number=number, origin=origin, repeats=first.number, values=values))
+        return self._start(Step(number=number, target=first.full), left_s, allowances)
 
     def _add_trial(self, number: int) -> bool:
         """Add a configuration drawn by the sampler; False if the space is exhausted."""

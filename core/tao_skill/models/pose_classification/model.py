@@ -33,6 +33,7 @@ class PoseClassification(Model):
         checkpoints={"train.checkpoint_interval": 10**6, "train.checkpoint_interval_unit": "epoch"},
         tie_breaker="val_loss",
         lower_on_divergence="train.optim.lr",
+        class_average="avg_accuracy",
     )
 
     def __init__(self) -> None:
