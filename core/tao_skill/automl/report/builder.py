@@ -188,7 +188,7 @@ def _winner(verdict: Verdict, setup: Setup, trials: Sequence[Trial], facts: RunF
         metrics=metrics,
         test=facts.test,
         best_epoch=best_epoch,
-        not_in_tao=facts.not_in_tao,
+        not_in_tao=tuple(facts.not_in_tao),
     )
 
 
