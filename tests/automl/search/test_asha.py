@@ -118,7 +118,7 @@ class TestOrder:
         assert next_step(own, first, trial(2, 0.9, full=9), left=1000) == Step(number=0, target=3)
 
     def test_beside_the_running_first_recipe_the_others_start(self) -> None:
-        own, first, cheap = self.KNOWN
+        own, _, cheap = self.KNOWN
         running = trial(1, origin="recipe a", state="running", target=3)
         assert next_step(own, running, cheap) == Step(number=0, target=3)
 

@@ -192,11 +192,14 @@ class RungSchedule:
         leader = self.leader(trials, goal)
         new = new and (budget.trials is None or len(trials) < budget.trials)
         for trial, step in self._wanted(trials, goal, allowances, new=new):
-            reserves = self.reserves(trial, leader, allowances)
-            rest = zip(allowances, reserves, strict=True)
-            if all(max(one.to_full(trial), one.cost(trial, step.target) + kept) <= one.left for one, kept in rest):
+            if self.fits(trial, step.target, leader, allowances):
                 return step
         return self._last_resort(leader, allowances)
+
+    def fits(self, trial: Trial, target: int, leader: Trial | None, allowances: Sequence[Allowance]) -> bool:
+        """Whether a step leaves enough for the full training of the leader, and the trial can be trained in full."""
+        rest = zip(allowances, self.reserves(trial, leader, allowances), strict=True)
+        return all(max(one.to_full(trial), one.cost(trial, target) + kept) <= one.left for one, kept in rest)
 
     def reserves(self, trial: Trial, leader: Trial | None, allowances: Sequence[Allowance]) -> list[float]:
         """What a step of `trial` must leave of each allowance."""

@@ -65,7 +65,21 @@ def draw(
     seed: int = 0,
     around: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
-    """Values for configuration `number`, different from all observations; None when the space is exhausted.
+    """The first of `draws`; None when the space is exhausted."""
+    return next(draws(space, spec, number, observations, sampler=sampler, seed=seed, around=around), None)
+
+
+def draws(
+    space: Space,
+    spec: Mapping[str, Any],
+    number: int,
+    observations: Sequence[Observation],
+    *,
+    sampler: str = "tpe",
+    seed: int = 0,
+    around: Mapping[str, Any] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Values for configuration `number` in the order they are tried, different from all observations.
 
     The same arguments give the same values, in any process.
 
@@ -80,7 +94,7 @@ def draw(
     candidates = _candidates(space, spec, number, observations, sampler, seed)
     if around is not None and sampler != GRID:
         candidates = _near(candidates, around, space, spec, random.Random(f"{seed} {number}"))  # noqa: S311
-    return next((values for values in candidates if values is not None and _identity(values) not in known), None)
+    return (values for values in candidates if values is not None and _identity(values) not in known)
 
 
 def check_sampler(name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from tao_skill.automl.search.asha import (
@@ -15,14 +16,13 @@ from tao_skill.automl.search.asha import (
     Goal,
     RungSchedule,
     State,
-    Step,
     Trial,
     candidates,
     in_order,
     projections,
     spent,
 )
-from tao_skill.automl.search.samplers import Observation, draw
+from tao_skill.automl.search.samplers import ATTEMPTS, Observation, draws
 from tao_skill.automl.space.space import Space
 from tao_skill.spec.tree import lookup
 
@@ -200,7 +200,8 @@ class Search:
         self.trials = journal.load()
         for trial in setup.planned()[len(self.trials) :]:
             self._store(trial)
-        self.exhausted = False
+        # The trials at the last draw that found no configuration: until they change, no other draw would.
+        self._fruitless: list[Trial] | None = None
 
     def next_task(self, *, left_s: float = math.inf, new: bool = True) -> Task | None:
         """The next task; None if there is none, or if running tasks must end first.
@@ -209,19 +210,22 @@ class Search:
             left_s: seconds left. new: whether new configurations may be started.
         """
         setup = self.setup
-        if math.isfinite(left_s) and not any(trial.epoch_s for trial in self.trials):
+        if math.isfinite(left_s) and all(trial.epoch_s is None for trial in self.trials):
             return self._measurement()
         allowances = self._allowances(left_s)
         if repeated := self._repeat(left_s, allowances):
             return repeated
-        new = new and not self.exhausted
+        new = new and self.trials != self._fruitless
         step = setup.schedule.next_step(self.trials, setup.goal, setup.budget, allowances, new=new)
         if step is None:
             return None
-        if step.is_new and not self._add_trial(step.number):
-            self.exhausted = True
+        if not step.is_new:
+            return self._start(self.trials[step.number], step.target, left_s, allowances)
+        trial = self._new_trial(step.number, allowances)
+        if trial is None:
+            self._fruitless = list(self.trials)
             return self.next_task(left_s=left_s, new=False)
-        return self._start(step, left_s, allowances)
+        return self._start(trial, setup.schedule.rungs_of(trial)[0], left_s, allowances)
 
     def interrupted(self) -> list[Task]:
         """Tasks that were started and have no result, to be run again."""
@@ -282,10 +286,11 @@ class Search:
 
     def _take_speed(self, trial: Trial, epoch_s: float) -> Trial:
         """Take in the measured speed, and shorten the planned trainings that take too much of the budget."""
-        measured = self._store(replace(trial, state="planned", epoch_s=epoch_s))
-        for planned in [one for one in self.trials if one.state == "planned"]:
+        measured = self.trials[trial.number] = replace(trial, state="planned", epoch_s=epoch_s)
+        for planned in [one for one in self.trials if one.state == "planned" and one is not measured]:
             self._store(self._sized(planned))
-        return measured
+        # Last, as a search that is interrupted before measures again.
+        return self._store(self._sized(measured))
 
     def _sized(self, trial: Trial) -> Trial:
         """The trial with a full training that fits into the time budget."""
@@ -302,7 +307,8 @@ class Search:
         """Expected seconds of an epoch: its own, or by its operations and the speed of the trials so far."""
         if trial.epoch_s:
             return trial.epoch_s
-        measured = [(one.epoch_s, self.setup.trainings.flop(one.values)) for one in self.trials if one.epoch_s]
+        timed = [(one.epoch_s, one.values) for one in self.trials if one.epoch_s is not None]
+        measured = [(epoch_s, self.setup.trainings.flop(values)) for epoch_s, values in timed]
         flop = self.setup.trainings.flop(trial.values)
         if not measured:
             return 0.0
@@ -327,12 +333,12 @@ class Search:
             allowances.append(Allowance(left=left_s, cost=seconds))
         return allowances
 
-    def _start(self, step: Step, left_s: float, allowances: Sequence[Allowance]) -> Task:
-        schedule, before = self.setup.schedule, self.trials[step.number]
+    def _start(self, before: Trial, target: int, left_s: float, allowances: Sequence[Allowance]) -> Task:
+        schedule = self.setup.schedule
         kept = schedule.reserves(before, schedule.leader(self.trials, self.setup.goal), allowances[-1:])
-        trial = self._store(replace(before, state="running", target=step.target))
+        trial = self._store(replace(before, state="running", target=target))
         limit_s = max(0.0, left_s - sum(kept)) if math.isfinite(left_s) else None
-        return Task(number=step.number, values=trial.values, target=step.target, limit_s=limit_s)
+        return Task(number=trial.number, values=trial.values, target=target, limit_s=limit_s)
 
     def _repeat(self, left_s: float, allowances: Sequence[Allowance]) -> Task | None:
         """The training of a finalist with a second seed, at the end of a time budget, if there is time for all."""
@@ -348,39 +354,41 @@ class Search:
         first, number = again[0], len(self.trials)
         values = {**first.values, key: int(lookup(self.setup.spec, key)) + 1}
         origin = f"second seed of trial {first.number}"
-        self._store(replace(first, number=number, origin=origin, repeats=first.number, values=values))
-        return self._start(Step(number=number, target=first.full), left_s, allowances)
+        trial = replace(first, number=number, origin=origin, repeats=first.number, values=values)
+        return self._start(trial, trial.full, left_s, allowances)
 
-    def _add_trial(self, number: int) -> bool:
-        """Add a configuration drawn by the sampler; False if the space is exhausted."""
-        values = self._draw(number)
-        if values is None:
-            return False
-        self._store(self._sized(self.setup.trial(number, Configuration(origin=self.setup.sampler, values=values))))
-        return True
-
-    def _draw(self, number: int) -> dict[str, Any] | None:
-        """A configuration around the best so far, different from all others."""
-        setup = self.setup
-        # A trial that failed before its first epoch has an unknown score, a trial that is still in it has none yet.
-        unknown = {trial.number: math.nan for trial in self.trials if trial.state == "failed"}
-        scores = unknown | projections(self.trials, setup.goal, setup.schedule)
-        effective = [setup.space.values_in(setup.spec, trial.values) for trial in self.trials]
-        observations = [
-            Observation(values=values, score=scores.get(trial.number))
-            for trial, values in zip(self.trials, effective, strict=True)
-        ]
+    def _new_trial(self, number: int, allowances: Sequence[Allowance]) -> Trial | None:
+        """A configuration drawn around the best so far, different from all others, that the budget allows."""
+        setup, schedule = self.setup, self.setup.schedule
+        leader = schedule.leader(self.trials, setup.goal)
+        observations = self._observations()
+        known = [observation.values for observation in observations]
         best = next(iter(candidates(self.trials, setup.goal)), self.trials[DEFAULT_TRIAL])
-        drawn = draw(
+        drawn = draws(
             setup.space,
             setup.space.with_values(setup.spec, best.values),
             number,
             observations,
             sampler=setup.sampler,
             seed=setup.seed,
-            around=effective[best.number] if setup.recipes else None,
+            around=known[best.number] if setup.recipes else None,
         )
-        return None if drawn is None else setup.trainings.adapted({**best.values, **drawn}, best.values)
+        for values in islice(drawn, ATTEMPTS):
+            adapted = setup.trainings.adapted({**best.values, **values}, best.values)
+            trial = self._sized(setup.trial(number, Configuration(origin=setup.sampler, values=adapted)))
+            is_known = setup.space.values_in(setup.spec, adapted) in known
+            if not is_known and schedule.fits(trial, schedule.rungs_of(trial)[0], leader, allowances):
+                return trial
+        return None
+
+    def _observations(self) -> list[Observation]:
+        """The searched parameters of every trial, and its projected score."""
+        setup = self.setup
+        # A trial that failed before its first epoch has an unknown score, a trial that is still in it has none yet.
+        unknown = {trial.number: math.nan for trial in self.trials if trial.state == "failed"}
+        scores = unknown | projections(self.trials, setup.goal, setup.schedule)
+        values = (setup.space.values_in(setup.spec, trial.values) for trial in self.trials)
+        return [Observation(values=one, score=scores.get(number)) for number, one in enumerate(values)]
 
     def _store(self, trial: Trial) -> Trial:
         self.journal.save(trial)
