@@ -52,7 +52,8 @@ GENERATED: Final = (
     ".agents/**/*",
     ".*-plugin/**/*",
 )
-BY_HAND: Final = ("references/*/skill_info.yaml", "skills/*/references/*.md")
+BY_HAND: Final = ("references/*/skill_info.yaml", "references/*/recipes.yaml", "skills/*/references/*.md")
+"""Files beside the generated ones; recipes are written by benchmarks/automl/portfolio.py."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -65,6 +65,7 @@ class TrainingKeys:
         trial: values that replace those of the spec in every trial, also in its recorded spec.
         checkpoints: values that limit the checkpoints of a trial to its rungs and its best epoch.
         tie_breaker: metric that ranks trials with equal values of the search metric; lower is better.
+        class_average: metric with the mean accuracy of the classes, in percent, if training reports one.
         lower_on_divergence: key of the parameter to lower if every training diverges.
     """
 
@@ -74,6 +75,7 @@ class TrainingKeys:
     checkpoints: Mapping[str, Any]
     tie_breaker: str
     lower_on_divergence: str
+    class_average: str | None = None
 
 
 class Model(ABC):
@@ -177,6 +179,10 @@ class Model(ABC):
     def epoch_flop(self, config: Any) -> float | None:
         """Floating-point operations of a training epoch; None if unknown."""
         return None
+
+    def warm_up_epochs(self, config: Any) -> int:
+        """Epochs at the beginning of a training after which its metrics say little about its end."""
+        return 0
 
     def recipes(self, config: Any, fixed: Collection[str]) -> Sequence[Recipe]:
         """Recipes for the data of a spec, the best known first, that keep the values of the `fixed` keys."""

@@ -252,16 +252,18 @@ def records(root: Path, done: Work) -> list[Path]:
 
 
 @pytest.mark.parametrize("how", ["half", "empty", "garbage"])
+@pytest.mark.parametrize("file", ["study.db", "journal.jsonl"])
 @pytest.mark.faults
-def test_truncated_study(how: str, work: Callable[[str], Work], root: Path) -> None:
+def test_truncated_search(file: str, how: str, work: Callable[[str], Work], root: Path) -> None:
+    """The database is made again from the journal; half a journal gets the lost results from the database."""
     done = work("automl")
     running = done.begin(root)
-    study = until(lambda: list(root.rglob("study.db")), LIMIT_S)[0]
     until(lambda: list(root.rglob("model_epoch_*.pth")), LIMIT_S)
     kill_all(root, running)
-    content = study.read_bytes()
-    study.write_bytes({"half": content[: len(content) // 2], "empty": b"", "garbage": os.urandom(len(content))}[how])
-    for beside in root.rglob("study.db-*"):
+    (path,) = root.rglob(file)
+    content = path.read_bytes()
+    path.write_bytes({"half": content[: len(content) // 2], "empty": b"", "garbage": os.urandom(len(content))}[how])
+    for beside in root.rglob(f"{file}-*"):
         beside.unlink()
     answer = subprocess.run(
         [*TAO_SKILL, *done.command, "--json"],
@@ -273,9 +275,9 @@ def test_truncated_study(how: str, work: Callable[[str], Work], root: Path) -> N
     document = json.loads(answer.stdout)
     if answer.returncode:  # said, and the fix leads on
         assert document["error"]["code"] == "bad_data"
-        assert str(study) in document["error"]["message"]
+        assert str(path) in document["error"]["message"]
         assert "move" in document["error"]["fix"]
-        study.parent.parent.rename(root.parent / "moved away")
+        (path if file == "study.db" else path.parent.parent).rename(root.parent / "moved away")
     check_resumes(done, root)
 
 

@@ -8,7 +8,7 @@ import pickle
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from tao_skill import bank, skills, status
 from tao_skill.agent_tools import reports
 from tao_skill.agent_tools.context import ToolContext
 from tao_skill.agent_tools.roots import Roots
+from tao_skill.automl.execution.journal import FileJournal, journal_path
 from tao_skill.automl.report import files
 from tao_skill.automl.search.asha import Trial
 from tao_skill.cli import tao_mounts
@@ -369,6 +370,22 @@ def _search_report() -> dict[str, Any]:
     return document(setup, [default, running, failed], FACTS)
 
 
+def _journal(path: Path) -> None:
+    with FileJournal(path, job=JOB, goal=make_setup().goal) as journal:
+        journal.load()
+
+
+def _journal_seeds() -> list[bytes]:
+    metrics = {"val_acc": 0.5, "val_loss": float("nan")}
+    running = Trial(number=0, values={LR: 0.1, INIT: "zero"}, history=(metrics,), target=3, failures=("out of memory",))
+    with tempfile.TemporaryDirectory() as folder:
+        path = journal_path(Path(folder))
+        with FileJournal(path, job=JOB, goal=make_setup().goal) as journal:
+            for trial in (running, replace(running, number=1), replace(running, state="done")):
+                journal.save(trial)
+        return [path.read_bytes()]
+
+
 def _summary(action: str, kind: str) -> Callable[[Path], Any]:
     def read(path: Path) -> Any:
         artifact = {"kind": kind, "path": str(path)}
@@ -489,6 +506,9 @@ PARSERS: Final[Mapping[str, Parser]] = {
         ),
     ),
     "report of a search": Parser(read=_report, file=files.REPORT_FILE, seeds=_text(_search_report()), weight=0.5),
+    "journal of a search": Parser(
+        read=_journal, file="journal.jsonl", seeds=_journal_seeds, tokens=(b"\n", b'"nan"', b'"number": 1', b"\0")
+    ),
     "report of an evaluation": Parser(read=_summary("evaluate", "report"), file="r.json", seeds=_text(_EVALUATION)),
     "calibration cache": Parser(read=gen_trt_engine._read_ranges, file="c.json", seeds=_text(_RANGES)),
     "cache entry": Parser(read=lambda path: s3_cache._entry(path.parent), file="entry.json", seeds=_text(_ENTRY)),

@@ -10,7 +10,7 @@ import reprlib
 import stat
 import types
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from itertools import chain, islice
@@ -114,6 +114,8 @@ def read_json(path: Path, kind: Any, *, what: str, fix: str, most: int = RECORD_
 def conform(value: Any, kind: Any, path: str = "") -> Any:
     """Convert a JSON value to a type: objects to dataclasses or mappings, lists to lists or tuples of one item type.
 
+    A list becomes a tuple where the type is Sequence.
+
     Raises:
         ValueError: the value does not match the type; the message has its path.
     """
@@ -121,8 +123,9 @@ def conform(value: Any, kind: Any, path: str = "") -> Any:
     if origin in (Union, types.UnionType):
         (inner,) = (argument for argument in arguments if argument is not types.NoneType)
         return None if value is None else conform(value, inner, path)
-    if origin in (list, tuple) and isinstance(value, list):
-        return origin(conform(item, arguments[0], f"{path}[{index}]") for index, item in enumerate(value))
+    if origin in (list, tuple, Sequence) and isinstance(value, list):
+        make = list if origin is list else tuple
+        return make(conform(item, arguments[0], f"{path}[{index}]") for index, item in enumerate(value))
     if origin in (dict, Mapping) and isinstance(value, dict):
         return {name: conform(item, arguments[1], f"{path}.{name}") for name, item in value.items()}
     if is_dataclass(kind) and isinstance(value, dict):
@@ -161,9 +164,8 @@ def mask_password(text: str) -> str:
 
 def _describe_type(kind: Any) -> str:
     origin = get_origin(kind) or kind
-    return {dict: "an object", Mapping: "an object", list: "a list", tuple: "a list", str: "text"}.get(
-        origin, "an object" if is_dataclass(kind) else str(getattr(kind, "__name__", kind))
-    )
+    names = {dict: "an object", Mapping: "an object", list: "a list", tuple: "a list", Sequence: "a list", str: "text"}
+    return names.get(origin, "an object" if is_dataclass(kind) else str(getattr(kind, "__name__", kind)))
 
 
 _type_hints = cache(get_type_hints)

@@ -67,16 +67,28 @@ def test_a_task_goes_through_unchanged_and_its_result_comes_until_it_is_acknowle
     assert not queue.has_results()
 
 
-def test_putting_a_task_again_adds_nothing_whatever_became_of_it(queue: Queue) -> None:
+def test_putting_a_task_again_adds_nothing_and_brings_back_its_result(queue: Queue) -> None:
     assert queue.put(task())
     assert not queue.put(task())
     queue.finish(claim(queue), HISTORY, 1.0)
     assert not queue.put(task())
     queue.acknowledge(queue.results()[0])
-    assert not queue.put(task())
-    assert queue.claim("a") is None
-    assert queue.put(task(), attempt=1)
     assert queue.put(task(target=9))
+    assert queue.put(task(), attempt=1)
+    assert queue.results() == []
+    assert not queue.put(task())
+    (result,) = queue.results()
+    assert (result.target, result.attempt, result.history) == (3, 0, HISTORY)
+    assert claim(queue).task == task(target=9)
+
+
+def test_a_failure_that_is_put_again_comes_back_as_a_failure(queue: Queue) -> None:
+    queue.put(task())
+    queue.fail(claim(queue), failure_of(MemoryError("no room")))
+    (result,) = queue.results()
+    queue.acknowledge(result)
+    queue.put(task())
+    assert queue.results() == [result]
 
 
 def test_tasks_are_taken_in_the_order_they_were_put(queue: Queue) -> None:

@@ -1,271 +1,238 @@
 from __future__ import annotations
 
+import ast
 import json
 import math
-import os
-import random
-import signal
 import sqlite3
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy as sa
 from optuna.trial import TrialState
 
-from tao_skill.automl.execution.database import parse
-from tao_skill.automl.execution.study import StudyJournal, open_study
-from tao_skill.automl.search.asha import Budget, Goal, Trial, make_rung_schedule
-from tao_skill.automl.search.search import Search, Setup
-from tao_skill.automl.space.dimension import Dimension
-from tao_skill.automl.space.space import Space
-from tao_skill.errors import BadRequest
+from tao_skill.automl.execution import study as study_module
+from tao_skill.automl.execution.database import connect, parse
+from tao_skill.automl.execution.journal import Header
+from tao_skill.automl.execution.study import DerivedStudy
+from tao_skill.automl.search.asha import Goal, Trial
+from tao_skill.errors import BadRequest, CannotWrite
+from tests.support.searches import GOAL, SPACE, TRIALS, VALUES, history
 from tests.support.servers.postgresql import PostgreSQLServer
 
-GOAL = Goal(metric="val_acc", maximize=True, tie="val_loss")
-SPACE = Space(
-    dimensions=(
-        Dimension(key="lr", kind="float", low=1e-4, high=1.0, log=True),
-        Dimension(key="width", kind="int", choices=(8, 16, 32)),
-        Dimension(key="strategy", kind="choice", choices=("uniform", "spatial"), weights=(1.0, 3.0)),
-        Dimension(key="decay", kind="float", low=1e-6, high=1e-2, log=True, off=0.0),
-        Dimension(key="dropout", kind="float", low=0.1, high=0.5, off=0.0),
-        Dimension(key="epochs", kind="int", low=1, high=50),
-    )
+HEADER = Header(version=1, id="0123", job="train-1", metric="val_acc", direction="maximize")
+GONE_ON = (
+    *TRIALS[:1],
+    replace(TRIALS[1], history=history(0.1, 0.3, 0.8), state="done"),
+    replace(TRIALS[2], history=history(0.2, 0.9, 0.5), target=3, state="done"),
+    *TRIALS[3:],
 )
-VALUES = {"lr": 0.1 + 0.2, "width": 16, "strategy": "spatial", "decay": 0.0, "dropout": 0.0, "epochs": 10}
 
 
-def history(*accuracies: float) -> tuple[dict[str, float], ...]:
-    return tuple({"val_acc": one, "val_loss": 1 - one} for one in accuracies)
+def opened(url: str, header: Header = HEADER) -> DerivedStudy:
+    return DerivedStudy(url, header, space=SPACE, goal=GOAL)
 
 
-def opened(url: str, name: str = "train-1") -> StudyJournal:
-    return open_study(url, name, space=SPACE, goal=GOAL)
+def address(url: str) -> str:
+    return parse(url).render_as_string(hide_password=False)
 
 
-def read(url: str, name: str = "train-1") -> optuna.Study:
+def read(url: str, name: str = HEADER.job) -> optuna.Study:
     """As anybody who knows Optuna reads it."""
-    return optuna.load_study(study_name=name, storage=parse(url).render_as_string(hide_password=False))
+    return optuna.load_study(study_name=name, storage=address(url))
 
 
-@pytest.fixture
-def journal(url: str) -> Iterator[StudyJournal]:
-    journal = opened(url)
-    yield journal
-    journal.close()
+def by_number(url: str) -> dict[int, optuna.trial.FrozenTrial]:
+    trials = read(url).trials
+    assert len({trial.user_attrs["number"] for trial in trials}) == len(trials)
+    return {trial.user_attrs["number"]: trial for trial in trials}
 
 
-TRIALS = (
-    Trial(number=0, values=VALUES, history=history(0.4, 0.7, 0.6), target=3, state="done", seconds=4.5),
-    Trial(number=1, values={**VALUES, "lr": 5.0, "epochs": None}, history=history(0.1), target=3),
-    Trial(number=2, values={"lr": 1e-3}, history=history(0.2), target=1, state="waiting", failures=("data: x", "y")),
-    Trial(number=3, values={"lr": 2e-3}, history=history(0.3), target=1, state="failed", reason="no memory"),
-    Trial(
-        number=4, values={"lr": 1.0}, history=history(0.3, math.nan), target=3, state="done", reason="training diverged"
-    ),
-)
+def states(url: str) -> dict[int, str]:
+    return {number: trial.state.name for number, trial in by_number(url).items()}
 
 
-def test_every_fact_of_a_trial_comes_back_in_any_process(journal: StudyJournal, url: str) -> None:
-    assert journal.load() == []
-    for trial in TRIALS:
-        journal.save(trial)
-    for reader in (journal, opened(url)):
-        assert repr(reader.load()) == repr(list(TRIALS))  # as text, for NaN differs from itself
+def test_readers_see_trials_that_have_ended_and_at_the_end_all(url: str) -> None:
+    study = opened(url)
+    assert read(url).trials == []
+    study.publish(TRIALS)
+    assert states(url) == {0: "COMPLETE", 3: "FAIL", 4: "PRUNED"}
+    study.publish(GONE_ON)
+    assert states(url) == {0: "COMPLETE", 3: "FAIL", 4: "PRUNED", 1: "COMPLETE", 2: "COMPLETE"}
+    assert list(by_number(url)) == [0, 3, 4, 1, 2]
+    assert (read(url).best_trial.user_attrs["number"], read(url).best_value) == (2, 0.9)
 
 
-def test_saving_again_changes_one_trial_and_adds_none(journal: StudyJournal, url: str) -> None:
-    started = Trial(number=0, values=VALUES, target=3)
-    journal.save(started)
-    journal.save(started)
-    ended = replace(started, history=history(0.4, 0.5, 0.6), state="done")
-    journal.save(ended)
-    journal.save(ended)
-    assert journal.load() == [ended]
-    assert len(read(url).trials) == 1
-
-
-def test_optuna_shows_it_as_a_study(journal: StudyJournal, url: str) -> None:
-    for trial in TRIALS:
-        journal.save(trial)
-    study = read(url)
-    states = [TrialState.COMPLETE, TrialState.RUNNING, TrialState.RUNNING, TrialState.FAIL, TrialState.PRUNED]
-    assert [trial.state for trial in study.trials] == states
-    assert study.direction.name == "MAXIMIZE"
+def test_a_trial_is_shown_with_its_values_and_its_curve(url: str) -> None:
+    opened(url).publish(TRIALS, ended=True)
+    study, shown = read(url), by_number(url)
+    assert (study.direction.name, study.user_attrs["metric"]) == ("MAXIMIZE", "val_acc")
     assert (study.best_trial.number, study.best_value) == (0, 0.7)
-    best = study.trials[0]
+    best = shown[0]
     assert best.intermediate_values == {1: 0.4, 2: 0.7, 3: 0.6}
     assert best.params == {name: VALUES[name] for name in VALUES if name != "decay"}  # no logarithm holds its 0
     assert best.distributions["width"] == optuna.distributions.CategoricalDistribution((8, 16, 32))
-    assert study.trials[1].params.keys() == VALUES.keys() - {"lr", "decay", "epochs"}  # outside their ranges
-    assert study.trials[1].user_attrs["trial"]["values"]["lr"] == 5.0
-    assert math.isnan(study.trials[4].intermediate_values[2])
+    assert best.distributions["lr"] == optuna.distributions.FloatDistribution(1e-4, 1.0, log=True)
+    assert best.duration == timedelta(seconds=4.5)
+    assert math.isnan(shown[4].intermediate_values[2])
+    waiting = shown[2]
+    assert (waiting.state, waiting.value, waiting.intermediate_values) == (TrialState.PRUNED, None, {1: 0.2})
+    assert waiting.user_attrs["failures"] == ["data: x", "y"]
+    assert 1 not in shown  # it is running
+
+
+def test_values_outside_the_ranges_are_attributes_only(url: str) -> None:
+    opened(url).publish([TRIALS[0], replace(TRIALS[1], state="done")])
+    shown = by_number(url)[1]
+    assert shown.params.keys() == VALUES.keys() - {"lr", "decay", "epochs"}
+    assert (shown.user_attrs["values"]["lr"], shown.user_attrs["values"]["epochs"]) == (5.0, None)
 
 
 def test_a_metric_to_be_small_is_shown_so(url: str) -> None:
-    journal = open_study(url, "train-1", space=SPACE, goal=Goal(metric="val_loss", maximize=False, tie="val_loss"))
-    for number, accuracy in enumerate((0.2, 0.7, 0.5)):
-        journal.save(Trial(number=number, values=VALUES, history=history(accuracy), target=1, state="done"))
+    goal = Goal(metric="val_loss", maximize=False, tie="val_loss")
+    header = replace(HEADER, metric="val_loss", direction="minimize")
+    DerivedStudy(url, header, space=SPACE, goal=goal).publish(
+        [
+            Trial(number=number, values=VALUES, history=history(accuracy), target=1, state="done")
+            for number, accuracy in enumerate((0.2, 0.7, 0.5))
+        ]
+    )
     assert (read(url).best_trial.number, read(url).best_value) == (1, 1 - 0.7)
 
 
-def test_closing_shows_the_waiting_as_pruned_and_they_can_still_go_on(journal: StudyJournal, url: str) -> None:
-    for trial in TRIALS:
-        journal.save(trial)
-    journal.close()
-    assert read(url).trials[2].state is TrialState.PRUNED
-    again = opened(url)
-    assert again.load()[2] == TRIALS[2]
-    again.save(replace(TRIALS[2], state="running", target=2))
-    assert read(url).trials[2].state is TrialState.RUNNING
-    again.save(replace(TRIALS[2], history=history(0.2, 0.9), target=2, state="done"))
-    assert read(url).best_trial.number == 2
+def test_a_search_that_is_opened_again_goes_on_with_its_study(url: str) -> None:
+    opened(url).publish(TRIALS)
+    mine = opened(url)
+    for _ in range(2):
+        mine.publish(TRIALS)
+    first = read(url).trials
+    opened(url).publish(GONE_ON)
+    assert by_number(url).keys() == {0, 1, 2, 3, 4}
+    assert repr(read(url).trials[:3]) == repr(first)  # with the same times: they were not written again
 
 
-def test_what_readers_are_shown_is_mended_by_loading(journal: StudyJournal, url: str) -> None:
-    journal.save(Trial(number=0, values=VALUES, target=3))
-    study = read(url)
-    record = study.trials[0].user_attrs["trial"] | {"state": "done", "history": [*history(0.4, 0.5, 0.6)]}
-    optuna.trial.Trial(study, study.trials[0]._trial_id).set_user_attr("trial", record)  # and then power was lost
-    assert study.trials[0].state is TrialState.RUNNING
-    (trial,) = opened(url).load()
-    assert (trial.state, trial.history) == ("done", history(0.4, 0.5, 0.6))
-    assert (study.best_value, len(study.trials[0].intermediate_values)) == (0.6, 3)
+def added_twice(study: optuna.Study) -> None:
+    study.add_trial(study.trials[0])
 
 
-def test_a_trial_that_the_database_made_twice_is_one(journal: StudyJournal, url: str) -> None:
-    journal.save(TRIALS[0])
-    twice = read(url)
-    twice.add_trial(
-        optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={"trial": twice.trials[0].user_attrs["trial"]})
-    )
-    assert journal.load() == [TRIALS[0]]
-    journal.save(TRIALS[1])
-    assert journal.load() == [*TRIALS[:2]]
+def added_by_hand(study: optuna.Study) -> None:
+    study.add_trial(optuna.trial.create_trial(value=1.0))
 
 
-def test_a_study_that_is_no_search_or_has_another_goal_is_refused(url: str) -> None:
-    opened(url).close()
-    with pytest.raises(BadRequest, match="val_acc, maximize"):
-        open_study(url, "train-1", space=SPACE, goal=Goal(metric="val_acc", maximize=False, tie="val_loss"))
-    with pytest.raises(BadRequest, match="val_acc, maximize"):
-        open_study(url, "train-1", space=SPACE, goal=Goal(metric="val_f1", maximize=True, tie="val_loss"))
-    foreign = optuna.create_study(
-        study_name="mine", storage=parse(url).render_as_string(hide_password=False), direction="maximize"
-    )
+@pytest.mark.parametrize(
+    ("before", "change"),
+    [
+        (GONE_ON, None),  # the journal has lost the last lines
+        ([replace(TRIALS[0], seconds=1.0)], None),  # or tells another story
+        (TRIALS, added_twice),
+        (TRIALS, added_by_hand),
+    ],
+)
+def test_a_study_that_is_not_what_the_journal_says_is_written_anew(
+    before: Sequence[Trial], change: Any, url: str
+) -> None:
+    opened(url).publish(before)
+    if change:
+        change(read(url))
+    opened(url).publish(TRIALS)
+    assert states(url) == {0: "COMPLETE", 3: "FAIL", 4: "PRUNED"}
+    assert by_number(url)[0].user_attrs["seconds"] == 4.5
+
+
+def test_trials_that_waited_at_the_end_can_still_go_on(url: str) -> None:
+    study = opened(url)
+    study.publish(TRIALS, ended=True)
+    assert states(url)[2] == "PRUNED"
+    study.publish(TRIALS)
+    assert 2 not in states(url)
+    study.publish(GONE_ON, ended=True)
+    assert states(url)[2] == "COMPLETE"
+
+
+def test_a_study_that_somebody_deleted_is_written_anew(url: str) -> None:
+    study = opened(url)
+    study.publish(TRIALS)
+    optuna.delete_study(study_name=HEADER.job, storage=address(url))
+    with pytest.raises(CannotWrite, match=r"the study in \S+ cannot be written"):
+        study.publish(GONE_ON)
+    study.publish(GONE_ON)
+    assert states(url).keys() == {0, 1, 2, 3, 4}
+
+
+def test_a_creation_that_was_interrupted_is_repeated(url: str) -> None:
+    connect(url).dispose()
+    optuna.create_study(study_name=HEADER.job, storage=address(url), direction="minimize")
+    opened(url).publish(TRIALS)
+    assert read(url).best_value == 0.7
+
+
+def test_a_study_of_others_is_refused_and_not_touched(url: str) -> None:
+    opened(url).publish(TRIALS)
+    with pytest.raises(BadRequest, match="study 'train-1' in .* does not belong to this search"):
+        opened(url, replace(HEADER, id="4567"))
+    assert len(read(url).trials) == 3
+    foreign = optuna.create_study(study_name="mine", storage=address(url), direction="maximize")
     foreign.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
-    with pytest.raises(BadRequest, match="does not belong to a search") as caught:
-        opened(url, "mine").load()
+    with pytest.raises(BadRequest, match="does not belong to this search") as caught:
+        opened(url, replace(HEADER, job="mine"))
     assert "fake-" not in str(caught.value.as_dict())
-
-
-def test_a_search_goes_on_from_what_was_kept(url: str) -> None:
-    spec = {"lr": 0.1, "width": 8, "strategy": "uniform", "decay": 1e-4, "dropout": 0.2, "epochs": 5}
-    setup = Setup(
-        space=SPACE,
-        spec=spec,
-        goal=GOAL,
-        schedule=make_rung_schedule(9),
-        budget=Budget(trials=6, max_epochs=9),
-        sampler="random",
-    )
-
-    def step(search: Search) -> bool:
-        task = next(iter(search.interrupted()), None) or search.next_task()
-        if task is not None:
-            rate = float(task.values["lr"])
-            search.succeed(task.number, history(*(1 - math.exp(-rate * n) for n in range(1, task.target + 1))))
-        return task is not None
-
-    class Memory:
-        def load(self) -> list[Trial]:
-            return []
-
-        def save(self, trial: Trial) -> None:
-            pass
-
-    undisturbed = Search(setup, Memory())
-    while step(undisturbed):
-        pass
-    for _ in range(50):  # every step by a new process, as it were; some die after they handed out a task
-        search = Search(setup, opened(url))
-        search.next_task()
-        if not step(Search(setup, opened(url))):
-            break
-    assert opened(url).load() == undisturbed.trials
-    assert len(undisturbed.trials) == 6
-
-
-def _save_on_and_on(url: str, said: int) -> None:
-    """Say the number of each save when it is done."""
-    journal = opened(url)
-    trials = journal.load()
-    saves = sum(1 + len(trial.history) for trial in trials)
-    while True:
-        last = trials[-1] if trials and len(trials[-1].history) < 5 else None
-        if last is None:
-            trials.append(Trial(number=len(trials), values=VALUES, target=5))
-        else:
-            grown = (*last.history, *history(len(last.history) / 10))
-            trials[-1] = replace(last, history=grown, state="done" if len(grown) == 5 else "running")
-        journal.save(trials[-1])
-        saves += 1
-        os.write(said, f"{saves}\n".encode())
-
-
-def test_a_kill_at_any_moment_loses_no_save_and_doubles_none(url: str) -> None:
-    chance = random.Random(5)
-    opened(url).close()
-    for _ in range(8):
-        hear, say = os.pipe()
-        child = os.fork()
-        if child == 0:
-            try:
-                _save_on_and_on(url, say)
-            finally:
-                os._exit(1)
-        os.close(say)
-        heard = os.read(hear, 1 << 16)
-        assert heard
-        time.sleep(chance.uniform(0.0, 0.15))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        while more := os.read(hear, 1 << 16):
-            heard += more
-        os.close(hear)
-        said = int(heard.split()[-1])
-        journal = opened(url)
-        trials = journal.load()
-        assert sum(1 + len(trial.history) for trial in trials) in (said, said + 1)
-        assert [trial.number for trial in trials] == list(range(len(trials)))
-        assert all(trial.history == history(*(i / 10 for i in range(len(trial.history)))) for trial in trials)
-        shown = read(url).trials
-        assert [len(trial.intermediate_values) for trial in shown] == [len(trial.history) for trial in trials]
-        assert [trial.state is TrialState.COMPLETE for trial in shown] == [trial.state == "done" for trial in trials]
-        journal.close()
-    assert len(trials) > 2
+    assert len(read(url, "mine").trials) == 1
 
 
 def test_a_file_needs_no_other_file_beside_it(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/{{a}} 50%/study.db"
-    opened(url).save(TRIALS[0])
+    opened(url).publish(TRIALS)
     (path,) = (tmp_path / "{a} 50%").iterdir()
     with sqlite3.connect(f"file:{str(path).replace('%', '%25')}?mode=ro", uri=True) as connection:
-        ((text,),) = connection.execute("SELECT value_json FROM trial_user_attributes").fetchall()
-    assert json.loads(text)["values"] == VALUES
+        rows = connection.execute("SELECT value_json FROM trial_user_attributes WHERE key = 'values'").fetchall()
+    assert json.loads(rows[0][0]) == VALUES
 
 
-def test_a_save_waits_for_a_server_that_is_started_anew(postgresql: PostgreSQLServer) -> None:
-    journal = opened(postgresql.database("saved"))
-    journal.save(TRIALS[0])
+def test_a_file_that_is_locked_or_another_release_of_optuna_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tao_skill.automl.execution.database.TIMEOUT_S", 0.1)
+    url = f"sqlite:///{tmp_path}/study.db"
+    study = opened(url)
+    with sqlite3.connect(tmp_path / "study.db", isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(CannotWrite, match="study.db cannot be written: database is locked"):
+            study.publish(TRIALS)
+        other.execute("ROLLBACK")
+    study.publish(TRIALS)
+    assert len(read(url).trials) == 3
+    with sqlite3.connect(tmp_path / "study.db") as other:
+        other.execute("UPDATE alembic_version SET version_num = 'v0.0.1'")
+    other.close()
+    with pytest.raises(BadRequest, match="study.db"):
+        opened(url)
+
+
+def test_a_study_is_written_later_where_the_server_is_away(postgresql: PostgreSQLServer) -> None:
+    url = postgresql.database("study_away")
+    study = opened(url)
+    study.publish(TRIALS)
     postgresql.stop()
-    starter = threading.Timer(1.0, postgresql.start)
-    starter.start()
-    journal.save(replace(TRIALS[1], number=1))
-    starter.join()
-    assert len(journal.load()) == 2
-    journal.close()
+    try:
+        with pytest.raises(CannotWrite, match="cannot be written") as caught:
+            study.publish(GONE_ON)
+        assert str(sa.make_url(url).password) not in str(caught.value.as_dict())
+    finally:
+        postgresql.start()
+    study.publish(GONE_ON)
+    assert states(url).keys() == {0, 1, 2, 3, 4}
+
+
+def test_only_the_public_interface_of_optuna_is_used() -> None:
+    nodes = list(ast.walk(ast.parse(Path(study_module.__file__).read_text())))
+    accessed = [(ast.unparse(node.value), node.attr) for node in nodes if isinstance(node, ast.Attribute)]
+    assert [
+        one for one in accessed if one[1].startswith("_") and one[0] != "self" and one != ("error", "__cause__")
+    ] == []
+    assert [name for owner, name in accessed if owner == "self._storage"] == []  # Optuna documents none of them
+    modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)} - {"__future__"}
+    assert [name for name in modules if "._" in str(name)] == []

@@ -125,7 +125,7 @@ def check_whole(root: Path) -> None:
 
 
 def _read(path: Path) -> None:
-    if path.name == "status.json":  # lines; the last one of a killed process may be a part
+    if path.name in ("status.json", "journal.jsonl"):  # lines; the last one of a killed process may be a part
         for line in path.read_text().splitlines()[:-1]:
             json.loads(line)
     elif path.suffix == ".json":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tao_skill import __version__
 from tao_skill.automl.document import to_json
@@ -29,10 +30,15 @@ from tao_skill.jobs.record import Job
 from tao_skill.jobs.trials import trial_results
 from tao_skill.model import TRAIN, Model
 from tao_skill.outcome import Artifact, Outcome
+from tao_skill.spec import load
 from tao_skill.spec.references import escaped
-from tao_skill.spec.tree import lookup
+from tao_skill.spec.schema import default_values
+from tao_skill.spec.tree import iter_params, lookup
 
 BEST_SPEC: Final = "best_spec.yaml"
+TEST_FOLDER: Final = "test"
+"""Folder of the evaluation on the test set, in the job's."""
+
 PACKAGES: Final = ("optuna", "torch", "pytorch-lightning", "numpy")
 
 
@@ -57,20 +63,9 @@ class SearchArtifacts:
         except TaoSkillError:
             return None
 
-    def report(self, trials: Sequence[Trial], *, elapsed_s: float, ended: str | None = None) -> SearchReport:
-        """Write the report, as JSON and as a page."""
-        facts = RunFacts(
-            elapsed_s=round(elapsed_s, 1),
-            ended=ended,
-            workers=self.settings.workers,
-            seeds={TRAIN: lookup(self.setup.spec, training_keys(self.model).seed)},
-            command=self.job.command,
-            versions={"tao-skill": __version__, **{name: version(name) for name in PACKAGES}},
-        )
-        report = build_report(self.setup, trials, facts)
-        atomic.write_json(self.folder / REPORT_FILE, to_json(report))
-        atomic.write_text(self.folder / PAGE_FILE, html.render(report))
-        return report
+    def report(self, trials: Sequence[Trial], *, elapsed_s: float) -> SearchReport:
+        """Write the report of a running search, as JSON and as a page."""
+        return self._write_report(trials, RunFacts(elapsed_s=round(elapsed_s, 1)))
 
     def prune(self, trials: Sequence[Trial], *, over: bool = False) -> None:
         """Delete checkpoints that are no longer needed.
@@ -87,26 +82,59 @@ class SearchArtifacts:
             if ended and trial.number not in preserved:
                 self.model.keep_only_best(trial_results(self.folder, trial.number, TRAIN), self.setup.goal.metric)
 
-    def publish(self, trials: Sequence[Trial], *, elapsed_s: float) -> Outcome:
-        """Write the winner's checkpoints where a direct train writes its own, and its spec.
+    def publish(self, trials: Sequence[Trial], spec: Mapping[str, Any], *, elapsed_s: float) -> Outcome:
+        """Write the winner's checkpoints where a direct train writes its own, its spec, and its score on the test set.
+
+        Args:
+            spec: of the search, with secrets.
 
         Raises:
             JobFailed: no configuration has a result.
         """
-        verdict = judge(self.setup, trials)
-        self.report(trials, elapsed_s=elapsed_s, ended=why_ended(trials, self.setup.budget))
-        if verdict.trial is None:
+        facts = RunFacts(elapsed_s=round(elapsed_s, 1), ended=why_ended(trials, self.setup.budget))
+        winner = judge(self.setup, trials, is_over=True)
+        if winner.trial is None:
+            self._write_report(trials, facts)
             fix = f"lower {training_keys(self.model).lower_on_divergence}, or read the failures in {PAGE_FILE}"
-            raise JobFailed(verdict.sentence, fix=fix)
+            raise JobFailed(winner.sentence, fix=fix)
         target = Path(self.job.results_dir)
         target.mkdir(parents=True, exist_ok=True)
-        for path in self.model.result_files(trial_results(self.folder, verdict.trial.number, TRAIN)):
+        for path in self.model.result_files(trial_results(self.folder, winner.trial.number, TRAIN)):
             _link_or_copy(path, target / path.name)
-        values = dict(verdict.trial.values)
-        spec = trial_spec(self.model, self.job.spec, values, self.settings)
-        atomic.write_text(self.folder / BEST_SPEC, dump_yaml(escaped(spec)))
+        values = dict(winner.trial.values)
+        best_spec = trial_spec(self.model, self.job.spec, values, self.settings)
+        atomic.write_text(self.folder / BEST_SPEC, dump_yaml(escaped(best_spec)))
+        test = self._test_metrics(trial_spec(self.model, spec, values, self.settings), target)
+        self._write_report(trials, replace(facts, test=test, not_in_tao=_not_in_tao(self.model, best_spec)))
         self.prune(trials, over=True)
-        return Outcome(metrics=self._metrics(trials, verdict.trial), artifacts=self._artifacts(target), chosen=values)
+        metrics = self._metrics(trials, winner.trial) | {f"test_{name}": value for name, value in test.items()}
+        return Outcome(metrics=metrics, artifacts=self._artifacts(target), chosen=values)
+
+    def _write_report(self, trials: Sequence[Trial], facts: RunFacts) -> SearchReport:
+        facts = replace(
+            facts,
+            workers=self.settings.workers,
+            seeds={TRAIN: lookup(self.setup.spec, training_keys(self.model).seed)},
+            command=self.job.command,
+            versions={"tao-skill": __version__, **{name: version(name) for name in PACKAGES}},
+        )
+        report = build_report(self.setup, trials, facts)
+        atomic.write_json(self.folder / REPORT_FILE, to_json(report))
+        atomic.write_text(self.folder / PAGE_FILE, html.render(report))
+        return report
+
+    def _test_metrics(self, spec: Mapping[str, Any], target: Path) -> dict[str, float]:
+        """Metrics of the winner on the test set beside the training data; empty without one, or if it does not fit."""
+        config = load.build(self.model.config, spec)
+        found = self.model.test_set(config)
+        if found is None:
+            return {}
+        checkpoint = self.model.select_result(TRAIN, target, self.setup.goal.metric).path
+        try:
+            return dict(self.model.score(config, checkpoint, *found, self.folder / TEST_FOLDER))
+        except TaoSkillError as error:
+            print(f"the test set {found[0]} was not scored: {error.message}", file=sys.stderr)
+            return {}
 
     def _metrics(self, trials: Sequence[Trial], winner: Trial) -> dict[str, float]:
         goal = self.setup.goal
@@ -126,6 +154,13 @@ class SearchArtifacts:
             "report_data": self.folder / REPORT_FILE,
         }
         return [Artifact(kind=kind, path=path.resolve()) for kind, path in kinds.items() if path]
+
+
+def _not_in_tao(model: Model, spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys of a spec whose values NVIDIA TAO cannot hold."""
+    defaults = default_values(model.config, TRAIN)
+    leaves = [leaf for leaf in iter_params(model.config, TRAIN) if leaf.param.is_own(lookup(spec, leaf.key))]
+    return tuple(leaf.key for leaf in leaves if lookup(spec, leaf.key) != lookup(defaults, leaf.key))
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

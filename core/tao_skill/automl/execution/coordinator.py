@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -19,9 +20,10 @@ from tao_skill.automl.devices import find_gpus
 from tao_skill.automl.execution.artifacts import SearchArtifacts
 from tao_skill.automl.execution.database import default_url
 from tao_skill.automl.execution.failures import Failure
+from tao_skill.automl.execution.journal import FileJournal, journal_path
 from tao_skill.automl.execution.pool import Pool
 from tao_skill.automl.execution.queue import Queue, Result
-from tao_skill.automl.execution.study import open_study
+from tao_skill.automl.execution.study import DerivedStudy
 from tao_skill.automl.execution.throttle import Throttle
 from tao_skill.automl.report import live
 from tao_skill.automl.report.report import SearchReport
@@ -69,14 +71,17 @@ def search(folder: Path, model: Model, job: Job, spec: Mapping[str, Any], secret
     url = os.environ.pop(STORAGE_VARIABLE, None) or settings.storage or default_url(folder)
     environment = launch.worker_environment(secrets)
     artifacts = SearchArtifacts(folder=folder, model=model, job=job, setup=setup, settings=settings)
-    with reporting(Path(job.results_dir), "Search") as status:
-        study, queue = open_study(url, job.id, space=setup.space, goal=setup.goal), Queue(url, job.id)
+    with (
+        reporting(Path(job.results_dir), "Search") as status,
+        FileJournal(journal_path(folder), job=job.id, goal=setup.goal) as journal,
+    ):
+        study, queue = DerivedStudy(url, journal.header, space=setup.space, goal=setup.goal), Queue(url, job.id)
         gpus = find_gpus(environment)
         with Pool(queue, folder, url, settings.workers, environment=environment, gpus=gpus) as pool:
-            coordinator = Coordinator(Search(setup, study), queue, pool, artifacts, status, settings)
+            coordinator = Coordinator(Search(setup, journal), queue, pool, artifacts, study, status, settings)
             coordinator.run()
-        study.close()
-        outcome = artifacts.publish(coordinator.search.trials, elapsed_s=coordinator.elapsed_s())
+        coordinator.publish(ended=True)
+        outcome = artifacts.publish(coordinator.search.trials, spec, elapsed_s=coordinator.elapsed_s())
         status.write("SUCCESS", "Search finished.", kpi=outcome.metrics)
     return outcome
 
@@ -90,16 +95,17 @@ class Coordinator:
         queue: Queue,
         pool: Pool,
         artifacts: SearchArtifacts,
+        study: DerivedStudy,
         status: StatusLog,
         settings: Settings,
     ) -> None:
         self.search, self.queue, self.pool, self.artifacts, self.status = search, queue, pool, artifacts, status
-        self.settings = settings
+        self.study, self.settings = study, settings
         self.last_report = artifacts.last_report()
         earlier_s = self.last_report.progress.elapsed_s if self.last_report else None
-        self.began = time.monotonic() - (earlier_s or 0.0)
+        self.began = time.monotonic() - (earlier_s or 0.0) - _seconds_since_start(artifacts.job)
         self.stopping = False
-        self.report = Throttle(self._report)
+        self.report, self.display = Throttle(self._report), Throttle(self.publish)
 
     def elapsed_s(self) -> float:
         """Seconds that the search has run, in all its attempts."""
@@ -119,11 +125,20 @@ class Coordinator:
             while self._step():
                 self._await_result()
             self.report.flush()
+            self.display.flush()
         finally:
             signal.signal(signal.SIGINT, before)
             self.queue.stop("now")
         if self.stopping:
             raise KeyboardInterrupt("the search was stopped")
+
+    def publish(self, *, ended: bool = False) -> None:
+        """Write the study; a search goes on without it, as it is only derived."""
+        try:
+            self.study.publish(self.search.trials, ended=ended)
+        except BadRequest as error:
+            print(f"warning: {error.message}", file=sys.stderr)
+            self.status.write("RUNNING", error.message, verbosity="WARNING")
 
     def _step(self) -> bool:
         """Take in results and give out tasks; False when no task is running."""
@@ -140,6 +155,7 @@ class Coordinator:
             self._put(task)
             self.report.request()
         self.report.poll()
+        self.display.poll()
         return self._running() > 0
 
     def _await_result(self) -> None:
@@ -163,6 +179,7 @@ class Coordinator:
         else:
             self._take_in_failure(result, result.failure)
         self.report.request()
+        self.display.request()
         self.artifacts.prune(self.search.trials)
 
     def _take_in_failure(self, result: Result, failure: Failure) -> None:
@@ -203,6 +220,13 @@ class Coordinator:
             raise KeyboardInterrupt("the search was stopped immediately")
         self.stopping = True
         print("stopping after the current rung; interrupt again to stop now", file=sys.stderr)
+
+
+def _seconds_since_start(job: Job) -> float:
+    """Seconds since the present attempt began, in which libraries were imported."""
+    if job.started is None:
+        return 0.0
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(job.started)).total_seconds())
 
 
 def _progress(report: SearchReport) -> Progress:

@@ -87,9 +87,9 @@ def connect(url: str) -> sa.Engine:
         ) from error
     except DBAPIError as error:
         if parsed.drivername == "sqlite" and not isinstance(error, OperationalError):
-            raise _damaged(parsed, _driver_message(error, url)) from None
+            raise _damaged(parsed, driver_message(error, url)) from None
         fix = "start the server, or correct the URL, user, password or permissions"
-        raise BadRequest(f"{mask_password(url)} cannot be opened: {_driver_message(error, url)}", fix=fix) from None
+        raise BadRequest(f"{mask_password(url)} cannot be opened: {driver_message(error, url)}", fix=fix) from None
 
 
 def _check_intact(connection: sa.Connection, parsed: sa.URL) -> None:
@@ -101,7 +101,7 @@ def _check_intact(connection: sa.Connection, parsed: sa.URL) -> None:
 def _damaged(parsed: sa.URL, message: str) -> BadData:
     return BadData(
         f"{parsed.database} is damaged: {message.splitlines()[0]}",
-        fix="restore it from a backup, or move the job's folder away and search again",
+        fix="move it away, then run again with the same key: the trials are in the journal of the search",
         path=parsed.database,
     )
 
@@ -153,7 +153,7 @@ def with_retries(url: str, call: Callable[[], T], seconds: float = TIMEOUT_S) ->
             if time.monotonic() >= deadline:
                 fix = "start or repair the database, then run again with the same key"
                 raise JobFailed(
-                    f"{mask_password(url)} does not answer: {_driver_message(error, url)}", fix=fix
+                    f"{mask_password(url)} does not answer: {driver_message(error, url)}", fix=fix
                 ) from None
         time.sleep(min(1.0, seconds / 10))
 
@@ -165,7 +165,7 @@ def _make_folder(path: Path) -> None:
         raise CannotWrite.because(error, str(path.parent)) from error
 
 
-def _driver_message(error: BaseException, url: str) -> str:
+def driver_message(error: BaseException, url: str) -> str:
     """The first line of the driver's message, without the password."""
     lines = str(getattr(error, "orig", error)).strip().splitlines()
     return (lines or [type(error).__name__])[0].replace(password(url) or "\0", "***")

@@ -118,7 +118,10 @@ class Queue:
     # Coordinator
 
     def put(self, task: Task, attempt: int = 0) -> bool:
-        """Add a task; False if this attempt at it was added before."""
+        """Add a task; False if this attempt at it was added before.
+
+        A result of it that is acknowledged is returned again: the journal has lost it.
+        """
         row = {
             "search": self._search,
             "number": task.number,
@@ -129,6 +132,8 @@ class Queue:
         try:
             self._changed(sa.insert(_TASKS).values(row))
         except sa.exc.IntegrityError:
+            same = sa.and_(*(_TASK[name] == row[name] for name in ("number", "target", "attempt")))
+            self._changed(sa.update(_TASKS).where(self._in_state("acknowledged") & same).values(state="done"))
             return False
         return True
 
@@ -299,6 +304,6 @@ def _claimed(row: Mapping[str, Any]) -> Claimed:
 def _result(row: Mapping[str, Any]) -> Result:
     result = json.loads(row["result"])
     facts = {name: row[name] for name in ("id", "number", "target", "attempt")}
-    if row["state"] == "failed":
+    if "failure" in result:
         return Result(**facts, failure=Failure.from_dict(result["failure"]))
     return Result(**facts, history=tuple(result["history"]), seconds=result["seconds"])

@@ -23,7 +23,7 @@ from tao_skill.automl.report.report import (
 from tao_skill.automl.search.asha import DEFAULT_TRIAL, Goal, RungSchedule, Trial, projections, spent
 from tao_skill.automl.search.importance import importances
 from tao_skill.automl.search.search import Setup
-from tao_skill.automl.search.verdict import Verdict, finalists, judge
+from tao_skill.automl.search.verdict import Verdict, finalists, flags, judge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class RunFacts:
 
     Attributes:
         ended: why the search is over; None while it runs.
+        test: metrics of the winner on the test set, if there is one. not_in_tao: its spec keys that TAO lacks.
         seeds: by purpose, without the seed of the sampler. versions: by package. command: words of the command line.
     """
 
@@ -41,6 +42,8 @@ class RunFacts:
     seeds: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     command: Sequence[str] = ()
+    test: Mapping[str, float] = field(default_factory=dict)
+    not_in_tao: Sequence[str] = ()
 
 
 def build_report(setup: Setup, trials: Sequence[Trial], facts: RunFacts) -> SearchReport:
@@ -54,7 +57,7 @@ def build_report(setup: Setup, trials: Sequence[Trial], facts: RunFacts) -> Sear
     report = SearchReport(
         goal=GoalReport(metric=goal.metric, direction=direction(goal), tie=goal.tie),
         progress=_progress(setup, trials, facts),
-        winner=_winner(verdict, trials, goal, is_over=bool(facts.ended)),
+        winner=_winner(verdict, setup, trials, facts),
         baseline=trial_reports[DEFAULT_TRIAL] if trial_reports else None,
         finalists=tuple(_finalist(trial, trials, goal) for trial in _ranked(finalists(trials), goal)),
         trials=trial_reports,
@@ -141,6 +144,7 @@ def _trial(trial: Trial, goal: Goal, projected: float | None) -> TrialReport:
         last=trial.history[-1].get(goal.metric) if trial.history else None,
         projected=projected,
         seconds=trial.seconds,
+        epoch_s=trial.epoch_s,
         values=trial.values,
     )
 
@@ -165,21 +169,26 @@ def _finalist(trial: Trial, trials: Sequence[Trial], goal: Goal) -> FinalistRepo
     )
 
 
-def _winner(verdict: Verdict, trials: Sequence[Trial], goal: Goal, *, is_over: bool) -> WinnerReport:
-    winner, sentence = verdict.trial, verdict.sentence
+def _winner(verdict: Verdict, setup: Setup, trials: Sequence[Trial], facts: RunFacts) -> WinnerReport:
+    goal, winner, sentence = setup.goal, verdict.trial, verdict.sentence
     metrics, best_epoch = _best(winner, goal) if winner else ({}, None)
+    if "accuracy" in facts.test:
+        sentence += f" On the test set, which chose nothing: {facts.test['accuracy']:.1f} %."
     return WinnerReport(
         number=winner.number if winner else None,
         is_default=winner is not None and winner.number == DEFAULT_TRIAL,
-        sentence=sentence[0].upper() + sentence[1:] if is_over else f"So far: {sentence}",
+        sentence=sentence[0].upper() + sentence[1:] if facts.ended else f"So far: {sentence}",
         caveat=(
-            f"Selected by this {goal.metric}, the best of several epochs and configurations, each trained once: "
+            f"Selected by this {goal.metric}, the best of several epochs and configurations: "
             "expect a slightly worse value on data that was not used for the selection."
         ),
+        flags=tuple(flags(setup, trials, winner)) if winner else (),
         gain=_gain(winner, trials, goal) if winner else None,
         values=winner.values if winner else {},
         metrics=metrics,
+        test=facts.test,
         best_epoch=best_epoch,
+        not_in_tao=tuple(facts.not_in_tao),
     )
 
 
@@ -197,7 +206,8 @@ def _curves(trials: Sequence[Trial], goal: Goal, schedule: RungSchedule) -> Lear
     curves: dict[str, tuple[float | None, ...]] = {
         str(trial.number): tuple(epoch.get(goal.metric) for epoch in trial.history) for trial in trials if trial.history
     }
-    rungs = schedule.rungs(max((trial.full for trial in trials if trial.history), default=1))
+    longest = max((trial for trial in trials if trial.history), key=lambda trial: trial.full, default=None)
+    rungs = schedule.rungs_of(longest) if longest else ()
     return LearningCurves(metric=goal.metric, rungs=rungs, trials=curves)
 
 

@@ -86,9 +86,11 @@ def _verdict(report: SearchReport) -> str:
     winner, ended = report.winner, report.progress.ended
     state = f"Ended: {ended}." if ended else "The search is running."
     caveat = f"<p class='soft'>{escape(winner.caveat)}</p>" if winner.number is not None else ""
+    flagged = "".join(f"<p>Look at it before you use it: {escape(flag)}.</p>" for flag in winner.flags)
+    own = f"<p class='soft'>NVIDIA TAO lacks: {escape(', '.join(winner.not_in_tao))}.</p>" if winner.not_in_tao else ""
     return (
         f'<div class="verdict"><p><strong>{escape(winner.sentence)}</strong></p>'
-        f'<p class="soft">{escape(state)}</p>{caveat}</div>'
+        f'<p class="soft">{escape(state)}</p>{flagged}{caveat}{own}</div>'
     )
 
 

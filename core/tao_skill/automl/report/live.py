@@ -39,7 +39,8 @@ def summary(report: SearchReport) -> list[str]:
     of = f" of {report.budget.trials}" if report.budget.trials is not None else ""
     spent = f"{progress.trials}{of} trials, {epochs(progress.epochs)}"
     state = f"ended: {line(progress.ended)}" if progress.ended else f"ETA {duration(progress.eta_s)}"
-    return [f"{spent}  elapsed {duration(progress.elapsed_s)}  {state}", report.winner.sentence]
+    flagged = [f"look at it before you use it: {line(flag)}" for flag in report.winner.flags]
+    return [f"{spent}  elapsed {duration(progress.elapsed_s)}  {state}", report.winner.sentence, *flagged]
 
 
 def table(report: SearchReport) -> Table:
@@ -83,7 +84,7 @@ def _has_changed(now: TrialReport, before: TrialReport | None) -> bool:
     if before is None:
         return now.state != "planned"
     facts = ((trial.state, trial.epochs, trial.target, trial.failures) for trial in (now, before))
-    return len(set(facts)) > 1
+    return len(set(facts)) > 1 and (now.state != "planned" or now.epoch_s is not None)
 
 
 def _line(trial: TrialReport, before: TrialReport | None, report: SearchReport) -> str:
@@ -91,7 +92,7 @@ def _line(trial: TrialReport, before: TrialReport | None, report: SearchReport) 
     parts = [trial.parent or name, _event(trial, before)]
     if trial.metric is not None:
         parts.append(f"{line(report.goal.metric)} {number(trial.metric)} {_compared(trial, report)}")
-    parts += [parameters(trial.values)] if trial.values else []
+    parts += [parameters(trial.values)] if trial.values and trial.origin in SAMPLERS else []
     parts += [duration(trial.seconds)] if trial.seconds else []
     parts += [f"ETA {duration(report.progress.eta_s)}"] if report.progress.eta_s is not None else []
     return "  ".join(parts)
@@ -107,7 +108,7 @@ def _compared(trial: TrialReport, report: SearchReport) -> str:
 def _event(trial: TrialReport, before: TrialReport | None) -> str:
     if before is not None and len(trial.failures) > len(before.failures) and trial.state == "running":
         return f"retried after: {line(trial.failures[-1])}"
-    if trial.state == "running" and before is not None and before.state != "running":
+    if trial.state == "running" and before is not None and before.state == "waiting":
         return f"promoted to {epochs(trial.target)}"
     return _DETAILS[_state(trial)](trial)
 
@@ -117,7 +118,7 @@ def _state(trial: TrialReport) -> str:
 
 
 _DETAILS: Final[Mapping[str, Callable[[TrialReport], str]]] = {
-    "planned": lambda trial: "planned",
+    "planned": lambda trial: f"an epoch takes {duration(trial.epoch_s)}, full training: {epochs(trial.full)}",
     "running": lambda trial: f"running to {epochs(trial.target)}" if trial.target else "speed is measured",
     "waiting": lambda trial: f"waiting at {epochs(trial.epochs)}",
     "done": lambda trial: f"done at {epochs(trial.epochs)}",

@@ -58,17 +58,22 @@ class WinnerReport:
     Attributes:
         number: None while there is no winner. is_default: whether it is trial 0.
         sentence: the verdict. caveat: how far to trust the metric.
-        gain: improvement over the default in the metric; positive is better. metrics: those of the best epoch.
+        flags: reasons to look at it before it is used.
+        gain: improvement over the user's spec in the metric; positive is better. metrics: those of the best epoch.
+        test: metrics on the test set, scored once at the end. not_in_tao: keys of its spec that NVIDIA TAO lacks.
     """
 
     number: int | None
     is_default: bool
     sentence: str
     caveat: str
+    flags: tuple[str, ...]
     gain: float | None
     values: Mapping[str, Any]
     metrics: Mapping[str, float | None]
+    test: Mapping[str, float | None]
     best_epoch: int | None
+    not_in_tao: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +84,7 @@ class TrialReport:
         origin: where its configuration comes from. full: epochs of its full training.
         target: epochs it is being trained to. failures: causes of failed attempts.
         metric: value in the best epoch. metrics: all of that epoch. last: value in the newest epoch.
-        projected: value expected of a full training. seconds: training time.
+        projected: value expected of a full training. seconds: training time. epoch_s: seconds of an epoch.
         parent: reference of the trial for --parent, where it has a checkpoint.
     """
 
@@ -97,6 +102,7 @@ class TrialReport:
     last: float | None
     projected: float | None
     seconds: float | None
+    epoch_s: float | None
     values: Mapping[str, Any]
     parent: str | None = None
 

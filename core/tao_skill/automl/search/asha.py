@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from tao_skill.errors import BadRequest
@@ -48,8 +48,9 @@ class Trial:
 
     Attributes:
         number: 0 is the user's own spec. origin: where the configuration comes from.
+        repeats: number of the trial that it repeats with another seed.
         values: value by spec key that differs from the spec, or is searched.
-        full: epochs of its full training.
+        full: epochs of its full training. warm_up: first epochs, after which its metrics say little.
         history: metrics of each trained epoch, in order.
         target: epochs it is being trained to; its last rung while it is not running; 0 while its speed is measured.
         state: planned, before its first step; running; waiting, between two steps; done, in full or diverged; failed.
@@ -60,7 +61,9 @@ class Trial:
     number: int
     values: Mapping[str, Any]
     full: int
+    warm_up: int = 0
     origin: str = OWN_SPEC
+    repeats: int | None = None
     history: Sequence[Mapping[str, float]] = ()
     target: int = 0
     state: State = "planned"
@@ -154,14 +157,18 @@ class RungSchedule:
         _at_least("eta", self.eta, 2)
         _at_least("min_epochs", self.least, 1)
 
-    def rungs(self, full: int) -> tuple[int, ...]:
-        """Epochs of each rung of a trial with `full` epochs, the last being its full training."""
+    def rungs(self, full: int, warm_up: int = 0) -> tuple[int, ...]:
+        """Epochs of each rung of a trial with `full` epochs, the last being its full training; see `Trial.warm_up`."""
         parts = (full / self.eta**level for level in reversed(range(self.levels)))
-        return tuple(min(full, max(self.least, round(part))) for part in parts)
+        return tuple(min(full, max(self.least, warm_up, round(part))) for part in parts)
+
+    def rungs_of(self, trial: Trial) -> tuple[int, ...]:
+        """Epochs of each rung of a trial."""
+        return self.rungs(trial.full, trial.warm_up)
 
     def level(self, trial: Trial) -> int:
         """The highest rung that a trial has reached; -1 for none."""
-        return sum(trial.epochs >= rung for rung in self.rungs(trial.full)) - 1 if trial.epochs else -1
+        return sum(trial.epochs >= rung for rung in self.rungs_of(trial)) - 1 if trial.epochs else -1
 
     def next_step(
         self,
@@ -214,15 +221,15 @@ class RungSchedule:
         planned = [trial for trial in in_order(trials) if trial.state == "planned"]
         first = planned[:1] if not any(trial.epochs for trial in trials) else []
         others = [trial for trial in planned if trial not in first]
-        others.sort(key=lambda trial: [one.cost(trial, self.rungs(trial.full)[0]) for one in allowances])
+        others.sort(key=lambda trial: [one.cost(trial, self.rungs_of(trial)[0]) for one in allowances])
         for trial in (*first, *others):
-            yield trial, Step(number=trial.number, target=self.rungs(trial.full)[0])
+            yield trial, Step(number=trial.number, target=self.rungs_of(trial)[0])
         for trial in self._promotable(trials, goal):
             yield trial, self._to_next_rung(trial)
         if new and trials:
             like = next(iter(candidates(trials, goal)), trials[DEFAULT_TRIAL])
-            like = Trial(number=len(trials), values=like.values, full=like.full, epoch_s=like.epoch_s)
-            yield like, Step(number=like.number, target=self.rungs(like.full)[0], is_new=True)
+            like = replace(like, number=len(trials), history=())
+            yield like, Step(number=like.number, target=self.rungs_of(like)[0], is_new=True)
         for trial in self._promising(trials, goal):
             yield trial, self._to_next_rung(trial)
 
@@ -236,12 +243,12 @@ class RungSchedule:
         return None
 
     def _to_next_rung(self, trial: Trial) -> Step:
-        return Step(number=trial.number, target=next(rung for rung in self.rungs(trial.full) if rung > trial.epochs))
+        return Step(number=trial.number, target=next(rung for rung in self.rungs_of(trial) if rung > trial.epochs))
 
     def _promotable(self, trials: Sequence[Trial], goal: Goal) -> Iterator[Trial]:
         """Waiting trials among the top 1/eta of their rung, from the highest rung down."""
         for level in reversed(range(self.levels - 1)):
-            at_rung = [(trial, self.rungs(trial.full)[level]) for trial in trials]
+            at_rung = [(trial, self.rungs_of(trial)[level]) for trial in trials]
             at_rung = [(trial, rung) for trial, rung in at_rung if trial.has_tried(rung)]
             ranked = sorted(at_rung, key=lambda pair: pair[0].score_at(goal, pair[1]), reverse=True)
             for trial, _ in ranked[: len(at_rung) // self.eta]:
@@ -273,10 +280,20 @@ def spent(trial: Trial) -> int:
 
 
 def candidates(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
-    """Trials that are a model, in full or in part, the best first; of equal ones, the one of the lowest number."""
+    """Trials that are a model, in full or in part, the best first; of equal ones, the one of the lowest number.
+
+    A configuration that was trained with several seeds counts with the mean of their scores.
+    """
     usable = [trial for trial in trials if trial.state in ("done", "waiting") and not trial.reason]
-    scored = [trial for trial in usable if math.isfinite(goal.score(trial.best(goal))[0])]
-    return sorted(scored, key=lambda trial: goal.score(trial.best(goal)), reverse=True)
+    scores = {trial.number: goal.score(trial.best(goal)) for trial in usable}
+    usable = [trial for trial in usable if math.isfinite(scores[trial.number][0])]
+
+    def mean(trial: Trial) -> float:
+        first = trial.number if trial.repeats is None else trial.repeats
+        same = [scores[one.number][0] for one in usable if first in (one.number, one.repeats)]
+        return math.fsum(same) / len(same)
+
+    return sorted(usable, key=lambda trial: (mean(trial), *scores[trial.number]), reverse=True)
 
 
 def projections(trials: Sequence[Trial], goal: Goal, schedule: RungSchedule) -> dict[int, float]:
@@ -297,7 +314,7 @@ def projections(trials: Sequence[Trial], goal: Goal, schedule: RungSchedule) -> 
 
 def _median_gain(trials: Sequence[Trial], goal: Goal, schedule: RungSchedule, level: int) -> float:
     """Median improvement of the score beyond a rung."""
-    rungs = ((trial, schedule.rungs(trial.full)[level]) for trial in trials)
+    rungs = ((trial, schedule.rungs_of(trial)[level]) for trial in trials)
     gains = (goal.score(trial.best(goal))[0] - goal.score(trial.best(goal, rung))[0] for trial, rung in rungs)
     finite = sorted(gain for gain in gains if math.isfinite(gain)) or [0.0]
     return finite[len(finite) // 2]

@@ -24,12 +24,25 @@ from tao_skill.automl.search.asha import (
 )
 from tao_skill.automl.search.samplers import ATTEMPTS, Observation, draws
 from tao_skill.automl.space.space import Space
+from tao_skill.spec.tree import lookup
 
 REPEATS: Final = 2
 """Number of times a failed task is retried."""
 
 FULL_SHARE: Final = 0.6
-"""Share of a time budget that a full training takes, at most; a longer one is shortened."""
+"""Share of a time budget that a full training takes; a longer one is shortened, but not below LEAST_LENGTH."""
+
+LEAST_LENGTH: Final = 0.5
+"""Share of its own length below which a full training is shortened only if it would not fit into MOST_SHARE."""
+
+MOST_SHARE: Final = 0.9
+"""Share of a time budget that a full training takes, at most."""
+
+REPEATED: Final = 2
+"""Finalists that are trained with a second seed."""
+
+REPEAT_SHARE: Final = 0.3
+"""Share of a time budget, at its end, in which finalists are trained with a second seed."""
 
 EPOCH_S: Final = "epoch_s"
 """Name of the only metric of a task that measures the speed."""
@@ -82,6 +95,10 @@ class Trainings(Protocol):
         """Epochs of the full training of a configuration."""
         ...
 
+    def warm_up(self, values: Mapping[str, Any]) -> int:
+        """Epochs after which the metrics of a configuration say little."""
+        ...
+
     def flop(self, values: Mapping[str, Any]) -> float | None:
         """Operations of an epoch; None if unknown."""
         ...
@@ -104,6 +121,10 @@ class EqualTrainings:
     def epochs(self, values: Mapping[str, Any]) -> int:
         """See `Trainings`."""
         return self.full
+
+    def warm_up(self, values: Mapping[str, Any]) -> int:
+        """See `Trainings`."""
+        return 0
 
     def flop(self, values: Mapping[str, Any]) -> float | None:
         """See `Trainings`."""
@@ -132,7 +153,8 @@ class Setup:
 
     Attributes:
         spec: the user's own, trial 0. recipes: configurations to try besides, the best known first.
-        prefer: accurate or fast.
+        prefer: accurate or fast. seed_key: spec key of the seed of a training; None for no repetition.
+        class_average: metric with the mean accuracy of the classes, in percent, if there is one.
         validation: the data that trials are compared on, as text. validation_size: its sequences; None if unknown.
     """
 
@@ -146,6 +168,8 @@ class Setup:
     sampler: str = "tpe"
     seed: int = 0
     prefer: str = "accurate"
+    seed_key: str | None = None
+    class_average: str | None = None
     validation: str = "after every epoch"
     validation_size: int | None = None
 
@@ -153,10 +177,18 @@ class Setup:
         """The user's spec and the recipes, as trials."""
         own = Configuration(origin=OWN_SPEC, values=self.space.values_of(self.spec))
         known = [own, *self.recipes][: self.budget.trials]
-        return [
-            Trial(number=number, origin=one.origin, values=one.values, full=self.trainings.epochs(one.values))
-            for number, one in enumerate(known)
-        ]
+        return [self.trial(number, one) for number, one in enumerate(known)]
+
+    def trial(self, number: int, configuration: Configuration) -> Trial:
+        """The planned trial of a configuration."""
+        values = configuration.values
+        return Trial(
+            number=number,
+            origin=configuration.origin,
+            values=values,
+            full=self.trainings.epochs(values),
+            warm_up=self.trainings.warm_up(values),
+        )
 
 
 class Search:
@@ -181,6 +213,8 @@ class Search:
         if math.isfinite(left_s) and all(trial.epoch_s is None for trial in self.trials):
             return self._measurement()
         allowances = self._allowances(left_s)
+        if repeated := self._repeat(left_s, allowances):
+            return repeated
         new = new and self.trials != self._fruitless
         step = setup.schedule.next_step(self.trials, setup.goal, setup.budget, allowances, new=new)
         if step is None:
@@ -191,7 +225,7 @@ class Search:
         if trial is None:
             self._fruitless = list(self.trials)
             return self.next_task(left_s=left_s, new=False)
-        return self._start(trial, setup.schedule.rungs(trial.full)[0], left_s, allowances)
+        return self._start(trial, setup.schedule.rungs_of(trial)[0], left_s, allowances)
 
     def interrupted(self) -> list[Task]:
         """Tasks that were started and have no result, to be run again."""
@@ -261,9 +295,13 @@ class Search:
     def _sized(self, trial: Trial) -> Trial:
         """The trial with a full training that fits into the time budget."""
         seconds, epoch_s = self.setup.budget.seconds, self._epoch_s(trial)
-        if seconds is None or not epoch_s or trial.full * epoch_s <= FULL_SHARE * seconds:
+        if seconds is None or not epoch_s:
             return trial
-        full = max(1, int(FULL_SHARE * seconds / epoch_s))
+        usual = MOST_SHARE if self.setup.budget.trials == 1 else FULL_SHARE
+        share = min(max(usual, LEAST_LENGTH * trial.full * epoch_s / seconds), MOST_SHARE)
+        full = max(1, int(share * seconds / epoch_s))
+        if full >= trial.full:
+            return trial
         return replace(trial, full=full, values=self.setup.trainings.shortened(trial.values, full))
 
     def _epoch_s(self, trial: Trial) -> float:
@@ -303,6 +341,23 @@ class Search:
         limit_s = max(0.0, left_s - sum(kept)) if math.isfinite(left_s) else None
         return Task(number=trial.number, values=trial.values, target=target, limit_s=limit_s)
 
+    def _repeat(self, left_s: float, allowances: Sequence[Allowance]) -> Task | None:
+        """The training of a finalist with a second seed, at the end of a time budget, if there is time for all."""
+        seconds, key = self.setup.budget.seconds, self.setup.seed_key
+        if seconds is None or key is None or left_s > REPEAT_SHARE * seconds:
+            return None
+        models = [trial for trial in candidates(self.trials, self.setup.goal) if trial.is_model]
+        finalists = [trial for trial in models if trial.repeats is None][:REPEATED]
+        missing = [one for one in finalists if one.number not in [trial.repeats for trial in self.trials]]
+        again = [replace(one, history=(), state="planned", failures=(), seconds=0.0) for one in missing]
+        if not again or any(math.fsum(map(one.to_full, again)) > one.left for one in allowances):
+            return None
+        first, number = again[0], len(self.trials)
+        values = {**first.values, key: int(lookup(self.setup.spec, key)) + 1}
+        origin = f"second seed of trial {first.number}"
+        trial = replace(first, number=number, origin=origin, repeats=first.number, values=values)
+        return self._start(trial, trial.full, left_s, allowances)
+
     def _new_trial(self, number: int, allowances: Sequence[Allowance]) -> Trial | None:
         """A configuration drawn around the best so far, different from all others, that the budget allows."""
         setup, schedule = self.setup, self.setup.schedule
@@ -321,10 +376,9 @@ class Search:
         )
         for values in islice(drawn, ATTEMPTS):
             adapted = setup.trainings.adapted({**best.values, **values}, best.values)
-            full = setup.trainings.epochs(adapted)
-            trial = self._sized(Trial(number=number, origin=setup.sampler, values=adapted, full=full))
+            trial = self._sized(setup.trial(number, Configuration(origin=setup.sampler, values=adapted)))
             is_known = setup.space.values_in(setup.spec, adapted) in known
-            if not is_known and schedule.fits(trial, schedule.rungs(trial.full)[0], leader, allowances):
+            if not is_known and schedule.fits(trial, schedule.rungs_of(trial)[0], leader, allowances):
                 return trial
         return None
 

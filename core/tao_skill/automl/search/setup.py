@@ -72,6 +72,8 @@ def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Set
         sampler=settings.sampler,
         seed=settings.seed,
         prefer=settings.prefer,
+        seed_key=keys.seed,
+        class_average=keys.class_average,
     )
 
 

@@ -27,6 +27,10 @@ class ModelTrainings:
         """See `Trainings`."""
         return int(values.get(self.epochs_key, lookup(self.spec, self.epochs_key)))
 
+    def warm_up(self, values: Mapping[str, Any]) -> int:
+        """See `Trainings`."""
+        return self.model.warm_up_epochs(self._config(values))
+
     def flop(self, values: Mapping[str, Any]) -> float | None:
         """See `Trainings`."""
         return self.model.epoch_flop(self._config(values))

@@ -12,6 +12,12 @@ from tao_skill.automl.search.asha import DEFAULT_TRIAL, OWN_SPEC, Budget, Trial,
 from tao_skill.automl.search.search import Setup
 
 FAST: Final = "fast"
+WORSE_AVERAGE: Final = 2.0
+"""Points by which a lower average of the classes is flagged."""
+
+WORSE_LOSS: Final = 2.0
+"""Factor by which a higher loss is flagged."""
+
 NORMAL_95: Final = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
 
@@ -43,7 +49,16 @@ def judge(setup: Setup, trials: Sequence[Trial], *, is_over: bool = False) -> Ve
         parts.append(f"the cheapest within a standard error of {described(ranked[0])} with {_value(ranked[0], setup)}")
     if not chosen.is_model:
         parts.append(f"trained for {chosen.epochs} of its {epochs(chosen.full)}")
-    rival = own if chosen.number != DEFAULT_TRIAL else next((one for one in ranked if one is not chosen), None)
+    parts += [
+        f"a second seed has {_value(other, setup)}"
+        for other in ranked
+        if other is not chosen and _configuration(other) == _configuration(chosen)
+    ]
+    rival = (
+        own
+        if chosen.number != DEFAULT_TRIAL
+        else next((one for one in ranked if _configuration(one) != _configuration(chosen)), None)
+    )
     parts += [] if rival is None else [_rival(rival, chosen, setup, is_over=is_over)]
     return Verdict(trial=chosen, sentence="; ".join(parts) + ".")
 
@@ -97,13 +112,50 @@ def _cheapest_of_the_best(setup: Setup, ranked: Sequence[Trial]) -> Trial:
     return ranked[0] if None in flop.values() else min(near, key=lambda trial: flop[trial.number] or 0.0)
 
 
+def flags(setup: Setup, trials: Sequence[Trial], chosen: Trial) -> list[str]:
+    """Reasons to look at the winner before it is used, against trials within a standard error of it."""
+    goal, average = setup.goal, setup.class_average
+    size, top = setup.validation_size, goal.score(chosen.best(goal))[0]
+    if not size or not is_share(goal.metric):
+        return []
+    error = standard_error(abs(top), size)
+    near = [
+        one for one in candidates(trials, goal) if one is not chosen and top - goal.score(one.best(goal))[0] <= error
+    ]
+    found = []
+    own = chosen.best(goal)
+    for other in near:
+        metrics = other.best(goal)
+        if average and metrics.get(average, 0.0) - own.get(average, 0.0) > WORSE_AVERAGE:
+            text = (
+                f"{own[average]:.1f} % on the average of the classes, {described(other)} has {metrics[average]:.1f} %"
+            )
+            found.append(f"{text} at about the same {goal.metric}")
+        if own.get(goal.tie, 0.0) > WORSE_LOSS * metrics.get(goal.tie, math.inf):
+            text = f"{goal.tie} {number(own[goal.tie])}, {described(other)} has {number(metrics[goal.tie])}"
+            found.append(f"{text} at about the same {goal.metric}: its probabilities may be overconfident")
+    return found[:2]
+
+
+def percent(share: float) -> str:
+    """`97.1 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def _configuration(trial: Trial) -> int:
+    """Number of the first trial of its configuration."""
+    return trial.number if trial.repeats is None else trial.repeats
+
+
 def _value(trial: Trial, setup: Setup) -> str:
-    """`0.971 [0.956, 0.982]`."""
+    """`97.1 % [95.6, 98.2]` of an accuracy, else the number."""
     value = trial.best(setup.goal).get(setup.goal.metric)
-    if value is None or not setup.validation_size or not is_share(setup.goal.metric) or not 0 <= value <= 1:
+    if value is None or not is_share(setup.goal.metric) or not 0 <= value <= 1:
         return number(value)
+    if not setup.validation_size:
+        return percent(value)
     low, high = interval(value, setup.validation_size)
-    return f"{number(value)} [{low:.3f}, {high:.3f}]"
+    return f"{percent(value)} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _rival(rival: Trial, chosen: Trial, setup: Setup, *, is_over: bool) -> str:
@@ -116,18 +168,19 @@ def _rival(rival: Trial, chosen: Trial, setup: Setup, *, is_over: bool) -> str:
         )
     if rival.diverged:
         return f"{name} diverged after {epochs(rival.epochs)}"
-    value = number(rival.best(goal).get(goal.metric))
+    value = _value(rival, setup)
     if rival.is_model:
         return f"{name} has {value}"
-    rung = chosen.best(goal, _equal_rung(rival, chosen, setup))
-    behind = f" against {number(rung.get(goal.metric))} of the winner at the same share of its training" if rung else ""
+    rung = chosen.best(goal, _equal_rung(rival, chosen, setup)).get(goal.metric)
+    shown = percent(rung) if rung is not None and is_share(goal.metric) else number(rung)
+    behind = f" against {shown} of the winner at the same share of its training"
     ending = " and was stopped there" if is_over else ""
     return f"{name} had {value} after {rival.epochs} of {epochs(rival.full)}{behind}{ending}"
 
 
 def _equal_rung(rival: Trial, chosen: Trial, setup: Setup) -> int:
     """Epochs of the winner at the rung that a rival reached."""
-    return setup.schedule.rungs(chosen.full)[max(0, setup.schedule.level(rival))]
+    return setup.schedule.rungs_of(chosen)[max(0, setup.schedule.level(rival))]
 
 
 def _no_model(trials: Sequence[Trial]) -> str:

@@ -33,6 +33,7 @@ class PoseClassification(Model):
         checkpoints={"train.checkpoint_interval": 10**6, "train.checkpoint_interval_unit": "epoch"},
         tie_breaker="val_loss",
         lower_on_divergence="train.optim.lr",
+        class_average="avg_accuracy",
     )
 
     def __init__(self) -> None:
@@ -141,6 +142,12 @@ class PoseClassification(Model):
         from tao_skill.models.pose_classification.network.architecture import epoch_flop
 
         return epoch_flop(config)
+
+    def warm_up_epochs(self, config: ExperimentConfig) -> int:
+        """See `Model.warm_up_epochs`."""
+        from tao_skill.models.pose_classification.recipes import warm_up_epochs
+
+        return warm_up_epochs(config)
 
     def recipes(self, config: ExperimentConfig, fixed: Collection[str]) -> Sequence[Recipe]:
         """See `Model.recipes`."""

@@ -16,6 +16,7 @@ from tao_skill.io.s3 import is_remote
 from tao_skill.models.pose_classification.checks.network import ALIGN, lacking_view
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.data.hold_out import training_size
+from tao_skill.models.pose_classification.data.npy_header import shape
 from tao_skill.models.pose_classification.data.sequences import open_sequences, unpadded_lengths
 from tao_skill.models.pose_classification.network.layout_file import layout_of
 from tao_skill.outcome import Recipe
@@ -29,6 +30,9 @@ LR: Final = "train.optim.lr"
 
 SAMPLED: Final = 256
 """Sequences whose frames are counted."""
+
+WARM_UP_STEPS: Final = 64
+"""Optimizer steps before which batch norm has not settled, so that validation of a good recipe may be at chance."""
 
 SMALL: Final = 100
 """Training sequences up to which a recipe shows the network as many sequences as it says."""
@@ -133,6 +137,16 @@ def recipes(config: ExperimentConfig, fixed: Collection[str]) -> list[Recipe]:
     packaged = bank.recipes("pose_classification")
     known = [PoseRecipe(**{name: one[name] for name in names if name in one}) for one in packaged]
     return [Recipe(name=recipe.name, values=fitting(recipe, config, facts, fixed)) for recipe in known]
+
+
+def warm_up_epochs(config: ExperimentConfig) -> int:
+    """Epochs of the first WARM_UP_STEPS optimizer steps; 0 if the data are remote."""
+    path = config.dataset.train_dataset.data_path
+    if is_remote(path) or is_remote(config.dataset.train_dataset.label_path):
+        return 0
+    sequences = training_size(config.dataset, shape(path)[0], config.train.seed)
+    batches = math.ceil(sequences / config.dataset.batch_size / config.train.optim.accumulate_batches)
+    return math.ceil(WARM_UP_STEPS / batches)
 
 
 def scaled(config: ExperimentConfig, base: ExperimentConfig) -> dict[str, float]:

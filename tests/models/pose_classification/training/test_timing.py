@@ -96,13 +96,14 @@ def test_training_stops_before_the_epoch_that_would_be_late_and_resumes_as_if_it
     assert all(torch.equal(value, ended[1][name]) for name, value in ended[0].items())
 
 
-def test_a_first_epoch_that_would_be_late_is_left_after_three_batches_without_a_trace(
-    tiny: Path, tmp_path: Path, clock: Clock
+@pytest.mark.parametrize(("seconds", "batches"), [(1.0, 3), (10.0, 2), (0.25, 5)])
+def test_a_first_epoch_that_would_be_late_is_left_after_a_few_batches_without_a_trace(
+    tiny: Path, tmp_path: Path, clock: Clock, seconds: float, batches: int
 ) -> None:
-    """Three seconds of training batches remain, and one of validation, which takes a third of the time."""
-    config, began = make_config(tiny, tmp_path), clock()
-    assert train.advance(config, 5, "val_acc", began + 6.5) == []
-    assert clock() == began + 3
+    """Validation is expected to take a third of the time: seven batches in all."""
+    clock.seconds_of, began = (lambda batch, number: seconds), clock()
+    assert train.advance(make_config(tiny, tmp_path), 5, "val_acc", began + 6.4 * seconds) == []
+    assert clock() == began + batches * seconds
     assert not list((tmp_path / "train").glob("*.pth"))
     assert not (tmp_path / "train" / checkpoint_index.INDEX).exists()
     assert all("epoch" not in line for line in read_status(tmp_path / "train"))

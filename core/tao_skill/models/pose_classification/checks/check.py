@@ -24,7 +24,7 @@ def check(config: ExperimentConfig, action: str) -> Advice:
     return Advice(
         problems=problems,
         warnings=[*_gpu_warnings(config, action), *_warnings(config, action)],
-        direct=list(training.interval_warnings(config)) if action == "train" else [],
+        direct=list(training.direct_warnings(config)) if action == "train" else [],
         gpus=used_gpus(config, action),
     )
 

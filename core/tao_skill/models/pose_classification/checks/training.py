@@ -150,15 +150,19 @@ def _hold_out_problems(config: ExperimentConfig) -> Iterator[Problem]:
         )
 
 
-def interval_warnings(config: ExperimentConfig) -> Iterator[str]:
-    """A training that ends before its first validation; a search sets its own number of epochs."""
-    train = config.train
+def direct_warnings(config: ExperimentConfig) -> Iterator[str]:
+    """Of a direct training: it ends before its first validation, or its settings are for larger sets."""
+    train, data = config.train, config.dataset.train_dataset
     if is_validated(config.dataset) and train.num_epochs < train.validation_interval:
         yield (
             f"train.num_epochs is {train.num_epochs}, below train.validation_interval, which is "
             f"{train.validation_interval}: no validation runs, and the latest checkpoint is used as the best; "
             f"set train.validation_interval={train.num_epochs} or lower"
         )
+    if not is_remote(data.data_path) and not is_remote(data.label_path):
+        n = training_size(config.dataset, npy_header.shape(data.data_path)[0], train.seed)
+        if warning := small_set_warning(n, train.optim.lr, config.dataset.batch_size):
+            yield warning
 
 
 def train_warnings(config: ExperimentConfig) -> Iterator[str]:
@@ -192,8 +196,6 @@ def _training_set_warnings(config: ExperimentConfig) -> Iterator[str]:
     dataset = config.dataset
     sequences, _, frames, _, _ = npy_header.shape(dataset.train_dataset.data_path)
     n = training_size(dataset, sequences, config.train.seed)
-    if warning := small_set_warning(n, config.train.optim.lr, dataset.batch_size):
-        yield warning
     if (batches := -(-n // dataset.batch_size)) < (accumulated := config.train.optim.accumulate_batches):
         yield (
             f"train.optim.accumulate_batches is {accumulated}, above the number of batches in an epoch, {batches}: "

@@ -23,6 +23,8 @@ MEASURED_VALIDATION_BATCHES: Final = 2
 
 LAP_S: Final = 0.5
 FEWEST_LAPS: Final = 2
+LONG_LAP_S: Final = 3.0
+"""A single lap as long as this is enough for an estimate."""
 TOLERANCE: Final = 0.1
 """Share of the limit by which an epoch that is nearly complete may exceed it."""
 
@@ -108,6 +110,7 @@ class LapTimer:
 
     def __init__(self) -> None:
         self._laps: list[float] = []
+        self._timed_s = 0.0
         self._started: float | None = None
         self._batches = 0
 
@@ -121,13 +124,15 @@ class LapTimer:
             return False
         time = now(device)
         self._laps.append((time - self._started) / self._batches)
+        self._timed_s += time - self._started
         self._started, self._batches = time, 0
         return True
 
     @property
     def seconds(self) -> float:
         """Seconds of a batch; 0 until there are enough laps for an estimate."""
-        return median_low(self._laps) if len(self._laps) >= FEWEST_LAPS else 0.0
+        is_enough = len(self._laps) >= FEWEST_LAPS or self._timed_s >= LONG_LAP_S
+        return median_low(self._laps) if is_enough else 0.0
 
 
 class TimeIsUp(Exception):
