@@ -15,6 +15,7 @@ from tao_skill.automl.search.verdict import (
     Verdict,
     described,
     finalists,
+    flags,
     interval,
     is_share,
     judge,
@@ -64,19 +65,21 @@ class TestSentence:
         found = verdict(trial(0, 0.5), trial(1, 0.9, origin="recipe a"))
         assert found.trial is not None
         assert found.trial.number == 1
-        assert found.sentence == "trial 1 (recipe a) wins with val_acc 0.9; your spec, trial 0, has 0.5."
+        assert found.sentence == "trial 1 (recipe a) wins with val_acc 90.0 %; your spec, trial 0, has 50.0 %."
 
     def test_the_users_spec_that_was_stopped_is_compared_at_the_rung_it_reached(self) -> None:
         winner = trial(1, *[0.6] * 9, *[0.9] * 18)
         assert verdict(trial(0, 0.5, to=9), winner).sentence == (
-            "trial 1 (tpe) wins with val_acc 0.9; your spec, trial 0, had 0.5 after 9 of 27 epochs against 0.6 of the "
-            "winner at the same share of its training and was stopped there."
+            "trial 1 (tpe) wins with val_acc 90.0 %; your spec, trial 0, had 50.0 % after 9 of 27 epochs against "
+            "60.0 % of the winner at the same share of its training and was stopped there."
         )
 
     def test_a_winner_with_a_shorter_training_is_compared_at_the_same_share_of_it(self) -> None:
         history = [{"val_acc": 0.1 * (at + 1), "val_loss": 1.0} for at in range(9)]
         short = Trial(number=1, values={}, full=9, origin="recipe a", history=history, state="done")
-        assert "0.05 after 3 of 27 epochs against 0.1 of the winner" in verdict(trial(0, 0.05, to=3), short).sentence
+        assert (
+            "5.0 % after 3 of 27 epochs against 10.0 % of the winner" in verdict(trial(0, 0.05, to=3), short).sentence
+        )
 
     def test_while_the_search_runs_the_users_spec_is_not_stopped(self) -> None:
         found = verdict(trial(0, 0.5, to=9), trial(1, 0.9), is_over=False)
@@ -84,15 +87,15 @@ class TestSentence:
 
     def test_the_users_spec_that_wins_is_compared_with_the_best_beside_it(self) -> None:
         found = verdict(trial(0, 0.9), trial(1, 0.5), trial(2, 0.7, origin="recipe b"))
-        assert found.sentence == "your spec, trial 0, wins with val_acc 0.9; trial 2 (recipe b) has 0.7."
+        assert found.sentence == "your spec, trial 0, wins with val_acc 90.0 %; trial 2 (recipe b) has 70.0 %."
 
     def test_the_users_spec_alone(self) -> None:
-        assert verdict(trial(0, 0.9)).sentence == "your spec, trial 0, wins with val_acc 0.9."
+        assert verdict(trial(0, 0.9)).sentence == "your spec, trial 0, wins with val_acc 90.0 %."
 
     def test_a_winner_trained_in_part(self) -> None:
         found = verdict(trial(0), trial(1, 0.4, to=5, origin="recipe a"))
         assert found.sentence == (
-            "trial 1 (recipe a) wins with val_acc 0.4; trained for 5 of its 27 epochs; "
+            "trial 1 (recipe a) wins with val_acc 40.0 %; trained for 5 of its 27 epochs; "
             "your spec, trial 0, was not trained: no time was left for it."
         )
 
@@ -127,10 +130,26 @@ class TestSentence:
 
     def test_the_interval_of_an_accuracy_is_given_where_the_validation_set_is_known(self) -> None:
         found = verdict(trial(0, 0.5), trial(1, 0.8), size=10)
-        assert found.sentence.startswith("trial 1 (tpe) wins with val_acc 0.8 [0.490, 0.943];")
+        assert found.sentence.startswith("trial 1 (tpe) wins with val_acc 80.0 % [49.0, 94.3];")
         assert "[" not in verdict(trial(0, 0.5), trial(1, 0.8)).sentence
         assert "[" not in verdict(trial(0, 0.5), trial(1, 0.8), size=0).sentence
         assert "[" not in verdict(trial(0, 0.5), trial(1, 0.8), size=10, metric="val_loss").sentence
+
+    def test_another_metric_is_a_number(self) -> None:
+        losses = [Trial(number=n, values={}, full=1, history=[{"val_loss": 0.5 + n}], state="done") for n in (0, 1)]
+        assert verdict(*losses, metric="val_loss", size=10).sentence == (
+            "your spec, trial 0, wins with val_loss 0.5; trial 1 (your spec) has 1.5."
+        )
+
+    def test_a_second_seed_is_told_beside_the_winner_and_is_not_its_rival(self) -> None:
+        again = trial(2, 0.8, origin="second seed of trial 1", repeats=1)
+        assert verdict(trial(0, 0.5), trial(1, 0.9), again).sentence == (
+            "trial 1 (tpe) wins with val_acc 90.0 %; a second seed has 80.0 %; your spec, trial 0, has 50.0 %."
+        )
+        own_again = trial(2, 0.8, repeats=0)
+        assert verdict(trial(0, 0.9), trial(1, 0.7), own_again).sentence == (
+            "your spec, trial 0, wins with val_acc 90.0 %; a second seed has 80.0 %; trial 1 (tpe) has 70.0 %."
+        )
 
     def test_text_of_origins_and_reasons_is_cleaned(self) -> None:
         assert described(trial(1, origin="recipe \x1b[2J")) == "trial 1 (recipe \\x1b[2J)"
@@ -186,8 +205,8 @@ class TestFast:
     def test_the_cheapest_within_a_standard_error_of_the_best_wins(self) -> None:
         found = verdict(trial(0, 0.2, values={"size": 1.0}), self.LARGE, self.NEAR, self.FAR, size=100, prefer="fast")
         assert found.trial == self.NEAR
-        assert found.sentence.startswith("trial 2 (tpe) wins with val_acc 0.88 [")
-        assert "; the cheapest within a standard error of trial 1 (tpe) with 0.9 [" in found.sentence
+        assert found.sentence.startswith("trial 2 (tpe) wins with val_acc 88.0 % [")
+        assert "; the cheapest within a standard error of trial 1 (tpe) with 90.0 % [" in found.sentence
 
     @pytest.mark.parametrize("options", [{"size": 100}, {"prefer": "fast"}, {"prefer": "fast", "size": 0}])
     def test_the_best_wins_without_the_preference_or_the_size_of_the_validation_set(
@@ -210,7 +229,37 @@ class TestFast:
         own = replace(self.LARGE, number=0)
         found = verdict(own, self.NEAR, self.FAR, size=100, prefer="fast")
         assert found.trial == self.NEAR
-        assert found.sentence.endswith("your spec, trial 0, has 0.9.")
+        assert found.sentence.endswith("your spec, trial 0, has 90.0 % [82.6, 94.5].")
+
+
+class TestFlags:
+    """Trial 1 wins with 90 % on 100 sequences: the standard error is 3 points."""
+
+    def flagged(self, own: dict[str, float], other: dict[str, float], *, size: int | None = 100) -> list[str]:
+        setup = replace(setup_of(size=size), class_average="avg_acc")
+        histories = ({"val_acc": 0.9, **own}, {"val_acc": 0.88, **other}, {"val_acc": 0.5, "val_loss": 0.1})
+        trials = [
+            Trial(number=n, values={}, full=1, origin="tpe", history=[metrics], state="done")
+            for n, metrics in enumerate(histories, start=1)
+        ]
+        return flags(setup, trials, trials[0])
+
+    def test_a_lower_average_of_the_classes(self) -> None:
+        found = self.flagged({"avg_acc": 70.0}, {"avg_acc": 80.0})
+        assert found == ["70.0 % on the average of the classes, trial 2 (tpe) has 80.0 % at about the same val_acc"]
+        assert self.flagged({"avg_acc": 79.0}, {"avg_acc": 80.0}) == []
+        assert self.flagged({}, {"avg_acc": 80.0}) == []
+        assert self.flagged({"avg_acc": 70.0}, {}) == []
+
+    def test_a_loss_out_of_all_proportion(self) -> None:
+        (found,) = self.flagged({"val_loss": 1.5}, {"val_loss": 0.5})
+        assert found.startswith("val_loss 1.5, trial 2 (tpe) has 0.5 at about the same val_acc")
+        assert self.flagged({"val_loss": 0.9}, {"val_loss": 0.5}) == []
+        assert self.flagged({"val_loss": 1.5}, {}) == []
+
+    @pytest.mark.parametrize("size", [None, 0])
+    def test_none_without_a_known_validation_set(self, size: int | None) -> None:
+        assert self.flagged({"val_loss": 1.5}, {"val_loss": 0.5}, size=size) == []
 
 
 @given(

@@ -126,7 +126,7 @@ def flags(setup: Setup, trials: Sequence[Trial], chosen: Trial) -> list[str]:
     own = chosen.best(goal)
     for other in near:
         metrics = other.best(goal)
-        if average and metrics.get(average, 0.0) - own.get(average, 0.0) > WORSE_AVERAGE:
+        if average and metrics.get(average, 0.0) - own.get(average, math.inf) > WORSE_AVERAGE:
             text = (
                 f"{own[average]:.1f} % on the average of the classes, {described(other)} has {metrics[average]:.1f} %"
             )
