@@ -68,6 +68,16 @@ def test_rungs_are_a_ninth_a_third_and_all_of_a_full_training(full: int, rungs: 
     assert RUNGS.rungs(full) == rungs
 
 
+@pytest.mark.parametrize(
+    ("warm_up", "rungs"), [(0, (3, 9, 27)), (5, (5, 9, 27)), (12, (12, 12, 27)), (99, (27, 27, 27))]
+)
+def test_no_rung_lies_within_the_warm_up_of_a_trial(warm_up: int, rungs: tuple[int, ...]) -> None:
+    late = trial(0, warm_up=warm_up)
+    assert RUNGS.rungs_of(late) == rungs
+    assert next_step(late) == Step(number=0, target=rungs[0])
+    assert RUNGS.level(trial(0, 0.5, to=9, warm_up=warm_up)) == sum(rung <= 9 for rung in rungs) - 1
+
+
 @given(full=st.integers(1, 2000), eta=st.integers(2, 9), least=st.integers(1, 50), levels=st.integers(1, 4))
 def test_rungs_rise_to_the_full_training_and_are_not_below_the_least(
     full: int, eta: int, least: int, levels: int
