@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from recipe_grid import RECIPES, TASKS, write_task
+
 from tao_skill import __version__
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.recipes import data_facts, fitting

@@ -8,6 +8,7 @@ from statistics import fmean, median
 from typing import Any, Final
 
 from recipe_grid import RECIPES, SHOWN, TASKS
+
 from tao_skill.io.strict_yaml import dump_yaml
 
 HERE: Final = Path(__file__).parent
@@ -63,7 +64,7 @@ def write(rows: Sequence[Mapping[str, Any]]) -> None:
     PAGE.write_text(page(scores, chosen), "utf-8")
 
 
-HEADER: Final = """# Recipes for a search, the best known first. Written by benchmarks/automl/portfolio.py from its table.
+HEADER: Final = """# Recipes for a search, the best known first; benchmarks/automl/portfolio.py writes them from its table.
 # shown: sequences that a training on up to 100 sequences shows the network, repetitions included; it grows with the
 # square root of the sequences. frames: frames to resample to, at most. provenance: accuracy in % by task.
 """
@@ -74,10 +75,15 @@ def complete(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for row in rows:
         if row["recipe"] in RECIPES and row["task"] in TASKS:
-            found.setdefault(row["recipe"], {})[row["task"]] = fmean(sorted(row["curve"])[-TOP:])
+            found.setdefault(row["recipe"], {})[row["task"]] = score(row)
     tasks = max(found.values(), key=len, default={})
     most = [name for name, known in found.items() if known.keys() >= tasks.keys()]
     return {task: {name: found[name][task] for name in RECIPES if name in most} for task in TASKS if task in tasks}
+
+
+def score(row: Mapping[str, Any]) -> float:
+    """Accuracy of a training, 0 to 1."""
+    return fmean(sorted(row["curve"])[-TOP:])
 
 
 def choose(scores: Scores, most: int) -> list[str]:

@@ -20,8 +20,7 @@ from tao_skill.automl.execution.journal import FileJournal, journal_path
 from tao_skill.automl.search.asha import Budget, Goal, Trial, make_rung_schedule
 from tao_skill.automl.search.search import Search, Setup
 from tao_skill.errors import BadData, BadRequest, BadState, CannotWrite
-from tests.support.searches import Memory
-from tests.support.trials import GOAL, SPACE, SPEC, TRIALS, history
+from tests.support.searches import GOAL, SPACE, SPEC, TRIALS, Memory, history
 
 JOB = "train-1"
 

@@ -21,8 +21,8 @@ from tao_skill.automl.execution.journal import Header
 from tao_skill.automl.execution.study import DerivedStudy
 from tao_skill.automl.search.asha import Goal, Trial
 from tao_skill.errors import BadRequest, CannotWrite
+from tests.support.searches import GOAL, SPACE, TRIALS, VALUES, history
 from tests.support.servers.postgresql import PostgreSQLServer
-from tests.support.trials import GOAL, SPACE, TRIALS, VALUES, history
 
 HEADER = Header(version=1, id="0123", job="train-1", metric="val_acc", direction="maximize")
 GONE_ON = (

@@ -105,7 +105,7 @@ class Coordinator:
         earlier_s = self.last_report.progress.elapsed_s if self.last_report else None
         self.began = time.monotonic() - (earlier_s or 0.0) - _seconds_since_start(artifacts.job)
         self.stopping = False
-        self.report = Throttle(self._report)
+        self.report, self.display = Throttle(self._report), Throttle(self.publish)
 
     def elapsed_s(self) -> float:
         """Seconds that the search has run, in all its attempts."""
@@ -125,6 +125,7 @@ class Coordinator:
             while self._step():
                 self._await_result()
             self.report.flush()
+            self.display.flush()
         finally:
             signal.signal(signal.SIGINT, before)
             self.queue.stop("now")
@@ -154,6 +155,7 @@ class Coordinator:
             self._put(task)
             self.report.request()
         self.report.poll()
+        self.display.poll()
         return self._running() > 0
 
     def _await_result(self) -> None:
@@ -177,6 +179,7 @@ class Coordinator:
         else:
             self._take_in_failure(result, result.failure)
         self.report.request()
+        self.display.request()
         self.artifacts.prune(self.search.trials)
 
     def _take_in_failure(self, result: Result, failure: Failure) -> None:
@@ -201,7 +204,6 @@ class Coordinator:
             print(line, file=sys.stderr)
             self.status.write("RUNNING", line)
         self.last_report = report
-        self.publish()
         self.status.progress(_progress(report))
 
     def _running(self) -> int:

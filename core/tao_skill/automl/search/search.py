@@ -297,7 +297,8 @@ class Search:
         seconds, epoch_s = self.setup.budget.seconds, self._epoch_s(trial)
         if seconds is None or not epoch_s:
             return trial
-        share = min(max(FULL_SHARE, LEAST_LENGTH * trial.full * epoch_s / seconds), MOST_SHARE)
+        usual = MOST_SHARE if self.setup.budget.trials == 1 else FULL_SHARE
+        share = min(max(usual, LEAST_LENGTH * trial.full * epoch_s / seconds), MOST_SHARE)
         full = max(1, int(share * seconds / epoch_s))
         if full >= trial.full:
             return trial
