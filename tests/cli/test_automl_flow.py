@@ -147,7 +147,7 @@ def test_a_search_that_is_killed_goes_on_to_the_result_of_an_undisturbed_one(
     )
     assert running.stderr is not None
     for line in running.stderr:
-        if line.startswith(f"trial {after}  running"):
+        if line.startswith(f"trial {after} ") and "  running to" in line:
             break
     time.sleep(1.5)
     (record,) = tmp_path.glob("train-*/job.json")
@@ -173,7 +173,7 @@ def test_ctrl_c_stops_at_the_rung_and_resume_finishes_the_search(
     )
     assert running.stderr is not None
     for line in running.stderr:
-        if line.startswith("trial 0  running"):  # later trials take less time than it takes to see them run
+        if line.startswith("trial 0 ") and "  running to" in line:  # later trials take less time than it takes to see them run
             break
     running.send_signal(signal.SIGINT)
     running.communicate()

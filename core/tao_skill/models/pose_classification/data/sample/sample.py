@@ -19,7 +19,7 @@ from tao_skill.io.strict_yaml import dump_yaml
 from tao_skill.models.pose_classification.data.sample.body import JOINTS, Array, Body, place, random_body, rotations
 from tao_skill.models.pose_classification.data.sample.motions import ACTIONS
 
-FRAMES_PER_SECOND: Final = 10.0
+FRAMES_PER_SECOND: Final = 8.0
 SEQUENCES_PER_BODY: Final = 12
 TEST_SEQUENCES: Final = 48
 
@@ -33,7 +33,7 @@ class Split:
     names: list[str]
 
 
-def write_sample(out: Path, *, train: int = 300, val: int = 96, frames: int = 24, seed: int = 1234) -> dict[str, Any]:
+def write_sample(out: Path, *, train: int = 144, val: int = 72, frames: int = 16, seed: int = 1234) -> dict[str, Any]:
     """Write training, validation and test sets, label_map.json and a spec.yaml for training on them.
 
     Args:
