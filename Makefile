@@ -28,10 +28,9 @@ $(VENV)/dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	@touch $(BIN)/tao-skill $@
 
-run: $(BIN)/tao-skill ## Sample data, a small search, evaluation and inference of its winner.
+run: $(BIN)/tao-skill ## Sample data, a search of 150 seconds, evaluation and inference of its winner.
 	$(BIN)/tao-skill data sample --out $(DATA)
-	$(BIN)/tao-skill run train -e $(DATA)/spec.yaml --trials 5 --max-epochs 6 --min-epochs 2 --epochs-total 20 \
-	  --results-root $(RESULTS)
+	$(BIN)/tao-skill run train -e $(DATA)/spec.yaml --time-budget 150s --results-root $(RESULTS)
 	$(BIN)/tao-skill run evaluate --parent latest:train --results-root $(RESULTS)
 	$(BIN)/tao-skill run inference --parent latest:train --results-root $(RESULTS) \
 	  inference.test_dataset.data_path=$(DATA)/test_data.npy

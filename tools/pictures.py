@@ -1,4 +1,4 @@
-"""Draws the pictures of the README from real runs: `python tools/pictures.py`, about 20 minutes on one core.
+"""Draws the pictures of the README from real runs: `python tools/pictures.py`, about five minutes on two cores.
 
 `session.svg` has commands of the README and their output in a terminal, `report.svg` the charts of a search's report.
 The working directory is shown as ~/pose. With `--work DIR`, the sample and the search of an earlier call are reused.
@@ -29,12 +29,10 @@ OUT: Final = ROOT / "docs" / "pictures"
 SHOWN_DIRECTORY: Final = "~/pose"
 COLUMNS: Final = 108
 SAMPLE: Final = "tao-skill data sample --out data"
-SEARCH: Final = (
-    "tao-skill run train -e data/spec.yaml lr=0.1 dropout=0.5 --search lr --search dropout "
-    "--trials 9 --max-epochs 6 --min-epochs 2 --key search"
-)
+SEARCH: Final = "tao-skill run train -e data/spec.yaml --time-budget 150s --key search"
 SESSION: Final = (
-    "tao-skill run train -e data/spec.yaml --automl off train.num_epochs=4 'train.optim.lr_steps=[3]'",
+    "tao-skill run train -e data/spec.yaml --automl off epochs=6 model_type=ST-GCN++ center=true "
+    "batch_size=16 dropout=0 optimizer=torch.optim.AdamW lr=0.001 lr_scheduler=Cosine",
     "tao-skill run evaluate --parent latest:train",
     "tao-skill run inference --parent latest:train inference.test_dataset.data_path=data/test_data.npy",
 )

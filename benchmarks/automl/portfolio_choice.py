@@ -64,7 +64,8 @@ def write(rows: Sequence[Mapping[str, Any]]) -> None:
     PAGE.write_text(page(scores, chosen), "utf-8")
 
 
-HEADER: Final = """# Recipes for a search, the best known first; benchmarks/automl/portfolio.py writes them from its table.
+HEADER: Final = """\
+# Recipes for a search, the best known first; benchmarks/automl/portfolio.py writes them from its table.
 # shown: sequences that a training on up to 100 sequences shows the network, repetitions included; it grows with the
 # square root of the sequences. frames: frames to resample to, at most. provenance: accuracy in % by task.
 """

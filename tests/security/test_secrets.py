@@ -127,7 +127,7 @@ def test_a_plan_shows_no_secret_and_a_hidden_one_is_not_taken_for_a_key(person: 
 def test_nothing_of_a_flow_holds_a_secret(person: Person, s3_server: S3Server, tiny: Path, tmp_path: Path) -> None:
     pairs = dataset_overrides(tiny)
     small = [*pairs, "batch_size=6", "num_workers=1", "lr=0.02"]
-    budget = ["--trials", "2", "--max-epochs", "2", "--min-epochs", "1"]
+    budget = ["--search-scope", "schema", "--trials", "2", "--max-epochs", "2", "--min-epochs", "1"]
     nowhere = f"postgresql://me:{DATABASE}@127.0.0.1:1/db"
     with Watch() as watch:
         person.run("run", "train", *small, *budget, "--upload", f"s3://{BUCKET}/results")

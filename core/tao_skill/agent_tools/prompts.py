@@ -45,14 +45,14 @@ Report the accuracy, the weakest classes and the path of the model. When a call 
     Prompt(
         name="tune-pose-classifier",
         description="Search for better training settings within a budget.",
-        arguments=_FILES | {"trials": "Number of trials", "max_epochs": "Maximum epochs of a trial"},
+        arguments=_FILES | {"time_budget": "Seconds of the search"},
         text="""\
 Find better settings for a pose classifier on {data} with labels {labels}.
 Validate on {val_data} with labels {val_labels}.
 1. inspect_data with these files; report its warnings.
-2. plan train with the suggested overrides, automl=on, trials={trials}, max_epochs={max_epochs}; report its cost.
+2. plan train with the suggested overrides, automl=on, time_budget={time_budget}; report recipes and search space.
 3. run_action with the same arguments and a key, then wait_for_job until it has ended.
-4. read_report: report the best trial, its gain over the default and its settings.
+4. read_report: report the verdict, the gain over my spec, flags, and the settings of the winner.
 5. run_action evaluate with the job as parent, then read_report. When a call fails, apply its fix.""",
     ),
 )

@@ -114,6 +114,7 @@ def _history(job: Job) -> list[dict[str, Any]]:
 def _concise_search(report: SearchReport) -> dict[str, Any]:
     winner, default = report.winner, report.baseline
     parents = {trial.number: trial.parent for trial in report.trials}
+    more = {"test": winner.test, "flags": list(winner.flags), "not_in_tao": list(winner.not_in_tao)}
     brief: dict[str, Any] = _round(
         {
             "goal": {"metric": report.goal.metric, "direction": report.goal.direction},
@@ -124,6 +125,7 @@ def _concise_search(report: SearchReport) -> dict[str, Any]:
                 "gain": winner.gain,
                 "values": winner.values,
                 "best_epoch": winner.best_epoch,
+                **{name: value for name, value in more.items() if value},
             },
             "default": {
                 "metric": default.metric if default else None,

@@ -112,8 +112,12 @@ def command(arguments: PlanArguments) -> list[str]:
     command_words = ["tao-skill", "run", arguments.action, *_override_texts(arguments)]
     for name, value in given(arguments).items():
         if name not in ("action", "overrides", "detail", "wait_s"):
+            option = f"--{name.replace('_', '-')}"
+            if isinstance(value, bool):
+                command_words += [option] * value
+                continue
             for item in value if isinstance(value, list) else [value]:
-                command_words += [f"--{name.replace('_', '-')}", str(item)]
+                command_words += [option, str(item)]
     return command_words
 
 

@@ -42,7 +42,10 @@ class SearchOptions:
     no_search: Annotated[list[str], Param("Do not search KEY.")] = field(default_factory=list)
     sampler: Annotated[str, Param("", choices=SAMPLERS)] = "tpe"
     pruner: Annotated[str, Param("none: train every trial in full.", choices=PRUNERS)] = "promotion"
-    min_epochs: Annotated[int, Param("Epochs of the lowest rung, at least.", minimum=1)] = 1
+    min_epochs: Annotated[
+        int | None,
+        Param("Epochs of the lowest rung, at least; default: those of the first 64 optimizer steps.", minimum=1),
+    ] = None
     metric: Annotated[str | None, Param("Metric to optimise; default: the model's.")] = None
     workers: Annotated[int, Param("Processes on this machine.", minimum=1)] = 1
 

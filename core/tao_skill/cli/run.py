@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +24,7 @@ from tao_skill.cli.terminal.output import (
     note,
     results_root_arguments,
 )
-from tao_skill.errors import BadRequest, JobFailed
+from tao_skill.errors import BadData, BadRequest, JobFailed, NotFound
 from tao_skill.io.strict_json import mask_password
 from tao_skill.jobs.record import Job
 from tao_skill.jobs.store import Store
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 USER_ERROR_CODES: Final = (2, 3, 4)
 """Exit codes of a failed job that the caller can correct; the exit code of any other failure is 1."""
+
+RESULTS: Final = {"best_checkpoint": "model", "report": "report"}
+"""Name of an artifact of a search in the last lines, by its kind."""
 
 EPILOG: Final = """
 An input file may be a local path or s3://BUCKET/KEY. Data may also be a folder, local or on S3, with files named
@@ -233,12 +237,27 @@ def print_job(job: Job, results_root: Path, *, as_json: bool) -> int:
     """Print an ended job and return its exit code, which also reports a failed upload."""
     document = job_with_commands(job, results_root)
     emit(document, job_text(document), as_json=as_json)
+    if job.state == "COMPLETE" and job.automl is not None and not as_json:
+        click.echo("\n".join(fold(_search_result(job, Store(results_root.absolute())))))
     if job.state == "ERROR" and interactive():
         note(f"the log is in {job.results_dir}")
     if job.state == "COMPLETE":
         return JobFailed.exit_code if "error" in (job.uploaded or {}) else 0
     code = job.attempts[-1].exit_code if job.state == "ERROR" else None
     return code if code is not None and code in USER_ERROR_CODES else JobFailed.exit_code
+
+
+def _search_result(job: Job, store: Store) -> Iterator[str]:
+    """The outcome of a search: verdict, gain over the user's spec, model and report."""
+    from tao_skill.automl.report.files import read_report
+    from tao_skill.automl.report.live import gain
+
+    with suppress(BadData, NotFound):
+        report = read_report(store.folder(job.id), job)
+        yield f"  winner   {report.winner.sentence}"
+        yield f"  gain     {gain(report)}"
+    paths = {artifact["kind"]: artifact["path"] for artifact in job.artifacts}
+    yield from (f"  {name:<8} {paths[kind]}" for kind, name in RESULTS.items() if kind in paths)
 
 
 def _plan_text(document: dict[str, Any], review: SearchReview | None) -> str:

@@ -40,6 +40,7 @@ SPECIAL: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "no_search": ("--no-search", {"metavar": "PARAM"}),
     "storage": ("--storage", {"metavar": "URL"}),
     "seed": ("--search-seed", {}),
+    "tao_compatible": ("--tao-compatible", {"is_flag": True, "default": None}),
     "keep_all": ("--keep", {"type": click.Choice(["all"])}),
 }
 """Settings whose option differs from the option derived from their type."""

@@ -121,11 +121,18 @@ class TestOrder:
         assert next_step(trial(0)) == Step(number=0, target=3)
         assert [one.number for one in in_order([trial(0)])] == [0]
 
-    def test_the_other_known_configurations_follow_the_cheapest_first(self) -> None:
-        own, first, cheap = self.KNOWN
-        first = trial(1, 0.5, to=3, origin="recipe a")
-        assert next_step(own, first, cheap, left=1000) == Step(number=2, target=1)
-        assert next_step(own, first, trial(2, 0.9, full=9), left=1000) == Step(number=0, target=3)
+    def test_the_users_spec_follows_if_it_is_cheap_then_the_cheapest(self) -> None:
+        own, first, cheap = trial(0, full=270), trial(1, 0.5, to=3, origin="recipe a"), self.KNOWN[2]
+        assert next_step(own, first, cheap, left=1000) == Step(number=0, target=30)
+        assert next_step(own, first, cheap, left=80) == Step(number=2, target=1)
+        assert next_step(trial(0, 0.1, to=30, full=270), first, cheap, left=1000) == Step(number=2, target=1)
+
+    def test_a_full_training_that_is_worse_than_the_best_keeps_nothing_from_it(self) -> None:
+        own, best, other = trial(0, 0.2, to=27), trial(1, 0.5, to=3), trial(2, full=9)
+        assert next_step(own, best, other, left=24 + 1) == Step(number=2, target=1)
+        assert next_step(own, best, other, left=24) == Step(number=1, target=9)
+        assert next_step(own, best, left=10) == Step(number=1, target=13)
+        assert next_step(trial(0, 0.6, to=27), best, other, left=24) == Step(number=2, target=1)
 
     def test_beside_the_running_first_recipe_the_others_start(self) -> None:
         own, _, cheap = self.KNOWN

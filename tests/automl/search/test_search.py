@@ -558,7 +558,7 @@ class TestTime:
         search.succeed(1, curve(RECIPES[0].values, 2), 2.0)
         task = search.next_task(left_s=97.0)
         assert task is not None
-        assert (task.number, task.limit_s) == (2, 97.0 - 16.0)
+        assert (task.number, task.limit_s) == (0, 97.0 - 16.0)
 
 
 class TestSecondSeed:

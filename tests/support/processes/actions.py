@@ -26,7 +26,7 @@ from tao_skill.jobs.record import TERMINAL
 from tests.support.command_line import TAO_SKILL, call
 
 LIMIT_S = 180
-SEARCH = ["--trials", "3", "--max-epochs", "2", "--min-epochs", "1", "--eta", "2"]
+SEARCH = ["--search-scope", "schema", "--trials", "3", "--max-epochs", "2", "--min-epochs", "1", "--eta", "2"]
 PARENT = "train-parent"
 
 

@@ -25,6 +25,9 @@ LEVELS: Final = 3
 OWN_SPEC: Final = "your spec"
 """Origin of that trial."""
 
+OWN_SHARE: Final = 1 / 3
+"""Share of what is left of a budget up to which the lowest rung of that trial comes before cheaper recipes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
@@ -181,10 +184,11 @@ class RungSchedule:
     ) -> Step | None:
         """The next step; None if all is done or the budget is spent, or if running trials must end first.
 
-        Planned trials come first, the first recipe before all, then the cheapest; then promotions, from the highest
-        rung down; then new configurations; last, waiting trials that are projected to beat every full training. A step
-        is taken only if its trial can still be trained in full, and if enough is left to train the best trial in full,
-        as long as none is. When no step fits, the best trial is trained in full, or for as long as the budget lasts.
+        Planned trials come first, the first recipe before all, then the user's spec if it is cheap, then the cheapest;
+        then promotions, from the highest rung down; then new configurations; last, waiting trials that are projected to
+        beat every full training. A step is taken only if its trial can still be trained in full, and if enough is left
+        to train the best trial in full, as long as it is not. When no step fits, the best trial is trained in full, or
+        for as long as the budget lasts.
 
         Args:
             new: whether new configurations may be started.
@@ -207,12 +211,18 @@ class RungSchedule:
         return [one.to_full(leader) if keeps and leader else 0.0 for one in allowances]
 
     def leader(self, trials: Sequence[Trial], goal: Goal) -> Trial | None:
-        """The trial to train in full whatever happens; None if one is trained in full, or on the way there."""
-        if any(trial.is_model or (trial.state == "running" and trial.target >= trial.full) for trial in trials):
-            return None
+        """The trial to train in full whatever happens; None if a better one is trained in full, or on the way there."""
+        ending = [
+            trial for trial in trials if trial.is_model or (trial.state == "running" and trial.target >= trial.full)
+        ]
         open_ = [trial for trial in trials if trial.state in ("waiting", "running") and trial.epochs]
-        planned = [trial for trial in in_order(trials) if trial.state == "planned"]
-        return max(open_, key=lambda trial: goal.score(trial.best(goal)), default=next(iter(planned), None))
+        best = max(
+            (one for one in open_ if one not in ending), key=lambda one: goal.score(one.best(goal)), default=None
+        )
+        if best is None:
+            return None if ending else next((one for one in in_order(trials) if one.state == "planned"), None)
+        beaten = any(goal.score(one.best(goal)) >= goal.score(best.best(goal)) for one in ending)
+        return None if beaten else best
 
     def _wanted(
         self, trials: Sequence[Trial], goal: Goal, allowances: Sequence[Allowance], *, new: bool
@@ -221,7 +231,13 @@ class RungSchedule:
         planned = [trial for trial in in_order(trials) if trial.state == "planned"]
         first = planned[:1] if not any(trial.epochs for trial in trials) else []
         others = [trial for trial in planned if trial not in first]
-        others.sort(key=lambda trial: [one.cost(trial, self.rungs_of(trial)[0]) for one in allowances])
+
+        def rank(trial: Trial) -> tuple[bool, list[float]]:
+            costs = [one.cost(trial, self.rungs_of(trial)[0]) for one in allowances]
+            affordable = all(cost <= OWN_SHARE * one.left for cost, one in zip(costs, allowances, strict=True))
+            return not (trial.number == DEFAULT_TRIAL and affordable), costs
+
+        others.sort(key=rank)
         for trial in (*first, *others):
             yield trial, Step(number=trial.number, target=self.rungs_of(trial)[0])
         for trial in self._promotable(trials, goal):

@@ -57,7 +57,9 @@ def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Set
     keys = training_keys(model)
     full_spec = searched_spec(model, spec, settings)
     config = load.build(model.config, full_spec)
-    trainings = ModelTrainings(model=model, spec=full_spec, epochs_key=keys.epochs)
+    trainings = ModelTrainings(
+        model=model, spec=full_spec, epochs_key=keys.epochs, warms_up=settings.min_epochs is None
+    )
     recipes = _recipes(model, full_spec, settings, trainings)
     return Setup(
         space=_space(model, full_spec, settings),
@@ -167,4 +169,4 @@ def _schedule(settings: Settings) -> RungSchedule:
             fix=Fix("use ", Option("pruner", "|".join(PRUNERS))),
         )
     levels = 1 if settings.pruner == "none" else LEVELS
-    return RungSchedule(eta=settings.eta, levels=levels, least=settings.min_epochs)
+    return RungSchedule(eta=settings.eta, levels=levels, least=settings.min_epochs or 1)

@@ -16,12 +16,13 @@ class ModelTrainings:
     """See `search.Trainings`: configurations are values that replace those of a spec.
 
     Attributes:
-        epochs_key: spec key of the number of epochs.
+        epochs_key: spec key of the number of epochs. warms_up: whether the first epochs of a training say little.
     """
 
     model: Model
     spec: Mapping[str, Any]
     epochs_key: str
+    warms_up: bool = True
 
     def epochs(self, values: Mapping[str, Any]) -> int:
         """See `Trainings`."""
@@ -29,7 +30,7 @@ class ModelTrainings:
 
     def warm_up(self, values: Mapping[str, Any]) -> int:
         """See `Trainings`."""
-        return self.model.warm_up_epochs(self._config(values))
+        return self.model.warm_up_epochs(self._config(values)) if self.warms_up else 0
 
     def flop(self, values: Mapping[str, Any]) -> float | None:
         """See `Trainings`."""
