@@ -24,7 +24,20 @@ from tests.support.processes.breakpoints import LIMIT_S, Breakpoint, kill_search
 from tests.support.search_reports import report_of, results_of
 from tests.support.servers.postgresql import PostgreSQLServer
 
-BUDGET = ["--search-scope", "schema", "--trials", "3", "--max-epochs", "2", "--min-epochs", "1", "--eta", "2", "--metric", "train_loss"]
+BUDGET = [
+    "--search-scope",
+    "schema",
+    "--trials",
+    "3",
+    "--max-epochs",
+    "2",
+    "--min-epochs",
+    "1",
+    "--eta",
+    "2",
+    "--metric",
+    "train_loss",
+]
 
 MID_EPOCH = "training, in the middle of the second epoch of trial 0"
 NET = "tao_skill.models.pose_classification"
