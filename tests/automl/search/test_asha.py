@@ -331,6 +331,17 @@ class TestCandidates:
 
         assert [one.number for one in candidates([full(0, 0.9), full(1, 0.9), full(2, 0.4)], GOAL)] == [2, 0, 1]
 
+    def test_a_configuration_with_several_seeds_counts_with_their_mean(self) -> None:
+        lucky, again = trial(1, 0.9, to=27), trial(3, 0.5, to=27, repeats=1)
+        assert [one.number for one in candidates([trial(0, 0.6, to=27), lucky, trial(2, 0.8, to=9), again], GOAL)] == [
+            2,
+            1,
+            3,
+            0,
+        ]
+        diverged = trial(3, 0.5, to=27, state="done", reason="training diverged", repeats=1)
+        assert [one.number for one in candidates([trial(0, 0.6, to=27), lucky, diverged], GOAL)] == [1, 0]
+
     def test_a_metric_to_be_minimised(self) -> None:
         goal = Goal(metric="val_loss", maximize=False, tie="val_loss")
         losses = [
