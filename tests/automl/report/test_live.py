@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from tao_skill.automl.format import duration, number, parameters, short_names
-from tao_skill.automl.report.live import ROWS, lines, rows, table
+from tao_skill.automl.report.live import ROWS, gain, lines, rows, table
 from tao_skill.automl.report.report import SearchReport
-from tao_skill.automl.search.asha import Trial
+from tao_skill.automl.search.asha import Goal, Trial
 from tests.support.searches import BATCH, FACTS, INIT, LR, MOMENTUM, OVER, RECIPES, make_setup, reported, trained
 
 
@@ -80,6 +80,32 @@ def test_the_measured_speed_is_told_with_the_length_of_the_training_and_not_that
     assert text.startswith("trial 1 (recipe quick)  speed is measured")
     (text,) = lines(started, reported(setup, known, FACTS))
     assert text.startswith("trial 1 (recipe quick)  an epoch takes 1m15s, full training: 6 epochs")
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "text"),
+    [
+        ((0.9, 9), (0.5, 9), "none, your spec has the best val_acc: 90.0 %"),
+        ((0.25, 9), (0.75, 9), "val_acc 75.0 %, your spec 25.0 %: +50.0 points"),
+        ((0.25, 3), (0.75, 9), "val_acc 75.0 %, your spec 25.0 % after 3 of 9 epochs: +50.0 points"),
+        ((0.25, 0), (0.75, 9), "val_acc 75.0 %; your spec has no result"),
+        ((0.25, 0), (0.75, 0), "none, no trial has a result"),
+    ],
+)
+def test_the_gain_over_the_users_spec_is_told_with_its_training(
+    own: tuple[float, int], other: tuple[float, int], text: str
+) -> None:
+    trials = [
+        Trial(number=n, full=9, values={}, history=({"val_acc": accuracy},) * epochs, state="waiting")
+        for n, (accuracy, epochs) in enumerate((own, other))
+    ]
+    assert gain(reported(make_setup(), trials)) == text
+
+
+def test_the_gain_in_another_metric_is_a_number() -> None:
+    setup = replace(make_setup(), goal=Goal(metric="val_loss", maximize=False, tie="val_loss"))
+    trials = [Trial(number=n, full=1, values={}, history=({"val_loss": 0.5 - n / 4},), state="done") for n in (0, 1)]
+    assert gain(reported(setup, trials)) == "val_loss 0.25, your spec 0.5: better by 0.25"
 
 
 def test_flags_of_the_winner_are_the_last_lines() -> None:

@@ -221,6 +221,11 @@ class TestRest:
         assert setup.validation.startswith("after every epoch, on ")
         assert setup_of(tiny, {"pruner": "none"}).schedule.rungs(9) == (9,)
 
+    def test_the_lowest_rung_lies_after_the_first_steps_unless_the_user_sets_it(self, tiny: Path) -> None:
+        """Twelve sequences in batches of 64 are one step an epoch, in batches of 4 and 6 three and two."""
+        assert [one.warm_up for one in setup_of(tiny).planned()] == [64, 22, 32]
+        assert [one.warm_up for one in setup_of(tiny, {"min_epochs": 1}).planned()] == [0, 0, 0]
+
     @pytest.mark.parametrize(
         ("settings", "message"),
         [

@@ -25,6 +25,7 @@ from tao_skill.models.pose_classification.recipes import (
     OPTIMIZER,
     SAMPLED,
     SMALL,
+    WARM_UP_STEPS,
     DataFacts,
     PoseRecipe,
     data_facts,
@@ -217,6 +218,23 @@ class TestPackagedRecipes:
                 *one.values.items(),
             ]
             load.check(MODEL.config, "train", load.override(MODEL.config, {}, pairs))
+
+
+class TestWarmUp:
+    @pytest.mark.parametrize(
+        ("changes", "epochs"),
+        [
+            ({"dataset__batch_size": 1}, 6),
+            ({"dataset__batch_size": 12}, WARM_UP_STEPS),
+            ({"dataset__batch_size": 1, "train__optim__accumulate_batches": 4}, 22),
+            ({"dataset__batch_size": 1, "dataset__train_dataset__data_path": "s3://bucket/file"}, 0),
+            ({"dataset__batch_size": 1, "dataset__train_dataset__label_path": "s3://bucket/file"}, 0),
+        ],
+    )
+    def test_it_has_the_first_optimizer_steps(
+        self, changes: dict[str, Any], epochs: int, tiny: Path, tmp_path: Path
+    ) -> None:
+        assert MODEL.warm_up_epochs(experiment(tiny, tmp_path, **changes)) == epochs
 
 
 class TestScaledRate:
