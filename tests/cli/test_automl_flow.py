@@ -173,7 +173,9 @@ def test_ctrl_c_stops_at_the_rung_and_resume_finishes_the_search(
     )
     assert running.stderr is not None
     for line in running.stderr:
-        if line.startswith("trial 0 ") and "  running to" in line:  # later trials take less time than it takes to see them run
+        if (
+            line.startswith("trial 0 ") and "  running to" in line
+        ):  # later trials take less time than it takes to see them run
             break
     running.send_signal(signal.SIGINT)
     running.communicate()
