@@ -25,7 +25,7 @@ from tests.support.processes.breakpoints import LIMIT_S, Breakpoint, kill_search
 from tests.support.search_reports import report_of, results_of
 from tests.support.servers.postgresql import PostgreSQLServer
 
-BUDGET = ["--search-scope", "schema", "--trials", "3", "--max-epochs", "2", "--min-epochs", "1", "--eta", "2"]
+BUDGET = ["--search-scope", "schema", "--trials", "3", "--max-epochs", "4", "--min-epochs", "1", "--eta", "2"]
 METRIC = ["--metric", "train_loss"]
 """By this metric trial 1 is promoted, trial 0 not."""
 
@@ -70,8 +70,8 @@ PLACES = {
     "checkpointing, it is in the index and no link leads to it": Breakpoint(
         module=f"{NET}.training.checkpoint_index", function="write_index", when="after", matching="model_epoch_001"
     ),
-    "retention, the checkpoint that it supersedes is about to be deleted": Breakpoint(
-        module="pathlib", function="Path.unlink", matching=r"trials/0001/.*model_epoch_000\S*\.pth'"
+    "retention, a superseded checkpoint is about to be deleted": Breakpoint(
+        module="pathlib", function="Path.unlink", matching=r"trials/0001/.*model_epoch_002\S*\.pth'"
     ),
     "final, the last report half there": Breakpoint(
         module="pathlib", function="Path.replace", matching=r"report\.html", nth=2
@@ -82,8 +82,8 @@ PLACES = {
     "final, the best spec written and not yet renamed": Breakpoint(
         module="pathlib", function="Path.replace", matching=r"best_spec\.yaml.*\.tmp"
     ),
-    "final, some checkpoints of the others deleted": Breakpoint(
-        module="pathlib", function="Path.unlink", when="after", matching=r"trials/\d+/train/\S*\.pth'"
+    "final, checkpoints of the others about to be deleted": Breakpoint(
+        module="tao_skill.automl.execution.artifacts", function="SearchArtifacts.prune", matching="'over': True"
     ),
     "final, all is done but the record": Breakpoint(module="tao_skill.jobs.store", function="Store.close_attempt"),
 }
@@ -161,7 +161,7 @@ def test_the_trial_of_a_killed_worker_is_taken_up_by_one_elsewhere(
         assert elsewhere.wait(LIMIT_S) == 0
     assert "trials/0001/train/model_epoch_000_step_00003.pth" in (tmp_path / "elsewhere").read_text()
     lines = read_status(folder / "automl" / "trials" / "0001" / "train")
-    assert [line["epoch"] for line in lines if line["message"] == "Train metrics generated."] == [0, 1]
+    assert [line["epoch"] for line in lines if line["message"] == "Train metrics generated."] == [0, 1, 2, 3]
 
     report, quiet = json.loads((folder / "report.json").read_text()), report_of(*undisturbed)
     # The draw of trial 2 depends on what was known of trial 1; the others do not.
@@ -169,7 +169,7 @@ def test_the_trial_of_a_killed_worker_is_taken_up_by_one_elsewhere(
     for number in ("0", "1"):
         assert report["curves"]["trials"][number] == quiet["curves"]["trials"][number]
     assert results_of(report)[:2] == results_of(quiet)[:2]
-    full = [one for one in report["trials"] if one["epochs"] == 2]
+    full = [one for one in report["trials"] if one["epochs"] == 4]
     assert report["winner"]["number"] == min(full, key=lambda one: one["metric"])["number"]
 
 
