@@ -54,6 +54,24 @@ def test_a_search_ends_with_a_model_that_is_never_worse_than_the_users_spec(
     assert results_of(shown) == results_of(report)
 
 
+def test_the_last_lines_are_verdict_gain_model_and_report(searched: tuple[Path, dict[str, Any]]) -> None:
+    root, document = searched
+    lines = call(["jobs", "wait", document["job"]["id"]], root).stdout.splitlines()[-4:]
+    texts = dict(line.split(maxsplit=1) for line in lines)
+    assert list(texts) == ["winner", "gain", "model", "report"]
+    report = report_of(root, document)
+    assert texts["winner"] == report["winner"]["sentence"]
+    own, best = report["baseline"], report["winner"]["metrics"]["val_acc"]
+    part = "" if own["epochs"] == 4 else f" after {own['epochs']} of 4 epochs"
+    more = f"val_acc {best:.1%}, your spec {own['metric']:.1%}{part}: {100 * (best - own['metric']):+.1f} points"
+    none = f"none, your spec has the best val_acc: {best:.1%}"
+    assert texts["gain"].replace(" %", "%") == (none if report["winner"]["number"] == 0 else more)
+    assert (
+        Path(texts["model"]).resolve() == Path(root / document["job"]["id"] / "train" / "pc_model_best.pth").resolve()
+    )
+    assert Path(texts["report"]).name == "report.html"
+
+
 def test_a_review_tells_the_time_that_earlier_trainings_took(
     train: list[str], searched: tuple[Path, dict[str, Any]]
 ) -> None:
@@ -173,7 +191,7 @@ def test_ctrl_c_stops_at_the_rung_and_resume_finishes_the_search(
     )
     assert running.stderr is not None
     for line in running.stderr:
-        if line.startswith("trial 0 ") and "  running to" in line:  # later trials end before they are seen to run
+        if line.startswith("trial 0 ") and "  running to" in line:  # later ones may end before they are seen to run
             break
     running.send_signal(signal.SIGINT)
     running.communicate()

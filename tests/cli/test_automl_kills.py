@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,37 +25,17 @@ from tests.support.processes.breakpoints import LIMIT_S, Breakpoint, kill_search
 from tests.support.search_reports import report_of, results_of
 from tests.support.servers.postgresql import PostgreSQLServer
 
-BUDGET = [
-    "--search-scope",
-    "schema",
-    "--trials",
-    "3",
-    "--max-epochs",
-    "2",
-    "--min-epochs",
-    "1",
-    "--eta",
-    "2",
-    "--metric",
-    "train_loss",
-]
+BUDGET = ["--search-scope", "schema", "--trials", "3", "--max-epochs", "4", "--min-epochs", "1", "--eta", "2"]
+METRIC = ["--metric", "train_loss"]
+"""By this metric trial 1 is promoted, trial 0 not."""
 
-MID_EPOCH = "training, in the middle of the second epoch of trial 0"
 NET = "tao_skill.models.pose_classification"
+STEP = Breakpoint(module=f"{NET}.training.module", function="PoseClassifier.training_step", nth=2)
+MID_EPOCH = replace(STEP, nth=8)
+"""In the second epoch of trial 1, after the first epochs of trials 0 and 1 in the same worker."""
+
 PLACES = {
-    MID_EPOCH: Breakpoint(module=f"{NET}.training.module", function="PoseClassifier.training_step", nth=5),
-    "checkpointing, the last of trial 0 written and not yet renamed": Breakpoint(
-        module="pathlib", function="Path.replace", matching=r"trials/0000/.*model_epoch_001.*\.tmp"
-    ),
-    "checkpointing, it is renamed and not yet in the index": Breakpoint(
-        module="pathlib", function="Path.replace", when="after", matching=r"trials/0000/.*model_epoch_001.*\.tmp"
-    ),
-    "checkpointing, it is in the index and no link leads to it": Breakpoint(
-        module=f"{NET}.training.checkpoint_index", function="write_index", when="after", matching="model_epoch_001"
-    ),
-    "retention, the checkpoint that it supersedes is about to be deleted": Breakpoint(
-        module="pathlib", function="Path.unlink", matching=r"trials/0000/.*model_epoch_000\S*\.pth'"
-    ),
+    "training, in the middle of the first epoch of trial 0": STEP,
     "reporting, trial 0 is trained and the queue not told": Breakpoint(
         module="tao_skill.automl.execution.queue", function="Queue.finish"
     ),
@@ -68,16 +49,29 @@ PLACES = {
         module="tao_skill.automl.space.space", function="Space.suggest", when="after"
     ),
     "sampling, drawn and not saved": Breakpoint(
-        module="tao_skill.automl.search.samplers", function="draw", when="after"
+        module="tao_skill.automl.search.search", function="Search._new_trial", when="after"
     ),
     "sampling, saved and not handed out": Breakpoint(
         module="tao_skill.automl.execution.queue", function="Queue.put", matching="number=1.*target=1"
     ),
     "promoting, saved and not handed out": Breakpoint(
-        module="tao_skill.automl.execution.queue", function="Queue.put", matching="number=[12].*target=2"
+        module="tao_skill.automl.execution.queue", function="Queue.put", matching="number=1.*target=2"
     ),
     "promoting, handed out and not yet training": Breakpoint(
-        module=f"{NET}.training.checkpoint_file", function="check_resumable", matching=r"trials/000[12]/"
+        module=f"{NET}.training.checkpoint_file", function="check_resumable", matching=r"trials/0001/"
+    ),
+    "training, in the middle of the second epoch of trial 1": STEP,
+    "checkpointing, the last of trial 1 written and not yet renamed": Breakpoint(
+        module="pathlib", function="Path.replace", matching=r"trials/0001/.*model_epoch_001.*\.tmp"
+    ),
+    "checkpointing, it is renamed and not yet in the index": Breakpoint(
+        module="pathlib", function="Path.replace", when="after", matching=r"trials/0001/.*model_epoch_001.*\.tmp"
+    ),
+    "checkpointing, it is in the index and no link leads to it": Breakpoint(
+        module=f"{NET}.training.checkpoint_index", function="write_index", when="after", matching="model_epoch_001"
+    ),
+    "retention, a superseded checkpoint is about to be deleted": Breakpoint(
+        module="pathlib", function="Path.unlink", matching=r"trials/0001/.*model_epoch_002\S*\.pth'"
     ),
     "final, the last report half there": Breakpoint(
         module="pathlib", function="Path.replace", matching=r"report\.html", nth=2
@@ -88,18 +82,18 @@ PLACES = {
     "final, the best spec written and not yet renamed": Breakpoint(
         module="pathlib", function="Path.replace", matching=r"best_spec\.yaml.*\.tmp"
     ),
-    "final, some checkpoints of the others deleted": Breakpoint(
-        module="pathlib", function="Path.unlink", when="after", matching=r"trials/\d+/train/\S*\.pth'"
+    "final, checkpoints of the others about to be deleted": Breakpoint(
+        module="tao_skill.automl.execution.artifacts", function="SearchArtifacts.prune", matching="'over': True"
     ),
     "final, all is done but the record": Breakpoint(module="tao_skill.jobs.store", function="Store.close_attempt"),
 }
 
 QUICK = {
-    MID_EPOCH,
-    "checkpointing, it is renamed and not yet in the index",
     "reporting, the queue is told and the search does not know",
     "sampling, drawn and not saved",
     "promoting, saved and not handed out",
+    "training, in the middle of the second epoch of trial 1",
+    "checkpointing, it is renamed and not yet in the index",
     "final, one file of the winner in its place",
 }
 """One place for each state; `make faults` takes all."""
@@ -110,7 +104,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def train(searchable: list[str]) -> list[str]:
-    return [*searchable, *BUDGET, "--key", "killed"]
+    return [*searchable, *BUDGET, *METRIC, "--key", "killed"]
 
 
 @pytest.fixture(scope="module")
@@ -155,29 +149,27 @@ def test_the_search_then_ends_as_one_that_nothing_disturbed(
 def test_the_trial_of_a_killed_worker_is_taken_up_by_one_elsewhere(
     train: list[str], undisturbed: tuple[Path, dict[str, Any]], postgresql: PostgreSQLServer, tmp_path: Path
 ) -> None:
-    url, root, place = postgresql.database("killed"), tmp_path / "results", PLACES[MID_EPOCH]
-    with paused_at([*train, "--storage", url, "--workers", "1", "--json"], root, place, tmp_path) as search:
+    url, root = postgresql.database("killed"), tmp_path / "results"
+    with paused_at([*train, "--storage", url, "--workers", "1", "--json"], root, MID_EPOCH, tmp_path) as search:
         (folder,) = root.glob("train-*")
         with (tmp_path / "elsewhere").open("w") as output:
             words = ["automl", "worker", "--job", folder.name, "--storage", url, "--results-root", str(root)]
             elsewhere = subprocess.Popen([*TAO_SKILL, *words], stdout=output, stderr=output)
-        wait_for_all_but_the_first(folder, Queue(url, folder.name))
+        wait_for_all_but_the_promoted(folder, Queue(url, folder.name))
         kill_and_hold_up_the_next(search.pid, Queue(url, folder.name))
         assert search.command.wait(LIMIT_S) == 0
         assert elsewhere.wait(LIMIT_S) == 0
-    assert "trials/0000/train/model_epoch_000_step_00003.pth" in (tmp_path / "elsewhere").read_text()
-    lines = read_status(folder / "automl" / "trials" / "0000" / "train")
-    assert [line["epoch"] for line in lines if line["message"] == "Train metrics generated."] == [0, 1]
+    assert "trials/0001/train/model_epoch_000_step_00003.pth" in (tmp_path / "elsewhere").read_text()
+    lines = read_status(folder / "automl" / "trials" / "0001" / "train")
+    assert [line["epoch"] for line in lines if line["message"] == "Train metrics generated."] == [0, 1, 2, 3]
 
     report, quiet = json.loads((folder / "report.json").read_text()), report_of(*undisturbed)
-    # Who is promoted may depend on who was first; the first draws and what a configuration reaches may not.
-    assert [one["values"] for one in report["trials"]] == [one["values"] for one in quiet["trials"]]
-    for number, losses in report["curves"]["trials"].items():
-        both = min(len(losses), len(quiet["curves"]["trials"][number]))
-        assert losses[:both] == quiet["curves"]["trials"][number][:both]
-    assert results_of(report)[0] == results_of(quiet)[0]
-    full = [one for one in report["trials"] if one["epochs"] == 2]
-    assert len(full) >= 2
+    # The draw of trial 2 depends on what was known of trial 1; the others do not.
+    assert [one["values"] for one in report["trials"][:2]] == [one["values"] for one in quiet["trials"][:2]]
+    for number in ("0", "1"):
+        assert report["curves"]["trials"][number] == quiet["curves"]["trials"][number]
+    assert results_of(report)[:2] == results_of(quiet)[:2]
+    full = [one for one in report["trials"] if one["epochs"] == 4]
     assert report["winner"]["number"] == min(full, key=lambda one: one["metric"])["number"]
 
 
@@ -198,14 +190,13 @@ def kill_and_hold_up_the_next(pid: int, queue: Queue) -> None:
     queue.close()
 
 
-def wait_for_all_but_the_first(folder: Path, queue: Queue) -> None:
-    """Until one trial beside the first is trained in full, and the search has given nobody else work for a while."""
+def wait_for_all_but_the_promoted(folder: Path, queue: Queue) -> None:
+    """Until trial 2 has its first epoch, and the search has given nobody work but on trial 1 for a while."""
     deadline, quiet_since = time.monotonic() + LIMIT_S, math.inf
     while time.monotonic() < quiet_since + 3.0:
         assert time.monotonic() < deadline
         trials = json.loads((folder / "report.json").read_text())["trials"]
-        full = any(one["epochs"] == 2 for one in trials)
-        is_quiet = full and [one.number for one in queue.running()] == [0]
+        is_quiet = len(trials) == 3 and trials[2]["epochs"] > 0 and [one.number for one in queue.running()] == [1]
         quiet_since = min(quiet_since, time.monotonic()) if is_quiet else math.inf
         time.sleep(0.1)
     queue.close()

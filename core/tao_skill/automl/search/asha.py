@@ -25,7 +25,7 @@ LEVELS: Final = 3
 OWN_SPEC: Final = "your spec"
 """Origin of that trial."""
 
-OWN_SHARE: Final = 1 / 5
+OWN_SHARE: Final = 1 / 3
 """Share of what is left of a budget up to which the lowest rung of that trial comes before cheaper recipes."""
 
 

@@ -79,6 +79,13 @@ def test_the_spec_names_the_files_by_absolute_path(sample: Path) -> None:
     assert all(Path(file).is_absolute() and Path(file).is_file() for file in files)
 
 
+def test_the_spec_leaves_network_and_training_to_a_search(sample: Path) -> None:
+    spec = yaml.safe_load((sample / "spec.yaml").read_text())
+    assert set(spec) == {"model", "dataset", "evaluate", "inference"}
+    assert set(spec["model"]) == {"graph_layout"}
+    assert set(spec["dataset"]) == {"train_dataset", "val_dataset", "num_classes", "label_map"}
+
+
 def test_the_report_lists_what_was_written(tmp_path: Path) -> None:
     report = write_sample(tmp_path / "new" / "folder", train=6, val=6, frames=12)
     assert report["classes"] == CLASSES

@@ -93,12 +93,12 @@ def _from_camera(joints_TV3: Array, rng: np.random.Generator) -> Array:
 
 
 def _with_noise(joints_TV3: Array, rng: np.random.Generator) -> Array:
-    """Add white noise of 15 to 40 mm, slow drift of each joint, single outliers, and joints that freeze for a while."""
+    """Add white noise of 10 to 30 mm, slow drift of each joint, single outliers, and joints that freeze for a while."""
     frames, joints, _ = joints_TV3.shape
-    noisy_TV3 = joints_TV3 + rng.normal(0.0, rng.uniform(0.015, 0.040), size=joints_TV3.shape)
+    noisy_TV3 = joints_TV3 + rng.normal(0.0, rng.uniform(0.010, 0.030), size=joints_TV3.shape)
     phase_T11 = np.linspace(0.0, 2 * np.pi * rng.uniform(0.3, 1.5), frames)[:, None, None]
-    noisy_TV3 += rng.normal(0.0, 0.03, (joints, 3)) * np.sin(phase_T11 + rng.uniform(0.0, 2 * np.pi, (joints, 3)))
-    is_outlier_TV1 = rng.random((frames, joints, 1)) < 0.03
+    noisy_TV3 += rng.normal(0.0, 0.02, (joints, 3)) * np.sin(phase_T11 + rng.uniform(0.0, 2 * np.pi, (joints, 3)))
+    is_outlier_TV1 = rng.random((frames, joints, 1)) < 0.02
     noisy_TV3 += is_outlier_TV1 * rng.normal(0.0, 0.1, size=joints_TV3.shape)
     for joint in np.flatnonzero(rng.random(joints) < 0.2):
         start = int(rng.integers(0, frames))
