@@ -60,6 +60,7 @@ class Worker:
 def search(folder: Path, after: Callable[[], object] = lambda: None) -> tuple[list[Trial], int]:
     """Run a search of four trials to its end; its trials, and the number of tasks that were trained."""
     url, setup = default_url(folder), make_setup(trials=4)
+    settings = Settings(trials=4)
     job = Job(id=JOB, model="pose_classification", action="train", results_dir=str(folder), created="2026-01-01")
     with FileJournal(journal_path(folder), job=JOB, goal=setup.goal) as journal, Worker(url, after) as worker:
         queue = Queue(url, JOB)
@@ -67,10 +68,10 @@ def search(folder: Path, after: Callable[[], object] = lambda: None) -> tuple[li
             Search(setup, journal),
             queue,
             Pool(queue, folder, url, 0, environment={}),
-            SearchArtifacts(folder=folder, model=get_model(None), job=job, setup=setup),
+            SearchArtifacts(folder=folder, model=get_model(None), job=job, setup=setup, settings=settings),
             DerivedStudy(url, journal.header, space=setup.space, goal=setup.goal),
             StatusLog(folder),
-            Settings(trials=4),
+            settings,
         )
         coordinator.run()
         coordinator.publish(ended=True)

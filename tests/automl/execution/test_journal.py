@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from tao_skill.automl.execution.journal import FileJournal, journal_path
-from tao_skill.automl.search.asha import Budget, Goal, Trial, make_rung_schedule
-from tao_skill.automl.search.search import Search, Setup
+from tao_skill.automl.search.asha import Budget, Goal, RungSchedule, Trial
+from tao_skill.automl.search.search import EqualTrainings, Search, Setup
 from tao_skill.errors import BadData, BadRequest, BadState, CannotWrite
 from tests.support.searches import GOAL, SPACE, SPEC, TRIALS, Memory, history
 
@@ -55,7 +55,7 @@ def test_every_fact_of_a_trial_comes_back_in_any_process(tmp_path: Path) -> None
 def test_every_number_and_text_comes_back_from_strict_json(value: float, tmp_path: Path) -> None:
     odd = ("not UTF-8: \udc80", "\0\n", "bücken")
     history = ({"val_acc": value, "val_loss": 1},)
-    path = kept(tmp_path, Trial(number=0, values={"name": "nan"}, history=history, failures=odd))
+    path = kept(tmp_path, Trial(number=0, full=9, values={"name": "nan"}, history=history, failures=odd))
 
     def refuse(name: str) -> None:
         raise AssertionError(name)
@@ -68,7 +68,7 @@ def test_every_number_and_text_comes_back_from_strict_json(value: float, tmp_pat
 
 
 def test_a_change_is_a_line_and_the_last_one_counts(tmp_path: Path) -> None:
-    started = Trial(number=0, values=TRIALS[0].values, target=3)
+    started = Trial(number=0, full=9, values=TRIALS[0].values, target=3, state="running")
     ended = replace(started, history=history(0.4, 0.5, 0.6), state="done")
     path = kept(tmp_path, started, ended)
     before = path.read_bytes()
@@ -215,8 +215,9 @@ def test_a_search_goes_on_from_what_was_kept(tmp_path: Path) -> None:
         space=SPACE,
         spec=SPEC,
         goal=GOAL,
-        schedule=make_rung_schedule(9),
-        budget=Budget(trials=6, max_epochs=9),
+        schedule=RungSchedule(),
+        budget=Budget(trials=6),
+        trainings=EqualTrainings(full=9),
         sampler="random",
     )
 
@@ -254,7 +255,7 @@ with FileJournal(journal_path(Path(sys.argv[1])), job="train-1", goal=goal) as j
     while True:
         last = trials[-1] if trials and len(trials[-1].history) < 5 else None
         if last is None:
-            trials.append(Trial(number=len(trials), values={"lr": 0.1}, target=5))
+            trials.append(Trial(number=len(trials), full=9, values={"lr": 0.1}, target=5, state="running"))
         else:
             grown = (*last.history, {"val_acc": len(last.history) / 10, "val_loss": 1.0})
             trials[-1] = replace(last, history=grown, state="done" if len(grown) == 5 else "running")

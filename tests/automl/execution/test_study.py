@@ -97,7 +97,7 @@ def test_a_metric_to_be_small_is_shown_so(url: str) -> None:
     header = replace(HEADER, metric="val_loss", direction="minimize")
     DerivedStudy(url, header, space=SPACE, goal=goal).publish(
         [
-            Trial(number=number, values=VALUES, history=history(accuracy), target=1, state="done")
+            Trial(number=number, full=9, values=VALUES, history=history(accuracy), target=1, state="done")
             for number, accuracy in enumerate((0.2, 0.7, 0.5))
         ]
     )
