@@ -85,10 +85,41 @@ def test_the_automl_defaults_are_the_documented_eight() -> None:
     assert not set(SCHEMAS["train"]["automl_disabled_parameters"]) & set(SCHEMAS["train"]["automl_default_parameters"])
 
 
+def test_structural_parameters_may_be_searched_but_are_not_by_default() -> None:
+    schema = SCHEMAS["train"]
+    structural = schema["automl_structural_parameters"]
+    assert structural == [leaf.key for leaf in iter_params(MODEL.config, "train") if leaf.param.structural]
+    assert {"model.model_type", "dataset.batch_size", "dataset.resample_frames"} <= set(structural)
+    assert not set(structural) & {*schema["automl_default_parameters"], *schema["automl_disabled_parameters"]}
+
+
+def test_structural_alone_makes_a_parameter_searchable() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Two:
+        plain: Annotated[bool, Param("One.")] = False
+        shape: Annotated[bool, Param("Two.", structural=True)] = False
+
+    schema = build_schema(Two, "two", "train")
+    assert schema["automl_structural_parameters"] == ["shape"]
+    assert schema["automl_disabled_parameters"] == ["plain"]
+    assert schema["properties"]["shape"]["x-automl"]["enabled"]
+    assert build_schema(Two, "two", "evaluate")["automl_structural_parameters"] == []
+
+
+def test_own_parameters_and_choices_are_told_by_their_values() -> None:
+    assert Param("One.", own=True).is_own("anything")
+    choice = Param("One.", choices=("a", "b"), own_choices=("b",))
+    assert [choice.is_own(value) for value in ("a", "b")] == [False, True]
+    for leaf in iter_params(MODEL.config):
+        assert set(leaf.param.own_choices) < set(leaf.param.choices) or not leaf.param.own_choices, leaf.key
+        assert leaf.default not in leaf.param.own_choices, leaf.key
+
+
 def test_only_train_offers_anything_to_automl() -> None:
     for action in set(ACTIONS) - {"train"}:
         keys = [leaf.key for leaf in iter_params(MODEL.config, action)]
         assert SCHEMAS[action]["automl_default_parameters"] == []
+        assert SCHEMAS[action]["automl_structural_parameters"] == []
         assert SCHEMAS[action]["automl_disabled_parameters"] == keys
 
 

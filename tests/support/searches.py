@@ -17,7 +17,7 @@ from tao_skill.automl.document import to_json
 from tao_skill.automl.report.builder import RunFacts, build_report
 from tao_skill.automl.report.report import SearchReport
 from tao_skill.automl.search.asha import Budget, Goal, RungSchedule, Trial
-from tao_skill.automl.search.search import EqualTrainings, Search, Setup, Task
+from tao_skill.automl.search.search import Configuration, EqualTrainings, Search, Setup, Task
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
 
@@ -40,7 +40,7 @@ def digits() -> tuple[Any, ...]:
 def objective(task: Task) -> list[dict[str, float]]:
     """Metrics by epoch; stops after the loss is not finite; a batch larger than the set is refused."""
     x_NP, y_N, val_x_NP, val_y_N = digits()
-    values = task.values
+    values = {MOMENTUM: 0.5, INIT: "zero", **task.values}
     if values[BATCH] > len(x_NP):
         raise ValueError(f"batch of {values[BATCH]} is larger than the set of {len(x_NP)}")
     rng = np.random.default_rng(1)
@@ -84,7 +84,22 @@ class Memory:
         self.kept[trial.number] = trial
 
 
-def make_setup(*, lr: float = 0.01, batch: int = 64, trials: int = 14, seed: int = 0, **budget: Any) -> Setup:
+RECIPES = (
+    Configuration(origin="recipe quick", values={LR: 0.3, BATCH: 16, "model.depth": 5}),
+    Configuration(origin="recipe slow", values={LR: 0.002, BATCH: 16}),
+)
+"""Partial specs; `model.depth` has no effect."""
+
+
+def make_setup(
+    *,
+    lr: float = 0.01,
+    batch: int = 64,
+    trials: int = 14,
+    seed: int = 0,
+    recipes: Sequence[Configuration] = (),
+    **budget: Any,
+) -> Setup:
     """A search from a default learning rate; rates to 1000 diverge, batches of 512 fail."""
     space = Space(
         dimensions=(
@@ -107,6 +122,7 @@ def make_setup(*, lr: float = 0.01, batch: int = 64, trials: int = 14, seed: int
         schedule=RungSchedule(),
         budget=Budget(trials=trials, **budget),
         trainings=EqualTrainings(full=9),
+        recipes=recipes,
         seed=seed,
     )
 
@@ -160,12 +176,28 @@ def history(*accuracies: float) -> tuple[dict[str, float], ...]:
 
 
 TRIALS = (
-    Trial(number=0, values=VALUES, history=history(0.4, 0.7, 0.6), target=3, state="done", seconds=4.5),
-    Trial(number=1, values={**VALUES, "lr": 5.0, "epochs": None}, history=history(0.1), target=3),
-    Trial(number=2, values={"lr": 1e-3}, history=history(0.2), target=1, state="waiting", failures=("data: x", "y")),
-    Trial(number=3, values={"lr": 2e-3}, history=history(0.3), target=1, state="failed", reason="no memory"),
+    Trial(number=0, full=3, values=VALUES, history=history(0.4, 0.7, 0.6), target=3, state="done", seconds=4.5),
     Trial(
-        number=4, values={"lr": 1.0}, history=history(0.3, math.nan), target=3, state="done", reason="training diverged"
+        number=1, full=3, values={**VALUES, "lr": 5.0, "epochs": None}, history=history(0.1), target=3, state="running"
+    ),
+    Trial(
+        number=2,
+        full=3,
+        values={"lr": 1e-3},
+        history=history(0.2),
+        target=1,
+        state="waiting",
+        failures=("data: x", "y"),
+    ),
+    Trial(number=3, full=3, values={"lr": 2e-3}, history=history(0.3), target=1, state="failed", reason="no memory"),
+    Trial(
+        number=4,
+        full=3,
+        values={"lr": 1.0},
+        history=history(0.3, math.nan),
+        target=3,
+        state="done",
+        reason="training diverged",
     ),
 )
 """Trials of SPACE, one in every state."""

@@ -113,7 +113,7 @@ def budget_text(budget: BudgetReport) -> str:
 
 def rungs_text(budget: BudgetReport) -> str:
     """`11 %, 33 %, 100 % of a trial's training; the top 1/3 are promoted`."""
-    shares = ", ".join(f"{share:.0%}" for share in budget.shares)
+    shares = ", ".join(f"{100 * share:.0f} %" for share in budget.shares)
     return f"{shares} of a trial's own training; the top 1/{budget.eta} are promoted"
 
 

@@ -12,7 +12,7 @@ from tao_skill.automl.report.html import render
 from tao_skill.automl.report.report import SearchReport
 from tao_skill.automl.report.svg import points
 from tao_skill.automl.search.asha import Trial
-from tests.support.searches import BATCH, INIT, LR, MOMENTUM, OVER, make_setup, reported, trained
+from tests.support.searches import BATCH, INIT, LR, MOMENTUM, OVER, RECIPES, make_setup, reported, trained
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 HOSTILE = [
@@ -92,6 +92,11 @@ def test_everything_of_the_report_is_on_the_page(report: SearchReport) -> None:
     text = "\n".join(found.text)
     assert report.winner.sentence in text
     assert report.winner.caveat in text
+    assert "33 %" in text
+    assert "0 (your spec)" not in text
+    for one in report.trials:
+        assert f"{one.epochs} of {one.full}" in text
+        assert one.origin in text
     assert report.importances is not None
     assert report.importances.caveat in text
     for one in report.failures:
@@ -103,14 +108,44 @@ def test_everything_of_the_report_is_on_the_page(report: SearchReport) -> None:
     curves = [attrs["class"] for _, attrs in found.elements if str(attrs.get("class")).startswith("curve")]
     assert len(curves) == len(report.curves.trials)
     assert curves[-2:] in (["curve default", "curve winner"], ["curve winner", "curve default"])
-    assert sum(attrs.get("class") == "mark" for _, attrs in found.elements) == len(report.budget.rungs)
+    assert sum(attrs.get("class") == "mark" for _, attrs in found.elements) == len(report.curves.rungs)
+
+
+def test_flags_what_tao_lacks_and_the_score_on_the_test_set_are_beside_the_verdict() -> None:
+    setup = replace(make_setup(), class_average="avg_acc", validation_size=100)
+    history = [({"val_acc": 0.9, "val_loss": 1.0, "avg_acc": average},) * 9 for average in (70.0, 90.0)]
+    own = Trial(number=0, values={}, full=9, history=history[1], state="done")
+    trials = [own, replace(own, number=1, history=({**history[0][0], "val_loss": 0.9},) * 9, origin="tpe")]
+    facts = replace(OVER, test={"accuracy": 87.25}, not_in_tao=("model.center",))
+    text = "\n".join(Page(render(reported(setup, trials, facts))).text)
+    assert "On the test set, which chose nothing: 87.2 %." in text
+    assert "Look at it before you use it: 70.0 % on the average of the classes, your spec, trial 0, has 90.0 %" in text
+    assert "NVIDIA TAO lacks: model.center." in text
+    plain = "\n".join(Page(render(reported(make_setup(), trials, OVER))).text)
+    assert "Look at it" not in plain
+    assert "NVIDIA TAO" not in plain
+
+
+def test_the_winner_stands_beside_the_spec_with_every_value_it_sets() -> None:
+    setup = make_setup(recipes=RECIPES)
+    spec = {**setup.spec, "model": {**setup.spec["model"], "depth": 3}}
+    trials = trained(setup)[-1]
+    report = reported(
+        replace(setup, spec=spec), [replace(one, history=one.history if one.number == 1 else ()) for one in trials]
+    )
+    assert report.winner.number == 1
+    page = Page(render(report)).text
+    row = page.index("model.depth")
+    assert page[row + 1 : row + 4] == ["3", "5", "changed"]
+    row = page.index(MOMENTUM)
+    assert page[row + 1 : row + 3] == ["0.5", "0.5"]  # of the spec, as the recipe does not set it
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_text_of_strangers_stays_text(text: str) -> None:
     setup = make_setup()
     trials = [
-        replace(one, values={**one.values, INIT: text}, reason=text, failures=(text + "!",))
+        replace(one, values={**one.values, INIT: text}, reason=text, failures=(text + "!",), origin=text)
         for one in trained(setup)[-1]
     ]
     facts = RunFacts(versions={text: text}, command=(text,), ended=text, seeds={text: 0})
@@ -132,6 +167,7 @@ def test_a_page_is_made_of_no_trial_of_one_and_of_three_hundred(count: int) -> N
     trials = [
         Trial(
             number=i,
+            full=9,
             values={LR: 10 ** (i / 100 - 2), MOMENTUM: 0.5, BATCH: 16, INIT: "zero"},
             history=history[: (9, 1, 3)[i % 3]],
             target=(9, 1, 3)[i % 3],

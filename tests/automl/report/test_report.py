@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,122 +12,145 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tao_skill.automl.document import to_json
-from tao_skill.automl.format import duration, review_lines
+from tao_skill.automl.format import review_lines
 from tao_skill.automl.report.builder import RunFacts, build_report
 from tao_skill.automl.report.html import render
 from tao_skill.automl.report.live import lines, rows, table
 from tao_skill.automl.report.report import SearchReport
 from tao_skill.automl.report.review import review
-from tao_skill.automl.search.asha import Goal, Trial, projections, winner
-from tao_skill.automl.search.cost import expected_epochs, remaining_epochs
-from tao_skill.automl.search.verdict import why_ended
+from tao_skill.automl.search.asha import Budget, Goal, Trial, candidates, projections
+from tao_skill.automl.search.verdict import judge, why_ended
 from tao_skill.io.strict_json import conform
-from tests.support.searches import BATCH, FACTS, INIT, LR, MOMENTUM, OVER, document, make_setup, trained
+from tests.support.searches import BATCH, FACTS, INIT, LR, MOMENTUM, OVER, RECIPES, document, make_setup, trained
 
 KEYS = [
     "goal", "progress", "winner", "baseline", "finalists", "trials", "curves", "importances", "slices", "failures",
     "space", "budget", "validation", "seeds", "sampler", "versions", "command",
 ]  # fmt: skip
-REVIEW_KEYS = ["goal", "space", "trial_0", "validation", "budget", "sampler", "seed", "cost"]
+REVIEW_KEYS = ["goal", "space", "trial_0", "recipes", "validation", "budget", "sampler", "seed", "cost"]
 
 
 @pytest.fixture(scope="module")
 def moments() -> list[list[Trial]]:
-    """A search from a poor default, with failures and a divergence, after each event."""
+    """A search from a poor spec, with failures and a divergence, after each event."""
     return trained(make_setup())
 
 
-def test_a_default_that_loses_is_shown_beside_the_winner(moments: list[list[Trial]]) -> None:
+def test_a_users_spec_that_loses_is_shown_beside_the_winner(moments: list[list[Trial]]) -> None:
     setup, trials = make_setup(), moments[-1]
     report = document(setup, trials)
     assert list(report) == KEYS
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    won = winner(trials, setup.goal, 9)
+    won = candidates(trials, setup.goal)[0]
     assert won.number > 0
     assert report["winner"]["number"] == won.number
     assert report["winner"]["values"] == dict(won.values)
     own, base = won.best(setup.goal)["val_acc"], trials[0].best(setup.goal)["val_acc"]
     assert report["winner"]["gain"] == pytest.approx(own - base)
-    assert report["winner"]["sentence"] == (
-        f"Trial {won.number} wins: val_acc {own:.4g} against {base:.4g} of the default."
-    )
+    sentence = judge(setup, trials, is_over=True).sentence
+    assert report["winner"]["sentence"] == sentence[0].upper() + sentence[1:]
+    assert document(setup, trials, FACTS)["winner"]["sentence"] == f"So far: {judge(setup, trials).sentence}"
     assert report["baseline"] == report["trials"][0]
     assert [one["number"] for one in report["finalists"]] == [won.number, 0]
     assert won.history[report["winner"]["best_epoch"] - 1] == report["winner"]["metrics"]
 
 
-def test_a_default_that_nothing_beats_ships_and_the_report_says_against_what() -> None:
+def test_a_users_spec_that_nothing_beats_wins() -> None:
     setup = make_setup(lr=0.3, batch=16, seed=3)
-    trials = trained(setup)[-1]
-    report = document(setup, trials)
-    rival = next(one for one in report["finalists"] if not one["is_default"])
+    report = document(setup, trained(setup)[-1])
     assert report["winner"]["number"] == 0
     assert report["winner"]["is_default"]
     assert report["winner"]["gain"] == 0.0
-    said = report["winner"]["sentence"]
-    assert said.startswith("The default, trial 0, ships: the only other trial trained in full")
-    assert f"trial {rival['number']}, does not beat it (val_acc {rival['metric']:.4g}" in said
+    assert report["winner"]["sentence"].startswith("Your spec, trial 0, wins with val_acc ")
+    assert [one["is_default"] for one in report["finalists"]] == [True]
 
 
-def test_a_default_is_shown_beside_the_best_of_those_that_were_stopped_before_their_end() -> None:
-    setup = make_setup(lr=0.3, batch=16, seed=4)
-    stopped = (one for one in reversed(trained(setup)) if all(o.epochs < 9 and o.state != "running" for o in one[1:]))
-    trials = next(stopped)
+def test_finalists_are_ranked_by_their_best_epoch_and_compared_with_the_users_spec() -> None:
+    def trial(number: int, accuracy: float, epochs: int) -> Trial:
+        history = ({"val_acc": accuracy, "val_loss": 1 - accuracy},) * epochs
+        return Trial(number=number, full=9, values={}, history=history, state="done" if epochs == 9 else "waiting")
+
+    found = document(make_setup(), [trial(0, 0.5, 3), trial(1, 0.25, 9), trial(2, 0.75, 9), trial(3, 1.0, 3)])
+    assert [(one["number"], one["gain"]) for one in found["finalists"]] == [(2, 0.25), (0, 0.0), (1, -0.25)]
+    assert found["winner"]["number"] == 3
+
+
+def test_trials_are_shown_with_their_origin_and_the_length_of_their_training() -> None:
+    setup = make_setup(recipes=RECIPES)
+    report = document(setup, trained(setup)[-1])
+    origins = [one["origin"] for one in report["trials"]]
+    assert origins[:3] == ["your spec", "recipe quick", "recipe slow"]
+    assert set(origins[3:]) == {"tpe"}
+    assert {one["full"] for one in report["trials"]} == {9}
+    assert report["budget"]["recipes"] == origins[1:3]
+
+
+def test_values_of_a_recipe_are_completed_by_those_of_the_spec() -> None:
+    setup = make_setup(recipes=RECIPES)
+    setup = replace(setup, spec={**setup.spec, "model": {"init": "zero", "depth": 3}})
+    trials = [replace(one, history=(), state="planned") for one in setup.planned()]
+    trials[1] = replace(trials[1], history=({"val_acc": 0.9, "val_loss": 0.1},), state="waiting")
     report = document(setup, trials)
-    rest = max((one for one in report["trials"][1:] if one["metric"] is not None), key=lambda one: one["metric"])
-    assert [one["number"] for one in report["finalists"]] == [0]
-    assert report["winner"]["sentence"] == (
-        "The default, trial 0, ships: no other configuration was trained in full; the best of them, trial "
-        f"{rest['number']}, had val_acc {rest['metric']:.4g} after {rest['epochs']} epochs."
-    )
+    recipe = {LR: 0.3, MOMENTUM: 0.5, BATCH: 16, INIT: "zero", "model.depth": 5}
+    assert report["trials"][1]["values"] == report["winner"]["values"] == recipe
+    assert report["slices"][MOMENTUM] == [[0.5, 0.9]]
+    assert report["baseline"]["values"] == {LR: 0.01, MOMENTUM: 0.5, BATCH: 64, INIT: "zero", "model.depth": 3}
+    assert "model.depth" not in report["trials"][0]["values"]
+
+
+def test_values_without_an_effect_are_left_out() -> None:
+    setup = make_setup()
+    momentum = replace(setup.space.dimensions[1], when=((INIT, "normal"),))
+    space = replace(setup.space, dimensions=(setup.space.dimensions[0], *setup.space.dimensions[2:], momentum))
+    values = {LR: 0.1, MOMENTUM: 0.7, BATCH: 16, INIT: "zero"}
+    trial = Trial(number=0, full=9, values=values, history=({"val_acc": 0.5},), state="waiting")
+    report = document(replace(setup, space=space), [trial])
+    assert report["trials"][0]["values"] == {LR: 0.1, BATCH: 16, INIT: "zero"}
+    assert report["slices"][MOMENTUM] == []
 
 
 def test_why_a_search_ended_is_told_from_its_record(moments: list[list[Trial]]) -> None:
     trials = moments[-1]
     assert why_ended(trials, make_setup().budget) == "all 14 configurations were tried"
-    assert why_ended(trials, make_setup(trials=20).budget).startswith("no trial was started after 14 of 20")
+    assert why_ended(trials, make_setup(trials=20).budget).startswith("no trial was started after 14")
     limited = make_setup(epochs_total=20)
-    assert why_ended(trained(limited)[-1], limited.budget) == "the budget of 20 epochs is spent"
+    assert why_ended(trained(limited)[-1], limited.budget) == "the budget of 20 epochs is spent after 18"
 
 
 @pytest.mark.parametrize(
-    ("changed", "number", "words"),
+    ("changed", "words"),
     [
-        ({"state": "failed", "reason": "out of memory", "history": ()}, True, "the default has no val_acc (out of mem"),
-        ({"state": "running", "history": ()}, None, "So far: the default, trial 0, is not trained in full yet"),
-        ({}, True, "against"),
+        ({"state": "failed", "reason": "out of memory"}, "your spec, trial 0, was not trained: it failed (out of mem"),
+        ({"state": "planned"}, "your spec, trial 0, was not trained: no time was left for it."),
     ],
 )
-def test_a_default_without_a_result_is_named(
-    moments: list[list[Trial]], changed: dict[str, Any], number: bool | None, words: str
+def test_a_users_spec_without_a_result_is_told_beside_the_winner(
+    moments: list[list[Trial]], changed: dict[str, Any], words: str
 ) -> None:
-    trials = [replace(moments[-1][0], **changed), *moments[-1][1:]]
-    report = document(make_setup(), trials, FACTS)
-    assert (report["winner"]["number"] is not None) == bool(number)
+    trials = [replace(moments[-1][0], history=(), **changed), *moments[-1][1:]]
+    report = document(make_setup(), trials)
+    assert report["winner"]["number"] > 0
     assert words in report["winner"]["sentence"]
+    assert report["winner"]["gain"] is None
+    assert 0 not in [one["number"] for one in report["finalists"]]
 
 
-def test_when_nothing_was_trained_in_full_nothing_ships(moments: list[list[Trial]]) -> None:
+def test_without_a_usable_result_nothing_ships(moments: list[list[Trial]]) -> None:
     failed = [replace(one, state="failed", reason="disk full", failures=(), history=()) for one in moments[-1]]
     report = document(make_setup(), failed)
     assert report["winner"]["number"] is None
-    assert report["winner"]["sentence"] == (
-        "Nothing ships: the default has no val_acc (disk full), no other configuration was trained in full."
-    )
+    assert report["winner"]["sentence"] == "Nothing ships: no trial has a usable result (disk full)."
     assert report["finalists"] == []
     assert report["failures"] == [{"cause": "disk full", "times": len(failed), "trials": list(range(len(failed)))}]
 
 
-def test_a_tie_is_told_by_the_loss() -> None:
-    def full(number: int, loss: float) -> Trial:
-        return Trial(number=number, values={}, history=({"val_acc": 0.5, "val_loss": loss},) * 9, state="done")
-
-    setup = make_setup()
-    lower = document(setup, [full(0, 0.4), full(1, 0.3)])
-    assert lower["winner"]["sentence"] == "Trial 1 wins: val_acc 0.5 like the default, val_loss 0.3 against 0.4."
-    higher = document(setup, [full(0, 0.4), full(1, 0.6)])
-    assert higher["winner"]["number"] == 0
-    assert "val_loss 0.6 against 0.4" in higher["winner"]["sentence"]
+def test_before_the_first_epoch_there_is_no_winner() -> None:
+    setup = make_setup(recipes=RECIPES)
+    for trials in ([], setup.planned()):
+        report = document(setup, trials, FACTS)
+        assert report["winner"]["number"] is None
+        assert report["winner"]["sentence"] == "So far: no trial has reached its first rung yet."
+        assert report["progress"]["trials"] == 0
 
 
 def test_every_trial_its_curve_and_what_went_wrong_are_there(moments: list[list[Trial]]) -> None:
@@ -155,10 +179,13 @@ def test_slices_hold_the_projected_metric_of_every_trial_that_has_one(moments: l
     known = projections(trials, setup.goal, setup.schedule)
     slices = document(setup, trials)["slices"]
     assert list(slices) == [LR, MOMENTUM, BATCH, INIT]
-    assert slices[LR] == [[one.values[LR], known[one.number]] for one in trials if one.number in known]
+    finite = {number: score for number, score in known.items() if math.isfinite(score)}
+    assert len(finite) < len(known)
+    assert slices[LR] == [[one.values[LR], finite[one.number]] for one in trials if one.number in finite]
     down = replace(setup, goal=Goal(metric="val_loss", maximize=False, tie="val_loss"))
     scores = projections(trials, down.goal, down.schedule)
-    assert dict(map(tuple, document(down, trials)["slices"][LR])) == {trials[n].values[LR]: -scores[n] for n in scores}
+    shown = dict(map(tuple, document(down, trials)["slices"][LR]))
+    assert shown == {trials[n].values[LR]: -scores[n] for n in finite}
 
 
 def test_importance_is_told_only_of_enough_configurations_and_always_the_same(moments: list[list[Trial]]) -> None:
@@ -179,6 +206,7 @@ def test_what_matters_comes_out_as_important() -> None:
     trials = [
         Trial(
             number=i,
+            full=9,
             values={LR: rate, MOMENTUM: (i * 7 % 40) / 43, BATCH: 16, INIT: "zero"},
             history=({"val_acc": 1 - abs(math.log10(rate)) / 3},),
             state="waiting",
@@ -189,40 +217,89 @@ def test_what_matters_comes_out_as_important() -> None:
     assert shares[LR] > 2 * shares[MOMENTUM]
 
 
-def test_the_cost_known_beforehand_is_near_what_is_spent(moments: list[list[Trial]]) -> None:
-    setup = make_setup()
-    reviewed = review(setup, seconds_per_epoch=2.0, workers=2)
+def test_the_review_tells_space_recipes_budget_and_rungs_beforehand() -> None:
+    setup = make_setup(recipes=RECIPES, seconds=600.0)
+    reviewed = review(setup, full_s=75.0, learnt_from="train-1")
     assert reviewed.trial_0 == {LR: 0.01, MOMENTUM: 0.5, BATCH: 64, INIT: "zero"}
-    assert reviewed.budget.rungs == (1, 3, 9)
-    assert reviewed.budget.most_epochs == 14 * 9
-    assert reviewed.cost.expected_s == reviewed.budget.expected_epochs
-    assert review(setup).cost.expected_s is None
+    assert reviewed.recipes == {one.origin: one.values for one in RECIPES}
+    assert reviewed.budget.shares == pytest.approx((1 / 9, 1 / 3, 1))
+    assert (reviewed.cost.expected_s, reviewed.cost.is_proposed) == (600.0, False)
     assert list(to_json(reviewed)) == REVIEW_KEYS
     assert list(to_json(reviewed)["goal"]) == ["metric", "direction"]
     text = "\n".join(review_lines(reviewed))
     assert re.search(r"train.optim.lr +0.001 to 1000, log scale  \(default 0.01\)", text)
-    assert "rungs   1, 3, 9 epochs" in text
-    assert f"at most 126, {duration(reviewed.cost.expected_s)} (at most 2m06s)" in text
-    assert review_lines(review(setup))[-1].endswith("at most 126")
-    spent = sum(one.epochs for one in moments[-1])
-    assert spent <= expected_epochs(setup) <= 2 * spent
-    assert review(make_setup(epochs_total=20)).budget.expected_epochs == 20
+    assert "recipes     quick, slow\n" in text
+    assert "budget      10m, 14 trials\n" in text
+    assert "rungs       11 %, 33 %, 100 % of a trial's own training; the top 1/3 are promoted\n" in text
+    assert text.endswith("training    in full: about 1m15s by job train-1")
 
 
-def test_what_is_left_falls_to_nothing_at_the_end(moments: list[list[Trial]]) -> None:
+def test_a_review_says_what_is_proposed_and_what_is_not_known() -> None:
+    lines_ = review_lines(review(make_setup(seconds=600.0), is_proposed=True))
+    assert "recipes     none" in lines_
+    assert "budget      10m, 14 trials (proposed; set it by --time-budget)" in lines_
+    assert lines_[-1] == "training    in full: measured first"
+    epochs = review_lines(review(replace(make_setup(), budget=Budget(epochs_total=20))))
+    assert "budget      20 epochs of all trials together" in epochs
+    assert "budget      none" in review_lines(review(replace(make_setup(), budget=Budget())))
+
+
+class TestTimeLeft:
+    def test_of_a_time_budget_is_what_the_budget_has(self, moments: list[list[Trial]]) -> None:
+        setup = make_setup(seconds=600.0)
+
+        def eta(facts: RunFacts) -> Any:
+            return document(setup, moments[5], facts)["progress"]["eta_s"]
+
+        assert eta(FACTS) == 600.0 - 90.0
+        assert eta(replace(FACTS, elapsed_s=700.0)) == 0.0
+        assert eta(replace(FACTS, elapsed_s=None)) is None
+        assert eta(OVER) is None
+
+    def test_of_epochs_is_what_they_take_on_all_workers(self, moments: list[list[Trial]]) -> None:
+        setup = make_setup(epochs_total=40)
+        trained_epochs = sum(one.epochs for one in moments[-1])
+        assert document(setup, moments[-1], FACTS)["progress"]["eta_s"] == (40 - trained_epochs) * 0.5
+        two = document(setup, moments[-1], replace(FACTS, workers=2))
+        assert two["progress"]["eta_s"] == (40 - trained_epochs) * 0.5 / 2
+
+    def test_of_trials_shrinks_with_the_trials_that_are_left(self, moments: list[list[Trial]]) -> None:
+        setup = make_setup()
+        left = [document(setup, trials, FACTS)["progress"]["eta_s"] for trials in moments]
+        known = [one for one in left if one is not None]
+        assert left[0] is None
+        assert max(known) > known[-1] == 0.0
+        assert sum(before < after for before, after in pairwise(known)) < len(known) / 2
+
+    def test_nothing_is_known_before_the_first_epoch(self) -> None:
+        assert document(make_setup(), make_setup().planned(), FACTS)["progress"]["eta_s"] is None
+
+
+def test_planned_trials_are_not_counted_as_started() -> None:
+    setup = make_setup(recipes=RECIPES)
+    running = [replace(one, state="running", target=1) if one.number == 1 else one for one in setup.planned()]
+    assert document(setup, running, FACTS)["progress"]["trials"] == 1
+
+
+def test_rungs_of_the_curves_are_those_of_the_longest_training() -> None:
     setup = make_setup()
-    left = [remaining_epochs(setup, trials) for trials in moments]
-    total = sum(one.epochs for one in moments[-1])
-    assert left[-1] == 0
-    assert all(
-        abs(one + sum(t.epochs for t in trials) - total) <= 16 for one, trials in zip(left, moments, strict=True)
-    )
-    assert document(setup, moments[-1], FACTS)["progress"]["eta_s"] == 0.0
-    assert document(setup, moments[-1], OVER)["progress"]["eta_s"] is None
+    short = Trial(number=0, full=9, values={}, history=({"val_acc": 0.5},), state="waiting")
+    long = replace(short, number=1, full=27, warm_up=5)
+    assert document(setup, [short, long])["curves"]["rungs"] == [5, 9, 27]
+    assert document(setup, [])["curves"]["rungs"] == []
+
+
+def test_the_score_on_the_test_set_and_what_tao_lacks_are_part_of_the_winner(moments: list[list[Trial]]) -> None:
+    facts = replace(OVER, test={"accuracy": 91.25, "avg_accuracy": 90.0}, not_in_tao=("model.center",))
+    won = document(make_setup(), moments[-1], facts)["winner"]
+    assert won["test"] == {"accuracy": 91.25, "avg_accuracy": 90.0}
+    assert won["not_in_tao"] == ["model.center"]
+    assert won["sentence"].endswith(". On the test set, which chose nothing: 91.2 %.")
+    assert "test set" not in document(make_setup(), moments[-1])["winner"]["sentence"]
 
 
 def test_text_that_no_file_or_terminal_can_take_is_spelled_out() -> None:
-    trial = Trial(number=0, values={LR: 0.1}, state="failed", reason="a\ud800\x1b[31mb\x00\n\u202ec")
+    trial = Trial(number=0, full=9, values={LR: 0.1}, state="failed", reason="a\ud800\x1b[31mb\x00\n\u202ec")
     report = document(make_setup(), [trial])
     assert report["failures"][0]["cause"] == "a\\ud800\\x1b[31mb\\x00\n\\u202ec"
     json.dumps(report, ensure_ascii=False, allow_nan=False).encode("utf-8")
@@ -242,10 +319,15 @@ TRIALS = st.lists(
     st.builds(
         Trial,
         number=st.just(0),
+        full=st.integers(1, 9),
+        warm_up=st.integers(0, 3),
+        origin=st.text(),
+        repeats=st.none() | st.just(0),
+        epoch_s=st.none() | st.floats(0, 1e6),
         values=VALUES,
         history=EPOCHS.map(tuple),
         target=st.integers(0, 9),
-        state=st.sampled_from(["running", "waiting", "done", "failed"]),
+        state=st.sampled_from(["planned", "running", "waiting", "done", "failed"]),
         reason=st.none() | st.text(),
         failures=st.lists(st.text(), max_size=2).map(tuple),
         seconds=st.floats(0, 1e6),

@@ -68,6 +68,16 @@ def test_rungs_are_a_ninth_a_third_and_all_of_a_full_training(full: int, rungs: 
     assert RUNGS.rungs(full) == rungs
 
 
+@pytest.mark.parametrize(
+    ("warm_up", "rungs"), [(0, (3, 9, 27)), (5, (5, 9, 27)), (12, (12, 12, 27)), (99, (27, 27, 27))]
+)
+def test_no_rung_lies_within_the_warm_up_of_a_trial(warm_up: int, rungs: tuple[int, ...]) -> None:
+    late = trial(0, warm_up=warm_up)
+    assert RUNGS.rungs_of(late) == rungs
+    assert next_step(late) == Step(number=0, target=rungs[0])
+    assert RUNGS.level(trial(0, 0.5, to=9, warm_up=warm_up)) == sum(rung <= 9 for rung in rungs) - 1
+
+
 @given(full=st.integers(1, 2000), eta=st.integers(2, 9), least=st.integers(1, 50), levels=st.integers(1, 4))
 def test_rungs_rise_to_the_full_training_and_are_not_below_the_least(
     full: int, eta: int, least: int, levels: int
@@ -320,6 +330,17 @@ class TestCandidates:
             return Trial(number=number, values={}, full=27, history=history, state="done")
 
         assert [one.number for one in candidates([full(0, 0.9), full(1, 0.9), full(2, 0.4)], GOAL)] == [2, 0, 1]
+
+    def test_a_configuration_with_several_seeds_counts_with_their_mean(self) -> None:
+        lucky, again = trial(1, 0.9, to=27), trial(3, 0.5, to=27, repeats=1)
+        assert [one.number for one in candidates([trial(0, 0.6, to=27), lucky, trial(2, 0.8, to=9), again], GOAL)] == [
+            2,
+            1,
+            3,
+            0,
+        ]
+        diverged = trial(3, 0.5, to=27, state="done", reason="training diverged", repeats=1)
+        assert [one.number for one in candidates([trial(0, 0.6, to=27), lucky, diverged], GOAL)] == [1, 0]
 
     def test_a_metric_to_be_minimised(self) -> None:
         goal = Goal(metric="val_loss", maximize=False, tie="val_loss")

@@ -5,10 +5,11 @@ import math
 import os
 import subprocess
 import sys
+from itertools import islice
 
 import pytest
 
-from tao_skill.automl.search.samplers import GRID, SAMPLERS, STARTUP, Observation, check_sampler, draw
+from tao_skill.automl.search.samplers import GRID, SAMPLERS, STARTUP, Observation, check_sampler, draw, draws
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
 from tao_skill.errors import BadRequest, MissingDependency
@@ -97,6 +98,65 @@ def test_a_grid_meets_every_combination_once() -> None:
         seen.append(Observation(values=values, score=0.0))
     assert len(seen) == 4 * 2 * 2
     assert {one.values["optimizer"] for one in seen[:6]} == {"sgd", "adam"}
+
+
+GOOD = {"lr": 0.01, "optimizer": "sgd", "strategy": "b", "momentum": 0.9, "patience": 3, "clip": 0.0}
+
+
+class TestDrawsAroundAGoodConfiguration:
+    def kept(self, sampler: str, count: int = 150) -> list[int]:
+        """How many values each draw has in common with the good configuration."""
+        seen = [Observation(values=SPEC, score=0.0)]
+        drawn = [draw(SPACE, SPEC, number, seen, sampler=sampler, around=GOOD) for number in range(count)]
+        return [sum(GOOD[key] == value for key, value in values.items()) for values in drawn if values is not None]
+
+    @pytest.mark.parametrize("sampler", ["random", "tpe"])
+    def test_most_keep_about_half_of_its_values_and_some_none(self, sampler: str) -> None:
+        kept = self.kept(sampler)
+        assert len(kept) == 150
+        near = [count for count in kept if count >= 2]
+        assert 0.6 < len(near) / len(kept) < 0.97
+        assert 2.5 < sum(near) / len(near) < 5
+        assert min(kept) <= 1
+
+    def test_a_grid_keeps_its_points(self) -> None:
+        points = [
+            draw(SPACE, SPEC, number, [], sampler=GRID, around=around) for number in (1, 2) for around in (None, GOOD)
+        ]
+        assert points[0] == points[1]
+        assert points[2] == points[3]
+
+    def test_they_are_within_the_space_different_from_all_observations_and_the_same_again(self) -> None:
+        seen = [Observation(values=GOOD, score=1.0)]
+        for number in range(1, 60):
+            values = draw(SPACE, SPEC, number, seen, sampler="random", around=GOOD)
+            assert values is not None
+            assert values not in [one.values for one in seen]
+            assert values == draw(SPACE, SPEC, number, seen, sampler="random", around=GOOD)
+            assert ("momentum" in values) == (values["optimizer"] == "sgd")
+            assert SPACE.draws_of(values, SPEC) is not None
+            seen.append(Observation(values=values, score=0.0))
+
+    def test_a_value_outside_the_space_is_not_kept(self) -> None:
+        wild = GOOD | {"lr": 3.0, "strategy": "c"}
+        drawn = [draw(SPACE, SPEC, number, [], sampler="random", around=wild) for number in range(1, 60)]
+        assert all(values["lr"] <= 1 and values["strategy"] in ("a", "b") for values in drawn if values is not None)
+        assert sum(values["patience"] == 3 for values in drawn if values is not None) > 5
+
+    def test_a_small_space_is_still_exhausted(self) -> None:
+        small = Space(dimensions=(Dimension(key="a", kind="choice", choices=(1, 2, 3)),))
+        seen = [Observation(values={"a": 1}, score=0.0)]
+        while (values := draw(small, {"a": 1}, len(seen), seen, around={"a": 1})) is not None:
+            seen.append(Observation(values=values, score=0.0))
+        assert sorted(one.values["a"] for one in seen) == [1, 2, 3]
+
+
+def test_draws_go_on_after_the_first_and_none_is_known() -> None:
+    seen = history("random", 3)
+    drawn = list(islice(draws(SPACE, SPEC, 4, seen, sampler="random"), 20))
+    assert drawn[0] == draw(SPACE, SPEC, 4, seen, sampler="random")
+    assert len(drawn) == 20
+    assert not [values for values in drawn if values in [one.values for one in seen]]
 
 
 def test_an_unknown_sampler_and_a_missing_package_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pytest
 from hypothesis import assume, given, settings
@@ -12,6 +14,7 @@ from jsonschema import Draft202012Validator
 
 from tao_skill import bank
 from tao_skill.automl.document import to_json
+from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space, build_space
 from tao_skill.errors import BadRequest
 from tao_skill.models.pose_classification.config import ExperimentConfig
@@ -85,7 +88,7 @@ class TestWhatIsSearched:
         ranges = {one.key: (one.low, one.high, one.log, one.off) for one in space.dimensions}
         assert ranges == {
             OPTIM + "lr": (1e-4, 1.0, True, None),
-            OPTIM + "weight_decay": (1e-6, 1e-2, True, None),
+            OPTIM + "weight_decay": (1e-6, 0.1, True, None),
             OPTIM + "lr_decay": (0.03, 0.9, True, None),
             "model.dropout": (0.0, 0.8, False, None),
             OPTIM + "momentum": (0.5, 0.99, False, None),
@@ -135,9 +138,60 @@ class TestWhatIsSearched:
             space_of("lr=0.1:1e-3:log")
         assert refused.value.fix == "use 1e-3:0.1 instead of 0.1:1e-3"
 
+    def test_other_defaults_replace_those_that_the_schema_marks(self) -> None:
+        def keys_of(*search: str, defaults: Sequence[str]) -> list[str]:
+            return keys(build_space(SCHEMA, spec_of(), {}, search=search, shorthand=SHORT, defaults=defaults))
+
+        structural = SCHEMA["automl_structural_parameters"]
+        assert set(keys_of(defaults=structural)) == set(structural)
+        assert keys_of(defaults=["model.dropout"]) == ["model.dropout"]
+        assert keys_of(defaults=()) == []
+        assert keys_of("lr", defaults=["model.dropout"]) == [OPTIM + "lr"]
+
+    def test_structural_parameters_are_not_searched_without_being_named(self) -> None:
+        assert not set(keys(space_of())) & set(SCHEMA["automl_structural_parameters"])
+
     def test_a_conditional_parameter_never_free_to_act_is_left_out(self) -> None:
         space = space_of("train.optim.optimizer_type=torch.optim.Adam,torch.optim.Adamax", "momentum")
         assert "not among its options" in space.left_out[OPTIM + "momentum"]
+
+
+class TestValuesOfAConfiguration:
+    """Of a spec with other values, which may also set parameters that are not searched."""
+
+    SPACE = Space(
+        dimensions=(
+            Dimension(key="a.rate", kind="float", low=0.0, high=1.0),
+            Dimension(key="a.b.momentum", kind="float", low=0.0, high=1.0, when=(("a.kind", "sgd"),)),
+        )
+    )
+    SPEC: ClassVar[dict[str, Any]] = {"a": {"rate": 0.5, "kind": "sgd", "b": {"momentum": 0.9, "other": 1}}, "c": 1}
+
+    def test_values_replace_those_of_the_spec_and_leave_it_as_it_is(self) -> None:
+        before = deepcopy(self.SPEC)
+        found = self.SPACE.with_values(self.SPEC, {"a.b.momentum": 0.1, "c": 2, "new.key": 3})
+        assert found == {
+            "a": {"rate": 0.5, "kind": "sgd", "b": {"momentum": 0.1, "other": 1}},
+            "c": 2,
+            "new": {"key": 3},
+        }
+        assert before == self.SPEC
+
+    def test_a_section_that_is_null_is_filled(self) -> None:
+        assert self.SPACE.with_values({"a": None}, {"a.rate": 1.0}) == {"a": {"rate": 1.0}}
+
+    def test_the_searched_values_are_those_of_the_configuration_or_else_of_the_spec(self) -> None:
+        assert self.SPACE.values_in(self.SPEC, {"a.rate": 0.1, "c": 7}) == {"a.rate": 0.1, "a.b.momentum": 0.9}
+        assert self.SPACE.values_in(self.SPEC, {}) == self.SPACE.values_of(self.SPEC)
+
+    def test_a_value_that_is_not_searched_may_switch_others_off(self) -> None:
+        assert self.SPACE.values_in(self.SPEC, {"a.kind": "adam", "a.b.momentum": 0.2}) == {"a.rate": 0.5}
+
+    def test_suggestions_for_the_packaged_schema_are_their_own_values(self) -> None:
+        space, spec = space_of(), spec_of()
+        for values in draws(space, spec, 20):
+            assert space.values_in(spec, values) == values
+            assert space.with_values(spec, values) == whole(spec, values)
 
 
 class TestWhatDataCanServe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tao_skill.automl.document import sanitize
@@ -24,6 +24,7 @@ from tao_skill.automl.search.asha import DEFAULT_TRIAL, Goal, RungSchedule, Tria
 from tao_skill.automl.search.importance import importances
 from tao_skill.automl.search.search import Setup
 from tao_skill.automl.search.verdict import Verdict, finalists, flags, judge
+from tao_skill.spec.tree import lookup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +53,14 @@ def build_report(setup: Setup, trials: Sequence[Trial], facts: RunFacts) -> Sear
     scores = {n: score for n, score in projections(trials, goal, schedule).items() if math.isfinite(score)}
     sign = 1.0 if goal.maximize else -1.0
     projected = {number: sign * score for number, score in scores.items()}
+    trials = [replace(trial, values=_effective(setup, trial)) for trial in trials]
     trial_reports = tuple(_trial(trial, goal, projected.get(trial.number)) for trial in trials)
     verdict = judge(setup, trials, is_over=bool(facts.ended))
     report = SearchReport(
         goal=GoalReport(metric=goal.metric, direction=direction(goal), tie=goal.tie),
         progress=_progress(setup, trials, facts),
         winner=_winner(verdict, setup, trials, facts),
-        baseline=trial_reports[DEFAULT_TRIAL] if trial_reports else None,
+        baseline=_baseline(setup, trial_reports, verdict),
         finalists=tuple(_finalist(trial, trials, goal) for trial in _ranked(finalists(trials), goal)),
         trials=trial_reports,
         curves=_curves(trials, goal, schedule),
@@ -75,6 +77,22 @@ def build_report(setup: Setup, trials: Sequence[Trial], facts: RunFacts) -> Sear
     )
     sanitized: SearchReport = sanitize(report)
     return sanitized
+
+
+def _effective(setup: Setup, trial: Trial) -> dict[str, Any]:
+    """Values of a trial, with the searched ones of the user's spec and without those that have no effect."""
+    searched = {dimension.key for dimension in setup.space.dimensions}
+    others = {key: value for key, value in trial.values.items() if key not in searched}
+    return {**setup.space.values_in(setup.spec, trial.values), **others}
+
+
+def _baseline(setup: Setup, trials: Sequence[TrialReport], verdict: Verdict) -> TrialReport | None:
+    """The user's spec, with its values of everything that the winner sets."""
+    if not trials:
+        return None
+    own = trials[DEFAULT_TRIAL]
+    changed = {key: lookup(setup.spec, key) for key in (verdict.trial.values if verdict.trial else ())}
+    return replace(own, values={**own.values, **changed})
 
 
 def direction(goal: Goal) -> Direction:
@@ -120,7 +138,7 @@ def _eta_s(setup: Setup, trials: Sequence[Trial], facts: RunFacts, rate: float |
     if budget.epochs_total is not None:
         epochs = max(0, budget.epochs_total - sum(trial.epochs for trial in trials))
     else:
-        started = [trial for trial in trials if trial.epochs]
+        started = [trial for trial in trials if trial.state != "planned"]
         mean = sum(map(spent, started)) / max(1, len(started))
         waiting = max(0, (budget.trials or len(trials)) - len(started))
         epochs = round(sum(spent(trial) - trial.epochs for trial in trials) + waiting * mean)

@@ -48,6 +48,8 @@ def gain(report: SearchReport) -> str:
     """`val_acc 93.8 %, your spec 31.2 % after 4 of 10 epochs: +62.5 points`."""
     winner, own, metric = report.winner, report.baseline, report.goal.metric
     best = _shown(metric, winner.metrics.get(metric))
+    if winner.number is None:
+        return "none, no trial has a result"
     if winner.is_default:
         return f"none, your spec has the best {line(metric)}: {best}"
     if own is None or own.metric is None or winner.gain is None:

@@ -25,7 +25,7 @@ LEVELS: Final = 3
 OWN_SPEC: Final = "your spec"
 """Origin of that trial."""
 
-OWN_SHARE: Final = 1 / 2
+OWN_SHARE: Final = 1 / 3
 """Share of what is left of a budget up to which the lowest rung of that trial comes before cheaper recipes."""
 
 
@@ -307,7 +307,7 @@ def candidates(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
     def mean(trial: Trial) -> float:
         first = trial.number if trial.repeats is None else trial.repeats
         same = [scores[one.number][0] for one in usable if first in (one.number, one.repeats)]
-        return math.fsum(same) / len(same)
+        return math.fsum(score / len(same) for score in same)  # as a sum of large losses may overflow
 
     return sorted(usable, key=lambda trial: (mean(trial), *scores[trial.number]), reverse=True)
 

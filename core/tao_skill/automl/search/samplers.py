@@ -135,13 +135,15 @@ def _near(
     drawn: Candidates, around: Mapping[str, Any], space: Space, spec: Mapping[str, Any], rng: random.Random
 ) -> Candidates:
     """Draws that keep each value of a good configuration with a probability of KEPT, except one draw in FAR."""
+    base = space.with_values(spec, around)
     is_far = rng.randrange(FAR) == 0
     for values in drawn:
         if values is None or is_far:
             yield values
             continue
         kept = {key: around[key] for key in values if key in around and rng.random() < KEPT}
-        mixed = values | kept
+        # A kept value may switch others off, or on: these are then those of the good configuration.
+        mixed = space.values_in(base, values | kept)
         yield mixed if space.draws_of(mixed, spec) is not None else None
 
 

@@ -286,11 +286,17 @@ class Search:
 
     def _take_speed(self, trial: Trial, epoch_s: float) -> Trial:
         """Take in the measured speed, and shorten the planned trainings that take too much of the budget."""
-        measured = self.trials[trial.number] = replace(trial, state="planned", epoch_s=epoch_s)
-        for planned in [one for one in self.trials if one.state == "planned" and one is not measured]:
-            self._store(self._sized(planned))
-        # Last, as a search that is interrupted before measures again.
-        return self._store(self._sized(measured))
+        self.trials[trial.number] = replace(trial, state="planned", epoch_s=epoch_s)
+        planned = [self._sized(self._unsized(one)) for one in self.trials if one.state == "planned"]
+        # The measured trial is stored last, as a search that is interrupted before measures again.
+        for one in sorted(planned, key=lambda one: one.number == trial.number):
+            self._store(one)
+        return self.trials[trial.number]
+
+    def _unsized(self, trial: Trial) -> Trial:
+        """A known configuration with its own length, also where it was shortened before an interruption."""
+        known = self.setup.planned()[trial.number]
+        return replace(trial, values=known.values, full=known.full)
 
     def _sized(self, trial: Trial) -> Trial:
         """The trial with a full training that fits into the time budget."""

@@ -104,7 +104,7 @@ def why_ended(trials: Sequence[Trial], budget: Budget) -> str:
 def _cheapest_of_the_best(setup: Setup, ranked: Sequence[Trial]) -> Trial:
     """Of the trials within a standard error of the best, the one with the fewest operations; else the best."""
     goal, size = setup.goal, setup.validation_size
-    if size is None or not is_share(goal.metric):
+    if not size or not is_share(goal.metric):
         return ranked[0]
     top = goal.score(ranked[0].best(goal))[0]
     near = [trial for trial in ranked if top - goal.score(trial.best(goal))[0] <= standard_error(abs(top), size)]
@@ -116,7 +116,7 @@ def flags(setup: Setup, trials: Sequence[Trial], chosen: Trial) -> list[str]:
     """Reasons to look at the winner before it is used, against trials within a standard error of it."""
     goal, average = setup.goal, setup.class_average
     size, top = setup.validation_size, goal.score(chosen.best(goal))[0]
-    if size is None or not is_share(goal.metric):
+    if not size or not is_share(goal.metric):
         return []
     error = standard_error(abs(top), size)
     near = [
@@ -126,7 +126,7 @@ def flags(setup: Setup, trials: Sequence[Trial], chosen: Trial) -> list[str]:
     own = chosen.best(goal)
     for other in near:
         metrics = other.best(goal)
-        if average and metrics.get(average, 0.0) - own.get(average, 0.0) > WORSE_AVERAGE:
+        if average and metrics.get(average, 0.0) - own.get(average, math.inf) > WORSE_AVERAGE:
             text = (
                 f"{own[average]:.1f} % on the average of the classes, {described(other)} has {metrics[average]:.1f} %"
             )
@@ -152,7 +152,7 @@ def _value(trial: Trial, setup: Setup) -> str:
     value = trial.best(setup.goal).get(setup.goal.metric)
     if value is None or not is_share(setup.goal.metric) or not 0 <= value <= 1:
         return number(value)
-    if setup.validation_size is None:
+    if not setup.validation_size:
         return percent(value)
     low, high = interval(value, setup.validation_size)
     return f"{percent(value)} [{100 * low:.1f}, {100 * high:.1f}]"
