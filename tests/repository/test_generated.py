@@ -157,7 +157,11 @@ def test_the_copies_inside_the_skill_are_byte_identical() -> None:
     """The manifest has paths of its own in each place."""
     for kind in ("schemas", "references"):
         copies, packaged = (
-            {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
+            {
+                path.name: path.read_bytes()
+                for path in folder.iterdir()
+                if path.name not in ("manifest.json", "recipes.yaml")
+            }
             for folder in (REPOSITORY / SKILL.parent / kind, REPOSITORY / kind / MODEL.name)
         )
         assert {name: data for name, data in copies.items() if not name.endswith(".md")} == packaged

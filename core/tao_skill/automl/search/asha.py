@@ -28,6 +28,9 @@ OWN_SPEC: Final = "your spec"
 OWN_SHARE: Final = 1 / 3
 """Share of what is left of a budget up to which the lowest rung of that trial comes before cheaper recipes."""
 
+GLANCE_SHARE: Final = 0.1
+"""Share of what is left of a budget in which that trial has its first epochs if its lowest rung takes too much."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
@@ -184,11 +187,11 @@ class RungSchedule:
     ) -> Step | None:
         """The next step; None if all is done or the budget is spent, or if running trials must end first.
 
-        Planned trials come first, the first recipe before all, then the user's spec if it is cheap, then the cheapest;
-        then promotions, from the highest rung down; then new configurations; last, waiting trials that are projected to
-        beat every full training. A step is taken only if its trial can still be trained in full, and if enough is left
-        to train the best trial in full, as long as it is not. When no step fits, the best trial is trained in full, or
-        for as long as the budget lasts.
+        Planned trials come first: the first recipe before all, then the user's spec or some epochs of it, then the
+        cheapest. Then follow promotions, from the highest rung down; new configurations; and waiting trials that are
+        projected to beat every full training. A step is taken only if its trial can still be trained in full, and if
+        enough is left to train the best trial in full, as long as it is not. When no step fits, the best trial is
+        trained in full, or for as long as the budget lasts.
 
         Args:
             new: whether new configurations may be started.
@@ -231,14 +234,12 @@ class RungSchedule:
         planned = [trial for trial in in_order(trials) if trial.state == "planned"]
         first = planned[:1] if not any(trial.epochs for trial in trials) else []
         others = [trial for trial in planned if trial not in first]
-
-        def rank(trial: Trial) -> tuple[bool, list[float]]:
-            costs = [one.cost(trial, self.rungs_of(trial)[0]) for one in allowances]
-            affordable = all(cost <= OWN_SHARE * one.left for cost, one in zip(costs, allowances, strict=True))
-            return not (trial.number == DEFAULT_TRIAL and affordable), costs
-
-        others.sort(key=rank)
-        for trial in (*first, *others):
+        others.sort(key=lambda trial: [one.cost(trial, self.rungs_of(trial)[0]) for one in allowances])
+        for trial in first:
+            yield trial, Step(number=trial.number, target=self.rungs_of(trial)[0])
+        for own in (trial for trial in others if trial.number == DEFAULT_TRIAL):
+            yield from ((own, step) for step in self._first_of_own(own, allowances))
+        for trial in others:
             yield trial, Step(number=trial.number, target=self.rungs_of(trial)[0])
         for trial in self._promotable(trials, goal):
             yield trial, self._to_next_rung(trial)
@@ -248,6 +249,17 @@ class RungSchedule:
             yield like, Step(number=like.number, target=self.rungs_of(like)[0], is_new=True)
         for trial in self._promising(trials, goal):
             yield trial, self._to_next_rung(trial)
+
+    def _first_of_own(self, own: Trial, allowances: Sequence[Allowance]) -> Iterator[Step]:
+        """The first step of the user's spec that comes before cheaper recipes: its lowest rung, or a few epochs."""
+        rung = self.rungs_of(own)[0]
+        for share, least in ((OWN_SHARE, rung), (GLANCE_SHARE, 1)):
+            within = (
+                target
+                for target in range(rung, least - 1, -1)
+                if all(one.cost(own, target) <= share * one.left for one in allowances)
+            )
+            yield from (Step(number=own.number, target=target) for target in within)
 
     def _last_resort(self, leader: Trial | None, allowances: Sequence[Allowance]) -> Step | None:
         """The full training of the leader, or as many of its epochs as the budget allows; None if it allows none."""

@@ -171,16 +171,16 @@ def _rival(rival: Trial, chosen: Trial, setup: Setup, *, is_over: bool) -> str:
     value = _value(rival, setup)
     if rival.is_model:
         return f"{name} has {value}"
-    rung = chosen.best(goal, _equal_rung(rival, chosen, setup)).get(goal.metric)
+    rung = chosen.best(goal, _equal_epochs(rival, chosen)).get(goal.metric)
     shown = percent(rung) if rung is not None and is_share(goal.metric) else number(rung)
     behind = f" against {shown} of the winner at the same share of its training"
     ending = " and was stopped there" if is_over else ""
     return f"{name} had {value} after {rival.epochs} of {epochs(rival.full)}{behind}{ending}"
 
 
-def _equal_rung(rival: Trial, chosen: Trial, setup: Setup) -> int:
-    """Epochs of the winner at the rung that a rival reached."""
-    return setup.schedule.rungs_of(chosen)[max(0, setup.schedule.level(rival))]
+def _equal_epochs(rival: Trial, chosen: Trial) -> int:
+    """Epochs of the winner at the share of its training that a rival reached."""
+    return max(1, round(chosen.full * rival.epochs / rival.full))
 
 
 def _no_model(trials: Sequence[Trial]) -> str:

@@ -33,7 +33,7 @@ class Split:
     names: list[str]
 
 
-def write_sample(out: Path, *, train: int = 144, val: int = 72, frames: int = 16, seed: int = 1234) -> dict[str, Any]:
+def write_sample(out: Path, *, train: int = 108, val: int = 72, frames: int = 16, seed: int = 1234) -> dict[str, Any]:
     """Write training, validation and test sets, label_map.json and a spec.yaml for training on them.
 
     Args:
