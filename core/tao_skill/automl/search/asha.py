@@ -25,11 +25,8 @@ LEVELS: Final = 3
 OWN_SPEC: Final = "your spec"
 """Origin of that trial."""
 
-OWN_SHARE: Final = 1 / 3
-"""Share of what is left of a budget up to which the lowest rung of that trial comes before cheaper recipes."""
-
-GLANCE_SHARE: Final = 0.1
-"""Share of what is left of a budget in which that trial has its first epochs if its lowest rung takes too much."""
+OWN_SHARE: Final = 1 / 4
+"""Share of what is left of a budget that the first step of that trial takes, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,15 +248,11 @@ class RungSchedule:
             yield trial, self._to_next_rung(trial)
 
     def _first_of_own(self, own: Trial, allowances: Sequence[Allowance]) -> Iterator[Step]:
-        """The first step of the user's spec that comes before cheaper recipes: its lowest rung, or a few epochs."""
-        rung = self.rungs_of(own)[0]
-        for share, least in ((OWN_SHARE, rung), (GLANCE_SHARE, 1)):
-            within = (
-                target
-                for target in range(rung, least - 1, -1)
-                if all(one.cost(own, target) <= share * one.left for one in allowances)
-            )
-            yield from (Step(number=own.number, target=target) for target in within)
+        """The first step of the user's spec: its lowest rung, or as many epochs as OWN_SHARE of what is left allows."""
+        for target in range(self.rungs_of(own)[0], 0, -1):
+            if all(one.cost(own, target) <= OWN_SHARE * one.left for one in allowances):
+                yield Step(number=own.number, target=target)
+                return
 
     def _last_resort(self, leader: Trial | None, allowances: Sequence[Allowance]) -> Step | None:
         """The full training of the leader, or as many of its epochs as the budget allows; None if it allows none."""
