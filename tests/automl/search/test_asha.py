@@ -128,10 +128,10 @@ class TestOrder:
         assert next_step(trial(0, full=60), first, cheap, left=80) == Step(number=0, target=7)
         assert next_step(trial(0, 0.1, to=30, full=270), first, cheap, left=1000) == Step(number=2, target=1)
 
-    def test_of_an_expensive_spec_a_tenth_of_what_is_left_has_its_first_epochs(self) -> None:
+    def test_of_an_expensive_spec_a_quarter_of_what_is_left_has_its_first_epochs(self) -> None:
         own, first, cheap = trial(0, full=30, warm_up=30), trial(1, 0.5, to=3, origin="recipe a"), self.KNOWN[2]
-        assert next_step(own, first, cheap, left=50) == Step(number=0, target=5)
-        assert next_step(own, first, cheap, left=100) == Step(number=0, target=30)
+        assert next_step(own, first, cheap, left=50) == Step(number=0, target=12)
+        assert next_step(own, first, cheap, left=120) == Step(number=0, target=30)
 
     def test_a_full_training_that_is_worse_than_the_best_keeps_nothing_from_it(self) -> None:
         own, best, other = trial(0, 0.2, to=27), trial(1, 0.5, to=3), trial(2, full=9)
