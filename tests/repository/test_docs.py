@@ -77,9 +77,8 @@ def test_the_pictures_show_commands_of_the_readme() -> None:
     assert set(pictures.SESSION) <= shown
     assert pictures.SEARCH in re.sub(r"\s*\\\n\s*", " ", readme)
     session = "".join(ElementTree.parse(pictures.OUT / "session.svg").getroot().itertext())
-    assert all(
-        "".join(command.split()) in "".join(session.split()) for command in pictures.SESSION
-    )  # lines are wrapped
+    joined = "".join(session.split())  # commands are wrapped
+    assert all("".join(command.split()) in joined for command in pictures.SESSION)
 
 
 @pytest.mark.parametrize("name", ["session.svg", "report.svg"])
