@@ -96,6 +96,7 @@ def review_lines(review: SearchReview) -> list[str]:
         f"{review.goal.direction} {line(review.goal.metric)} with {review.sampler}",
         *space_lines(review.space, review.trial_0),
         f"recipes     {recipes or 'none'}",
+        *([f"not in TAO  {line(', '.join(review.not_in_tao))}"] if review.not_in_tao else []),
         f"validation  {line(review.validation)}",
         f"budget      {budget_text(review.budget)}{' (proposed; set it by --time-budget)' if cost.is_proposed else ''}",
         f"rungs       {rungs_text(review.budget)}",

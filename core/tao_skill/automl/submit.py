@@ -34,7 +34,7 @@ def review_search(planned: Plan, store: Store | None = None, confine: Confine | 
     if planned.route.route != "automl":
         return None
     from tao_skill.automl.execution.epoch_time import epoch_time
-    from tao_skill.automl.search.setup import has_budget, make_setup
+    from tao_skill.automl.search.setup import has_budget, make_setup, not_in_tao
 
     model, settings = planned.model, read_settings(planned.search)
     setup = make_setup(model, planned.spec, settings)
@@ -45,7 +45,10 @@ def review_search(planned: Plan, store: Store | None = None, confine: Confine | 
     measured = epoch_time(model, spec, store, confine) if store else None
     full_s = measured.seconds * setup.trainings.epochs(values) if measured else None
     job = measured.job if measured else None
-    return review(setup, full_s=full_s, learnt_from=job, is_proposed=not has_budget(settings))
+    specs = (load.override(model.config, setup.spec, one.values.items()) for one in setup.recipes)
+    own_keys = dict.fromkeys(key for one in (setup.spec, *specs) for key in not_in_tao(model, one))
+    proposed = not has_budget(settings)
+    return review(setup, full_s=full_s, learnt_from=job, is_proposed=proposed, own_keys=list(own_keys))
 
 
 def warnings(planned: Plan) -> list[str]:

@@ -20,7 +20,7 @@ from tao_skill.automl.report.files import PAGE_FILE, REPORT_FILE, read_report
 from tao_skill.automl.report.report import SearchReport
 from tao_skill.automl.search.asha import DEFAULT_TRIAL, Trial
 from tao_skill.automl.search.search import Setup
-from tao_skill.automl.search.setup import training_keys
+from tao_skill.automl.search.setup import not_in_tao, training_keys
 from tao_skill.automl.search.verdict import judge, why_ended
 from tao_skill.automl.settings import Settings
 from tao_skill.errors import JobFailed, TaoSkillError
@@ -32,8 +32,7 @@ from tao_skill.model import TRAIN, Model
 from tao_skill.outcome import Artifact, Outcome
 from tao_skill.spec import load
 from tao_skill.spec.references import escaped
-from tao_skill.spec.schema import default_values
-from tao_skill.spec.tree import iter_params, lookup
+from tao_skill.spec.tree import lookup
 
 BEST_SPEC: Final = "best_spec.yaml"
 TEST_FOLDER: Final = "test"
@@ -105,7 +104,7 @@ class SearchArtifacts:
         best_spec = trial_spec(self.model, self.job.spec, values, self.settings)
         atomic.write_text(self.folder / BEST_SPEC, dump_yaml(escaped(best_spec)))
         test = self._test_metrics(trial_spec(self.model, spec, values, self.settings), target)
-        self._write_report(trials, replace(facts, test=test, not_in_tao=_not_in_tao(self.model, best_spec)))
+        self._write_report(trials, replace(facts, test=test, not_in_tao=not_in_tao(self.model, best_spec)))
         self.prune(trials, over=True)
         metrics = self._metrics(trials, winner.trial) | {f"test_{name}": value for name, value in test.items()}
         return Outcome(metrics=metrics, artifacts=self._artifacts(target), chosen=values)
@@ -154,13 +153,6 @@ class SearchArtifacts:
             "report_data": self.folder / REPORT_FILE,
         }
         return [Artifact(kind=kind, path=path.resolve()) for kind, path in kinds.items() if path]
-
-
-def _not_in_tao(model: Model, spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """Keys of a spec whose values NVIDIA TAO cannot hold."""
-    defaults = default_values(model.config, TRAIN)
-    leaves = [leaf for leaf in iter_params(model.config, TRAIN) if leaf.param.is_own(lookup(spec, leaf.key))]
-    return tuple(leaf.key for leaf in leaves if lookup(spec, leaf.key) != lookup(defaults, leaf.key))
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

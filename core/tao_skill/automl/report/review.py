@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +31,18 @@ class SearchCost:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchReview:
-    """A search that has not started. trial_0: values of the user's spec for the searched parameters."""
+    """A search that has not started.
+
+    Attributes:
+        trial_0: values of the user's spec for the searched parameters. recipes: values by origin.
+        not_in_tao: keys of the user's spec and of recipes whose values NVIDIA TAO cannot hold.
+    """
 
     goal: GoalSummary
     space: SpaceSummary
     trial_0: Mapping[str, Any]
     recipes: Mapping[str, Mapping[str, Any]]
+    not_in_tao: tuple[str, ...]
     validation: str
     budget: BudgetReport
     sampler: str
@@ -45,18 +51,25 @@ class SearchReview:
 
 
 def review(
-    setup: Setup, *, full_s: float | None = None, learnt_from: str | None = None, is_proposed: bool = False
+    setup: Setup,
+    *,
+    full_s: float | None = None,
+    learnt_from: str | None = None,
+    is_proposed: bool = False,
+    own_keys: Sequence[str] = (),
 ) -> SearchReview:
     """The review of a search.
 
     Args:
         full_s: seconds of a full training, learnt from a job. is_proposed: whether the time budget is proposed.
+        own_keys: keys that NVIDIA TAO lacks.
     """
     reviewed = SearchReview(
         goal=GoalSummary(metric=setup.goal.metric, direction=direction(setup.goal)),
         space=setup.space.summary(),
         trial_0={dimension.key: lookup(setup.spec, dimension.key) for dimension in setup.space.dimensions},
         recipes={recipe.origin: recipe.values for recipe in setup.recipes},
+        not_in_tao=tuple(own_keys),
         validation=setup.validation,
         budget=budget_report(setup),
         sampler=setup.sampler,

@@ -17,6 +17,7 @@ from tao_skill.automl.space.space import Space, build_space
 from tao_skill.errors import BadRequest, Fix, Option
 from tao_skill.model import TRAIN, Model, TrainingKeys
 from tao_skill.spec import load
+from tao_skill.spec.schema import default_values
 from tao_skill.spec.tree import iter_params, lookup
 
 PROPOSED_TRAININGS: Final = 10
@@ -77,6 +78,13 @@ def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Set
         seed_key=keys.seed,
         class_average=keys.class_average,
     )
+
+
+def not_in_tao(model: Model, spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys of a spec whose values NVIDIA TAO cannot hold."""
+    defaults = default_values(model.config, TRAIN)
+    leaves = [leaf for leaf in iter_params(model.config, TRAIN) if leaf.param.is_own(lookup(spec, leaf.key))]
+    return tuple(leaf.key for leaf in leaves if lookup(spec, leaf.key) != lookup(defaults, leaf.key))
 
 
 def searched_spec(model: Model, spec: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
