@@ -27,7 +27,7 @@ KEYS = [
     "goal", "progress", "winner", "baseline", "finalists", "trials", "curves", "importances", "slices", "failures",
     "space", "budget", "validation", "seeds", "sampler", "versions", "command",
 ]  # fmt: skip
-REVIEW_KEYS = ["goal", "space", "trial_0", "recipes", "validation", "budget", "sampler", "seed", "cost"]
+REVIEW_KEYS = ["goal", "space", "trial_0", "recipes", "not_in_tao", "validation", "budget", "sampler", "seed", "cost"]
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,7 @@ def test_what_matters_comes_out_as_important() -> None:
 
 def test_the_review_tells_space_recipes_budget_and_rungs_beforehand() -> None:
     setup = make_setup(recipes=RECIPES, seconds=600.0)
-    reviewed = review(setup, full_s=75.0, learnt_from="train-1")
+    reviewed = review(setup, full_s=75.0, learnt_from="train-1", own_keys=["model.center"])
     assert reviewed.trial_0 == {LR: 0.01, MOMENTUM: 0.5, BATCH: 64, INIT: "zero"}
     assert reviewed.recipes == {one.origin: one.values for one in RECIPES}
     assert reviewed.budget.shares == pytest.approx((1 / 9, 1 / 3, 1))
@@ -228,7 +228,7 @@ def test_the_review_tells_space_recipes_budget_and_rungs_beforehand() -> None:
     assert list(to_json(reviewed)["goal"]) == ["metric", "direction"]
     text = "\n".join(review_lines(reviewed))
     assert re.search(r"train.optim.lr +0.001 to 1000, log scale  \(default 0.01\)", text)
-    assert "recipes     quick, slow\n" in text
+    assert "recipes     quick, slow\nnot in TAO  model.center\n" in text
     assert "budget      10m, 14 trials\n" in text
     assert "rungs       11 %, 33 %, 100 % of a trial's own training; the top 1/3 are promoted\n" in text
     assert text.endswith("training    in full: about 1m15s by job train-1")
