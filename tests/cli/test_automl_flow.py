@@ -260,6 +260,8 @@ def test_a_direct_run_says_that_settings_of_a_search_have_no_effect(train: list[
     done = call([*train, "--automl", "off", "--dry-run"], tmp_path)
     assert "trials, max_epochs" in done.stderr
     assert "no effect" in done.stderr
+    assert "tao_compatible" not in done.stderr
+    assert "tao_compatible" in call([*train, "--automl", "off", "--tao-compatible", "--dry-run"], tmp_path).stderr
 
 
 def test_a_password_of_the_storage_is_in_nothing_that_is_left(train: list[str], tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def hand_over_storage(url: str) -> str:
 
 def given_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the given settings in the form of the job record."""
-    settings = {name: value for name, value in options.items() if value not in (None, ())}
+    settings = {name: value for name, value in options.items() if value is not False and value not in (None, ())}
     if "keep_all" in settings:
         settings["keep_all"] = True
     if "storage" in settings:
