@@ -268,11 +268,13 @@ def test_relative_paths_are_recorded_as_seen_from_here(
 
 
 def test_small_sets_and_unused_windows_are_warned_of(tmp_path: Path, data: list[str]) -> None:
-    warnings = planned(tmp_path, overrides=[*data, "window_size=4"]).warnings
+    warnings = planned(tmp_path, overrides=[*data, "window_size=4"], automl="off").warnings
     assert any("lr" in warning for warning in warnings)
     assert any("window_size=4 has no effect" in warning for warning in warnings)
-    calm = planned(tmp_path, overrides=[*data, "lr=0.01", "batch_size=4", *NAMED]).warnings
+    calm = planned(tmp_path, overrides=[*data, "lr=0.01", "batch_size=4", *NAMED], automl="off").warnings
     assert not calm
+    searched = planned(tmp_path, overrides=[*data, *NAMED]).warnings
+    assert not any("lr" in warning for warning in searched)  # a search tries other values
 
 
 @pytest.mark.parametrize(

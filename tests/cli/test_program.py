@@ -155,9 +155,9 @@ def test_help_and_job_queries_load_no_library_and_no_parameters(words: list[str]
     assert "tao_skill.models.pose_classification.config" not in modules
 
 
-def test_a_dry_run_on_plain_data_does_not_load_numpy(tiny: Path, tmp_path: Path) -> None:
+def test_a_dry_run_of_a_direct_training_on_plain_data_does_not_load_numpy(tiny: Path, tmp_path: Path) -> None:
     facts = dataset_overrides(tiny)
-    modules = loaded(["run", "train", *facts, "--dry-run"], {"TAO_SKILL_RESULTS": str(tmp_path)})
+    modules = loaded(["run", "train", *facts, "--automl", "off", "--dry-run"], {"TAO_SKILL_RESULTS": str(tmp_path)})
     assert modules & LIBRARIES == {"click", "jsonschema", "yaml"}
     assert not own(modules) & {"tao_skill.cli.jobs", "tao_skill.jobs.launch", "tao_skill.io.s3_cache"}
 

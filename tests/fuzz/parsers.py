@@ -364,9 +364,11 @@ def _search_report() -> dict[str, Any]:
     setup = make_setup(trials=4)
     values = {LR: 0.1, MOMENTUM: 0.5, BATCH: 64, INIT: "zero"}
     history = ({"val_acc": 0.5, "val_loss": 1.0},) * 9
-    default = Trial(number=0, values=values, history=history, target=9, state="done", seconds=4.0)
-    running = Trial(number=1, values=values, history=history[:1], target=3, failures=("out of memory",))
-    failed = Trial(number=2, values=values, state="failed", reason="out of memory")
+    default = Trial(number=0, full=9, values=values, history=history, target=9, state="done", seconds=4.0)
+    running = Trial(
+        number=1, full=9, values=values, state="running", history=history[:1], target=3, failures=("out of memory",)
+    )
+    failed = Trial(number=2, full=9, values=values, state="failed", reason="out of memory")
     return document(setup, [default, running, failed], FACTS)
 
 
@@ -377,7 +379,10 @@ def _journal(path: Path) -> None:
 
 def _journal_seeds() -> list[bytes]:
     metrics = {"val_acc": 0.5, "val_loss": float("nan")}
-    running = Trial(number=0, values={LR: 0.1, INIT: "zero"}, history=(metrics,), target=3, failures=("out of memory",))
+    values = {LR: 0.1, INIT: "zero"}
+    running = Trial(
+        number=0, full=9, values=values, history=(metrics,), target=3, state="running", failures=("out of memory",)
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = journal_path(Path(folder))
         with FileJournal(path, job=JOB, goal=make_setup().goal) as journal:

@@ -129,7 +129,7 @@ def test_a_search_then_inference_and_a_resumed_training_run_from_the_overrides_o
     for action in ("evaluate", "export"):
         assert run(f"tao-skill run {action} -e {action}.json --dry-run") == 0
     assert run("tao-skill run inference -e inference.json") == 0
-    assert len((inside / "names.txt").read_text().splitlines()) == 24
+    assert len((inside / "names.txt").read_text().splitlines()) == 48
     capsys.readouterr()
     assert run("tao-skill run train -e resume.json train.num_epochs=3 --automl off --json") == 0
     assert json.loads(capsys.readouterr().out)["metrics"]["train_loss"] > 0

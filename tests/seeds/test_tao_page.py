@@ -47,12 +47,12 @@ def test_the_example_trains_ten_epochs_and_validates_and_saves_every_fifth(train
 
 
 def test_the_example_is_searched_on_the_default_route(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its first rung ends before the fifth epoch, after which it would first validate."""
-    assert run("tao-skill run train -e spec.yaml results_dir=searched --trials 2 --json") == 0
+    """A rung ends before the fifth epoch, after which it would first validate."""
+    assert run("tao-skill run train -e spec.yaml results_dir=searched --trials 2 --min-epochs 1 --json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["route"]["route"] == "automl"
     report = json.loads((inside / "results" / document["job"]["id"] / "report.json").read_text())
-    assert report["budget"]["rungs"] == [3, 10]
+    assert report["curves"]["rungs"] == [1, 3, 10]
     for curve in report["curves"]["trials"].values():
         assert all(value is not None for value in curve)
     assert document["metrics"]["best_val_acc"] >= document["metrics"]["default_val_acc"]

@@ -33,6 +33,7 @@ from tao_skill.planning.routing import Route, decide
 from tao_skill.runner import Runner, load_runner
 from tao_skill.spec import load
 from tao_skill.spec.paths import Confine
+from tao_skill.spec.tree import iter_params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +181,7 @@ def make_plan(
         parent=parent_job.id if parent_job else None,
         key=request.key,
         upload=request.upload,
-        search=_search(request, requested, route),
+        search=_search(model, request, requested, route),
         command=request.command,
     )
 
@@ -191,11 +192,12 @@ def _confined_parent(job: Job, model: Model, store: Store, confine: Confine) -> 
     return parent
 
 
-def _search(request: Request, requested: RequestedSpec, route: Route) -> Mapping[str, Any]:
-    """Settings of the search, with the keys that the user wrote, whose values a search keeps."""
-    if route.route != "automl":
-        return request.search
-    return {**request.search, "fixed": sorted(load.given_keys(requested.values))}
+def _search(model: Model, request: Request, requested: RequestedSpec, route: Route) -> Mapping[str, Any]:
+    """Settings of the search, with the keys that the user wrote, whose values a search keeps; data files aside."""
+    leaves = iter_params(model.config, TRAIN)
+    written = {leaf.key for leaf in leaves if not leaf.param.reads_file or leaf.param.checkpoint}
+    fixed = sorted(written & load.given_keys(requested.values))
+    return {**request.search, **({"fixed": fixed} if fixed and route.route == "automl" else {})}
 
 
 def _metric(model: Model) -> str:
