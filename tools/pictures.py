@@ -31,8 +31,8 @@ COLUMNS: Final = 108
 SAMPLE: Final = "tao-skill data sample --out data"
 SEARCH: Final = "tao-skill run train -e data/spec.yaml --time-budget 150s --key search"
 SESSION: Final = (
-    "tao-skill run train -e data/spec.yaml --automl off epochs=20 model_type=ST-GCN++ center=true "
-    "batch_size=16 dropout=0 optimizer=torch.optim.AdamW lr=0.001 lr_scheduler=Cosine random_rotate=20 temporal_crop=0.7",
+    "tao-skill run train -e data/spec.yaml --automl off epochs=30 model_type=ST-GCN++ center=true batch_size=16 "
+    "dropout=0 optimizer=torch.optim.AdamW lr=0.001 lr_scheduler=Cosine random_rotate=20 temporal_crop=0.7",
     "tao-skill run evaluate --parent latest:train",
     "tao-skill run inference --parent latest:train inference.test_dataset.data_path=data/test_data.npy",
 )
