@@ -15,8 +15,14 @@ HERE: Final = Path(__file__).parent
 PAGE: Final = HERE / "portfolio.md"
 PORTFOLIO: Final = HERE.parents[1] / "references" / "pose_classification" / "recipes.yaml"
 
-MOST: Final = 8
+MOST: Final = 6
 """Recipes of the portfolio, at most."""
+
+HOPELESS: Final = 10.0
+"""Mean regret in points above which a recipe is chosen only if it lowers that of the portfolio."""
+
+BASE_RECIPE: Final = next(iter(RECIPES))
+"""The recipe that costs are relative to."""
 
 TOP: Final = 3
 """Best epochs whose mean is the score of a training: less lucky than the best one."""
@@ -34,11 +40,11 @@ its recipe, task, validation accuracy after every epoch and seconds on one threa
 `recipe_grid.py`: at most {train} training and {val} validation sequences, {batches} batches of 16. The accuracy of a
 training is the mean of its {top} best epochs.
 
-{complete} recipes are complete on {tasks} tasks: {names}.
+{complete} of {all} recipes are complete on {tasks} tasks.
 
 ## The table
 
-Accuracy in %; the best of each task in bold.
+Accuracy in %, the best of each task in bold; cost of a training in that of the first row.
 
 {table}
 
@@ -58,10 +64,11 @@ task of the same recordings.
 def write(rows: Sequence[Mapping[str, Any]]) -> None:
     """Choose, and write recipes.yaml and portfolio.md."""
     scores = complete(rows)
-    chosen = choose(scores, MOST)
+    costs = cost_of(rows)
+    chosen = choose(scores, MOST, costs)
     documents = [document(name, scores, rows) for name in chosen]
     PORTFOLIO.write_text(HEADER + dump_yaml({"recipes": documents}), "utf-8")
-    PAGE.write_text(page(scores, chosen), "utf-8")
+    PAGE.write_text(page(scores, chosen, costs), "utf-8")
 
 
 HEADER: Final = """\
@@ -72,14 +79,17 @@ HEADER: Final = """\
 
 
 def complete(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Scores of the tasks that the first recipe has, for recipes that have all of these."""
+    """Scores by task and recipe: the largest part of the table that is complete, of the first tasks."""
     found: dict[str, dict[str, float]] = {}
     for row in rows:
         if row["recipe"] in RECIPES and row["task"] in TASKS:
             found.setdefault(row["recipe"], {})[row["task"]] = score(row)
-    tasks = max(found.values(), key=len, default={})
-    most = [name for name, known in found.items() if known.keys() >= tasks.keys()]
-    return {task: {name: found[name][task] for name in RECIPES if name in most} for task in TASKS if task in tasks}
+    parts = []
+    for count in range(1, len(TASKS) + 1):
+        tasks = list(TASKS)[:count]
+        names = [name for name in RECIPES if found.get(name, {}).keys() >= set(tasks)]
+        parts.append({task: {name: found[name][task] for name in names} for task in tasks})
+    return max(parts, key=lambda part: sum(map(len, part.values())))
 
 
 def score(row: Mapping[str, Any]) -> float:
@@ -87,17 +97,36 @@ def score(row: Mapping[str, Any]) -> float:
     return fmean(sorted(row["curve"])[-TOP:])
 
 
-def choose(scores: Scores, most: int) -> list[str]:
-    """Recipes in the order in which they lower the mean regret the most; as many as lower it, at most `most`."""
+def choose(scores: Scores, most: int, costs: Mapping[str, float]) -> list[str]:
+    """Recipes in the order in which they lower the mean regret the most; of equal ones, the best alone.
+
+    The first is one of those that cost no more than the median, since it is what a small budget trains.
+    """
     chosen: list[str] = []
     names = list(next(iter(scores.values())))
+    cheap = [name for name in names if costs[name] <= median(costs[one] for one in names)]
     while len(chosen) < min(most, len(names)):
-        left = [name for name in names if name not in chosen]
-        best = min(left, key=lambda name: mean_regret(scores, [*chosen, name]))
-        if chosen and mean_regret(scores, [*chosen, best]) >= mean_regret(scores, chosen):
+        left = [name for name in (names if chosen else cheap) if name not in chosen]
+        found = min(left, key=lambda name: (mean_regret(scores, [*chosen, name]), mean_regret(scores, [name])))
+        helps = not chosen or mean_regret(scores, [*chosen, found]) < mean_regret(scores, chosen)
+        if not helps and mean_regret(scores, [found]) > HOPELESS:
             break
-        chosen.append(best)
+        chosen.append(found)
     return chosen
+
+
+def cost_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Operations of a full training by recipe, in those of the base recipe; the mean over tasks."""
+    by_task: dict[str, dict[str, float]] = {}
+    for row in rows:
+        by_task.setdefault(row["task"], {})[row["recipe"]] = row["epoch_gflop"] * row["epochs"]
+    shares: dict[str, list[float]] = {}
+    for found in by_task.values():
+        base = found.get(BASE_RECIPE)
+        for name, flop in found.items():
+            if base:
+                shares.setdefault(name, []).append(flop / base)
+    return {name: fmean(known) for name, known in shares.items()}
 
 
 def regret(of_task: Mapping[str, float], chosen: Sequence[str]) -> float:
@@ -110,12 +139,12 @@ def mean_regret(scores: Scores, chosen: Sequence[str]) -> float:
     return fmean(regret(of_task, chosen) for of_task in scores.values())
 
 
-def left_out_regret(scores: Scores, size: int) -> float:
+def left_out_regret(scores: Scores, size: int, costs: Mapping[str, float]) -> float:
     """Mean regret on tasks whose recordings the choice did not see."""
     regrets = []
     for source in dict.fromkeys(TASKS[task].source for task in scores):
         others = {task: found for task, found in scores.items() if TASKS[task].source != source}
-        chosen = choose(others, size)
+        chosen = choose(others or scores, size, costs)
         regrets += [regret(found, chosen) for task, found in scores.items() if TASKS[task].source == source]
     return fmean(regrets)
 
@@ -141,11 +170,9 @@ def document(name: str, scores: Scores, rows: Sequence[Mapping[str, Any]]) -> di
     }
 
 
-def page(scores: Scores, chosen: Sequence[str]) -> str:
+def page(scores: Scores, chosen: Sequence[str], costs: Mapping[str, float]) -> str:
     """The Markdown page."""
     names = list(next(iter(scores.values())))
-    missing = [name for name in RECIPES if name not in names]
-    rest = f"missing: {', '.join(missing)}" if missing else "all of them"
     from recipe_grid import TRAIN, VAL
 
     return TEXT.format(
@@ -155,25 +182,29 @@ def page(scores: Scores, chosen: Sequence[str]) -> str:
         top=TOP,
         complete=len(names),
         tasks=len(scores),
-        names=rest,
-        table="\n".join(_table(scores, names)),
+        all=len(RECIPES),
+        table="\n".join(_table(scores, names, costs)),
         regret=f"The portfolio, in this order: {', '.join(chosen)}.",
-        sizes="\n".join(_sizes(scores, chosen)),
+        sizes="\n".join(_sizes(scores, chosen, costs)),
     )
 
 
-def _table(scores: Scores, names: Sequence[str]) -> Iterator[str]:
-    yield "| recipe | " + " | ".join(scores) + " | median |"
-    yield "|---" * (len(scores) + 2) + "|"
+def _table(scores: Scores, names: Sequence[str], costs: Mapping[str, float]) -> Iterator[str]:
+    yield "| recipe | cost | " + " | ".join(scores) + " | median |"
+    yield "|---" * (len(scores) + 3) + "|"
     for name in names:
         cells = [
             f"**{100 * found[name]:.1f}**" if found[name] == max(found.values()) else f"{100 * found[name]:.1f}"
             for found in scores.values()
         ]
-        yield f"| {name} | " + " | ".join(cells) + f" | {100 * median(f[name] for f in scores.values()):.1f} |"
+        yield (
+            f"| {name} | {costs[name]:.2f} | "
+            + " | ".join(cells)
+            + f" | {100 * median(f[name] for f in scores.values()):.1f} |"
+        )
 
 
-def _sizes(scores: Scores, chosen: Sequence[str]) -> Iterator[str]:
+def _sizes(scores: Scores, chosen: Sequence[str], costs: Mapping[str, float]) -> Iterator[str]:
     for size in range(1, len(chosen) + 1):
         name = "the first recipe" if size == 1 else f"the best of {size}"
-        yield f"| {name} | {mean_regret(scores, chosen[:size]):.2f} | {left_out_regret(scores, size):.2f} |"
+        yield f"| {name} | {mean_regret(scores, chosen[:size]):.2f} | {left_out_regret(scores, size, costs):.2f} |"

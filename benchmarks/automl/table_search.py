@@ -19,7 +19,7 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from portfolio import TABLE, Row, read_rows
-from portfolio_choice import MOST, choose, complete, score
+from portfolio_choice import MOST, choose, complete, cost_of, score
 from recipe_grid import TASKS
 
 from tao_skill.automl.search.asha import Budget, Goal, RungSchedule, Trial, candidates
@@ -237,7 +237,7 @@ def _task(name: str, scores: Mapping[str, Mapping[str, float]], rows: Sequence[R
     of_task = {row["recipe"]: row for row in rows if row["task"] == name and row["recipe"] in scores[name]}
     ordered = {one: of_task[one] for one in scores[name]}
     worst = min(scores[name], key=lambda one: sum(found[one] for found in scores.values()))
-    return TableTask(rows=ordered, portfolio=choose(others or scores, MOST), own=worst)
+    return TableTask(rows=ordered, portfolio=choose(others or scores, MOST, cost_of(rows)), own=worst)
 
 
 def _table(tasks: Sequence[TableTask], seeds: int) -> Iterator[str]:
