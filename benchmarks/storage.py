@@ -150,7 +150,7 @@ def _setup(model: Any, folder: Path, known: int) -> Any:
     write_sample(folder / "data", train=16, val=8, frames=12, seed=3)
     spec, _ = load.project(model.config, "train", load.read_spec_file(folder / "data" / "spec.yaml"))
     spec = load.check(model.config, "train", spec | {"results_dir": str(folder)})
-    return make_setup(model, spec, Settings(trials=2 * known, max_epochs=3, min_epochs=1))
+    return make_setup(model, spec, Settings(trials=2 * known, max_epochs=3, min_epochs=1, search_scope="schema"))
 
 
 def _trials(setup: Any, known: int) -> list[Any]:
@@ -163,7 +163,7 @@ def _trials(setup: Any, known: int) -> list[Any]:
         accuracy = 0.5 + 0.4 * math.sin(number)
         metrics = {"train_loss": 1.0, "train_acc": accuracy, "val_loss": 1.0, "val_acc": accuracy}
         values = values or setup.space.values_of(setup.spec)
-        return Trial(number=number, values=values, target=3, history=(metrics,) * 3, state="done", seconds=60.0)
+        return Trial(number=number, full=3, values=values, target=3, history=(metrics,) * 3, state="done", seconds=60.0)
 
     return [trial(number) for number in range(known)]
 

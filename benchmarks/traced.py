@@ -15,7 +15,17 @@ from typing import Any, Final
 from tao_skill.models.pose_classification.data.sample.sample import write_sample
 
 TRACE: Final = Path(__file__).parent / "trace"
-OPTIONS: Final = ("--max-epochs", "3", "--min-epochs", "1", "epochs=3", "num_workers=0", "--json")
+OPTIONS: Final = (
+    "--search-scope",
+    "schema",
+    "--max-epochs",
+    "3",
+    "--min-epochs",
+    "1",
+    "epochs=3",
+    "num_workers=0",
+    "--json",
+)
 COORDINATOR: Final = "tao_skill.automl.execution.coordinator"
 WRITES: Final = ("INSERT", "UPDATE", "DELETE")
 LOOK: Final = "looks"

@@ -28,7 +28,19 @@ if TYPE_CHECKING:
     from pairs import Row
 
 WORKERS = (1, 2)
-OPTIONS = ("--pruner", "none", "--sampler", "random", "--max-epochs", "2", "epochs=2", "num_workers=0", "--json")
+OPTIONS = (
+    "--search-scope",
+    "schema",
+    "--pruner",
+    "none",
+    "--sampler",
+    "random",
+    "--max-epochs",
+    "2",
+    "epochs=2",
+    "num_workers=0",
+    "--json",
+)
 MINUTE_S = 60.0
 TRIALS = 12
 ROUNDS = 3

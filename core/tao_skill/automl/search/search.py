@@ -200,6 +200,7 @@ class Search:
         self.trials = journal.load()
         for trial in setup.planned()[len(self.trials) :]:
             self._store(trial)
+        self._flop: dict[int, float | None] = {}
         # The trials at the last draw that found no configuration: until they change, no other draw would.
         self._fruitless: list[Trial] | None = None
 
@@ -314,14 +315,21 @@ class Search:
         """Expected seconds of an epoch: its own, or by its operations and the speed of the trials so far."""
         if trial.epoch_s:
             return trial.epoch_s
-        timed = [(one.epoch_s, one.values) for one in self.trials if one.epoch_s is not None]
-        measured = [(epoch_s, self.setup.trainings.flop(values)) for epoch_s, values in timed]
-        flop = self.setup.trainings.flop(trial.values)
+        measured = [(one.epoch_s, self._flop_of(one)) for one in self.trials if one.epoch_s is not None]
+        flop = self._flop_of(trial)
         if not measured:
             return 0.0
         if flop is None or any(known is None for _, known in measured):
             return math.fsum(epoch_s for epoch_s, _ in measured) / len(measured)
         return flop * math.fsum(epoch_s for epoch_s, _ in measured) / math.fsum(known or 0.0 for _, known in measured)
+
+    def _flop_of(self, trial: Trial) -> float | None:
+        """Operations of an epoch, computed once for each trial: its length may change, its network and data do not."""
+        if trial.number >= len(self.trials):  # a draw that may be dropped
+            return self.setup.trainings.flop(trial.values)
+        if trial.number not in self._flop:
+            self._flop[trial.number] = self.setup.trainings.flop(trial.values)
+        return self._flop[trial.number]
 
     def _allowances(self, left_s: float) -> list[Allowance]:
         total = self.setup.budget.epochs_total
@@ -352,6 +360,8 @@ class Search:
         seconds, key = self.setup.budget.seconds, self.setup.seed_key
         if seconds is None or key is None or left_s > REPEAT_SHARE * seconds:
             return None
+        if self.setup.budget.trials is not None and len(self.trials) >= self.setup.budget.trials:
+            return None
         models = [trial for trial in candidates(self.trials, self.setup.goal) if trial.is_model]
         finalists = [trial for trial in models if trial.repeats is None][:REPEATED]
         missing = [one for one in finalists if one.number not in [trial.repeats for trial in self.trials]]
@@ -371,6 +381,7 @@ class Search:
         observations = self._observations()
         known = [observation.values for observation in observations]
         best = next(iter(candidates(self.trials, setup.goal)), self.trials[DEFAULT_TRIAL])
+        best = best if best.repeats is None else self.trials[best.repeats]
         drawn = draws(
             setup.space,
             setup.space.with_values(setup.spec, best.values),
