@@ -225,7 +225,7 @@ def _curves(trials: Sequence[Trial], goal: Goal, schedule: RungSchedule) -> Lear
         str(trial.number): tuple(epoch.get(goal.metric) for epoch in trial.history) for trial in trials if trial.history
     }
     longest = max((trial for trial in trials if trial.history), key=lambda trial: trial.full, default=None)
-    rungs = schedule.rungs_of(longest) if longest else ()
+    rungs = tuple(dict.fromkeys(schedule.rungs_of(longest))) if longest else ()
     return LearningCurves(metric=goal.metric, rungs=rungs, trials=curves)
 
 
