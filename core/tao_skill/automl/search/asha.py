@@ -19,9 +19,6 @@ State = Literal["planned", "running", "waiting", "done", "failed"]
 DEFAULT_TRIAL: Final = 0
 """Number of the trial that is the user's own spec."""
 
-LEVELS: Final = 3
-"""Rungs, the full training included."""
-
 OWN_SPEC: Final = "your spec"
 """Origin of that trial."""
 
@@ -153,7 +150,7 @@ class RungSchedule:
     """
 
     eta: int = 3
-    levels: int = LEVELS
+    levels: int = 3
     least: int = 1
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tao_skill import bank
 from tao_skill.automl.devices import cores, find_gpus
-from tao_skill.automl.search.asha import LEVELS, Budget, Goal, RungSchedule
+from tao_skill.automl.search.asha import Budget, Goal, RungSchedule
 from tao_skill.automl.search.samplers import check_sampler
 from tao_skill.automl.search.search import Configuration, Setup
 from tao_skill.automl.search.trainings import ModelTrainings
@@ -19,6 +19,10 @@ from tao_skill.model import TRAIN, Model, TrainingKeys
 from tao_skill.spec import load
 from tao_skill.spec.schema import default_values
 from tao_skill.spec.tree import iter_params, lookup
+
+RUNGS: Final = 2
+"""Rungs of a trial, the full training included. After a ninth of a training, recipes rank otherwise than at its end, as
+fast learners lead; after a third they rank much as at the end (benchmarks/automl/portfolio.jsonl)."""
 
 PROPOSED_TRAININGS: Final = 10
 """Full trainings that a proposed time budget is good for."""
@@ -176,5 +180,5 @@ def _schedule(settings: Settings) -> RungSchedule:
             f"pruner is {settings.pruner!r}, accepted: {', '.join(PRUNERS)}",
             fix=Fix("use ", Option("pruner", "|".join(PRUNERS))),
         )
-    levels = 1 if settings.pruner == "none" else LEVELS
+    levels = 1 if settings.pruner == "none" else RUNGS
     return RungSchedule(eta=settings.eta, levels=levels, least=settings.min_epochs or 1)
