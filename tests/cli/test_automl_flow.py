@@ -234,7 +234,7 @@ def test_wrong_settings_are_refused_before_a_job_exists(
 
 def test_a_dry_run_is_the_launch_review_and_imports_nothing_heavy(train: list[str], tmp_path: Path) -> None:
     review = call_json([*train, "--dry-run"], tmp_path)["automl"]
-    assert review["budget"]["shares"] == [0.25, 0.5, 1]
+    assert review["budget"]["shares"] == [0.5, 1]
     assert review["recipes"] == {}
     assert review["trial_0"]["train.optim.lr"] == 0.02
     assert "train.optim.patience" in review["space"]["left_out"]

@@ -25,14 +25,14 @@ from tests.support.processes.breakpoints import LIMIT_S, Breakpoint, kill_search
 from tests.support.search_reports import report_of, results_of
 from tests.support.servers.postgresql import PostgreSQLServer
 
-BUDGET = ["--search-scope", "schema", "--trials", "3", "--max-epochs", "4", "--min-epochs", "1", "--eta", "2"]
+BUDGET = ["--search-scope", "schema", "--trials", "3", "--max-epochs", "4", "--min-epochs", "1", "--eta", "4"]
 METRIC = ["--metric", "train_loss"]
-"""By this metric trial 1 is promoted, trial 0 not."""
+"""By this metric trial 1 is promoted first."""
 
 NET = "tao_skill.models.pose_classification"
 STEP = Breakpoint(module=f"{NET}.training.module", function="PoseClassifier.training_step", nth=2)
-MID_EPOCH = replace(STEP, nth=8)
-"""In the second epoch of trial 1, after the first epochs of trials 0 and 1 in the same worker."""
+MID_EPOCH = replace(STEP, nth=11)
+"""In the second epoch of trial 1, after the first epochs of all three trials in the same worker."""
 
 PLACES = {
     "training, in the middle of the first epoch of trial 0": STEP,
@@ -55,7 +55,7 @@ PLACES = {
         module="tao_skill.automl.execution.queue", function="Queue.put", matching="number=1.*target=1"
     ),
     "promoting, saved and not handed out": Breakpoint(
-        module="tao_skill.automl.execution.queue", function="Queue.put", matching="number=1.*target=2"
+        module="tao_skill.automl.execution.queue", function="Queue.put", matching="number=1.*target=4"
     ),
     "promoting, handed out and not yet training": Breakpoint(
         module=f"{NET}.training.checkpoint_file", function="check_resumable", matching=r"trials/0001/"

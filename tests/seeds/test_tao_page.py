@@ -52,7 +52,7 @@ def test_the_example_is_searched_on_the_default_route(inside: Path, capsys: pyte
     document = json.loads(capsys.readouterr().out)
     assert document["route"]["route"] == "automl"
     report = json.loads((inside / "results" / document["job"]["id"] / "report.json").read_text())
-    assert report["curves"]["rungs"] == [1, 3, 10]
+    assert report["curves"]["rungs"] == [3, 10]
     for curve in report["curves"]["trials"].values():
         assert all(value is not None for value in curve)
     assert document["metrics"]["best_val_acc"] >= document["metrics"]["default_val_acc"]

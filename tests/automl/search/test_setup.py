@@ -215,7 +215,7 @@ class TestTrainings:
 class TestRest:
     def test_rungs_preference_and_validation(self, tiny: Path) -> None:
         setup = setup_of(tiny, {"eta": 4, "min_epochs": 2, "prefer": "fast", "seed": 3, "sampler": "random"})
-        assert setup.schedule == RungSchedule(eta=4, least=2)
+        assert setup.schedule == RungSchedule(eta=4, levels=2, least=2)
         assert (setup.prefer, setup.seed, setup.sampler) == ("fast", 3, "random")
         assert setup.validation_size == 6
         assert setup.validation.startswith("after every epoch, on ")
