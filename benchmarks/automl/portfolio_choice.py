@@ -18,6 +18,9 @@ PORTFOLIO: Final = HERE.parents[1] / "references" / "pose_classification" / "rec
 MOST: Final = 6
 """Recipes of the portfolio, at most."""
 
+CHEAP: Final = 1.1
+"""Cost of the first recipe in that of the median, at most."""
+
 HOPELESS: Final = 10.0
 """Mean regret in points above which a recipe is chosen only if it lowers that of the portfolio."""
 
@@ -100,11 +103,11 @@ def score(row: Mapping[str, Any]) -> float:
 def choose(scores: Scores, most: int, costs: Mapping[str, float]) -> list[str]:
     """Recipes in the order in which they lower the mean regret the most; of equal ones, the best alone.
 
-    The first is one of those that cost no more than the median, since it is what a small budget trains.
+    The first is one of those that cost about the median or less, since it is what a small budget trains.
     """
     chosen: list[str] = []
     names = list(next(iter(scores.values())))
-    cheap = [name for name in names if costs[name] <= median(costs[one] for one in names)]
+    cheap = [name for name in names if costs[name] <= CHEAP * median(costs[one] for one in names)]
     while len(chosen) < min(most, len(names)):
         left = [name for name in (names if chosen else cheap) if name not in chosen]
         found = min(left, key=lambda name: (mean_regret(scores, [*chosen, name]), mean_regret(scores, [name])))
