@@ -6,7 +6,7 @@ Below them trials that nobody trained.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -17,13 +17,40 @@ from tao_skill.automl.document import to_json
 from tao_skill.automl.report.builder import RunFacts, build_report
 from tao_skill.automl.report.report import SearchReport
 from tao_skill.automl.search.asha import Budget, Goal, RungSchedule, Trial
-from tao_skill.automl.search.search import Configuration, EqualTrainings, Search, Setup, Task
+from tao_skill.automl.search.search import Configuration, Search, Setup, Task
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
 
 LR, MOMENTUM, BATCH, INIT = "train.optim.lr", "train.optim.momentum", "dataset.batch_size", "model.init"
 FACTS = RunFacts(versions={"numpy": np.__version__}, command=("tao-skill", "run", "train"), elapsed_s=90.0)
 OVER = replace(FACTS, ended="the budget is spent")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EqualTrainings:
+    """Trainings that take the same number of epochs, all of the same cost."""
+
+    full: int
+
+    def epochs(self, values: Mapping[str, Any]) -> int:
+        """See `Trainings`."""
+        return self.full
+
+    def warm_up(self, values: Mapping[str, Any]) -> int:
+        """See `Trainings`."""
+        return 0
+
+    def flop(self, values: Mapping[str, Any]) -> float | None:
+        """See `Trainings`."""
+        return None
+
+    def shortened(self, values: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+        """See `Trainings`."""
+        return dict(values)
+
+    def adapted(self, values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Trainings`."""
+        return dict(values)
 
 
 @cache

@@ -18,9 +18,9 @@ import pytest
 
 from tao_skill.automl.execution.journal import FileJournal, journal_path
 from tao_skill.automl.search.asha import Budget, Goal, RungSchedule, Trial
-from tao_skill.automl.search.search import EqualTrainings, Search, Setup
+from tao_skill.automl.search.search import Search, Setup
 from tao_skill.errors import BadData, BadRequest, BadState, CannotWrite
-from tests.support.searches import GOAL, SPACE, SPEC, TRIALS, Memory, history
+from tests.support.searches import GOAL, SPACE, SPEC, TRIALS, EqualTrainings, Memory, history
 
 JOB = "train-1"
 

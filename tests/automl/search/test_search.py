@@ -19,7 +19,6 @@ from tao_skill.automl.search.search import (
     REPEATED,
     REPEATS,
     Configuration,
-    EqualTrainings,
     Search,
     Setup,
     Task,
@@ -27,6 +26,7 @@ from tao_skill.automl.search.search import (
 from tao_skill.automl.search.verdict import judge
 from tao_skill.automl.space.dimension import Dimension
 from tao_skill.automl.space.space import Space
+from tests.support.searches import EqualTrainings
 
 GOAL = Goal(metric="val_acc", maximize=True, tie="val_loss")
 SPACE = Space(

@@ -12,6 +12,7 @@ from tao_skill.automl.search.search import Setup
 from tao_skill.automl.search.setup import CPU_FLOPS, GPU_FLOPS, has_budget, make_goal, make_setup
 from tao_skill.automl.search.trainings import ModelTrainings
 from tao_skill.automl.settings import Settings, read_settings
+from tao_skill.automl.space.space import with_values
 from tao_skill.errors import BadRequest
 from tao_skill.models.pose_classification.model import MODEL
 from tao_skill.spec import load
@@ -96,9 +97,7 @@ class TestWhatTheUserWrote:
         assert CENTER in searched(setup)
         for values in recipes(setup).values():
             assert not {NETWORK, BATCH} & set(values)
-        assert all(
-            setup.space.with_values(setup.spec, one.values)["dataset"]["batch_size"] == 5 for one in setup.planned()
-        )
+        assert all(with_values(setup.spec, one.values)["dataset"]["batch_size"] == 5 for one in setup.planned())
 
     def test_parameters_that_the_schema_marks_vary_all_the_same(self, tiny: Path) -> None:
         setup = setup_of(tiny, {"fixed": [LR, "model.dropout"]}, train__optim__lr=0.3)

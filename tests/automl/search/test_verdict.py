@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tao_skill.automl.search.asha import Budget, Goal, RungSchedule, Trial
-from tao_skill.automl.search.search import EqualTrainings, Setup
+from tao_skill.automl.search.search import Setup
 from tao_skill.automl.search.verdict import (
     Verdict,
     described,
@@ -23,6 +23,7 @@ from tao_skill.automl.search.verdict import (
     why_ended,
 )
 from tao_skill.automl.space.space import Space
+from tests.support.searches import EqualTrainings
 
 FULL = 27
 

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from tao_skill import bank
 from tao_skill.automl.document import to_json
 from tao_skill.automl.space.dimension import Dimension
-from tao_skill.automl.space.space import Space, build_space
+from tao_skill.automl.space.space import Space, build_space, with_values
 from tao_skill.errors import BadRequest
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.model import MODEL
@@ -169,7 +169,7 @@ class TestValuesOfAConfiguration:
 
     def test_values_replace_those_of_the_spec_and_leave_it_as_it_is(self) -> None:
         before = deepcopy(self.SPEC)
-        found = self.SPACE.with_values(self.SPEC, {"a.b.momentum": 0.1, "c": 2, "new.key": 3})
+        found = with_values(self.SPEC, {"a.b.momentum": 0.1, "c": 2, "new.key": 3})
         assert found == {
             "a": {"rate": 0.5, "kind": "sgd", "b": {"momentum": 0.1, "other": 1}},
             "c": 2,
@@ -178,7 +178,7 @@ class TestValuesOfAConfiguration:
         assert before == self.SPEC
 
     def test_a_section_that_is_null_is_filled(self) -> None:
-        assert self.SPACE.with_values({"a": None}, {"a.rate": 1.0}) == {"a": {"rate": 1.0}}
+        assert with_values({"a": None}, {"a.rate": 1.0}) == {"a": {"rate": 1.0}}
 
     def test_the_searched_values_are_those_of_the_configuration_or_else_of_the_spec(self) -> None:
         assert self.SPACE.values_in(self.SPEC, {"a.rate": 0.1, "c": 7}) == {"a.rate": 0.1, "a.b.momentum": 0.9}
@@ -191,7 +191,7 @@ class TestValuesOfAConfiguration:
         space, spec = space_of(), spec_of()
         for values in draws(space, spec, 20):
             assert space.values_in(spec, values) == values
-            assert space.with_values(spec, values) == whole(spec, values)
+            assert with_values(spec, values) == whole(spec, values)
 
 
 class TestWhatDataCanServe:

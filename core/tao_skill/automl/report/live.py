@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tao_skill.automl.format import duration, epochs, line, number, parameters
 from tao_skill.automl.report.report import SearchReport, TrialReport
-from tao_skill.automl.search.verdict import is_share, percent
+from tao_skill.automl.search.verdict import is_share, metric_text
 from tao_skill.automl.settings import SAMPLERS
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def summary(report: SearchReport) -> list[str]:
 def gain(report: SearchReport) -> str:
     """`val_acc 93.8 %, your spec 31.2 % after 4 of 10 epochs: +62.5 points`."""
     winner, own, metric = report.winner, report.baseline, report.goal.metric
-    best = _shown(metric, winner.metrics.get(metric))
+    best = metric_text(metric, winner.metrics.get(metric))
     if winner.number is None:
         return "none, no trial has a result"
     if winner.is_default:
@@ -56,7 +56,7 @@ def gain(report: SearchReport) -> str:
         return f"{line(metric)} {best}; your spec has no result"
     part = "" if own.epochs >= own.full else f" after {own.epochs} of {epochs(own.full)}"
     more = f"{100 * winner.gain:+.1f} points" if is_share(metric) else f"better by {number(winner.gain)}"
-    return f"{line(metric)} {best}, your spec {_shown(metric, own.metric)}{part}: {more}"
+    return f"{line(metric)} {best}, your spec {metric_text(metric, own.metric)}{part}: {more}"
 
 
 def table(report: SearchReport) -> Table:
@@ -76,10 +76,6 @@ def table(report: SearchReport) -> Table:
     if len(ranked) > ROWS:
         grid.add_row("", Text(f"{len(ranked) - ROWS} more"))
     return grid
-
-
-def _shown(metric: str, value: float | None) -> str:
-    return percent(value) if value is not None and is_share(metric) else number(value)
 
 
 def _ranked(report: SearchReport) -> list[TrialReport]:

@@ -298,7 +298,7 @@ def spent(trial: Trial) -> int:
 
 
 def candidates(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
-    """Trials that are a model, in full or in part, the best first; of equal ones, the one of the lowest number.
+    """Trials with a usable model, trained in full or in part, the best first; ties go to the lowest number.
 
     A configuration that was trained with several seeds counts with the mean of their scores.
     """

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from tao_skill.automl.space.dimension import Dimension
-from tao_skill.automl.space.space import Space
+from tao_skill.automl.space.space import Space, with_values
 from tao_skill.errors import BadRequest, Fix, MissingDependency, Option
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ KEPT: Final = 0.5
 """Probability with which a draw around a good configuration keeps one of its values."""
 
 FAR: Final = 5
-"""One draw of so many keeps none."""
+"""One configuration in FAR keeps none of them."""
 
 GRID: Final = "grid"
 
@@ -135,7 +135,7 @@ def _near(
     drawn: Candidates, around: Mapping[str, Any], space: Space, spec: Mapping[str, Any], rng: random.Random
 ) -> Candidates:
     """Draws that keep each value of a good configuration with a probability of KEPT, except one draw in FAR."""
-    base = space.with_values(spec, around)
+    base = with_values(spec, around)
     is_far = rng.randrange(FAR) == 0
     for values in drawn:
         if values is None or is_far:

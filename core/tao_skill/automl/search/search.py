@@ -23,7 +23,8 @@ from tao_skill.automl.search.asha import (
     spent,
 )
 from tao_skill.automl.search.samplers import ATTEMPTS, Observation, draws
-from tao_skill.automl.space.space import Space
+from tao_skill.automl.search.trainings import Trainings
+from tao_skill.automl.space.space import Space, with_values
 from tao_skill.spec.tree import lookup
 
 REPEATS: Final = 2
@@ -86,57 +87,6 @@ class Journal(Protocol):
     def save(self, trial: Trial) -> None:
         """Store a new or changed trial atomically."""
         ...
-
-
-class Trainings(Protocol):
-    """Length and cost of the trainings of configurations."""
-
-    def epochs(self, values: Mapping[str, Any]) -> int:
-        """Epochs of the full training of a configuration."""
-        ...
-
-    def warm_up(self, values: Mapping[str, Any]) -> int:
-        """Epochs after which the metrics of a configuration say little."""
-        ...
-
-    def flop(self, values: Mapping[str, Any]) -> float | None:
-        """Operations of an epoch; None if unknown."""
-        ...
-
-    def shortened(self, values: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-        """The same training in fewer epochs."""
-        ...
-
-    def adapted(self, values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-        """A configuration that was drawn around another, with those values that follow from others."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class EqualTrainings:
-    """Trainings that take the same number of epochs, all of the same cost."""
-
-    full: int
-
-    def epochs(self, values: Mapping[str, Any]) -> int:
-        """See `Trainings`."""
-        return self.full
-
-    def warm_up(self, values: Mapping[str, Any]) -> int:
-        """See `Trainings`."""
-        return 0
-
-    def flop(self, values: Mapping[str, Any]) -> float | None:
-        """See `Trainings`."""
-        return None
-
-    def shortened(self, values: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-        """See `Trainings`."""
-        return dict(values)
-
-    def adapted(self, values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Trainings`."""
-        return dict(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,16 +238,17 @@ class Search:
     def _take_speed(self, trial: Trial, epoch_s: float) -> Trial:
         """Take in the measured speed, and shorten the planned trainings that take too much of the budget."""
         self.trials[trial.number] = replace(trial, state="planned", epoch_s=epoch_s)
-        planned = [self._sized(self._unsized(one)) for one in self.trials if one.state == "planned"]
+        # Each from its own length, also where it was shortened before an interruption.
+        own = {one.number: (one.values, one.full) for one in self.setup.planned()}
+        planned = [
+            self._sized(replace(one, values=own[one.number][0], full=own[one.number][1]))
+            for one in self.trials
+            if one.state == "planned"
+        ]
         # The measured trial is stored last, as a search that is interrupted before measures again.
         for one in sorted(planned, key=lambda one: one.number == trial.number):
             self._store(one)
         return self.trials[trial.number]
-
-    def _unsized(self, trial: Trial) -> Trial:
-        """A known configuration with its own length, also where it was shortened before an interruption."""
-        known = self.setup.planned()[trial.number]
-        return replace(trial, values=known.values, full=known.full)
 
     def _sized(self, trial: Trial) -> Trial:
         """The trial with a full training that fits into the time budget."""
@@ -384,7 +335,7 @@ class Search:
         best = best if best.repeats is None else self.trials[best.repeats]
         drawn = draws(
             setup.space,
-            setup.space.with_values(setup.spec, best.values),
+            with_values(setup.spec, best.values),
             number,
             observations,
             sampler=setup.sampler,

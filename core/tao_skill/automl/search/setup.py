@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from tao_skill import bank
@@ -21,8 +21,8 @@ from tao_skill.spec.schema import default_values
 from tao_skill.spec.tree import iter_params, lookup
 
 RUNGS: Final = 2
-"""Rungs of a trial, the full training included. After a ninth of a training, recipes rank otherwise than at its end, as
-fast learners lead; after a third they rank much as at the end (benchmarks/automl/portfolio.jsonl)."""
+"""Rungs of a trial, the full training included: a third and all. The ranks of recipes correlate with those at the end
+by 0.08 and 0.20 after a ninth of a training, 0.81 and 0.40 after a third (two tasks of portfolio.jsonl)."""
 
 PROPOSED_TRAININGS: Final = 10
 """Full trainings that a proposed time budget is good for."""
@@ -65,9 +65,11 @@ def make_setup(model: Model, spec: Mapping[str, Any], settings: Settings) -> Set
     trainings = ModelTrainings(
         model=model, spec=full_spec, epochs_key=keys.epochs, warms_up=settings.min_epochs is None
     )
-    recipes = _recipes(model, full_spec, settings, trainings)
+    schema = bank.load_schema(model.name, TRAIN)
+    kept = _kept(model, full_spec, settings, schema["automl_default_parameters"])
+    recipes = _recipes(model, full_spec, settings, trainings, kept)
     return Setup(
-        space=_space(model, full_spec, settings),
+        space=_space(model, full_spec, settings, schema, kept),
         spec=full_spec,
         goal=make_goal(model, settings),
         validation=f"after every epoch, on {model.validation_data(full_spec)}",
@@ -124,8 +126,9 @@ def _budget(settings: Settings, trainings: ModelTrainings, recipes: Sequence[Con
     return Budget(seconds=min(MOST_S, max(LEAST_S, 60.0 * round(seconds / 60))))
 
 
-def _space(model: Model, spec: Mapping[str, Any], settings: Settings) -> Space:
-    schema = bank.load_schema(model.name, TRAIN)
+def _space(
+    model: Model, spec: Mapping[str, Any], settings: Settings, schema: Mapping[str, Any], kept: Collection[str]
+) -> Space:
     marked = schema["automl_default_parameters"]
     structural = schema["automl_structural_parameters"] if is_full(settings) else ()
     return build_space(
@@ -135,19 +138,19 @@ def _space(model: Model, spec: Mapping[str, Any], settings: Settings) -> Space:
         search=settings.search,
         no_search=settings.no_search,
         shorthand=bank.skill_info(model.name)["spec_shorthand"],
-        defaults=[*marked, *(key for key in structural if key not in _kept(model, spec, settings))],
+        defaults=[*marked, *(key for key in structural if key not in kept)],
     )
 
 
 def _recipes(
-    model: Model, spec: Mapping[str, Any], settings: Settings, trainings: ModelTrainings
+    model: Model, spec: Mapping[str, Any], settings: Settings, trainings: ModelTrainings, kept: Collection[str]
 ) -> tuple[Configuration, ...]:
     """The recipes of the model that differ from each other and from the spec, limited to the epochs of the search."""
     if not is_full(settings):
         return ()
     config = load.build(model.config, spec)
     found: list[Configuration] = []
-    for recipe in model.recipes(config, _kept(model, spec, settings)):
+    for recipe in model.recipes(config, kept):
         values = dict(recipe.values)
         if settings.max_epochs and trainings.epochs(values) > settings.max_epochs:
             values = trainings.shortened(values, settings.max_epochs)
@@ -162,9 +165,8 @@ def is_full(settings: Settings) -> bool:
     return settings.search_scope == "full" and not settings.search
 
 
-def _kept(model: Model, spec: Mapping[str, Any], settings: Settings) -> frozenset[str]:
+def _kept(model: Model, spec: Mapping[str, Any], settings: Settings, marked: Collection[str]) -> frozenset[str]:
     """Keys whose values stay: those of the user, the network where training starts from weights, and what TAO lacks."""
-    marked = bank.load_schema(model.name, TRAIN)["automl_default_parameters"]
     leaves = list(iter_params(model.config, TRAIN))
     starts_from_weights = any(leaf.param.checkpoint and lookup(spec, leaf.key) for leaf in leaves)
     of_network = {leaf.key for leaf in leaves if leaf.param.inherit and starts_from_weights}

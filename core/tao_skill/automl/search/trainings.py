@@ -4,16 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tao_skill.model import Model
 from tao_skill.spec import load
 from tao_skill.spec.tree import lookup
 
 
+class Trainings(Protocol):
+    """Length and cost of the trainings of configurations."""
+
+    def epochs(self, values: Mapping[str, Any]) -> int:
+        """Epochs of the full training of a configuration."""
+        ...
+
+    def warm_up(self, values: Mapping[str, Any]) -> int:
+        """Epochs after which the metrics of a configuration say little."""
+        ...
+
+    def flop(self, values: Mapping[str, Any]) -> float | None:
+        """Operations of an epoch; None if unknown."""
+        ...
+
+    def shortened(self, values: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+        """The same training in fewer epochs."""
+        ...
+
+    def adapted(self, values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+        """A configuration that was drawn around another, with those values that follow from others."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelTrainings:
-    """See `search.Trainings`: configurations are values that replace those of a spec.
+    """See `Trainings`: configurations are values that replace those of a spec.
 
     Attributes:
         epochs_key: spec key of the number of epochs. warms_up: whether the first epochs of a training say little.

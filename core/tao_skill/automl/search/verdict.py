@@ -102,29 +102,29 @@ def why_ended(trials: Sequence[Trial], budget: Budget) -> str:
 
 
 def _cheapest_of_the_best(setup: Setup, ranked: Sequence[Trial]) -> Trial:
-    """Of the trials within a standard error of the best, the one with the fewest operations; else the best."""
+    """The trial with the fewest operations within a standard error of the best; the best if these are unknown."""
+    near = _as_good(setup, ranked[0], ranked)
+    flop = {trial.number: setup.trainings.flop(trial.values) for trial in near}
+    return ranked[0] if not near or None in flop.values() else min(near, key=lambda trial: flop[trial.number] or 0.0)
+
+
+def _as_good(setup: Setup, trial: Trial, ranked: Sequence[Trial]) -> list[Trial]:
+    """Trials at most a standard error worse than one of them; none if the metric has no known error."""
     goal, size = setup.goal, setup.validation_size
     if not size or not is_share(goal.metric):
-        return ranked[0]
-    top = goal.score(ranked[0].best(goal))[0]
-    near = [trial for trial in ranked if top - goal.score(trial.best(goal))[0] <= standard_error(abs(top), size)]
-    flop = {trial.number: setup.trainings.flop(trial.values) for trial in near}
-    return ranked[0] if None in flop.values() else min(near, key=lambda trial: flop[trial.number] or 0.0)
+        return []
+    top = goal.score(trial.best(goal))[0]
+    return [one for one in ranked if top - goal.score(one.best(goal))[0] <= standard_error(abs(top), size)]
 
 
 def flags(setup: Setup, trials: Sequence[Trial], chosen: Trial) -> list[str]:
     """Reasons to look at the winner before it is used, against trials within a standard error of it."""
     goal, average = setup.goal, setup.class_average
-    size, top = setup.validation_size, goal.score(chosen.best(goal))[0]
-    if not size or not is_share(goal.metric):
-        return []
-    error = standard_error(abs(top), size)
-    near = [
-        one for one in candidates(trials, goal) if one is not chosen and top - goal.score(one.best(goal))[0] <= error
-    ]
     found = []
     own = chosen.best(goal)
-    for other in near:
+    for other in _as_good(setup, chosen, candidates(trials, goal)):
+        if other is chosen:
+            continue
         metrics = other.best(goal)
         if average and metrics.get(average, 0.0) - own.get(average, math.inf) > WORSE_AVERAGE:
             text = (
@@ -140,6 +140,11 @@ def flags(setup: Setup, trials: Sequence[Trial], chosen: Trial) -> list[str]:
 def percent(share: float) -> str:
     """`97.1 %`."""
     return f"{100 * share:.1f} %"
+
+
+def metric_text(metric: str, value: float | None) -> str:
+    """An accuracy in percent, any other metric as a number."""
+    return percent(value) if value is not None and is_share(metric) else number(value)
 
 
 def _configuration(trial: Trial) -> int:
@@ -159,7 +164,7 @@ def _value(trial: Trial, setup: Setup) -> str:
 
 
 def _rival(rival: Trial, chosen: Trial, setup: Setup, *, is_over: bool) -> str:
-    """The user's spec, or the best trial beside it, against the one that ships, at equal training."""
+    """The result of the user's spec, or of the next best trial, beside that of the winner at equal training."""
     goal, name = setup.goal, described(rival)
     if not rival.history:
         reason = f" ({line(rival.reason)})" if rival.reason else ""
@@ -172,8 +177,7 @@ def _rival(rival: Trial, chosen: Trial, setup: Setup, *, is_over: bool) -> str:
     if rival.is_model:
         return f"{name} has {value}"
     rung = chosen.best(goal, _equal_epochs(rival, chosen)).get(goal.metric)
-    shown = percent(rung) if rung is not None and is_share(goal.metric) else number(rung)
-    behind = f" against {shown} of the winner at the same share of its training"
+    behind = f" against {metric_text(goal.metric, rung)} of the winner at the same share of its training"
     ending = " and was stopped there" if is_over else ""
     return f"{name} had {value} after {rival.epochs} of {epochs(rival.full)}{behind}{ending}"
 

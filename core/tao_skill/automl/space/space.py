@@ -42,13 +42,9 @@ class Space:
         active = (item for item in self.dimensions if _has_effect(item, _needed(item, {}, spec)))
         return {dimension.key: lookup(spec, dimension.key) for dimension in active}
 
-    def with_values(self, spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-        """The spec with other values."""
-        return _with_values(spec, values)
-
     def values_in(self, spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         """Values of the searched parameters in a configuration, without parameters that have no effect."""
-        return self.values_of(self.with_values(spec, values))
+        return self.values_of(with_values(spec, values))
 
     def draws_of(self, values: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any] | None:
         """The draws that give these values: the inverse of `suggest`; None if no draws do."""
@@ -114,11 +110,12 @@ def build_space(
     return _related(dimensions, left_out, leaves, spec)
 
 
-def _with_values(spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def with_values(spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested spec with other values, by dotted key."""
     result = dict(spec)
     for key, value in values.items():
         section, _, rest = key.partition(".")
-        result[section] = _with_values(result.get(section) or {}, {rest: value}) if rest else value
+        result[section] = with_values(result.get(section) or {}, {rest: value}) if rest else value
     return result
 
 
