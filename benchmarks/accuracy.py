@@ -31,6 +31,7 @@ from typing import Any, Final
 from accuracy_grid import HERE, SETS, Row, rows
 from accuracy_table import page
 from machine import machine
+from row_file import append, read_rows
 from tao_skill import __version__
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.network.registry import build_net
@@ -57,7 +58,7 @@ def main() -> None:
     parser.add_argument("--plan", action="store_true", help="list the rows that remain, and stop")
     parser.add_argument("--table", action="store_true", help="write the Markdown file beside --results, and stop")
     asked = parser.parse_args()
-    results = read_results(asked.results)
+    results = read_rows(asked.results)
     remaining = [row for row in rows() if fnmatchcase(row.name, asked.only) and not is_done(row, results)]
     if asked.table:
         asked.results.with_suffix(".md").write_text(page(results), "utf-8")
@@ -68,22 +69,6 @@ def main() -> None:
     else:
         measure_baselines(asked.data, asked.results, results)
         sys.exit(train_all(remaining, asked.data, asked.results, asked.jobs, asked.hours))
-
-
-def read_results(path: Path) -> list[Result]:
-    """The complete lines; an interrupted write leaves an incomplete last one."""
-    lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
-def append(path: Path, result: Result) -> None:
-    """Add a line in a single write, after the last complete one."""
-    with path.open("a+b") as stream:
-        stream.seek(0)
-        stream.truncate(stream.read().rfind(b"\n") + 1)
-        stream.write(json.dumps(result, ensure_ascii=False).encode("utf-8") + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def is_done(row: Row, results: Sequence[Result]) -> bool:

@@ -14,7 +14,6 @@ mean regret over all tasks the most is added, until no other lowers it.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import sys
@@ -27,8 +26,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
+sys.path.append(str(Path(__file__).parents[1]))
 from recipe_grid import RECIPES, TASKS, write_task
 
+from row_file import append, read_rows
 from tao_skill import __version__
 from tao_skill.models.pose_classification.config import ExperimentConfig
 from tao_skill.models.pose_classification.recipes import data_facts, fitting
@@ -90,12 +91,6 @@ def trainings() -> Iterator[Training]:
         yield from (Training(recipe=name, task=task) for task in some_tasks for name in some_names)
 
 
-def read_rows(path: Path = TABLE) -> list[Row]:
-    """The complete lines; an interrupted write leaves an incomplete last one."""
-    lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
 def train_all(remaining: Sequence[Training], data: Path, path: Path, jobs: int, hours: float) -> None:
     """Train the rows, `jobs` at a time, and append each as it ends."""
     until = time.monotonic() + 3600 * hours
@@ -114,16 +109,6 @@ def train_all(remaining: Sequence[Training], data: Path, path: Path, jobs: int, 
                 del running[done]
                 append(path, row)
                 print(f"{row['row']}: {100 * max(row['curve']):.1f} % in {row['seconds']:.0f} s", flush=True)
-
-
-def append(path: Path, row: Row) -> None:
-    """Add a line in a single write, after the last complete one."""
-    with path.open("a+b") as stream:
-        stream.seek(0)
-        stream.truncate(stream.read().rfind(b"\n") + 1)
-        stream.write(json.dumps(row).encode("utf-8") + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def train(training: Training, data: Path, folder: Path) -> Row:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -185,9 +184,3 @@ def projected(x_NCTVM: Sequences) -> Sequences:
     """x, y and a confidence of 1 where there is a joint, for a camera in front."""
     found = (x_NCTVM != 0).any(axis=1, keepdims=True)
     return np.concatenate([x_NCTVM[:, :2], found.astype(x_NCTVM.dtype)], axis=1)
-
-
-def read_keys(folder: Path) -> dict[str, Any]:
-    """The spec keys of a written task."""
-    keys: dict[str, Any] = json.loads((folder / "keys.json").read_text("utf-8"))
-    return keys

@@ -25,10 +25,9 @@ from statistics import median
 from typing import Any, Final
 
 sys.path.append(str(Path(__file__).parents[1]))
-from portfolio import append, read_rows
-
 from accuracy_grid import SETS
 from machine import machine
+from row_file import append, read_rows
 from tao_skill import __version__, bank
 from tao_skill.automl.search.verdict import interval
 

@@ -18,10 +18,11 @@ from typing import Any, Final
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from portfolio import TABLE, Row, read_rows
+from portfolio import TABLE, Row
 from portfolio_choice import MOST, choose, complete, cost_of, score
 from recipe_grid import TASKS
 
+from row_file import read_rows
 from tao_skill.automl.search.asha import Budget, Goal, RungSchedule, Trial, candidates
 from tao_skill.automl.search.search import EPOCH_S, Configuration, Search, Setup
 from tao_skill.automl.space.dimension import Dimension

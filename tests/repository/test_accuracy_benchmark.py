@@ -85,7 +85,7 @@ def test_a_training_is_recorded_once_and_shown(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(SystemExit) as ended:
         accuracy.main()
     assert ended.value.code == 0
-    *baselines, found = accuracy.read_results(results)
+    *baselines, found = accuracy.read_rows(results)
     assert [one["baseline"] for one in baselines] == list(accuracy.BASELINES)
     assert found["row"] == FIRST.name
     assert found["epochs"] == 1
@@ -97,7 +97,7 @@ def test_a_training_is_recorded_once_and_shown(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(SystemExit) as ended:
         accuracy.main()
     assert ended.value.code == 0
-    assert len(accuracy.read_results(results)) == 4
+    assert len(accuracy.read_rows(results)) == 4
 
     monkeypatch.setattr(sys, "argv", [*asked, "--table"])
     accuracy.main()
@@ -114,9 +114,9 @@ def test_a_failed_training_is_reported_and_not_recorded(tmp_path: Path, capsys: 
 def test_an_incomplete_line_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_text('{"a": 1}\n{"a": ')
-    assert accuracy.read_results(path) == [{"a": 1}]
+    assert accuracy.read_rows(path) == [{"a": 1}]
     accuracy.append(path, {"a": 2})
-    assert accuracy.read_results(path) == [{"a": 1}, {"a": 2}]
+    assert accuracy.read_rows(path) == [{"a": 1}, {"a": 2}]
 
 
 def result(row: Row, best: float, **changes: Any) -> dict[str, Any]:
